@@ -1,0 +1,108 @@
+"""The frozen configuration: plain YAML on disk, typed dataclasses in memory.
+
+A worker reads ``config.yaml`` with nothing but PyYAML; it needs neither Hydra nor OmegaConf.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deit.config.schema import VARIANTS, RunConfig
+from deit.errors import UserError, nearest
+
+
+def to_dict(config: RunConfig) -> dict[str, Any]:
+    """The configuration as plain nested dicts, lists and scalars."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(values: dict[str, Any], place: str = "configuration") -> RunConfig:
+    """Build the typed configuration; ``place`` names the source in messages.
+
+    Raises UserError for a missing or unknown key or a value of the wrong type.
+    """
+    return typing.cast(RunConfig, _build(RunConfig, values, "", place))
+
+
+def load(path: Path) -> RunConfig:
+    """Read a ``config.yaml``. Raises UserError where it is not there or not a configuration."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file, so this is no run directory.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML ({str(error).splitlines()[0]}).") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: holds {type(values).__name__}, but a configuration is a mapping of keys.")
+    return from_dict(values, str(path))
+
+
+def save(config: RunConfig, path: Path) -> None:
+    """Write the configuration; the file appears only when it is complete."""
+    text = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True, width=120)
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _build(kind: type, values: Any, key: str, place: str) -> Any:
+    if not isinstance(values, dict):
+        raise UserError(f"{place}: {key} is {values!r}, but it is a group of keys.")
+    if kind in VARIANTS:
+        name = values.get("name")
+        if name not in VARIANTS[kind]:
+            raise UserError(f"{place}: {key}.name is {name!r}; allowed: {', '.join(VARIANTS[kind])}.")
+        kind = VARIANTS[kind][name]
+    hints = typing.get_type_hints(kind)
+    names = [f.name for f in dataclasses.fields(kind)]
+    for name in values:
+        if name not in names:
+            raise UserError(f"{place}: unknown key {_join(key, name)}.{nearest(name, names)} Allowed: {', '.join(names)}.")
+    missing = [_join(key, name) for name in names if name not in values]
+    if missing:
+        raise UserError(f"{place}: missing {', '.join(missing)}.")
+    return kind(**{name: _convert(hints[name], values[name], _join(key, name), place) for name in names})
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else str(name)
+
+
+def _convert(hint: Any, value: Any, key: str, place: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), value, key, place)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        return _convert(arguments[0], value, key, place)
+    if origin is list:
+        if not isinstance(value, list):
+            raise UserError(f"{place}: {key} is {value!r}, but a list is expected.")
+        return [_convert(arguments[0], item, f"{key}[{i}]", place) for i, item in enumerate(value)]
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise UserError(f"{place}: {key} is {value!r}, but {type_name(hint)} is expected.")
+    return value
+
+
+def type_name(hint: Any) -> str:
+    """A type as people say it: ``a whole number``, ``true or false``, ``a list of numbers``."""
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return f"{type_name(arguments[0])} or null"
+    if origin is list:
+        return f"a list, each {type_name(arguments[0])}"
+    return names.get(hint, str(hint))

@@ -1,0 +1,243 @@
+"""The typed schema of a run: every key, its type, unit, allowed values and meaning.
+
+Hydra merges the YAML of ``conf/`` and the command line into these dataclasses, so an unknown key or a
+wrong type is refused wherever it is written. Values stand in the YAML, not here: a field without a
+default must be given by its group's file. ``option`` keeps the description and the limits beside the
+type; ``deit.config.check`` reads them.
+
+The module imports neither Hydra nor MindSpore, because both sides of the program use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+MISSING: Any = "???"  # what OmegaConf calls MISSING; spelled out so that the workers need no OmegaConf
+
+
+def option(
+    help: str,
+    *,
+    unit: str | None = None,
+    choices: Sequence[Any] | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    default: Any = MISSING,
+) -> Any:
+    """A field of the schema.
+
+    ``help`` says what the key does, ``unit`` what its number counts. ``choices`` lists the allowed
+    values; ``low`` and ``high`` are inclusive limits, ``above`` an exclusive one; for a list they hold
+    for each element.
+    """
+    metadata = {"help": help, "unit": unit, "choices": choices, "low": low, "high": high, "above": above}
+    return field(default=default, metadata={k: v for k, v in metadata.items() if v is not None})
+
+
+@dataclass
+class TaskConfig:
+    name: str = option("What to do.", choices=("train", "evaluate"))
+
+
+@dataclass
+class TrainTask(TaskConfig):
+    eval_every: int = option("Evaluate after every so many epochs, and always after the last.", unit="epochs", low=1)
+
+
+@dataclass
+class EvaluateTask(TaskConfig):
+    which: str = option("Which checkpoint of `run` to evaluate.", choices=("best", "last"))
+
+
+@dataclass
+class ModelConfig:
+    """A DeiT variant; names as in timm's VisionTransformer."""
+
+    name: str = option("Name of the variant, as in timm.")
+    img_size: int = option("Side of the square input image.", unit="pixels", low=1)
+    patch_size: int = option("Side of a square patch.", unit="pixels", low=1)
+    embed_dim: int = option("Width of a token.", low=1)
+    depth: int = option("Number of transformer blocks.", low=1)
+    num_heads: int = option("Attention heads of a block.", low=1)
+    mlp_ratio: float = option("Hidden width of a block's MLP over embed_dim.", above=0)
+    distilled: bool = option("Add the distillation token and its head (DeiT paper, section 4).")
+    drop_rate: float = option("Dropout after the position embedding, the attention projection and in the MLP.", low=0, high=0.99)
+    drop_path_rate: float = option("Stochastic depth of the last block; earlier blocks grow linearly from 0.", low=0, high=0.99)
+    attention: str = option(
+        "auto: flash attention on Ascend in half precision, plain elsewhere.", choices=("auto", "plain", "flash")
+    )
+
+
+@dataclass
+class DataConfig:
+    name: str = option("Name of the data set; also the name of its MLflow experiment.")
+    source: str = option("How the data set is read.", choices=("imagefolder", "cifar10", "cifar100", "digits", "synthetic"))
+    root: Optional[str] = option("Folder of the data set; null for data that needs none (digits, synthetic).")
+    num_classes: Optional[int] = option("Number of classes; null counts the class folders of train/.", low=2)
+    train_size: Optional[int] = option(
+        "Number of training images, checked against what is found; null accepts what is found.", unit="images", low=1
+    )
+    val_size: Optional[int] = option("The same for the validation images.", unit="images", low=1)
+    train_limit: Optional[int] = option("Use only so many training images, spread evenly over the data set.", unit="images", low=1)
+    val_limit: Optional[int] = option("The same for the validation images.", unit="images", low=1)
+    batch_size: int = option("Images of one card in one forward pass.", unit="images", low=1)
+    eval_batch_size: int = option("Images of one card in one forward pass of the evaluation.", unit="images", low=1)
+    workers: int = option("Threads of one card that read and augment images; 0 reads in the training thread.", unit="threads", low=0)
+    crop_pct: float = option("The evaluation resizes the short side to img_size / crop_pct, then crops the centre.", above=0, high=1)
+    interpolation: str = option("Interpolation of resizing.", choices=("bicubic", "bilinear"))
+    mean: list[float] = option("Mean of each channel, of values scaled to 0..1.", low=0, high=1)
+    std: list[float] = option("Standard deviation of each channel, of values scaled to 0..1.", above=0)
+
+
+@dataclass
+class AugmentConfig:
+    """Training transform, mixing and target smoothing; names as timm's command line."""
+
+    backend: str = option("opencv is fast and close to PIL, pil is what timm computes bit for bit.", choices=("opencv", "pil"))
+    scale: list[float] = option("Area of the random crop, least and most, as a share of the image.", above=0, high=1)
+    ratio: list[float] = option("Aspect ratio (width / height) of the random crop, least and most.", above=0)
+    hflip: float = option("Probability of a horizontal flip.", low=0, high=1)
+    color_jitter: float = option("Strength of colour jitter; used only where auto_augment is null.", low=0, high=1)
+    auto_augment: Optional[str] = option("RandAugment policy, such as rand-m9-mstd0.5-inc1; null for none.")
+    reprob: float = option("Probability of random erasing.", low=0, high=1)
+    remode: str = option("What an erased box is filled with.", choices=("const", "rand", "pixel"))
+    recount: int = option("Most boxes erased in an image.", low=1)
+    mixup: float = option("Alpha of mixup's Beta distribution; 0 is off.", low=0)
+    cutmix: float = option("Alpha of CutMix's Beta distribution; 0 is off.", low=0)
+    mixup_prob: float = option("Probability that mixup or CutMix is applied at all.", low=0, high=1)
+    mixup_switch_prob: float = option("Probability of CutMix where both are on.", low=0, high=1)
+    mixup_mode: str = option("One lambda a batch, a pair or an image.", choices=("batch", "pair", "elem"))
+    smoothing: float = option("Label smoothing.", low=0, high=0.999)
+    repeats: int = option("Repeated augmentation: times an image is seen in one pass of the sampler; 1 is off.", low=1)
+
+
+@dataclass
+class OptimConfig:
+    name: str = option("Optimizer.", choices=("adamw", "sgd"))
+    base_lr: float = option("Learning rate of a global batch of lr_base_size.", above=0)
+    lr_base_size: Optional[int] = option(
+        "lr = base_lr * global batch / lr_base_size (linear scaling); null uses base_lr as it is.", unit="images", low=1
+    )
+    weight_decay: float = option("Decoupled weight decay of matrices; biases, norms and embeddings have none.", low=0)
+    decay_dist_token: bool = option("Decay dist_token as facebookresearch/deit does; timm does not.")
+    clip_grad: Optional[float] = option("Largest global norm of the gradient; null does not clip.", above=0)
+    accumulation_steps: int = option("Forward passes of one optimizer step.", low=1)
+
+
+@dataclass
+class AdamWOptim(OptimConfig):
+    betas: list[float] = option("Decay of the two moments.", low=0, high=0.9999999)
+    eps: float = option("Added to the root of the second moment.", above=0)
+
+
+@dataclass
+class SgdOptim(OptimConfig):
+    momentum: float = option("Momentum.", low=0, high=0.9999999)
+    nesterov: bool = option("Nesterov's momentum.")
+
+
+@dataclass
+class ScheduleConfig:
+    name: str = option("Course of the learning rate.", choices=("cosine", "constant"))
+    epochs: int = option("Epochs of the schedule, warmup included, cooldown not.", unit="epochs", low=1)
+    cooldown_epochs: int = option("Epochs at min_lr after the schedule.", unit="epochs", low=0)
+    warmup_epochs: int = option("Epochs of linear warmup.", unit="epochs", low=0)
+    warmup_lr: float = option("Learning rate at the start of warmup; not scaled by the batch.", low=0)
+    min_lr: float = option("Learning rate at the end; not scaled by the batch.", low=0)
+    granularity: str = option("The learning rate changes once an epoch (timm) or at each step.", choices=("epoch", "step"))
+    max_steps: Optional[int] = option("End the training after so many optimizer steps; the schedule is not shortened.", unit="steps", low=1)
+
+
+@dataclass
+class EmaConfig:
+    enabled: bool = option("Keep an exponential moving average of the weights and evaluate it beside them.")
+    decay: float = option("ema = decay * ema + (1 - decay) * weights, once an optimizer step.", low=0, high=0.9999999)
+
+
+@dataclass
+class DistillConfig:
+    """Distillation of the DeiT paper, section 4."""
+
+    type: str = option("Distillation loss.", choices=("none", "soft", "hard"))
+    teacher: Optional[str] = option("Run directory, or checkpoint folder of a run, whose model teaches.")
+    alpha: float = option("Share of the distillation loss.", low=0, high=1)
+    tau: float = option("Temperature of soft distillation.", above=0)
+
+
+@dataclass
+class PrecisionConfig:
+    level: str = option(
+        "O0 all float32; O1 matrix products in half; O2 all but norms and loss in half; O3 all but the loss in half. "
+        "Master weights stay float32.",
+        choices=("O0", "O1", "O2", "O3"),
+    )
+    dtype: str = option("The half precision type of O1 to O3.", choices=("float16", "bfloat16"))
+    loss_scale: str = option("How the loss is scaled against underflow.", choices=("none", "static", "dynamic"))
+    loss_scale_init: float = option("The scale, or the first one if it is dynamic.", above=0)
+    loss_scale_window: int = option("A dynamic scale doubles after so many steps without overflow.", unit="steps", low=1)
+
+
+@dataclass
+class HardwareConfig:
+    target: str = option("Kind of device; auto takes Ascend where there is a card, else the CPU.", choices=("auto", "cpu", "ascend", "gpu"))
+    cards: int = option("Cards of one machine, one process each (CPU: processes).", low=1)
+    nodes: int = option("Number of machines.", low=1)
+    node_rank: Optional[int] = option("Number of this machine, 0 is the master.", low=0)
+    master_addr: Optional[str] = option("Address of machine 0.")
+    master_port: Optional[int] = option("Port of the scheduler; null takes a free one (one machine only).", low=1, high=65535)
+    card_ids: Optional[list[int]] = option("Which cards to use; null takes the first ones.", low=0)
+    jit: bool = option("Compile the steps as graphs; false runs them operator by operator (slow, for a debugger).")
+    cluster_timeout: int = option("How long the processes wait for each other at the start.", unit="seconds", low=10)
+
+
+@dataclass
+class TrackingConfig:
+    backend: str = option("Where metrics are shown; the journal of the run is always written.", choices=("mlflow", "none"))
+    uri: Optional[str] = option("MLflow tracking URI: sqlite:///FILE or http(s)://HOST:PORT.")
+    experiment: str = option("MLflow experiment.")
+    run_name: Optional[str] = option("Name of the MLflow run; null takes the run's name and short id.")
+    log_every: int = option("Training metrics are written every so many optimizer steps.", unit="steps", low=1)
+    system_metrics_every: int = option("CPU and memory use are sampled so often; 0 is off.", unit="seconds", low=0)
+    upload_checkpoints: bool = option("Copy the best checkpoint into MLflow; false registers only where it lies.")
+    flush_timeout: int = option("How long the end of a run waits for what is not yet sent to MLflow.", unit="seconds", low=0)
+
+
+@dataclass
+class CheckpointingConfig:
+    every: int = option("Write a checkpoint after every so many epochs, and always after the last.", unit="epochs", low=1)
+    keep_last: int = option("Newest checkpoints kept; the best are kept besides.", low=1)
+
+
+@dataclass
+class RunConfig:
+    """One run, whole: what ``config.yaml`` of a run directory holds."""
+
+    task: TaskConfig = field(default_factory=TaskConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    ema: EmaConfig = field(default_factory=EmaConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    precision: PrecisionConfig = field(default_factory=PrecisionConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    checkpointing: CheckpointingConfig = field(default_factory=CheckpointingConfig)
+    name: str = option("Name of the recipe; runs stand in runs_dir/name/.")
+    seed: int = option("Seed of every random choice.", low=0, high=2**63 - 1)
+    runs_dir: str = option("Folder of all runs.")
+    run: Optional[str] = option("The run to evaluate: its directory, `last`, or its MLflow run id.")
+    checkpoint: Optional[str] = option("The checkpoint to evaluate: a checkpoint folder or a .safetensors file.")
+    resume: Optional[str] = option("The run to go on with: its directory, or `last`.")
+    dry_run: bool = option("Print the composed recipe and start nothing.")
+
+
+# The groups whose options differ in their keys: the key `name` says which type an option is.
+VARIANTS: dict[type, dict[str, type]] = {
+    TaskConfig: {"train": TrainTask, "evaluate": EvaluateTask},
+    OptimConfig: {"adamw": AdamWOptim, "sgd": SgdOptim},
+}

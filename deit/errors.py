@@ -1,0 +1,24 @@
+"""The error a user can mend: one message, no traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad configuration, missing files, absent hardware: what the user can put right.
+
+    The message names the key or file, what was found and what is allowed. ``exit_code`` is 2 for bad
+    configuration or usage (the default) and 1 where a running task failed on its input.
+    """
+
+    def __init__(self, message: str, *, exit_code: int = 2) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` for the allowed name most like ``name``, or the empty string."""
+    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""
