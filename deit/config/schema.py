@@ -25,15 +25,16 @@ def option(
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
+    length: int | None = None,
     default: Any = MISSING,
 ) -> Any:
     """A field of the schema.
 
     ``help`` says what the key does, ``unit`` what its number counts. ``choices`` lists the allowed
     values; ``low`` and ``high`` are inclusive limits, ``above`` an exclusive one; for a list they hold
-    for each element.
+    for each element, of which there are ``length``.
     """
-    metadata = {"help": help, "unit": unit, "choices": choices, "low": low, "high": high, "above": above}
+    metadata = {"help": help, "unit": unit, "choices": choices, "low": low, "high": high, "above": above, "length": length}
     return field(default=default, metadata={k: v for k, v in metadata.items() if v is not None})
 
 
@@ -64,7 +65,9 @@ class ModelConfig:
     num_heads: int = option("Attention heads of a block.", low=1)
     mlp_ratio: float = option("Hidden width of a block's MLP over embed_dim.", above=0)
     distilled: bool = option("Add the distillation token and its head (DeiT paper, section 4).")
-    drop_rate: float = option("Dropout after the position embedding, the attention projection and in the MLP.", low=0, high=0.99)
+    drop_rate: float = option(
+        "Dropout after the position embedding, the attention projection and in the MLP.", low=0, high=0.99
+    )
     drop_path_rate: float = option("Stochastic depth of the last block; earlier blocks grow linearly from 0.", low=0, high=0.99)
     attention: str = option(
         "auto: flash attention on Ascend in half precision, plain elsewhere.", choices=("auto", "plain", "flash")
@@ -81,15 +84,21 @@ class DataConfig:
         "Number of training images, checked against what is found; null accepts what is found.", unit="images", low=1
     )
     val_size: Optional[int] = option("The same for the validation images.", unit="images", low=1)
-    train_limit: Optional[int] = option("Use only so many training images, spread evenly over the data set.", unit="images", low=1)
+    train_limit: Optional[int] = option(
+        "Use only so many training images, spread evenly over the data set.", unit="images", low=1
+    )
     val_limit: Optional[int] = option("The same for the validation images.", unit="images", low=1)
     batch_size: int = option("Images of one card in one forward pass.", unit="images", low=1)
     eval_batch_size: int = option("Images of one card in one forward pass of the evaluation.", unit="images", low=1)
-    workers: int = option("Threads of one card that read and augment images; 0 reads in the training thread.", unit="threads", low=0)
-    crop_pct: float = option("The evaluation resizes the short side to img_size / crop_pct, then crops the centre.", above=0, high=1)
+    workers: int = option(
+        "Threads of one card that read and augment images; 0 reads in the training thread.", unit="threads", low=0
+    )
+    crop_pct: float = option(
+        "The evaluation resizes the short side to img_size / crop_pct, then crops the centre.", above=0, high=1
+    )
     interpolation: str = option("Interpolation of resizing.", choices=("bicubic", "bilinear"))
-    mean: list[float] = option("Mean of each channel, of values scaled to 0..1.", low=0, high=1)
-    std: list[float] = option("Standard deviation of each channel, of values scaled to 0..1.", above=0)
+    mean: list[float] = option("Mean of each channel, of values scaled to 0..1.", low=0, high=1, length=3)
+    std: list[float] = option("Standard deviation of each channel, of values scaled to 0..1.", above=0, length=3)
 
 
 @dataclass
@@ -97,8 +106,8 @@ class AugmentConfig:
     """Training transform, mixing and target smoothing; names as timm's command line."""
 
     backend: str = option("opencv is fast and close to PIL, pil is what timm computes bit for bit.", choices=("opencv", "pil"))
-    scale: list[float] = option("Area of the random crop, least and most, as a share of the image.", above=0, high=1)
-    ratio: list[float] = option("Aspect ratio (width / height) of the random crop, least and most.", above=0)
+    scale: list[float] = option("Area of the random crop, least and most, as a share of the image.", above=0, high=1, length=2)
+    ratio: list[float] = option("Aspect ratio (width / height) of the random crop, least and most.", above=0, length=2)
     hflip: float = option("Probability of a horizontal flip.", low=0, high=1)
     color_jitter: float = option("Strength of colour jitter; used only where auto_augment is null.", low=0, high=1)
     auto_augment: Optional[str] = option("RandAugment policy, such as rand-m9-mstd0.5-inc1; null for none.")
@@ -129,7 +138,7 @@ class OptimConfig:
 
 @dataclass
 class AdamWOptim(OptimConfig):
-    betas: list[float] = option("Decay of the two moments.", low=0, high=0.9999999)
+    betas: list[float] = option("Decay of the two moments.", low=0, high=0.9999999, length=2)
     eps: float = option("Added to the root of the second moment.", above=0)
 
 
@@ -148,7 +157,9 @@ class ScheduleConfig:
     warmup_lr: float = option("Learning rate at the start of warmup; not scaled by the batch.", low=0)
     min_lr: float = option("Learning rate at the end; not scaled by the batch.", low=0)
     granularity: str = option("The learning rate changes once an epoch (timm) or at each step.", choices=("epoch", "step"))
-    max_steps: Optional[int] = option("End the training after so many optimizer steps; the schedule is not shortened.", unit="steps", low=1)
+    max_steps: Optional[int] = option(
+        "End the training after so many optimizer steps; the schedule is not shortened.", unit="steps", low=1
+    )
 
 
 @dataclass
@@ -182,7 +193,9 @@ class PrecisionConfig:
 
 @dataclass
 class HardwareConfig:
-    target: str = option("Kind of device; auto takes Ascend where there is a card, else the CPU.", choices=("auto", "cpu", "ascend", "gpu"))
+    target: str = option(
+        "Kind of device; auto takes Ascend where there is a card, else the CPU.", choices=("auto", "cpu", "ascend", "gpu")
+    )
     cards: int = option("Cards of one machine, one process each (CPU: processes).", low=1)
     nodes: int = option("Number of machines.", low=1)
     node_rank: Optional[int] = option("Number of this machine, 0 is the master.", low=0)

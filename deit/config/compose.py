@@ -1,0 +1,70 @@
+"""From what Hydra composed to one frozen RunConfig: complete, resolved, typed, and free of contradictions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from deit.config import check, keys, options, overrides, rules
+from deit.config.frozen import from_dict
+from deit.config.inherit import find_base, inherit
+from deit.config.schema import VARIANTS, RunConfig
+from deit.errors import UserError
+
+
+def register() -> None:
+    """Make the dataclasses known to Hydra, under the names that conf/ lists (schema, schema/GROUP/OPTION), and our plugins."""
+    if str(options.PLUGINS) not in sys.path:
+        sys.path.insert(0, str(options.PLUGINS))
+    store = ConfigStore.instance()
+    store.store(name="schema", node=RunConfig)
+    for group, kind in keys.node_types().items():
+        for option, variant in VARIANTS.get(kind, {}).items():
+            store.store(group=f"schema/{group}", name=option, node=variant)
+
+
+def freeze(composed: DictConfig, typed: Sequence[Override]) -> RunConfig:
+    """The checked configuration of one run. ``composed`` has no ``hydra`` node; ``typed`` are its parsed overrides.
+
+    Raises UserError, with one line for each problem found, and OmegaConf's errors where an interpolation leads nowhere
+    (see ``hydra_errors.translate``).
+    """
+    base = find_base(composed)
+    if base is not None:
+        key, path, base_config = base
+        config = inherit(base_config, composed, typed)
+        setattr(config, key, path)  # `last` may be another run by the time it is needed
+    else:
+        config = _resolved(composed)
+    # The rules count on values within their limits.
+    found = check.problems(config) or rules.problems(config)
+    if found:
+        raise UserError("\n".join(found))
+    return config
+
+
+def idle(config: RunConfig, typed: Sequence[Override]) -> list[str]:
+    """One line for each key that was typed although ``config`` ignores it."""
+    return rules.idle(config, overrides.dotted(typed))
+
+
+def _resolved(composed: DictConfig) -> RunConfig:
+    missing = [keys.table()[key] for key in sorted(OmegaConf.missing_keys(composed))]
+    if missing:
+        raise UserError(
+            "\n".join(
+                f"{key.path} is not given, and the chosen files leave it open; give {key.path}=VALUE, {key.expected}. "
+                f"{key.metadata['help']}"
+                for key in missing
+            )
+        )
+    for group, kind in keys.node_types().items():
+        named, is_type = composed[group].name if kind in VARIANTS else None, OmegaConf.get_type(composed[group])
+        if named in VARIANTS.get(kind, {}) and VARIANTS[kind][named] is not is_type:
+            raise UserError(f"{group}.name is {named!r}, but the keys of another option were composed; choose {group}={named}.")
+    values = OmegaConf.to_container(composed, resolve=True)
+    return from_dict(values)  # type: ignore[arg-type]

@@ -1,0 +1,135 @@
+"""``run=`` and ``resume=``: the configuration of a run that exists, with what is typed now on top.
+
+1. The frozen configuration of the run is the base; defaults of ``conf/`` do not touch it.
+2. A typed group (``hardware=ascend1``) brings its whole node; a key that its file leaves open (``???``)
+   keeps the run's value.
+3. A typed key (``data.root=...``) brings its value.
+4. What then differs must be allowed to: see SAFE_TO_RESUME and FIXED_BY_WEIGHTS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from deit import plan
+from deit.config import frozen, keys, overrides
+from deit.config.frozen import from_dict, to_dict
+from deit.config.schema import RunConfig
+from deit.errors import UserError
+
+# A resumed training stays the training it was: only where and how it computes and reports may change.
+SAFE_TO_RESUME = (
+    "resume",
+    "dry_run",
+    "runs_dir",
+    "hardware.*",
+    "tracking.*",
+    "checkpointing.*",
+    "data.root",
+    "data.workers",
+    "data.batch_size",  # as long as the global batch stays, see _inherit_for_resume
+    "data.eval_batch_size",
+    "optim.accumulation_steps",
+    "model.attention",
+    "task.eval_every",
+    "schedule.max_steps",
+)
+# An evaluation must build the model whose weights it loads.
+FIXED_BY_WEIGHTS = ("model.*", "data.num_classes")
+FREE_OF_WEIGHTS = ("model.attention",)
+
+
+def inherit(base: RunConfig, composed: DictConfig, typed: Sequence[Override]) -> RunConfig:
+    """The configuration of the run ``base``, changed by what is typed and nothing else.
+
+    ``composed`` is what Hydra made of ``typed`` and ``conf/``, without its ``hydra`` node. Raises UserError
+    where something typed may not change.
+    """
+    purpose = "resume" if composed.resume is not None else "run"
+    for override in typed:
+        if override.key_or_group in ("experiment", "debug") and override.value() is not None:
+            raise UserError(
+                f"{override.input_line}: cannot go with {purpose}=, whose run has its whole configuration already; "
+                "give single keys or groups instead."
+            )
+    values = _merge(to_dict(base), OmegaConf.to_container(composed, resolve=False), typed)
+    result = from_dict(OmegaConf.to_container(OmegaConf.create(values), resolve=True), f"{purpose}=")  # type: ignore[arg-type]
+    changed = {key: (old, new) for key, old, new in _differences(to_dict(base), to_dict(result))}
+    if purpose == "resume":
+        _check_resume(base, result, changed)
+    else:
+        _check_weights(changed)
+    return result
+
+
+def _merge(base: dict[str, Any], composed: Any, typed: Sequence[Override]) -> dict[str, Any]:
+    """Plain values, interpolations unresolved so that they see the run's values."""
+    values = {**base, "run": None, "checkpoint": None, "resume": None, "dry_run": False}
+    for group in overrides.chosen_groups(typed):
+        if group in keys.node_types():
+            kept = base[group]
+            values[group] = {name: kept.get(name) if value == "???" else value for name, value in composed[group].items()}
+    # With null in place of a number of classes the run's own stands.
+    if values["data"]["num_classes"] is None:
+        values["data"]["num_classes"] = base["data"]["num_classes"]
+    for key in overrides.dotted(typed):
+        group, _, name = key.rpartition(".")
+        target, source = (values[group], composed[group]) if group else (values, composed)
+        target[name] = source[name]
+    return values
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    for name in {**old, **new}:
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            yield from _differences(before, after, f"{prefix}{name}.")
+        elif before != after:
+            yield prefix + name, before, after
+
+
+def _check_resume(base: RunConfig, result: RunConfig, changed: dict[str, tuple[Any, Any]]) -> None:
+    wrong = [
+        f"{key} was {old!r} in this run and cannot become {new!r} with resume=; start a new run for another recipe."
+        for key, (old, new) in changed.items()
+        if not any(fnmatch(key, pattern) for pattern in SAFE_TO_RESUME)
+    ]
+    if plan.global_batch(base) != plan.global_batch(result):
+        wrong.append(
+            f"A step took {plan.global_batch(base)} images in this run and would take {plan.global_batch(result)} now; change "
+            "data.batch_size, optim.accumulation_steps, hardware.cards and hardware.nodes so that their product stays."
+        )
+    if wrong:
+        raise UserError("\n".join(wrong))
+
+
+def _check_weights(changed: dict[str, tuple[Any, Any]]) -> None:
+    wrong = [
+        f"{key} was {old!r} in this run and cannot become {new!r} with run=: its weights have this shape."
+        for key, (old, new) in changed.items()
+        if any(fnmatch(key, pattern) for pattern in FIXED_BY_WEIGHTS) and key not in FREE_OF_WEIGHTS
+    ]
+    if wrong:
+        raise UserError("\n".join(wrong))
+
+
+def find_base(composed: DictConfig) -> tuple[str, str, RunConfig] | None:
+    """Which run ``composed`` names: (key, its directory, its frozen configuration); None where it names none.
+
+    Raises UserError where the run is not there.
+    """
+    from deit.runs.find import find_run
+
+    given = [key for key in ("run", "resume") if composed[key] is not None]
+    if len(given) > 1:
+        raise UserError(f"run={composed.run} and resume={composed.resume} are both given; run is to evaluate, resume to go on.")
+    if not given:
+        return None
+    tracking_uri = composed.tracking.uri if composed.tracking.backend == "mlflow" else None
+    run = find_run(composed[given[0]], given[0], composed.runs_dir, tracking_uri)
+    return given[0], str(run.path), frozen.load(run.config)

@@ -1,0 +1,41 @@
+"""Where the crops lie: the random one of training (Inception's) and the central one of evaluation."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+ATTEMPTS = 10
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def random_box(rng: np.random.Generator, height: int, width: int, scale: list[float], ratio: list[float]) -> Box:
+    """A crop of an image of ``height`` x ``width`` (timm's RandomResizedCropAndInterpolation.get_params).
+
+    Its area is uniform in ``scale`` (shares of the image), its width over height log-uniform in ``ratio``.
+    Where ten draws do not fit into the image, it is the largest central one whose ratio is allowed.
+    """
+    for _ in range(ATTEMPTS):
+        area = rng.uniform(scale[0], scale[1]) * height * width
+        aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            return Box(int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w)
+    aspect = min(max(width / height, ratio[0]), ratio[1])
+    w, h = min(width, max(1, round(height * aspect))), min(height, max(1, round(width / aspect)))
+    return Box((height - h) // 2, (width - w) // 2, h, w)
+
+
+def central_box(height: int, width: int, size: int) -> Box:
+    """The central size x size (torchvision's CenterCrop, which rounds halves to even)."""
+    return Box(round((height - size) / 2), round((width - size) / 2), size, size)

@@ -1,0 +1,149 @@
+"""The image operations of the training transform in OpenCV: fast, close to Pillow.
+
+What maps each level to a level (AutoContrast, Equalize, Invert, Posterize, Solarize, SolarizeAdd,
+Brightness) is one table and equals Pillow's result, and so does Sharpness. Color and Contrast may be one level
+off where OpenCV rounds a grey the other way. The affine operations lie at the same place but differ in
+their interpolation: another cubic, positions in 1/32 pixel, rounding where Pillow cuts the fraction off
+(half a level), and a border that is blended. OpenCV releases the interpreter's lock, so that threads work
+side by side.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from deit.data.crop import Box
+from deit.data.geometry import AFFINE, affine_matrix
+from deit.data.randaugment import Operation
+
+INTERPOLATION = {"bicubic": cv2.INTER_CUBIC, "bilinear": cv2.INTER_LINEAR}
+LEVELS = np.arange(256)
+SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13  # Pillow's ImageFilter.SMOOTH
+CUT_OFF = -0.49  # Pillow's blend cuts the fraction off where OpenCV rounds; whole levels must stay whole
+
+
+class OpencvOps:
+    """Operations on uint8 [H, W, 3] in RGB."""
+
+    def __init__(self, interpolation: str, fill: tuple[int, int, int]) -> None:
+        """``interpolation`` is for enlarging and the affine operations; ``fill`` is what these uncover, RGB."""
+        # The loader's threads are the parallelism; threads of OpenCV's own would only fight them.
+        cv2.setNumThreads(0)
+        self.interpolation = INTERPOLATION[interpolation]
+        self.fill = fill
+
+    def start(self, image: np.ndarray) -> np.ndarray:
+        """From uint8 [H, W, 3]."""
+        return image
+
+    def finish(self, image: np.ndarray) -> np.ndarray:
+        """To uint8 [H, W, 3]."""
+        return image
+
+    def crop(self, image: np.ndarray, box: Box, size: int) -> np.ndarray:
+        """Cut out the box and resize it to size x size, averaging areas where it shrinks."""
+        top, left, height, width = box
+        shrinks = height >= size and width >= size
+        cut = image[top : top + height, left : left + width]
+        return cv2.resize(cut, (size, size), interpolation=cv2.INTER_AREA if shrinks else self.interpolation)
+
+    def flip(self, image: np.ndarray) -> np.ndarray:
+        """Mirror left and right."""
+        return cv2.flip(image, 1)
+
+    def apply(self, image: np.ndarray, operation: Operation) -> np.ndarray:
+        """One operation of RandAugment or of the colour jitter."""
+        name, argument = operation
+        if name in AFFINE:
+            return self._affine(image, operation)
+        if name == "Color":
+            return _color(image, argument)
+        if name == "Sharpness":
+            return _sharpness(image, argument)
+        return cv2.LUT(image, _table(image, operation))
+
+    def _affine(self, image: np.ndarray, operation: Operation) -> np.ndarray:
+        height, width = image.shape[:2]
+        a, b, c, d, e, f = affine_matrix(operation, width, height)
+        # OpenCV counts from the centre of the first pixel, Pillow from its corner.
+        matrix = np.array([[a, b, c + (a + b - 1) / 2], [d, e, f + (d + e - 1) / 2]])
+        return cv2.warpAffine(
+            image,
+            matrix,
+            (width, height),
+            flags=self.interpolation | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=self.fill,
+        )
+
+
+def _table(image: np.ndarray, operation: Operation) -> np.ndarray:
+    """What each level becomes: uint8 [256], or [1, 256, 3] where the channels differ."""
+    name, argument = operation
+    if name == "AutoContrast":
+        return _tables([_stretched(counts) for counts in _histograms(image)])
+    if name == "Equalize":
+        return _tables([_equalized(counts) for counts in _histograms(image)])
+    if name == "Invert":
+        levels = 255 - LEVELS
+    elif name == "Posterize":
+        levels = LEVELS & ~(2 ** (8 - int(argument)) - 1)
+    elif name == "Solarize":
+        levels = np.where(argument > LEVELS, LEVELS, 255 - LEVELS)
+    elif name == "SolarizeAdd":
+        levels = np.where(LEVELS < 128, np.minimum(LEVELS + int(argument), 255), LEVELS)
+    elif name == "Brightness":
+        levels = _blended(0, argument)
+    elif name == "Contrast":
+        levels = _blended(int(cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[0] + 0.5), argument)
+    else:
+        raise ValueError(f"there is no operation {name}")
+    return levels.astype(np.uint8)
+
+
+def _tables(channels: list[np.ndarray]) -> np.ndarray:
+    return np.stack(channels, axis=-1).astype(np.uint8)[None]
+
+
+def _histograms(image: np.ndarray) -> list[np.ndarray]:
+    return [cv2.calcHist([image], [channel], None, [256], [0, 256]).ravel().astype(np.int64) for channel in range(3)]
+
+
+def _stretched(counts: np.ndarray) -> np.ndarray:
+    """Pillow's ImageOps.autocontrast of a channel: its levels are stretched to 0..255."""
+    present = np.flatnonzero(counts)
+    low, high = int(present[0]), int(present[-1])
+    if low == high:
+        return LEVELS
+    scale = 255.0 / (high - low)
+    return np.clip((LEVELS * scale - low * scale).astype(np.int64), 0, 255)
+
+
+def _equalized(counts: np.ndarray) -> np.ndarray:
+    """Pillow's ImageOps.equalize of a channel, which leaves the last level's pixels out of its step."""
+    present = np.flatnonzero(counts)
+    step = int(counts.sum() - counts[present[-1]]) // 255
+    if step == 0:
+        return LEVELS
+    below = np.cumsum(counts) - counts
+    return np.minimum((step // 2 + below) // step, 255)
+
+
+def _blended(ground: int, factor: float) -> np.ndarray:
+    """Pillow's Image.blend of a constant with each level: single precision, fraction cut off."""
+    mixed = np.float32(ground) + np.float32(factor) * (LEVELS - ground).astype(np.float32)
+    return np.clip(mixed, 0, 255).astype(np.int64)
+
+
+def _color(image: np.ndarray, factor: float) -> np.ndarray:
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return cv2.addWeighted(image, factor, grey, 1 - factor, CUT_OFF)
+
+
+def _sharpness(image: np.ndarray, factor: float) -> np.ndarray:
+    smooth = cv2.filter2D(image, -1, SMOOTH)
+    # Pillow does not smooth the outermost pixels.
+    for edge in (np.s_[:1], np.s_[-1:], np.s_[:, :1], np.s_[:, -1:]):
+        smooth[edge] = image[edge]
+    return cv2.addWeighted(image, factor, smooth, 1 - factor, CUT_OFF)

@@ -1,0 +1,77 @@
+"""The image operations of the training transform in Pillow: what timm computes, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
+
+from deit.data.crop import Box
+from deit.data.geometry import AFFINE, affine_matrix
+from deit.data.randaugment import Operation
+
+RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+
+class PilOps:
+    """Operations on Pillow images in mode RGB."""
+
+    def __init__(self, interpolation: str, fill: tuple[int, int, int]) -> None:
+        """``interpolation`` is for resizing and the affine operations; ``fill`` is what these uncover, RGB."""
+        self.resampling = RESAMPLING[interpolation]
+        self.fill = fill
+
+    def start(self, image: np.ndarray) -> Image.Image:
+        """From uint8 [H, W, 3]."""
+        return Image.fromarray(image)
+
+    def finish(self, image: Image.Image) -> np.ndarray:
+        """To uint8 [H, W, 3]."""
+        return np.asarray(image)
+
+    def crop(self, image: Image.Image, box: Box, size: int) -> Image.Image:
+        """Cut out the box and resize it to size x size (torchvision's resized_crop)."""
+        top, left, height, width = box
+        cut = image.crop((left, top, left + width, top + height))
+        return cut.resize((size, size), self.resampling)
+
+    def flip(self, image: Image.Image) -> Image.Image:
+        """Mirror left and right."""
+        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+
+    def apply(self, image: Image.Image, operation: Operation) -> Image.Image:
+        """One operation of RandAugment or of the colour jitter."""
+        name, argument = operation
+        if name == "Rotate":  # Pillow builds the matrix itself, rounded its own way
+            return image.rotate(argument, self.resampling, fillcolor=self.fill)
+        if name in AFFINE:
+            matrix = affine_matrix(operation, *image.size)
+            return image.transform(image.size, Image.Transform.AFFINE, matrix, self.resampling, fillcolor=self.fill)
+        return POINTWISE[name](image, argument)
+
+
+def _posterize(image: Image.Image, bits: float) -> Image.Image:
+    # Pillow from 13 on refuses 0 bits, which the recipe of DeiT reaches: black.
+    if bits == 0:
+        return Image.new("RGB", image.size)
+    return ImageOps.posterize(image, int(bits))
+
+
+def _solarize_add(image: Image.Image, added: float) -> Image.Image:
+    table = [min(255, level + int(added)) if level < 128 else level for level in range(256)]
+    return image.point(table * 3)
+
+
+POINTWISE: dict[str, Callable[[Image.Image, float], Image.Image]] = {
+    "AutoContrast": lambda image, _: ImageOps.autocontrast(image),
+    "Equalize": lambda image, _: ImageOps.equalize(image),
+    "Invert": lambda image, _: ImageOps.invert(image),
+    "Posterize": _posterize,
+    "Solarize": lambda image, threshold: ImageOps.solarize(image, int(threshold)),
+    "SolarizeAdd": _solarize_add,
+    "Color": lambda image, factor: ImageEnhance.Color(image).enhance(factor),
+    "Contrast": lambda image, factor: ImageEnhance.Contrast(image).enhance(factor),
+    "Brightness": lambda image, factor: ImageEnhance.Brightness(image).enhance(factor),
+    "Sharpness": lambda image, factor: ImageEnhance.Sharpness(image).enhance(factor),
+}

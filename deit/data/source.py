@@ -1,0 +1,89 @@
+"""What every source of images answers, whatever it is read from.
+
+The labels are in memory, the images are fetched one by one, from any thread. Nothing here needs an image
+library, so that the control side can count a data set quickly.
+"""
+
+from __future__ import annotations
+
+import abc
+
+import numpy as np
+
+
+class Dataset(abc.ABC):
+    """Labelled images of one split.
+
+    ``classes`` are the names of the classes in the order of their labels, ``labels`` is int64 [N], and
+    ``place`` says in messages where the images come from.
+    """
+
+    classes: list[str]
+    labels: np.ndarray
+    place: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abc.abstractmethod
+    def image(self, index: int, decoder: str = "pil") -> np.ndarray:
+        """The image as uint8 [H, W, 3] in RGB.
+
+        ``decoder`` (opencv or pil) reads image files; a source that holds its images in memory needs none.
+        Raises UserError with exit code 1 where the image cannot be read.
+        """
+
+    @abc.abstractmethod
+    def describe(self, index: int) -> str:
+        """The image's own name for messages: its file, or its place in the source."""
+
+
+class ArrayDataset(Dataset):
+    """Images that are all in memory, as uint8 [N, H, W, 3] in RGB."""
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, classes: list[str], place: str) -> None:
+        self.images = images
+        self.labels = labels.astype(np.int64)
+        self.classes = classes
+        self.place = place
+
+    def image(self, index: int, decoder: str = "pil") -> np.ndarray:
+        return np.ascontiguousarray(self.images[index])
+
+    def describe(self, index: int) -> str:
+        return f"{self.place}[{index}]"
+
+
+class Subset(Dataset):
+    """Some images of a data set, still described by their place in the whole."""
+
+    def __init__(self, whole: Dataset, indices: np.ndarray) -> None:
+        self.whole = whole
+        self.indices = indices
+        self.labels = whole.labels[indices]
+        self.classes = whole.classes
+        self.place = whole.place
+
+    def image(self, index: int, decoder: str = "pil") -> np.ndarray:
+        return self.whole.image(int(self.indices[index]), decoder)
+
+    def describe(self, index: int) -> str:
+        return self.whole.describe(int(self.indices[index]))
+
+
+def limited(dataset: Dataset, limit: int | None) -> Dataset:
+    """At most ``limit`` images, spread evenly over the data set, so that each class keeps its share.
+
+    The images are counted off class by class: counting in their own order could meet the period in which
+    some data sets (the digits) repeat their classes.
+    """
+    if limit is None or limit >= len(dataset):
+        return dataset
+    by_class = np.argsort(dataset.labels, kind="stable")
+    return Subset(dataset, np.sort(by_class[evenly(len(dataset), limit)]))
+
+
+def evenly(total: int, count: int) -> np.ndarray:
+    """``count`` of the numbers 0 .. total-1 at equal distances, as int64; all of them where there are no more."""
+    count = min(count, total)
+    return np.arange(count, dtype=np.int64) * total // max(count, 1)

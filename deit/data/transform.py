@@ -1,0 +1,86 @@
+"""From a decoded image to the model's input size: the random way of training, the fixed way of evaluation.
+
+Both return uint8; normalisation, erasing and mixing are done on the device.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from deit.config.schema import RunConfig
+from deit.data.crop import Box, central_box, random_box
+from deit.data.ops_opencv import OpencvOps
+from deit.data.ops_pil import RESAMPLING, PilOps
+from deit.data.randaugment import Operation, parse_policy
+
+
+class Ops(Protocol):
+    """What both backends offer; ``Any`` is the backend's own kind of image."""
+
+    def start(self, image: np.ndarray) -> Any: ...
+    def finish(self, image: Any) -> np.ndarray: ...
+    def crop(self, image: Any, box: Box, size: int) -> Any: ...
+    def flip(self, image: Any) -> Any: ...
+    def apply(self, image: Any, operation: Operation) -> Any: ...
+
+
+BACKENDS: dict[str, type[OpencvOps] | type[PilOps]] = {"opencv": OpencvOps, "pil": PilOps}
+JITTERED = ("Brightness", "Contrast", "Color")
+
+
+class TrainTransform:
+    """Random crop, flip, then RandAugment or colour jitter (timm's transforms_imagenet_train)."""
+
+    def __init__(self, config: RunConfig) -> None:
+        """Raises UserError where augment.auto_augment is no policy."""
+        self.size = config.model.img_size
+        self.augment = config.augment
+        self.policy = parse_policy(self.augment.auto_augment) if self.augment.auto_augment is not None else None
+        red, green, blue = (round(255 * mean) for mean in config.data.mean)
+        self.ops: Ops = BACKENDS[self.augment.backend](config.data.interpolation, (red, green, blue))
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """uint8 [H, W, 3] to uint8 [img_size, img_size, 3], with all that is random drawn from ``rng``."""
+        box = random_box(rng, image.shape[0], image.shape[1], self.augment.scale, self.augment.ratio)
+        picture = self.ops.crop(self.ops.start(image), box, self.size)
+        if rng.random() < self.augment.hflip:
+            picture = self.ops.flip(picture)
+        for operation in self._operations(rng):
+            picture = self.ops.apply(picture, operation)
+        return self.ops.finish(picture)
+
+    def _operations(self, rng: np.random.Generator) -> list[Operation]:
+        if self.policy is not None:
+            return self.policy.draw(rng)
+        strength = self.augment.color_jitter
+        if strength == 0:
+            return []
+        # torchvision's ColorJitter without hue: a factor for each, in random order.
+        return [Operation(JITTERED[i], rng.uniform(1 - strength, 1 + strength)) for i in rng.permutation(3)]
+
+
+class EvalTransform:
+    """Resize the short side, cut out the centre: timm's transforms_imagenet_eval, pixel for pixel.
+
+    It is done in Pillow whatever augment.backend says, so that accuracies compare with those of others.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.size = config.model.img_size
+        self.short = math.floor(self.size / config.data.crop_pct)
+        self.resampling = RESAMPLING[config.data.interpolation]
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """uint8 [H, W, 3] to uint8 [img_size, img_size, 3]."""
+        height, width = image.shape[:2]
+        if min(height, width) != self.short:
+            # torchvision's Resize: the long side keeps the aspect, its fraction cut off.
+            long = int(self.short * max(height, width) / min(height, width))
+            height, width = (self.short, long) if height <= width else (long, self.short)
+            image = np.asarray(Image.fromarray(image).resize((width, height), self.resampling))
+        top, left, side, _ = central_box(height, width, self.size)
+        return image[top : top + side, left : left + side]

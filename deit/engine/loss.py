@@ -1,0 +1,61 @@
+"""Losses. A loss owns its teacher and its targets, so that distillation is no ``if`` in the training loop."""
+
+from __future__ import annotations
+
+from mindspore import Tensor, nn, ops
+
+
+class SoftTargetCrossEntropy(nn.Cell):
+    """Cross entropy with soft targets (timm ``SoftTargetCrossEntropy``), mean over the batch.
+
+    For a distilled model trained without a teacher both heads learn the labels, half each.
+    """
+
+    def construct(self, outputs: Tensor | tuple[Tensor, Tensor], images: Tensor, targets: Tensor) -> Tensor:
+        """``outputs``: logits [B, K] or a pair of them; ``targets`` [B, K] that sum to 1."""
+        if isinstance(outputs, tuple):
+            return 0.5 * (_cross_entropy(outputs[0], targets) + _cross_entropy(outputs[1], targets))
+        return _cross_entropy(outputs, targets)
+
+
+class DistillationLoss(nn.Cell):
+    """facebookresearch/deit ``DistillationLoss``: (1 - alpha) * base + alpha * distillation.
+
+    The teacher sees the same mixed images. ``soft``: KL divergence at temperature tau, times tau^2, over the
+    number of logits; ``hard``: cross entropy to the teacher's decision.
+    """
+
+    def __init__(self, teacher: nn.Cell, kind: str, alpha: float, tau: float) -> None:
+        super().__init__()
+        self.teacher = teacher
+        # The teacher's weights are inputs of the graph, but neither trained nor saved with the student.
+        for parameter in teacher.get_parameters():
+            parameter.requires_grad = False
+        self.kind, self.alpha, self.tau = kind, alpha, tau
+
+    def construct(self, outputs: tuple[Tensor, Tensor], images: Tensor, targets: Tensor) -> Tensor:
+        """``outputs``: logits of the class head and of the distillation head, each [B, K]."""
+        student = outputs[1]
+        teacher = ops.stop_gradient(mean_of_heads(self.teacher(images)))
+        if self.kind == "soft":
+            log_student = ops.log_softmax(student / self.tau, -1)
+            log_teacher = ops.log_softmax(teacher / self.tau, -1)
+            divergence = (ops.exp(log_teacher) * (log_teacher - log_student)).sum()
+            distillation = divergence * (self.tau * self.tau) / (student.shape[0] * student.shape[1])
+        else:
+            decision = ops.one_hot(
+                ops.argmax(teacher, -1), student.shape[1], ops.ones((), student.dtype), ops.zeros((), student.dtype)
+            )
+            distillation = _cross_entropy(student, decision)
+        return (1 - self.alpha) * _cross_entropy(outputs[0], targets) + self.alpha * distillation
+
+
+def mean_of_heads(outputs: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    """What a model answers at evaluation: its logits, or the mean of both heads of a distilled one."""
+    if isinstance(outputs, tuple):
+        return (outputs[0] + outputs[1]) / 2
+    return outputs
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    return -(targets * ops.log_softmax(logits, -1)).sum(-1).mean()

@@ -1,0 +1,92 @@
+"""Mixup, CutMix and label smoothing (timm 0.3.2, ``timm.data.mixup``).
+
+The host draws a handful of numbers an image; the device mixes. One formula serves mixup and CutMix in
+all modes: image i becomes ``blend * x_i + (1 - blend) * x_j`` with j the image at the mirrored place of the
+batch, and x_j again inside ``box``. Its target is ``lam * y_i + (1 - lam) * y_j``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, ops
+
+from deit.config.schema import AugmentConfig
+
+
+@dataclass
+class Mix:
+    """What the host draws for a batch of B images."""
+
+    blend: np.ndarray  # float32 [B]: weight of the image's own pixels, 1 where CutMix is at work
+    box: np.ndarray  # int32 [B, 4]: top, bottom, left, right (exclusive) of the pasted box, zeros for none
+    lam: np.ndarray  # float32 [B]: weight of the image's own target
+
+
+def enabled(augment: AugmentConfig) -> bool:
+    return augment.mixup_prob > 0 and (augment.mixup > 0 or augment.cutmix > 0)
+
+
+def draw(augment: AugmentConfig, batch: int, size: int, rng: np.random.Generator) -> Mix:
+    """Draw how a batch of ``batch`` images of ``size`` pixels is mixed, in the configured mode."""
+    mix = Mix(np.ones(batch, np.float32), np.zeros((batch, 4), np.int32), np.ones(batch, np.float32))
+    count = {"batch": 1, "pair": batch // 2, "elem": batch}[augment.mixup_mode]
+    for i in range(count):
+        blend, box, lam = _draw_one(augment, size, rng)
+        if augment.mixup_mode == "batch":
+            places: slice | list[int] = slice(None)
+        elif augment.mixup_mode == "pair":
+            places = [i, batch - 1 - i]
+        else:
+            places = [i]
+        mix.blend[places], mix.box[places], mix.lam[places] = blend, box, lam
+    return mix
+
+
+def _draw_one(augment: AugmentConfig, size: int, rng: np.random.Generator) -> tuple[float, tuple[int, int, int, int], float]:
+    nothing = (0, 0, 0, 0)
+    if rng.random() >= augment.mixup_prob:
+        return 1.0, nothing, 1.0
+    if augment.mixup > 0 and augment.cutmix > 0:
+        cut = rng.random() < augment.mixup_switch_prob
+    else:
+        cut = augment.cutmix > 0
+    if not cut:
+        lam = float(rng.beta(augment.mixup, augment.mixup))
+        return lam, nothing, lam
+    lam = float(rng.beta(augment.cutmix, augment.cutmix))
+    half = int(size * np.sqrt(1 - lam)) // 2
+    row, column = int(rng.integers(size)), int(rng.integers(size))
+    top, bottom = max(row - half, 0), min(row + half, size)
+    left, right = max(column - half, 0), min(column + half, size)
+    # The box is clipped at the border, so lambda is the area that is really kept.
+    return 1.0, (top, bottom, left, right), 1 - (bottom - top) * (right - left) / size**2
+
+
+def mix_images(images: Tensor, blend: Tensor, box: Tensor) -> Tensor:
+    """Mix normalised images [B, 3, H, W] with the reversed batch; ``blend`` [B], ``box`` [B, 4]."""
+    partner = ops.flip(images, (0,))
+    weight = blend.reshape((-1, 1, 1, 1))
+    mixed = images * weight + partner * (1 - weight)
+    inside = in_box(box, images.shape[2], images.shape[3])
+    return ops.select(ops.broadcast_to(inside, images.shape), partner, mixed)
+
+
+def in_box(box: Tensor, height: int, width: int) -> Tensor:
+    """Mask bool [B, 1, height, width] of ``box`` int32 [B, 4] (top, bottom, left, right)."""
+    rows = ops.arange(0, height, dtype=ms.int32).reshape((1, 1, height, 1))
+    columns = ops.arange(0, width, dtype=ms.int32).reshape((1, 1, 1, width))
+    edges = box.reshape((-1, 4, 1, 1))
+    in_rows = ops.logical_and(rows >= edges[:, 0:1], rows < edges[:, 1:2])
+    in_columns = ops.logical_and(columns >= edges[:, 2:3], columns < edges[:, 3:4])
+    return ops.logical_and(in_rows, in_columns)
+
+
+def soft_targets(labels: Tensor, lam: Tensor, num_classes: int, smoothing: float) -> Tensor:
+    """Targets float32 [B, K]: off = smoothing / K, on = 1 - smoothing + off, mixed with the reversed batch."""
+    off = smoothing / num_classes
+    targets = ops.one_hot(labels, num_classes, Tensor(1 - smoothing + off, ms.float32), Tensor(off, ms.float32))
+    weight = lam.reshape((-1, 1))
+    return targets * weight + ops.flip(targets, (0,)) * (1 - weight)

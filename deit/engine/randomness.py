@@ -1,0 +1,41 @@
+"""The random inputs of a step: drawn on the host from (seed, step), handed to the device as tensors."""
+
+from __future__ import annotations
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+from deit.config.schema import RunConfig
+from deit.engine import mixing
+from deit.randomness import generator
+
+
+def drop_path(config: RunConfig, micro_step: int, rank: int, world: int) -> Tensor | None:
+    """Factors [2 * depth, B] of the residual branches: 0 or 1 / keep, None without stochastic depth.
+
+    Drawn for all ranks and cut to this one's images, so that they do not depend on how a global batch is
+    split. The rate grows linearly from 0 to ``model.drop_path_rate`` over the blocks (DeiT paper, table 9).
+    """
+    if config.model.drop_path_rate == 0:
+        return None
+    batch, depth = config.data.batch_size, config.model.depth
+    keep = 1 - np.linspace(0, config.model.drop_path_rate, depth, dtype=np.float32).repeat(2)[:, None]
+    draws = generator(config.seed, "drop_path", micro_step).random((2 * depth, batch * world), dtype=np.float32)
+    return Tensor(((draws < keep) / keep)[:, rank * batch : (rank + 1) * batch].astype(np.float32))
+
+
+def dropout_key(config: RunConfig, micro_step: int, rank: int) -> Tensor | None:
+    """The key of the step's dropout masks, int32; None without dropout."""
+    if config.model.drop_rate == 0:
+        return None
+    return Tensor(generator(config.seed, "dropout", micro_step, rank).integers(2**31 - 1), ms.int32)
+
+
+def mix(config: RunConfig, micro_step: int, rank: int) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
+    """``blend`` [B], ``box`` [B, 4] and ``lam`` [B] of ``deit.engine.mixing``; None without mixing."""
+    if not mixing.enabled(config.augment):
+        return None, None, None
+    rng = generator(config.seed, "mix", micro_step, rank)
+    drawn = mixing.draw(config.augment, config.data.batch_size, config.model.img_size, rng)
+    return Tensor(drawn.blend), Tensor(drawn.box), Tensor(drawn.lam)

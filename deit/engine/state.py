@@ -1,0 +1,76 @@
+"""The state of a training: all that changes from step to step, and its way into checkpoints and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+
+from deit.config.schema import RunConfig
+from deit.engine.network import build_network
+from deit.engine.step import LossScale
+from deit.models.initialisation import initial_weights
+from deit.models.shapes import parameter_shapes
+from deit.models.weights import load_weights
+from deit.optim.build import build_optimizer
+
+Parts = dict[str, dict[str, np.ndarray]]
+
+
+class TrainState:
+    """Network, moving average, optimizer, loss scale and gradient buffers.
+
+    The moving average is a second network whose parameters are the average: it is evaluated like the first,
+    without swapping weights.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        """Weights are initial, a function of ``config.seed`` (``deit.models.initialisation``)."""
+        assert config.data.num_classes is not None  # the launcher has counted the classes
+        self.network = build_network(config)
+        shapes = parameter_shapes(config.model, config.data.num_classes)
+        weights = initial_weights(shapes, config.seed)
+        load_weights(self.network, weights)
+        self.average: nn.Cell | None = None
+        if config.ema.enabled:
+            self.average = build_network(config, prefix="ema.")
+            load_weights(self.average, weights, prefix="ema.")
+        parameters = self.network.trainable_params()
+        self.optimizer = build_optimizer(config.optim, parameters)
+        self.loss_scale = LossScale(
+            config.precision.loss_scale, config.precision.loss_scale_init, config.precision.loss_scale_window
+        )
+        self.buffers: ParameterTuple | None = None
+        if config.optim.accumulation_steps > 1:
+            self.buffers = ParameterTuple(
+                [
+                    Parameter(ops.zeros(p.shape, ms.float32), f"gradient_sum.{p.name}", requires_grad=False)
+                    for p in parameters
+                ]
+            )
+
+    def parts(self) -> Parts:
+        """A copy of the state as named arrays, as ``deit.runs.checkpoint.write`` takes them."""
+        parts = {"model": _arrays(self.network.parameters_dict()), "optimizer": _arrays(self._optimizer_state())}
+        if self.average is not None:
+            parts["ema"] = _arrays(self.average.parameters_dict(), prefix="ema.")
+        return parts
+
+    def load(self, parts: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+        """Set the state to that of a checkpoint; names and shapes must match exactly."""
+        load_weights(self.network, parts["model"], source="model.safetensors")
+        if self.average is not None:
+            load_weights(self.average, parts["ema"], prefix="ema.", source="ema.safetensors")
+        for name, parameter in self._optimizer_state().items():
+            # Not set_data: a graph that has run once may go on with the old buffer.
+            ops.assign(parameter, Tensor(parts["optimizer"][name], parameter.dtype))
+
+    def _optimizer_state(self) -> dict[str, Parameter]:
+        scale = {parameter.name: parameter for parameter in (self.loss_scale.value, self.loss_scale.good_steps)}
+        return {**self.optimizer.state, **scale}
+
+
+def _arrays(parameters: Mapping[str, Parameter], prefix: str = "") -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): parameter.asnumpy().copy() for name, parameter in parameters.items()}

@@ -1,0 +1,156 @@
+"""One training step as one compiled graph: a function of the state, the batch, the learning rate and the
+randomness handed in.
+
+Nothing random happens inside: masks, boxes and mixing weights are inputs, so that a step can be repeated bit
+for bit. The order is: normalise, erase, mix, forward, loss, backward, mean over ranks, unscale, clip by the
+global norm, optimizer, EMA. A step whose gradient is not finite changes nothing but the loss scale.
+"""
+
+from __future__ import annotations
+
+import mindspore as ms
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+
+from deit.config.schema import RunConfig
+from deit.engine import mixing
+from deit.engine.images import Normalize, RandomErasing
+
+_accumulate = ops.MultitypeFuncGraph("accumulate")
+_add = ops.MultitypeFuncGraph("add")
+_scale = ops.MultitypeFuncGraph("scale")
+_square = ops.MultitypeFuncGraph("square")
+_average = ops.MultitypeFuncGraph("average")
+
+
+@_accumulate.register("Tensor", "Tensor", "Tensor")
+def _accumulate_one(first: Tensor, buffer: Tensor, gradient: Tensor) -> Tensor:
+    # Selected, not multiplied by zero: what an overflow left in the buffer must not survive.
+    return ops.assign(buffer, ops.select(first, gradient, buffer + gradient))
+
+
+@_add.register("Tensor", "Tensor")
+def _add_one(buffer: Tensor, gradient: Tensor) -> Tensor:
+    return buffer + gradient
+
+
+@_scale.register("Tensor", "Tensor")
+def _scale_one(factor: Tensor, gradient: Tensor) -> Tensor:
+    return gradient * factor
+
+
+@_square.register("Tensor")
+def _square_one(gradient: Tensor) -> Tensor:
+    return ops.square(gradient).sum()
+
+
+@_average.register("Tensor", "Tensor", "Tensor")
+def _average_one(share: Tensor, average: Tensor, weight: Tensor) -> Tensor:
+    return ops.assign_add(average, (weight - average) * share)
+
+
+class LossScale(nn.Cell):
+    """The factor on the loss. Dynamic: halved after an overflow, doubled after ``window`` steps without."""
+
+    def __init__(self, kind: str, initial: float, window: int) -> None:
+        super().__init__()
+        self.dynamic = kind == "dynamic"
+        self.window = window
+        self.value = Parameter(Tensor(1.0 if kind == "none" else initial, ms.float32), "loss_scale", requires_grad=False)
+        self.good_steps = Parameter(Tensor(0, ms.int32), "loss_scale_good_steps", requires_grad=False)
+
+    def construct(self, finite: Tensor) -> Tensor:
+        """Take note of a step; returns the scale of the next one."""
+        if self.dynamic:
+            counted = self.good_steps + 1
+            grows = ops.logical_and(finite, counted >= self.window)
+            shrunk = ops.maximum(self.value / 2, Tensor(1.0, ms.float32))
+            value = ops.select(finite, ops.select(grows, self.value * 2, self.value), shrunk)
+            steps = ops.select(ops.logical_and(finite, ops.logical_not(grows)), counted, ops.zeros_like(counted))
+            ops.assign(self.value, value)
+            ops.assign(self.good_steps, steps)
+        return self.value
+
+
+class TrainStep(nn.Cell):
+    """A forward and backward pass; with ``update`` also the optimizer step.
+
+    With accumulation two instances share all state: the one without ``update`` adds to the buffers, the one
+    with it takes the last micro batch and updates.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        network: nn.Cell,
+        average: nn.Cell | None,
+        loss: nn.Cell,
+        optimizer: nn.Cell,
+        loss_scale: LossScale,
+        buffers: ParameterTuple | None,
+        world: int,
+        update: bool,
+    ) -> None:
+        super().__init__(auto_prefix=False)
+        self.network, self.loss, self.optimizer, self.loss_scale = network, loss, optimizer, loss_scale
+        self.weights = ParameterTuple(network.trainable_params())
+        self.average = ParameterTuple(average.get_parameters()) if average is not None else None
+        self.buffers, self.update, self.world = buffers, update, world
+        self.passes = config.optim.accumulation_steps
+        self.clip = config.optim.clip_grad
+        self.num_classes, self.smoothing = config.data.num_classes, config.augment.smoothing
+        self.normalize = Normalize(config.data.mean, config.data.std)
+        self.erase = RandomErasing(config.augment.remode, config.augment.recount) if config.augment.reprob > 0 else None
+        self.mix = mixing.enabled(config.augment)
+        self.average_share = Tensor(1 - config.ema.decay, ms.float32)
+        self.gradient = ms.value_and_grad(self.forward, None, self.weights)
+        self.reduce: nn.Cell | None = None
+        if world > 1:
+            self.reduce = nn.DistributedGradReducer(self.weights, mean=True, degree=world)
+            self.reduce_loss = ops.AllReduce(ops.ReduceOp.SUM)
+
+    def forward(self, images, targets, drop_path, dropout_key, scale):  # type: ignore[no-untyped-def]  # traced
+        """The scaled loss of one micro batch, its share of the optimizer step's mean."""
+        outputs = self.network(images, drop_path, dropout_key)
+        return self.loss(outputs, images, targets) * (scale / self.passes)
+
+    def construct(self, images, labels, boxes, noise, blend, mix_box, lam, drop_path, dropout_key, first, lr):  # type: ignore[no-untyped-def]
+        """Returns (loss, norm of the gradient before clipping, whether it was finite, next loss scale).
+
+        The loss is the mean over all ranks of this micro batch. ``first`` says that the micro batch is the
+        first of its optimizer step; ``lr`` is the learning rate of the step.
+        """
+        inputs = self.normalize(images)
+        if self.erase is not None:
+            inputs = self.erase(inputs, boxes, noise)
+        if self.mix:
+            inputs = mixing.mix_images(inputs, blend, mix_box)
+        else:
+            lam = ops.ones(labels.shape, ms.float32)
+        targets = mixing.soft_targets(labels, lam, self.num_classes, self.smoothing)
+
+        scale = self.loss_scale.value
+        scaled_loss, gradients = self.gradient(inputs, targets, drop_path, dropout_key, scale)
+        loss = scaled_loss * (self.passes / scale)
+        if self.world > 1:
+            loss = self.reduce_loss(loss) / self.world
+        if not self.update:
+            ops.HyperMap()(ops.partial(_accumulate, first), self.buffers, gradients)
+            return loss, loss, ops.isfinite(loss), scale
+
+        if self.buffers is not None:
+            gradients = ops.HyperMap()(_add, self.buffers, gradients)
+        if self.reduce is not None:
+            gradients = self.reduce(gradients)
+        gradients = ops.HyperMap()(ops.partial(_scale, 1 / scale), gradients)
+        norm = ops.sqrt(ops.addn(ops.HyperMap()(_square, gradients)))
+        finite = ops.isfinite(norm)
+        if self.clip is not None:
+            # torch.nn.utils.clip_grad_norm_
+            factor = ops.minimum(self.clip / (norm + 1e-6), ops.ones((), ms.float32))
+            gradients = ops.HyperMap()(ops.partial(_scale, factor), gradients)
+        if finite:
+            updated = self.optimizer(gradients, lr)
+            if self.average is not None:
+                weights = ops.depend(self.weights, updated)
+                ops.HyperMap()(ops.partial(_average, self.average_share), self.average, weights)
+        return loss, norm, finite, self.loss_scale(finite)

@@ -1,0 +1,58 @@
+"""The grid of ``-m``: Hydra's own, without the file it writes and with the mistakes it lets pass refused."""
+
+# No postponed annotations here: Hydra runs plugin modules before sys.modules knows them, where dataclasses look.
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+from hydra._internal.core_plugins import basic_sweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+
+from deit.config import options, overrides
+from deit.errors import UserError
+
+
+@dataclass
+class GridConf(basic_sweeper.BasicSweeperConf):
+    _target_: str = "hydra_plugins.deit_sequential.sweeper.Grid"
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="deit_grid", node=GridConf, provider="deit")
+
+
+class Grid(basic_sweeper.BasicSweeper):
+    """Every combination of the values given, as one batch, so that the launcher sees all trials before it starts one.
+
+    Values of ``hydra.sweeper.params`` (a template) give way to what is typed.
+    """
+
+    def sweep(self, arguments: list[str]) -> Any:
+        assert self.hydra_context is not None and self.launcher is not None
+        params = [f"{key}={value}" for key, value in self.params.items()]
+        overrides.check(params, sweeping=True)
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        given = {override.get_key_element(): override for override in parser.parse_overrides(params + arguments)}
+        trials = list(itertools.product(*(_values(override) for override in given.values())))
+        return self.launcher.launch([list(trial) for trial in trials], initial_job_idx=0)
+
+
+def _values(override: Override) -> list[str]:
+    """The override once for each of its values, as text."""
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if not override.is_discrete_sweep():
+        raise UserError(f"{override.input_line}: a grid needs single values; allowed: A,B,C or choice(...) or range(...).")
+    values = [f"{key}={value}" for value in override.sweep_string_iterator()]
+    if not values:
+        allowed = ", ".join(options.groups().get(key, {}))
+        raise UserError(
+            f"{override.input_line}: matches nothing, so there is no trial. Allowed: {allowed or 'at least one value'}."
+        )
+    if len(set(values)) < len(values):
+        double = next(value for value in values if values.count(value) > 1)
+        raise UserError(f"{override.input_line}: {double} stands there twice; name each value once.")
+    return values

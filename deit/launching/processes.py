@@ -1,0 +1,88 @@
+"""Processes of a run: starting them so that none outlives the launcher, and ending all of them.
+
+msrun puts each worker into a session of its own, so a process group does not hold them together. Every
+process of a run carries the variable DEIT_RUN_DIRECTORY instead, and is found by it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from deit.launching.command import RUN_VARIABLE
+from deit.runs.directory import RunDirectory
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def die_with_parent(signal_number: int) -> Callable[[], None]:
+    """What a child calls before exec: it gets the signal when the launcher dies, even by SIGKILL."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def call() -> None:
+        prctl(PR_SET_PDEATHSIG, signal_number)
+
+    return call
+
+
+def start(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    log: Path,
+    *,
+    death_signal: int | None,
+    folder: Path | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a command in a session of its own, its output appended to ``log``; ``folder`` is where it works."""
+    with open(log, "ab") as output:
+        return subprocess.Popen(
+            command,
+            env=dict(environment),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=None if death_signal is None else die_with_parent(death_signal),
+        )
+
+
+def of_run(run: RunDirectory) -> list[int]:
+    """The living processes of a run, other than this one."""
+    marker = f"{RUN_VARIABLE}={run.path}".encode()
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit() or int(folder.name) == os.getpid():
+            continue
+        try:
+            if marker in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+        except OSError:  # gone meanwhile, or another user's
+            continue
+    return found
+
+
+def kill_all(run: RunDirectory, patience: float = 10.0) -> None:
+    """SIGKILL every process of the run and wait until they are gone."""
+    end = time.monotonic() + patience
+    while (alive := of_run(run)) and time.monotonic() < end:
+        for pid in alive:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.05)
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The last lines of a log, for an error message."""
+    if not log.exists():
+        return ""
+    with open(log, "rb") as file:
+        file.seek(max(0, log.stat().st_size - 20_000))
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])

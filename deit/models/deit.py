@@ -1,0 +1,150 @@
+"""DeiT: the vision transformer of "Training data-efficient image transformers & distillation through attention".
+
+It computes what timm's VisionTransformer and VisionTransformerDistilled compute. Unlike theirs, the forward pass
+is a function of its arguments: stochastic depth and dropout get their randomness handed in, and without it
+they do nothing, so there is no training mode to forget.
+"""
+
+from __future__ import annotations
+
+import mindspore as ms
+from mindspore import Parameter, Tensor, nn, ops
+from mindspore.common.initializer import initializer
+
+from deit.config.schema import ModelConfig
+from deit.errors import UserError
+from deit.models.dropout import Dropout
+from deit.models.layers import Dense, LayerNorm, PatchEmbed
+from deit.models.precision import FLOAT32, ComputeTypes
+from deit.models.shapes import mlp_width, token_count
+
+
+class Attention(nn.Cell):
+    """Multi-head self-attention, [B, N, D] to [B, N, D] (timm: Attention)."""
+
+    def __init__(self, width: int, heads: int, drop_rate: float, drop_layer: int, types: ComputeTypes, flash: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.scale = (width // heads) ** -0.5
+        self.flash = flash
+        self.matmul_type, self.norm_type, self.rest_type = types.matmul, types.norm, types.rest
+        self.qkv = Dense(width, 3 * width, types)
+        self.proj = Dense(width, width, types)
+        self.proj_drop = Dropout(drop_rate, drop_layer)
+        self.scores = ops.BatchMatMul(transpose_b=True)
+        self.weigh = ops.BatchMatMul()
+
+    def construct(self, x: Tensor, dropout_key: Tensor | None) -> Tensor:
+        batch, tokens, width = x.shape
+        qkv = self.qkv(x).astype(self.matmul_type).reshape(batch, tokens, 3, self.heads, width // self.heads)
+        # unstack, not slices: the gradient of three slices costs 15 % of a step.
+        q, k, v = ops.unstack(qkv.transpose(2, 0, 3, 1, 4))
+        if self.flash:
+            # The operator's own default scale is 1.
+            y = ops.flash_attention_score(q, k, v, self.heads, scalar_value=self.scale, input_layout="BNSD")
+        else:
+            # Scaling q instead of the scores is less work and keeps float16 scores in range.
+            scores = self.scores(q * self.scale, k).astype(self.norm_type)
+            y = self.weigh(ops.softmax(scores, -1).astype(self.matmul_type), v)
+        y = y.transpose(0, 2, 1, 3).reshape(batch, tokens, width).astype(self.rest_type)
+        return self.proj_drop(self.proj(y), dropout_key)
+
+
+class Mlp(nn.Cell):
+    """Two dense layers with GELU between them (timm: Mlp); the exact GELU, MindSpore's default is the tanh form."""
+
+    def __init__(self, width: int, hidden: int, drop_rate: float, drop_layer: int, types: ComputeTypes) -> None:
+        super().__init__()
+        self.fc1 = Dense(width, hidden, types)
+        self.fc2 = Dense(hidden, width, types)
+        self.drop1 = Dropout(drop_rate, drop_layer)
+        self.drop2 = Dropout(drop_rate, drop_layer + 1)
+
+    def construct(self, x: Tensor, dropout_key: Tensor | None) -> Tensor:
+        x = self.drop1(ops.gelu(self.fc1(x), approximate="none"), dropout_key)
+        return self.drop2(self.fc2(x), dropout_key)
+
+
+class Block(nn.Cell):
+    """Attention and MLP, each after a norm and beside a residual path (timm: Block)."""
+
+    def __init__(self, model: ModelConfig, number: int, types: ComputeTypes, flash: bool) -> None:
+        super().__init__()
+        width, drop_layer = model.embed_dim, 1 + 3 * number  # layer 0 follows the position embedding
+        self.norm1 = LayerNorm(width, types)
+        self.attn = Attention(width, model.num_heads, model.drop_rate, drop_layer, types, flash)
+        self.norm2 = LayerNorm(width, types)
+        self.mlp = Mlp(width, mlp_width(model), model.drop_rate, drop_layer + 1, types)
+
+    def construct(self, x: Tensor, attn_path: Tensor | None, mlp_path: Tensor | None, dropout_key: Tensor | None) -> Tensor:
+        """``attn_path`` and ``mlp_path`` [B, 1, 1] multiply the two branches of each image."""
+        y = self.attn(self.norm1(x), dropout_key)
+        x = x + (y if attn_path is None else y * attn_path)
+        y = self.mlp(self.norm2(x), dropout_key)
+        return x + (y if mlp_path is None else y * mlp_path)
+
+
+class DeiT(nn.Cell):
+    """See ``build_model``; parameters are named as ``deit.models.shapes.parameter_shapes`` says."""
+
+    def __init__(self, model: ModelConfig, num_classes: int, types: ComputeTypes, flash: bool) -> None:
+        super().__init__()
+        width = model.embed_dim
+        self.distilled = model.distilled
+        self.rest_type = types.rest
+        self.cls_token = Parameter(initializer("zeros", (1, 1, width)), name="cls_token")
+        self.pos_embed = Parameter(initializer("zeros", (1, token_count(model), width)), name="pos_embed")
+        if model.distilled:
+            self.dist_token = Parameter(initializer("zeros", (1, 1, width)), name="dist_token")
+        self.patch_embed = PatchEmbed(width, model.patch_size, types)
+        self.pos_drop = Dropout(model.drop_rate, layer=0)
+        self.blocks = nn.CellList([Block(model, number, types, flash) for number in range(model.depth)])
+        self.norm = LayerNorm(width, types)
+        self.head = Dense(width, num_classes, types)
+        if model.distilled:
+            self.head_dist = Dense(width, num_classes, types)
+
+    def construct(
+        self, images: Tensor, drop_path: Tensor | None = None, dropout_key: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Logits [B, K], float32; for a distilled model the pair (class head, distillation head), always.
+
+        ``images``: normalised, [B, 3, H, W]. ``drop_path``: [2 * depth, B], the factors 0 or 1 / keep of the residual
+        branches in the order attention 0, MLP 0, attention 1, ...; None keeps all. ``dropout_key``: int32 scalar,
+        another one for each step and card; None is no dropout.
+        """
+        batch = images.shape[0]
+        x = self.patch_embed(images)
+        tokens = [self.token(self.cls_token, batch)]
+        if self.distilled:
+            tokens.append(self.token(self.dist_token, batch))
+        x = ops.concat([*tokens, x], 1) + self.pos_embed.astype(self.rest_type)
+        x = self.pos_drop(x, dropout_key)
+        if drop_path is None:
+            for block in self.blocks:
+                x = block(x, None, None, dropout_key)
+        else:
+            paths = ops.unstack(drop_path.astype(self.rest_type).reshape(-1, batch, 1, 1))
+            for number, block in enumerate(self.blocks):
+                x = block(x, paths[2 * number], paths[2 * number + 1], dropout_key)
+        # Only the tokens that are read need the last norm.
+        logits = self.head(self.norm(x[:, 0])).astype(ms.float32)
+        if self.distilled:
+            return logits, self.head_dist(self.norm(x[:, 1])).astype(ms.float32)
+        return logits
+
+    def token(self, parameter: Parameter, batch: int) -> Tensor:
+        """A learned token [1, 1, D], once for each image: [B, 1, D]."""
+        return ops.broadcast_to(parameter.astype(self.rest_type), (batch, 1, parameter.shape[-1]))
+
+
+def build_model(model: ModelConfig, num_classes: int, *, types: ComputeTypes = FLOAT32, flash: bool = False) -> DeiT:
+    """The network with all parameters zero: load weights before use.
+
+    ``types`` comes from ``compute_types``; ``flash`` takes Ascend's fused attention, which knows half precision only.
+    """
+    if flash and types.matmul == ms.float32:
+        raise UserError(
+            "model.attention=flash computes in half precision only: found precision.level=O0, allowed are O1, O2 and O3."
+        )
+    return DeiT(model, num_classes, types, flash)

@@ -1,0 +1,39 @@
+"""The weights a training begins with: those of timm's VisionTransformer, as a function of the seed.
+
+Each parameter has a random stream of its own, so its values depend on neither the order nor the presence of others:
+two classifiers of different width start from the same body.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from deit.randomness import generator
+
+CONV = "patch_embed.proj"
+
+
+def initial_weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
+    """float32 arrays of the given shapes (``deit.models.shapes.parameter_shapes``).
+
+    Norms are the identity and dense biases 0. Tokens, position embedding and dense weights are normal with standard
+    deviation .02; timm cuts them at +-2, a hundred deviations away, so there is nothing to cut. The patch convolution
+    has torch's default: uniform within +-1 / sqrt(fan in), weight (Kaiming with a = sqrt 5) and bias alike.
+    """
+    return {name: _initial(name, shapes, seed) for name in shapes}
+
+
+def _initial(name: str, shapes: Mapping[str, tuple[int, ...]], seed: int) -> np.ndarray:
+    shape = shapes[name]
+    random = generator(seed, f"init:{name}")
+    if name.startswith(CONV):
+        bound = 1 / math.sqrt(math.prod(shapes[f"{CONV}.weight"][1:]))
+        return random.uniform(-bound, bound, shape).astype(np.float32)
+    if name.endswith(".gamma"):
+        return np.ones(shape, np.float32)
+    if name.endswith((".beta", ".bias")):
+        return np.zeros(shape, np.float32)
+    return random.standard_normal(shape, np.float32) * np.float32(0.02)

@@ -1,0 +1,60 @@
+"""SGD with momentum as torch.optim.SGD computes it: weight decay is added to the gradient, no dampening."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import mindspore as ms
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+
+_update = ops.MultitypeFuncGraph("sgd_update")
+
+
+@_update.register("Function", "Tensor", "Tensor", "Tensor", "Bool", "Tensor", "Tensor", "Tensor")
+def _update_one(
+    fused: ops.Primitive,
+    lr: Tensor,
+    momentum: Tensor,
+    decay: Tensor,
+    decayed: bool,
+    parameter: Parameter,
+    buffer: Parameter,
+    grad: Tensor,
+) -> bool:
+    fused(parameter, buffer, lr, grad + decay * parameter if decayed else grad, momentum)
+    return True
+
+
+class SGD(nn.Cell):
+    """Update ``parameters`` in place; ``decayed`` says of each whether ``weight_decay`` applies to it.
+
+    ``state`` maps ``momentum_buffer.<parameter>`` to what a checkpoint must hold. The buffers begin at zero, which gives
+    torch's first step: there the buffer becomes the gradient.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        decayed: Sequence[bool],
+        *,
+        weight_decay: float,
+        momentum: float,
+        nesterov: bool,
+    ) -> None:
+        super().__init__(auto_prefix=False)  # the parameters belong to the network and keep their names
+        self.parameters = ParameterTuple(parameters)
+        self.decayed = tuple(decayed)
+        self.weight_decay = Tensor(weight_decay, ms.float32)
+        self.momentum = Tensor(momentum, ms.float32)
+        self.momentum_buffer = self.parameters.clone("momentum_buffer", init="zeros")
+        for buffer in self.momentum_buffer:
+            buffer.requires_grad = False
+        self.state = {p.name: p for p in self.momentum_buffer}
+        self.map = ops.HyperMap()
+        self.fused = ops.ApplyMomentum(use_nesterov=nesterov)
+
+    def construct(self, grads: tuple[Tensor, ...], lr: Tensor) -> bool:
+        """One update. ``grads``: float32, in the order of the parameters. ``lr``: float32 scalar."""
+        update = ops.partial(_update, self.fused, lr, self.momentum, self.weight_decay)
+        self.map(update, self.decayed, self.parameters, self.momentum_buffer, grads)
+        return True

@@ -1,0 +1,243 @@
+"""Train a model, from the first step to the last evaluation, in one linear program.
+
+Where it begins: at the newest checkpoint of its own run directory if there is one (a resumed run), else at
+initial weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+from deit.config.schema import RunConfig, TrainTask
+from deit.data.datasets import open_dataset
+from deit.data.loader import EvalLoader, TrainBatch, TrainLoader
+from deit.engine import randomness
+from deit.engine.evaluate import Accuracy, EvalStep, evaluate
+from deit.engine.state import TrainState
+from deit.engine.step import TrainStep
+from deit.engine.teacher import build_loss
+from deit.errors import UserError
+from deit.plan import plan
+from deit.runs import checkpoint
+from deit.runs.directory import read_json, write_json
+from deit.tasks.context import Context, Interrupted
+
+
+def train(context: Context) -> dict[str, Any]:
+    """Run the training of ``context.config``; returns the best and the last results.
+
+    ``{"best": {"val": {...}, "val_ema": {...}}, "last": {...}}``, each with top1, top5, loss, step, epoch.
+    Raises Interrupted after a signal, when a checkpoint has been written.
+    """
+    config, report, rank, world = context.config, context.report, context.rank, context.world
+    task = config.task
+    assert isinstance(task, TrainTask)
+
+    train_data, val_data = open_dataset(config.data, train=True), open_dataset(config.data, train=False)
+    loader = TrainLoader(config, train_data, rank, world)
+    course = plan(config, len(train_data))
+    passes, steps_per_epoch, total_steps = config.optim.accumulation_steps, course.steps_per_epoch, course.total_steps
+
+    state = TrainState(config)
+    loss = build_loss(config)
+    train_step = _steps(config, state, loss, world)
+    networks = {"val": state.network} | ({"val_ema": state.average} if state.average is not None else {})
+    eval_steps = {prefix: EvalStep(config, network) for prefix, network in networks.items()}
+
+    done = 0  # optimizer steps done
+    meter = _Meter()
+    best: dict[str, dict[str, Any]] = {}
+    last: dict[str, dict[str, Any]] = {}
+    existing = checkpoint.complete(context.run)
+    if existing:
+        saved = checkpoint.read_state(existing[-1])
+        state.load({part: checkpoint.read_part(existing[-1], part) for part in state.parts()})
+        done, meter.losses, meter.overflows = saved["step"], saved["window"], saved["overflows"]
+        best, last = saved["best"], saved["last"]
+        report.event("resumed", done, checkpoint=existing[-1].name)
+
+    def save() -> None:
+        if rank != 0:
+            return
+        improved = [prefix for prefix, entry in best.items() if entry["step"] == done]
+        path = checkpoint.write(
+            context.run,
+            done,
+            state.parts(),
+            {
+                "epoch": done // steps_per_epoch,
+                "model": dataclasses.asdict(config.model),
+                "num_classes": config.data.num_classes,
+                "classes": train_data.classes,
+                "window": meter.losses,
+                "overflows": meter.overflows,
+                "best": best,
+                "last": last,
+            },
+        )
+        # The pointer follows the folder: it never names what is not there.
+        pointers = read_json(context.run.best) or {}
+        write_json(context.run.best, pointers | {prefix: best[prefix] for prefix in improved})
+        report.checkpoint(done, str(path.relative_to(context.run.path)), improved)
+        checkpoint.prune(context.run, config.checkpointing.keep_last)
+
+    def evaluate_all(epoch: int) -> bool:
+        """Evaluate raw and EMA weights; returns whether either is better than ever."""
+        improved = False
+        for prefix, step in eval_steps.items():
+            report.progress(now=True, phase="evaluating" if prefix == "val" else "evaluating EMA")
+            batches = EvalLoader(config, val_data, rank, world)
+            accuracy = evaluate(step, batches, world, lambda images: report.progress(evaluated=images))
+            entry = _entry(accuracy, done, epoch)
+            last[prefix] = entry
+            if prefix not in best or accuracy.top1 > best[prefix]["top1"]:
+                best[prefix] = entry
+                improved = True
+            report.metrics(done, accuracy.metrics(prefix) | {f"best/{prefix}_top1": best[prefix]["top1"]})
+        report.progress(now=True, phase="training", best=best, last=last)
+        return improved
+
+    report.progress(
+        now=True,
+        phase="compiling",
+        epoch=done // steps_per_epoch + 1,
+        epochs=course.epochs,
+        step=done,
+        steps=total_steps,
+        steps_per_epoch=steps_per_epoch,
+        val_images=len(val_data),
+        best=best,
+        last=last,
+    )
+    while done < total_steps:
+        epoch, skipped = divmod(done, steps_per_epoch)
+        micro_batches = loader.epoch(epoch, start=skipped * passes)
+        meter.start(loader.waited)
+        for _ in range(skipped, steps_per_epoch):
+            lr = course.learning_rate(done)
+            meter.add(*train_step(context, micro_batches, done, lr))
+            done += 1
+            end_of_epoch = done % steps_per_epoch == 0 or done == total_steps
+            if done % config.tracking.log_every == 0 or end_of_epoch:
+                metrics = meter.metrics(loader.waited, course.global_batch)
+                _check_finite(config, metrics, done)
+                report.metrics(done, metrics | {"train/lr": lr, "train/epoch": done / steps_per_epoch})
+                report.progress(loss=metrics["train/loss"], images_per_s=metrics["perf/images_per_s"])
+                report.progress(data_wait=metrics["perf/data_wait"])
+            report.progress(phase="training", epoch=epoch + 1, step=done, lr=lr)
+            if context.stop_signals and not end_of_epoch:
+                save()
+                raise Interrupted(context.stop_signals[0])
+            if done == total_steps:
+                break
+        micro_batches.close()
+
+        finished = done == total_steps
+        improved = False
+        if finished or (epoch + 1) % task.eval_every == 0:
+            improved = evaluate_all(epoch + 1)
+        if finished or improved or (epoch + 1) % config.checkpointing.every == 0 or context.stop_signals:
+            save()
+        if context.stop_signals and not finished:
+            raise Interrupted(context.stop_signals[0])
+    return {"best": best, "last": last, "classes": len(train_data.classes)}
+
+
+def _steps(config: RunConfig, state: TrainState, loss: Any, world: int) -> Any:
+    """A function (context, micro batches, step, lr) that does one optimizer step and returns what it found."""
+    cells = {
+        update: TrainStep(
+            config, state.network, state.average, loss, state.optimizer, state.loss_scale, state.buffers, world, update
+        )
+        for update in ((True,) if config.optim.accumulation_steps == 1 else (False, True))
+    }
+    passes = config.optim.accumulation_steps
+
+    def step(context: Context, micro_batches: Any, done: int, lr: float) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+        losses = []
+        for i in range(passes):
+            batch: TrainBatch = next(micro_batches)
+            micro_step = done * passes + i
+            blend, box, lam = randomness.mix(config, micro_step, context.rank)
+            micro_loss, norm, finite, scale = cells[i == passes - 1](
+                Tensor(batch.images),
+                Tensor(batch.labels),
+                None if batch.boxes is None else Tensor(batch.boxes),
+                None if batch.noise is None else Tensor(batch.noise),
+                blend,
+                box,
+                lam,
+                randomness.drop_path(config, micro_step, context.rank, world),
+                randomness.dropout_key(config, micro_step, context.rank),
+                Tensor(i == 0),
+                Tensor(lr, ms.float32),
+            )
+            losses.append(micro_loss)
+        return losses, norm, finite, scale
+
+    return step
+
+
+class _Meter:
+    """Collects the answers of steps without reading them, so that the device is not waited for at each one."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []  # of the window since the metrics were last written
+        self.overflows = 0
+        self._pending: list[tuple[list[Tensor], Tensor, Tensor, Tensor]] = []
+        self._steps = 0
+
+    def start(self, waited: float) -> None:
+        self._began, self._waited = time.perf_counter(), waited
+
+    def add(self, losses: list[Tensor], norm: Tensor, finite: Tensor, scale: Tensor) -> None:
+        self._pending.append((losses, norm, finite, scale))
+
+    def _read(self) -> tuple[float, float]:
+        norm_now = scale_now = math.nan
+        for losses, norm, finite, scale in self._pending:
+            self.losses.append(float(np.mean([float(loss.asnumpy()) for loss in losses])))
+            self.overflows += not bool(finite.asnumpy())
+            norm_now, scale_now = float(norm.asnumpy()), float(scale.asnumpy())
+        self._steps += len(self._pending)
+        self._pending.clear()
+        return norm_now, scale_now
+
+    def metrics(self, waited: float, global_batch: int) -> dict[str, float]:
+        """The metrics of the window, which begins anew."""
+        norm, scale = self._read()
+        now = time.perf_counter()
+        seconds = max(now - self._began, 1e-9)
+        metrics = {
+            "train/loss": float(np.mean(self.losses)),
+            "train/grad_norm": norm,
+            "train/loss_scale": scale,
+            "train/overflows": float(self.overflows),
+            "perf/images_per_s": self._steps * global_batch / seconds,
+            "perf/step_ms": 1000 * seconds / max(self._steps, 1),
+            "perf/data_wait": (waited - self._waited) / seconds,
+        }
+        self.losses, self._steps = [], 0
+        self.start(waited)
+        return metrics
+
+
+def _check_finite(config: RunConfig, metrics: dict[str, float], step: int) -> None:
+    # With a loss scale an overflow now and then is normal: the step was skipped and the scale lowered.
+    if not math.isfinite(metrics["train/loss"]) and config.precision.loss_scale != "dynamic":
+        raise UserError(
+            f"the training loss is {metrics['train/loss']} at step {step}: the training has diverged. "
+            f"Lower optim.base_lr={config.optim.base_lr}, set optim.clip_grad, or lengthen schedule.warmup_epochs.",
+            exit_code=1,
+        )
+
+
+def _entry(accuracy: Accuracy, step: int, epoch: int) -> dict[str, Any]:
+    return dataclasses.asdict(accuracy) | {"step": step, "epoch": epoch, "checkpoint": checkpoint.folder_name(step)}

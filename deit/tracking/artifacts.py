@@ -1,0 +1,87 @@
+"""The files of a run that go to MLflow, and the best checkpoints' entries among its models.
+
+A file is sent again when its size or time has changed, so that a resumed run replaces its logs. What MLflow
+refuses is noted and not tried again: an artifact is a convenience, the run directory has it all.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from deit.config.schema import RunConfig
+from deit.runs.directory import RunDirectory, read_json
+from deit.tracking import progress, records
+from deit.tracking.answers import Refused
+from deit.tracking.describe import short_name
+from deit.tracking.remote import RemoteRun
+
+_log = logging.getLogger(__name__)
+
+
+class _Item(NamedTuple):
+    name: str  # the key in the progress
+    path: Path  # whose size and time tell whether it was sent
+    put: Callable[[RemoteRun], None]
+
+
+def put(run: RunDirectory, config: RunConfig, remote: RemoteRun, done: progress.Progress, *, final: bool) -> None:
+    """Send what exists and was not sent; ``final`` adds what is only complete when the run has ended."""
+    items = list(_early(run))
+    if final:
+        items += [*_late(run), *_checkpoints(run, config)]
+    for item in items:
+        if not item.path.exists():
+            continue
+        about = item.path.stat()
+        signature = [about.st_size, about.st_mtime_ns]
+        if done.artifacts.get(item.name) == signature:
+            continue
+        try:
+            item.put(remote)
+        except Refused as error:
+            _log.warning("MLflow refused the artifact %s: %s", item.name, error)
+        done.artifacts[item.name] = signature
+        progress.write(run, done)
+
+
+def _early(run: RunDirectory) -> Iterator[_Item]:
+    for path in (run.config, run.overrides, run.environment):
+        yield _Item(path.name, path, partial(_put_text, path, path.name))
+    yield _Item(run.lr_curve.name, run.lr_curve, partial(_put_file, run.lr_curve, None))
+
+
+def _late(run: RunDirectory) -> Iterator[_Item]:
+    for path in sorted(run.logs.glob("*.log")):
+        if path.name != "shipper.log":  # still being written, by us
+            yield _Item(f"logs/{path.name}", path, partial(_put_text, path, f"logs/{path.name}"))
+    yield _Item(run.journal.name, run.journal, partial(_put_file, run.journal, None))
+
+
+def _checkpoints(run: RunDirectory, config: RunConfig) -> Iterator[_Item]:
+    for weights, entry in (read_json(run.best) or {}).items():
+        folder = run.checkpoints / entry["checkpoint"]
+        if config.tracking.upload_checkpoints:
+            place = f"checkpoints/{folder.name}"
+            yield _Item(place, folder, partial(_put_file, folder, place))
+        name = re.sub(r"[^\w-]", "_", f"{short_name(run, config.name)}-{weights}")
+        yield _Item(f"model of {weights}", folder, partial(_register, run, name, weights, folder, entry["step"]))
+
+
+def _put_text(path: Path, name: str, remote: RemoteRun) -> None:
+    remote.put_text(path.read_text(encoding="utf-8", errors="replace"), name)
+
+
+def _put_file(path: Path, folder: str | None, remote: RemoteRun) -> None:
+    remote.put_file(path, folder)
+
+
+def _register(run: RunDirectory, name: str, weights: str, folder: Path, step: int, remote: RemoteRun) -> None:
+    # The metrics are those the journal holds of that step, with their own times: MLflow then stores them for the
+    # model without doubling them for the run.
+    points = [point for point in records.at_step(run.journal, step) if point.name.split("/")[0] == weights]
+    remote.register(name, {"weights": weights, "path": str(folder), "step": str(step)}, points)

@@ -1,0 +1,82 @@
+"""What MLflow is told about a run besides its metrics: parameters, tags and a name.
+
+Parameters are the frozen configuration under flat dotted names, one column each in MLflow's table. Tags are the
+circumstances: everything ``environment.json`` holds, under flat dotted names too (``git.commit``, ``host``,
+``sweep.id``), and where the run lies.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import yaml
+
+from deit.config import frozen
+from deit.config.schema import RunConfig
+from deit.runs.directory import RunDirectory, read_json
+from deit.tracking.store import redact
+
+DIRECTORY_TAG = "run.directory"
+RUN_TAG = "run.id"
+
+# Keys that say how the program was called, not what the run is.
+_BOOKKEEPING = ("run", "resume", "dry_run")
+# MLflow cuts longer values without a word.
+_PARAM_LENGTH, _TAG_LENGTH = 6000, 8000
+_CUT = " ... (cut)"
+
+
+def params(config: RunConfig) -> dict[str, str]:
+    """The configuration as MLflow parameters: ``{"optim.base_lr": "0.0005", "data.mean": "[0.485, ...]"}``.
+
+    Values are written as on the command line, lists as JSON.
+    """
+    values = {key: value for key, value in frozen.to_dict(config).items() if key not in _BOOKKEEPING}
+    return {_name(key): _text(value, _PARAM_LENGTH) for key, value in _leaves(values)}
+
+
+def tags(run: RunDirectory, config: RunConfig) -> dict[str, str]:
+    """The circumstances of a run as MLflow tags."""
+    environment = read_json(run.environment) or {}
+    overrides = yaml.safe_load(run.overrides.read_text(encoding="utf-8")) if run.overrides.exists() else None
+    values: dict[str, Any] = {
+        **dict(_leaves(environment)),
+        "recipe": config.name,
+        "task": config.task.name,
+        "overrides": " ".join(overrides or ()),
+        RUN_TAG: run.id,
+        DIRECTORY_TAG: str(run.path),
+        # MLflow's own columns
+        "mlflow.user": psutil.Process().username(),
+        "mlflow.source.name": "launch.py",
+        "mlflow.source.type": "LOCAL",
+    }
+    if "git.commit" in values:
+        values["mlflow.source.git.commit"] = values["git.commit"]
+    return {_name(key): _text(value, _TAG_LENGTH) for key, value in values.items() if value not in (None, "")}
+
+
+def short_name(run: RunDirectory, name: str) -> str:
+    """``name`` and the random end of the run directory's name: short enough for MLflow's table."""
+    return f"{name}-{run.id[-6:]}"
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _name(key: str) -> str:
+    return re.sub(r"[^\w.\- :/]", "_", key)
+
+
+def _text(value: Any, length: int) -> str:
+    text = redact(value if isinstance(value, str) else json.dumps(value))
+    return text if len(text) <= length else text[: length - len(_CUT)] + _CUT

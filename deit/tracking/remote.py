@@ -1,0 +1,240 @@
+"""The far end: MLflow, as the shipper writes to it.
+
+Importing this module imports MLflow, which takes seconds; import it where it is needed. MLflow's own retries
+block for minutes and then give up, so they are off: each call fails fast, and the caller tries again.
+
+A call is accepted or raises one of ``deit.tracking.answers``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# Read by MLflow at its import, or at its calls.
+os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import mlflow
+import requests
+from mlflow import MlflowClient
+from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+
+from deit.tracking import describe, store
+from deit.tracking.answers import Refused, RunGone, Unavailable
+from deit.tracking.records import BATCH, Point
+
+_log = logging.getLogger(__name__)
+_LABELS = 100  # parameters or tags MLflow takes in one call
+
+# MLflow brings handlers of its own, which would write past the handler of the process.
+for _name in ("mlflow", "alembic", "sqlalchemy"):
+    logging.getLogger(_name).handlers.clear()
+    logging.getLogger(_name).propagate = True
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            raise RunGone(str(error)) from None
+        if error.error_code == "INVALID_PARAMETER_VALUE":
+            raise Refused(str(error)) from None
+        raise Unavailable(str(error)) from None
+    except requests.RequestException as error:  # only the transfer of artifacts raises these
+        status = error.response.status_code if error.response is not None else None
+        if status in (400, 405, 411, 413, 414, 415, 422):  # the server's word on this file, such as "too large"
+            raise Refused(str(error)) from None
+        raise Unavailable(str(error)) from None
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client of the store at ``uri``; a SQLite database is made if need be.
+
+    Processes that open a fresh SQLite database at once break it, so they take turns by a lock on
+    ``<file>.lock``.
+    """
+    database = store.sqlite_file(uri)
+    if database is None:
+        with _translated():
+            return MlflowClient(tracking_uri=uri)
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{database}.lock", "a") as lock, _translated():
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        client = MlflowClient(tracking_uri=f"sqlite:///{database}")
+        client.search_experiments(max_results=1)  # the first question opens the database
+    return client
+
+
+def find_experiment(client: MlflowClient, uri: str, name: str) -> str:
+    """The id of the experiment called ``name``: found, restored if it was deleted, or made.
+
+    Several runs may ask at once; one makes it and the others find it. With SQLite the artifacts lie beside the
+    database, in ``mlruns/<name>``, as an absolute path, so that ``mlflow ui`` shows them from any folder.
+    """
+    with _translated():
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            database = store.sqlite_file(uri)
+            place = database and str(database.parent / "mlruns" / re.sub(r"[^\w.-]", "_", name))
+            try:
+                return str(client.create_experiment(name, artifact_location=place))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            found = client.get_experiment_by_name(name)
+        if found.lifecycle_stage == LifecycleStage.DELETED:
+            _log.warning("experiment %s was deleted in MLflow; it is restored", name)
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+
+def find_run(client: MlflowClient, experiment_id: str, run_id: str, directory: str) -> str | None:
+    """The MLflow run of a run directory, found by its tags; None where there is none.
+
+    A shipper that was killed right after it made the run finds it so, instead of making a second one.
+    """
+    query = f"tags.`{describe.RUN_TAG}` = '{run_id}'"
+    for run in client.search_runs([experiment_id], filter_string=query, order_by=["attributes.start_time DESC"]):
+        if run.data.tags.get(describe.DIRECTORY_TAG) == directory:
+            return str(run.info.run_id)
+    return None
+
+
+class RemoteRun:
+    """One run in MLflow."""
+
+    def __init__(self, client: MlflowClient, uri: str, run_id: str) -> None:
+        """Raises RunGone where ``run_id`` is unknown or deleted."""
+        self._client, self._uri, self.run_id = client, uri, run_id
+        run = self._get()
+        self.experiment_id = str(run.info.experiment_id)
+        self.tags: dict[str, str] = run.data.tags
+        self._params: dict[str, str] = run.data.params
+        # A store that only a server can reach, because the experiment was made by one.
+        self._no_artifacts = store.sqlite_file(uri) is not None and run.info.artifact_uri.startswith("mlflow-artifacts:")
+
+    @classmethod
+    def create(
+        cls, client: MlflowClient, uri: str, experiment_id: str, name: str, tags: dict[str, str], started: int
+    ) -> RemoteRun:
+        """Make a new run that began at ``started``, Unix milliseconds."""
+        with _translated():
+            run = client.create_run(experiment_id, start_time=started, tags=tags, run_name=name)
+        return cls(client, uri, run.info.run_id)
+
+    def _get(self) -> Run:
+        with _translated():
+            run = self._client.get_run(self.run_id)
+        if run.info.lifecycle_stage == LifecycleStage.DELETED:
+            raise RunGone(f"run {self.run_id} is deleted")
+        return run
+
+    def describe(self, params: dict[str, str], tags: dict[str, str]) -> None:
+        """Set parameters and tags.
+
+        MLflow never lets a parameter change. A resumed run may differ from its beginning, in its cards for
+        instance: such a difference goes into the tag ``resumed.changed``.
+        """
+        changed = [
+            f"{key}: {self._params[key]} -> {value}" for key, value in params.items() if self._params.get(key, value) != value
+        ]
+        if changed:
+            tags = {**tags, "resumed.changed": "; ".join(changed)}
+        fresh = [Param(key, value) for key, value in params.items() if key not in self._params]
+        for start in range(0, len(fresh), _LABELS):
+            self._deliver(fresh[start : start + _LABELS], lambda some: self._client.log_batch(self.run_id, params=some))
+        labels = [RunTag(key, value) for key, value in tags.items()]
+        for start in range(0, len(labels), _LABELS):
+            self._deliver(labels[start : start + _LABELS], lambda some: self._client.log_batch(self.run_id, tags=some))
+
+    def send(self, points: Sequence[Point], model_id: str | None = None) -> None:
+        """Send metrics with the times and steps they were recorded at, for ``model_id`` too if it is given."""
+        metrics = [Metric(p.name, p.value, p.time, p.step, model_id=model_id) for p in points]
+        for start in range(0, len(metrics), BATCH):
+            self._deliver(metrics[start : start + BATCH], lambda some: self._client.log_batch(self.run_id, metrics=some))
+
+    def _deliver(self, items: list[Any], call: Callable[[list[Any]], object]) -> None:
+        """Hand ``items`` to ``call``. What MLflow refuses is found by halving, noted and left out; the others arrive."""
+        try:
+            with _translated():
+                call(items)
+        except Refused as error:
+            self._get()  # a deleted run refuses everything; that is RunGone
+            if len(items) == 1:
+                _log.warning("MLflow refused %s = %s: %s", items[0].key, items[0].value, error)
+                return
+            middle = len(items) // 2
+            self._deliver(items[:middle], call)
+            self._deliver(items[middle:], call)
+
+    def put_file(self, path: Path, folder: str | None = None) -> None:
+        """Copy a file, or a folder with all in it, into the run's artifacts. Raises Refused."""
+        self._check_artifacts()
+        with _translated():
+            if path.is_dir():
+                self._client.log_artifacts(self.run_id, str(path), folder)
+            else:
+                self._client.log_artifact(self.run_id, str(path), folder)
+
+    def put_text(self, text: str, name: str) -> None:
+        """Write an artifact called ``name``, without the credentials that may stand in ``text``. Raises Refused."""
+        self._check_artifacts()
+        with _translated():
+            self._client.log_text(self.run_id, store.redact(text), name)
+
+    def _check_artifacts(self) -> None:
+        if self._no_artifacts:
+            raise Refused("its experiment was made by an MLflow server, and keeps artifacts where only that server can write")
+
+    def begin(self) -> None:
+        """Show the run as running, also one that had ended and goes on."""
+        with _translated():
+            self._client.update_run(self.run_id, status="RUNNING")
+
+    def end(self, status: str, ended: int) -> None:
+        """Close the run: ``FINISHED``, ``FAILED`` or ``KILLED``, at ``ended``, Unix milliseconds."""
+        with _translated():
+            self._client.set_terminated(self.run_id, status, ended)
+
+    def register(self, name: str, tags: dict[str, str], points: Sequence[Point]) -> None:
+        """Give a checkpoint an entry among MLflow's models, with the metrics ``points``, but without a copy.
+
+        ``tags`` must hold ``weights``, which tells the entries of one run apart: an older entry of the same
+        weights is replaced, and one that is equal is kept, so that a repetition changes nothing.
+        Raises Refused.
+        """
+        self._check_artifacts()  # MLflow writes a small description of the entry there
+        query = f"source_run_id = '{self.run_id}'"
+        with _translated():
+            model_id = None
+            for model in self._client.search_logged_models([self.experiment_id], filter_string=query):
+                if model.tags.get("weights") != tags["weights"]:
+                    continue
+                if str(model.status) == "READY" and all(model.tags.get(key) == value for key, value in tags.items()):
+                    model_id = model.model_id
+                else:
+                    self._client.delete_logged_model(model.model_id)
+            if model_id is None:
+                model_id = self._create_model(name, tags)
+        self.send(points, model_id)
+
+    def _create_model(self, name: str, tags: dict[str, str]) -> Any:
+        # This function of MLflow has no counterpart in the client: it asks the process for the store.
+        mlflow.set_tracking_uri(self._client.tracking_uri)
+        model = mlflow.create_external_model(
+            name=name, source_run_id=self.run_id, tags=tags, model_type="checkpoint", experiment_id=self.experiment_id
+        )
+        return model.model_id

@@ -1,0 +1,109 @@
+"""What a tracking URI says about itself, known without importing MLflow, which takes seconds.
+
+Three kinds of store are allowed: a SQLite file, a database server and an MLflow server. MLflow itself would
+take a URI without a scheme for a folder and fail much later, so a URI is judged before anything starts.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from deit.errors import UserError
+
+ALLOWED = "sqlite:///FILE, http(s)://HOST:PORT, postgresql://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE"
+LOCAL_UI = "http://127.0.0.1:5000"  # where `mlflow ui` listens when nothing else is said
+
+# The Python module a database URI needs: by the driver named behind the +, or SQLAlchemy's choice without one.
+_DRIVERS = {
+    "postgresql": "psycopg",
+    "postgresql+psycopg": "psycopg",
+    "postgresql+psycopg2": "psycopg2",
+    "mysql": "MySQLdb",
+    "mysql+mysqldb": "MySQLdb",
+    "mysql+pymysql": "pymysql",
+}
+
+
+def check_uri(uri: str | None) -> None:
+    """Raise UserError unless ``uri``, the value of ``tracking.uri``, is one MLflow can be reached by.
+
+    Looks at the text, at the folder of a SQLite file and at installed database drivers; it asks no server.
+    """
+    if uri is None:
+        raise _refusal("null", "which names no store")
+    shown = redact(uri)
+    try:
+        parts = urlsplit(uri)
+        host = parts.hostname and (parts.port or True)
+    except ValueError as error:
+        raise _refusal(shown, f"which is no URI ({error})") from None
+    if parts.scheme == "sqlite":
+        _check_sqlite(uri, parts)
+    elif parts.scheme in ("http", "https") or parts.scheme in _DRIVERS:
+        if not host:
+            raise _refusal(shown, "which names no host")
+        driver = _DRIVERS.get(parts.scheme)
+        if driver and importlib.util.find_spec(driver) is None:
+            raise UserError(f"tracking.uri is {shown}, which needs the Python package {driver}; it is not installed.")
+    elif parts.scheme == "file":
+        raise _refusal(shown, "but MLflow no longer keeps runs in folders of files")
+    elif parts.scheme == "" or "://" not in uri:
+        raise _refusal(shown, "which has no scheme")
+    else:
+        raise _refusal(shown, f"with the unknown scheme {parts.scheme}:")
+
+
+def _refusal(shown: str, problem: str) -> UserError:
+    return UserError(f"tracking.uri is {shown}, {problem}. Allowed: {ALLOWED}; tracking=none does without MLflow.")
+
+
+def _check_sqlite(uri: str, parts: SplitResult) -> None:
+    if parts.netloc:
+        raise _refusal(uri, "with two slashes where three belong")
+    if parts.query:
+        raise _refusal(uri, "with options behind the ?, which nothing reads")
+    file = sqlite_file(uri)
+    if file is None or file.name == ":memory:" or parts.path in ("", "/"):
+        raise _refusal(uri, "which names no file")
+    if file.is_dir():
+        raise _refusal(uri, "which is a folder")
+    folder = next(parent for parent in file.parents if parent.exists())
+    if not folder.is_dir() or not os.access(file if file.exists() else folder, os.W_OK):
+        raise UserError(f"tracking.uri is {uri}, but {file} cannot be written. Give a file in a folder of yours.")
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The absolute path of a SQLite URI's file, seen from the working directory; None for other stores."""
+    parts = urlsplit(uri)
+    return Path(parts.path[1:]).absolute() if parts.scheme == "sqlite" else None
+
+
+def ui_command(uri: str) -> str | None:
+    """The command that shows a database in the browser; None for an MLflow server, which shows itself.
+
+    The password of a database server is left for the reader to fill in.
+    """
+    if urlsplit(uri).scheme in ("http", "https"):
+        return None
+    return f"mlflow ui --backend-store-uri {shlex.quote(redact(uri))}"
+
+
+def run_url(uri: str, experiment_id: str, run_id: str) -> str:
+    """The address of a run's page; for a database that of a ``mlflow ui`` started with its defaults."""
+    parts = urlsplit(uri)
+    base = LOCAL_UI
+    if parts.scheme in ("http", "https"):
+        base = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+    return f"{base}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
+def redact(text: str) -> str:
+    """``text`` without the user names and passwords of the URIs in it."""
+    # The password ends at the last @ before the path: an unquoted @ may stand within it.
+    text = re.sub(r"(?<=://)[^\s/?#'\"]+@", "***@", text)
+    return re.sub(r"(?i)\b(password|passwd|token|secret)=[^&\s'\"]+", r"\1=***", text)

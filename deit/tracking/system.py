@@ -1,0 +1,90 @@
+"""Use of the machine while a run works, sampled into ``system.jsonl`` of the run directory.
+
+The names are MLflow's standard ones, which its UI shows under "System metrics". MLflow's own monitor is not
+used: it ends for good after one failed call, and keeps nothing while the server is away.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+
+import psutil
+
+from deit.runs import status
+from deit.runs.directory import RunDirectory
+from deit.runs.journal import Journal
+from deit.tracking import npu, records
+
+_log = logging.getLogger(__name__)
+
+
+class Sampler:
+    """Samples in a thread of its own, so that a slow tracking server leaves no holes."""
+
+    def __init__(self, run: RunDirectory, every: float) -> None:
+        """Sample ``run``'s machine once in ``every`` seconds; the step of a sample is its number."""
+        self._run, self._every = run, every
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="system metrics", daemon=True)
+
+    def start(self) -> None:
+        psutil.cpu_percent()  # the first call only starts the measurement
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the sampling; what was sampled is in the journal when this returns."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _work(self) -> None:
+        number = records.last_step(self._run.system_journal) + 1
+        journal = Journal(self._run.system_journal)
+        while not self._stopped.wait(self._every):
+            try:
+                journal.metrics(number, {f"system/{name}": value for name, value in sample(self._run).items()})
+            except (OSError, psutil.Error) as error:
+                _log.warning("no system metrics this time: %s", error)
+                continue
+            number += 1
+        journal.close()
+
+
+def sample(run: RunDirectory) -> dict[str, float]:
+    """Present use of CPU, memory, the disk of the run directory, the workers' memory and the cards.
+
+    Megabytes are 10^6 bytes, as MLflow counts them. CPU is the mean since the last call.
+    """
+    memory, disk = psutil.virtual_memory(), psutil.disk_usage(str(run.path))
+    metrics = {
+        "cpu_utilization_percentage": psutil.cpu_percent(),
+        "system_memory_usage_megabytes": memory.used / 1e6,
+        "system_memory_usage_percentage": 100 * memory.used / memory.total,
+        "disk_usage_percentage": disk.percent,
+        "disk_usage_megabytes": disk.used / 1e6,
+        "disk_available_megabytes": disk.free / 1e6,
+    }
+    worker = status.read(run).worker_pid
+    if worker is not None:
+        metrics["worker_memory_usage_megabytes"] = _group_memory(worker) / 1e6
+    if npu.installed():
+        metrics.update(npu.read_cards())
+    return {name: round(value, 1) for name, value in metrics.items()}
+
+
+def _group_memory(pid: int) -> int:
+    """Resident bytes of all processes of a worker's process group: the workers of a run share one."""
+    try:
+        group = os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
+    total = 0
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group:
+                total += process.memory_info().rss
+        except (ProcessLookupError, PermissionError, psutil.Error):
+            continue  # gone, or not ours
+    return total

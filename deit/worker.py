@@ -1,0 +1,101 @@
+"""The worker: one process a card, working on a run directory.
+
+    python -m deit.worker RUN_DIR
+
+This is what the launcher starts, directly or through msrun; by hand, under a debugger or under a
+scheduler it is the same program. It reads ``config.yaml``, writes the journal, the status and checkpoints.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from typing import Any
+
+os.environ.setdefault("GLOG_v", "3")  # read by MindSpore when it is imported: errors only
+
+from deit.config import frozen
+from deit.config.schema import RunConfig
+from deit.errors import UserError
+from deit.runs import status
+from deit.runs.directory import RunDirectory
+
+
+def main(arguments: list[str]) -> int:
+    """Work on the run directory given; returns the exit code (DESIGN: 0, 1, 2, 130, 143)."""
+    if len(arguments) != 1:
+        print("usage: python -m deit.worker RUN_DIR", file=sys.stderr)
+        return 2
+    run = RunDirectory(arguments[0])
+    try:
+        config = frozen.load(run.config)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+    import mindspore as ms
+
+    from deit.engine import distributed
+
+    set_device(ms, config)
+    if distributed.is_scheduler():
+        distributed.join()
+        return 0
+    rank, world = distributed.join()
+    # By this the launcher sees at once that a rank has died.
+    (run.logs / f"worker_{rank}.pid").write_text(str(os.getpid()))
+    if rank != 0:
+        # Rank 0 decides when to stop and writes the checkpoint; the launcher ends the others after it.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return work(run, config, rank, world)
+
+
+def set_device(ms: Any, config: RunConfig) -> None:
+    """Choose the device of this process, as the frozen configuration says."""
+    # Under msrun each process gets its card from the environment; the first visible one otherwise.
+    ms.set_device({"cpu": "CPU", "ascend": "Ascend", "gpu": "GPU"}[config.hardware.target])
+    ms.set_context(mode=ms.GRAPH_MODE if config.hardware.jit else ms.PYNATIVE_MODE)
+
+
+def work(run: RunDirectory, config: RunConfig, rank: int, world: int) -> int:
+    """Run the task and record how it ended."""
+    from deit.engine.report import Mute, Report
+    from deit.tasks.context import Context, Interrupted
+    from deit.tasks.evaluate import evaluate_task
+    from deit.tasks.train import train
+
+    tasks = {"train": train, "evaluate": evaluate_task}
+    now = status.read(run)
+    now.state, now.worker_pid, now.message, now.exit_code, now.progress = status.RUNNING, os.getpid(), None, None, {}
+    report = Report(run, now) if rank == 0 else Mute()
+    context = Context(run, config, report, rank, world)
+    if rank == 0:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda received, frame: context.stop_signals.append(received))
+    report.progress(now=True, phase="starting")
+
+    def ended(state: str, exit_code: int, message: str | None) -> int:
+        report.close()
+        if rank == 0:
+            now.state, now.exit_code, now.message = state, exit_code, message
+            status.write(run, now)
+        return exit_code
+
+    try:
+        report.results(tasks[config.task.name](context))
+    except Interrupted as stop:
+        return ended(status.INTERRUPTED, stop.exit_code, f"stopped by {stop}")
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return ended(status.FAILED, error.exit_code, str(error))
+    except Exception as error:
+        traceback.print_exc()
+        return ended(status.FAILED, 1, f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}")
+    return ended(status.FINISHED, 0, None)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
