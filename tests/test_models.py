@@ -161,7 +161,7 @@ def test_operator_by_operator_gives_the_same() -> None:
 
 
 def test_flash_attention_refuses_float32() -> None:
-    with pytest.raises(UserError, match="model.attention=flash"):
+    with pytest.raises(UserError, match=r"model\.attention=flash"):
         build_model(TINY, CLASSES, flash=True)
 
 

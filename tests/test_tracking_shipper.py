@@ -21,10 +21,11 @@ from typing import Any
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from deit.config import frozen
-from deit.config.compose import register_schema
+from deit.config.schema import VARIANTS, OptimConfig, RunConfig, TaskConfig
 from deit.errors import UserError
 from deit.runs import directory, journal, status
 from deit.runs.directory import RunDirectory, read_json, write_json
@@ -39,7 +40,11 @@ ROOT = Path(__file__).parents[1]
 
 @cache
 def _quickstart() -> dict[str, Any]:
-    register_schema()
+    schema = ConfigStore.instance()
+    schema.store(name="schema", node=RunConfig)
+    for group, kind in (("task", TaskConfig), ("optim", OptimConfig)):
+        for option, node in VARIANTS[kind].items():
+            schema.store(group=f"schema/{group}", name=option, node=node)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         plain = ["hydra/launcher=basic", "hydra/sweeper=basic", "hydra/job_logging=default", "hydra/hydra_logging=default"]
         config = compose("config", overrides=["experiment=quickstart", *plain])
@@ -191,11 +196,18 @@ def test_a_run_arrives_whole_and_goes_on_when_resumed(tmp_path: Path) -> None:
     assert params["model.name"] == "deit_micro"
     assert not {"run", "resume", "dry_run"} & set(params)
     tags = found.data.tags
-    assert {name: tags[name] for name in ("git.commit", "git.dirty", "host", "cards", "recipe", "task", "sweep.id")} == {
-        "git.commit": "c0ffee", "git.dirty": "false", "host": "node01", "cards": "1", "recipe": "quickstart", "task": "train", "sweep.id": "s1",
-    }  # fmt: skip
+    expected_tags = {
+        "git.commit": "c0ffee",
+        "git.dirty": "false",
+        "host": "node01",
+        "cards": "1",
+        "recipe": "quickstart",
+        "task": "train",
+        "sweep.id": "s1",
+        "run.directory": str(run.path),
+    }
+    assert {name: tags[name] for name in expected_tags} == expected_tags
     assert tags["overrides"] == "experiment=quickstart tracking.uri=sqlite:///mlflow.db"
-    assert tags["run.directory"] == str(run.path)
 
     expected = _written(run.journal)
     del expected["train/bad@name"]  # MLflow refuses the name: only this one is missing
@@ -275,7 +287,7 @@ def test_a_killed_shipper_leaves_neither_gap_nor_double(tmp_path: Path) -> None:
     _write(run, range(12000))
     size = run.journal.stat().st_size
     kills = 0
-    while kills < 3:
+    while kills < 2:
         before = _state(run).get("offsets", {}).get("journal", 0)
         process = _start(run, tmp_path)
         # From the second time on in the middle of a batch: between MLflow's answer and the note of it, or before.
@@ -301,26 +313,24 @@ def test_a_killed_shipper_leaves_neither_gap_nor_double(tmp_path: Path) -> None:
     )
 
 
-def test_a_deleted_experiment_is_restored_and_a_deleted_run_replaced(tmp_path: Path) -> None:
+def test_a_deleted_run_is_replaced_and_a_deleted_experiment_restored(tmp_path: Path) -> None:
     run = _make_run(tmp_path)
     _write(run, range(30))
-    _set_status(run, status.FINISHED)
-    _ship(run, tmp_path)
+    process = _start(run, tmp_path)
+    _until(lambda: _state(run).get("offsets", {}).get("journal") == run.journal.stat().st_size)
     client, first = _sqlite(tmp_path), _state(run)["run_id"]
     client.delete_run(first)
-    client.delete_experiment(_state(run)["experiment_id"])
-    _set_status(run, status.RUNNING)
-    process = _start(run, tmp_path)
-    second = _until(lambda: (now := _state(run).get("run_id")) != first and now)
-    assert "experiment digits was deleted in MLflow; it is restored" in _log(run)
-    assert f"run {first} was deleted in MLflow" in _log(run)
-    # Deleted once more, while it is shipped.
-    client.delete_run(second)
     _write(run, range(30, 40))
-    _until(lambda: _state(run).get("run_id") not in (first, second, None))
+    second = _until(lambda: (now := _state(run).get("run_id")) != first and now)
+    assert f"run {first} was deleted in MLflow" in _log(run)
+    # To delete an experiment deletes its runs, to restore it restores them: the run stays the same.
+    client.delete_experiment(_state(run)["experiment_id"])
+    _write(run, range(40, 50))
+    _until(lambda: "experiment digits was deleted in MLflow; it is restored" in _log(run))
     _set_status(run, status.FINISHED)
     assert process.wait(60) == 0
     run_id = _state(run)["run_id"]
+    assert run_id == second
     assert client.get_run(run_id).info.status == "FINISHED"
     assert _arrived(client, run_id) == _written(run.journal)
 

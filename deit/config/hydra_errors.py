@@ -95,7 +95,8 @@ def _composition_message(error: Exception, typed: Sequence[str]) -> str:
     override = re.search(r"Could not override '([^']+)'", text)
     if override and not override[1].startswith("hydra."):
         group = override[1].split("@")[0].lstrip("/")
-        return f"{place}`override /{group}`: no such group.{nearest(group, options.groups())} Allowed: {', '.join(options.groups())}."
+        hint, allowed = nearest(group, options.groups()), ", ".join(options.groups())
+        return f"{place}`override /{group}`: no such group.{hint} Allowed: {allowed}."
     multiple = re.search(r"Multiple values for (\S+)\. To override a value use 'override (\S+) (\S+)'", text)
     if multiple:
         group = multiple[1].lstrip("/").rstrip(".")

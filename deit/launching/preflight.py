@@ -9,8 +9,7 @@ import dataclasses
 from pathlib import Path
 
 from deit.config.schema import DistillConfig, ModelConfig, RunConfig
-from deit.data.datasets import open_dataset
-from deit.data.loader import check_images
+from deit.data.datasets import check_images, open_dataset
 from deit.errors import UserError
 from deit.launching import hardware
 from deit.models.shapes import parameter_shapes

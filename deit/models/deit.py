@@ -144,7 +144,5 @@ def build_model(model: ModelConfig, num_classes: int, *, types: ComputeTypes = F
     ``types`` comes from ``compute_types``; ``flash`` takes Ascend's fused attention, which knows half precision only.
     """
     if flash and types.matmul == ms.float32:
-        raise UserError(
-            "model.attention=flash computes in half precision only: found precision.level=O0, allowed are O1, O2 and O3."
-        )
+        raise UserError("model.attention=flash computes in half precision only: precision.level is O0, allowed are O1, O2, O3.")
     return DeiT(model, num_classes, types, flash)

@@ -1,4 +1,7 @@
-"""SGD with momentum as torch.optim.SGD computes it: weight decay is added to the gradient, no dampening."""
+"""SGD with momentum as torch.optim.SGD computes it: weight decay is added to the gradient, no dampening.
+
+It is written in elementary operators because the fused ApplyMomentum ignores ``use_nesterov`` on the CPU.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 _update = ops.MultitypeFuncGraph("sgd_update")
 
 
-@_update.register("Function", "Tensor", "Tensor", "Tensor", "Bool", "Tensor", "Tensor", "Tensor")
+@_update.register("Bool", "Tensor", "Tensor", "Tensor", "Bool", "Tensor", "Tensor", "Tensor")
 def _update_one(
-    fused: ops.Primitive,
+    nesterov: bool,
     lr: Tensor,
     momentum: Tensor,
     decay: Tensor,
@@ -21,7 +24,11 @@ def _update_one(
     buffer: Parameter,
     grad: Tensor,
 ) -> bool:
-    fused(parameter, buffer, lr, grad + decay * parameter if decayed else grad, momentum)
+    if decayed:
+        grad = grad + decay * parameter
+    velocity = momentum * buffer + grad
+    ops.assign(buffer, velocity)
+    ops.assign_sub(parameter, lr * (grad + momentum * velocity if nesterov else velocity))
     return True
 
 
@@ -44,6 +51,7 @@ class SGD(nn.Cell):
         super().__init__(auto_prefix=False)  # the parameters belong to the network and keep their names
         self.parameters = ParameterTuple(parameters)
         self.decayed = tuple(decayed)
+        self.nesterov = nesterov
         self.weight_decay = Tensor(weight_decay, ms.float32)
         self.momentum = Tensor(momentum, ms.float32)
         self.momentum_buffer = self.parameters.clone("momentum_buffer", init="zeros")
@@ -51,10 +59,9 @@ class SGD(nn.Cell):
             buffer.requires_grad = False
         self.state = {p.name: p for p in self.momentum_buffer}
         self.map = ops.HyperMap()
-        self.fused = ops.ApplyMomentum(use_nesterov=nesterov)
 
     def construct(self, grads: tuple[Tensor, ...], lr: Tensor) -> bool:
         """One update. ``grads``: float32, in the order of the parameters. ``lr``: float32 scalar."""
-        update = ops.partial(_update, self.fused, lr, self.momentum, self.weight_decay)
+        update = ops.partial(_update, self.nesterov, lr, self.momentum, self.weight_decay)
         self.map(update, self.decayed, self.parameters, self.momentum_buffer, grads)
         return True

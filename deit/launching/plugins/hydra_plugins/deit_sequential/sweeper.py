@@ -43,7 +43,7 @@ def _values(override: Override) -> list[str]:
     """The override once for each of its values, as text."""
     key = override.get_key_element()
     if not override.is_sweep_override():
-        return [f"{key}={override.get_value_element_as_str()}"]
+        return [str(override.input_line)]
     if not override.is_discrete_sweep():
         raise UserError(f"{override.input_line}: a grid needs single values; allowed: A,B,C or choice(...) or range(...).")
     values = [f"{key}={value}" for value in override.sweep_string_iterator()]

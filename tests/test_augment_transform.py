@@ -1,0 +1,186 @@
+"""Crops, erasing boxes, and the two transforms as wholes."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deit.config.schema import AugmentConfig, RunConfig
+from deit.data.crop import Box, central_box, random_box
+from deit.data.erasing import draw_boxes, fill_pixels
+from deit.data.transform import EvalTransform, TrainTransform
+from deit.errors import UserError
+
+INCEPTION = ([0.08, 1.0], [0.75, 4 / 3])
+
+
+def settings(img_size=32, crop_pct=1.0, interpolation="bicubic", **augment) -> RunConfig:
+    """What the transforms read of a configuration; augmentation is off but for what is given."""
+    config = RunConfig()
+    config.model.img_size = img_size
+    config.data.crop_pct = crop_pct
+    config.data.interpolation = interpolation
+    config.data.mean = [0.485, 0.456, 0.406]
+    off = {
+        "backend": "opencv",
+        "scale": [1.0, 1.0],
+        "ratio": [1.0, 1.0],
+        "hflip": 0.0,
+        "color_jitter": 0.0,
+        "auto_augment": None,
+    }
+    config.augment = AugmentConfig(**{**off, **augment})
+    return config
+
+
+def waves(height, width) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    return np.stack([127 + 100 * np.sin(x / 17), 127 + 100 * np.cos(y / 13), 3 * (x + y) % 256], -1).astype(np.uint8)
+
+
+def rng(seed=0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_random_boxes_have_the_areas_and_ratios_asked_for():
+    generator = rng()
+    boxes = np.array([random_box(generator, 375, 500, *INCEPTION) for _ in range(4000)])
+    top, left, height, width = boxes.T
+    assert top.min() == 0 and left.min() == 0
+    assert (top + height).max() == 375 and (left + width).max() == 500
+    area, ratio = height * width / (375 * 500), width / height
+    assert 0.075 < area.min() < 0.09 and 0.93 < area.max() <= 1.0
+    assert 0.73 < ratio.min() < 0.77 and 1.31 < ratio.max() < 1.36
+    # Large boxes fit less often, so the mean lies below the 0.54 of a uniform area.
+    assert 0.41 < area.mean() < 0.46
+    small = area < 0.4  # these always fit: log-uniform ratios are symmetric about 1
+    assert abs(np.log(ratio[small]).mean()) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "ratio", "box"),
+    [
+        (100, 400, [1.0, 1.0], Box(0, 150, 100, 100)),
+        (401, 100, [1.0, 1.0], Box(150, 0, 100, 100)),
+        (10, 1000, [0.75, 4 / 3], Box(0, 493, 10, 13)),
+        (1000, 10, [0.75, 4 / 3], Box(493, 0, 13, 10)),
+        (1, 1000, [0.1, 0.2], Box(0, 499, 1, 1)),
+    ],
+)
+def test_what_does_not_fit_falls_back_to_the_centre(height, width, ratio, box):
+    assert random_box(rng(), height, width, [1.0, 1.0], ratio) == box
+
+
+def test_full_scale_of_a_square_is_the_whole_image():
+    assert random_box(rng(), 33, 33, [1.0, 1.0], [1.0, 1.0]) == Box(0, 0, 33, 33)
+
+
+def test_central_box_rounds_as_torchvision():
+    assert central_box(248, 330, 224) == Box(12, 53, 224, 224)
+    assert central_box(249, 251, 224) == Box(12, 14, 224, 224)  # 12.5 and 13.5 round to even
+
+
+def test_erasing_boxes():
+    generator = rng(1)
+    drawn = np.array([draw_boxes(generator, 224, 0.25, 1) for _ in range(8000)])
+    assert drawn.shape == (8000, 1, 4) and drawn.dtype == np.int32
+    top, left, height, width = drawn[drawn.any(-1)].T
+    assert len(top) / 8000 == pytest.approx(0.25, abs=0.02)
+    area, aspect = height * width / 224**2, height / width
+    assert 0.015 < area.min() < 0.03 and 0.31 < area.max() < 0.34
+    assert 0.28 < aspect.min() < 0.34 and 3.0 < aspect.max() < 3.5
+    assert (top + height).max() <= 224 and (left + width).max() <= 224
+    assert height.max() < 224 and width.max() < 224
+
+
+def test_erasing_several_boxes_shares_the_area():
+    generator = rng(2)
+    drawn = np.array([draw_boxes(generator, 64, 1.0, 3) for _ in range(600)])
+    counts = drawn.any(-1).sum(1)
+    assert set(counts) == {1, 2, 3}
+    three = drawn[counts == 3]
+    assert (three[..., 2] * three[..., 3]).max() <= 64 * 64 / 9 * 1.1
+    assert not draw_boxes(generator, 64, 0.0, 3).any()
+
+
+def test_pixel_noise_is_normal_inside_of_the_boxes_only():
+    noise = np.zeros((64, 64, 3), np.float16)
+    fill_pixels(rng(), np.array([[10, 20, 30, 40], [0, 0, 0, 0]]), noise)
+    inside = noise[10:40, 20:60].astype(np.float64)
+    assert np.count_nonzero(noise) == np.count_nonzero(inside) > 3500
+    assert inside.mean() == pytest.approx(0, abs=0.06) and inside.std() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("backend", ["opencv", "pil"])
+def test_no_augmentation_resizes_the_whole_image(backend):
+    transform = TrainTransform(settings(backend=backend))
+    image = waves(32, 32)
+    np.testing.assert_array_equal(transform(image, rng()), image)
+    oblong = waves(32, 48)
+    np.testing.assert_array_equal(transform(oblong, rng()), oblong[:, 8:40])
+    assert transform(waves(100, 70), rng()).shape == (32, 32, 3)
+
+
+def test_pil_training_is_the_steps_of_timm():
+    transform = TrainTransform(settings(backend="pil", scale=[0.2, 1.0], ratio=[0.75, 1.33], hflip=1.0))
+    image = waves(90, 120)
+    top, left, height, width = random_box(rng(5), 90, 120, [0.2, 1.0], [0.75, 1.33])
+    cut = Image.fromarray(image).crop((left, top, left + width, top + height)).resize((32, 32), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(transform(image, rng(5)), np.asarray(cut)[:, ::-1])
+
+
+def test_backends_draw_the_same():
+    options = {"scale": [0.08, 1.0], "ratio": [0.75, 1.33], "hflip": 0.5, "auto_augment": "rand-m9-mstd0.5-inc1"}
+    fast, exact = (TrainTransform(settings(64, backend=backend, **options)) for backend in ("opencv", "pil"))
+    image = waves(150, 200)
+    correlations = [np.corrcoef(fast(image, rng(seed)).ravel(), exact(image, rng(seed)).ravel())[0, 1] for seed in range(40)]
+    assert np.nanmedian(correlations) > 0.99
+    assert np.mean(np.array(correlations) > 0.9) > 0.9
+
+
+def test_the_generator_decides_everything():
+    options = {"scale": [0.08, 1.0], "ratio": [0.75, 1.33], "hflip": 0.5, "auto_augment": "rand-m9-mstd0.5-inc1"}
+    transform, image = TrainTransform(settings(**options)), waves(60, 60)
+    results = [transform(image, rng(seed)).tobytes() for seed in range(8)]
+    assert results == [transform(image, rng(seed)).tobytes() for seed in range(8)]
+    assert len(set(results)) == 8
+
+
+def test_colour_jitter_only_without_a_policy():
+    image = waves(32, 32)
+    jittered = TrainTransform(settings(color_jitter=0.4))(image, rng())
+    assert np.abs(jittered.astype(int) - image).mean() > 2
+    quiet = TrainTransform(settings(color_jitter=0.4, auto_augment="rand-m0-n1-inc1"))
+    changed = [np.abs(quiet(image, rng(seed)).astype(int) - image).mean() for seed in range(20)]
+    assert min(changed) == 0  # the draws that are not applied leave the image as it is: no jitter on top
+    bright = np.full((8, 8, 3), 100, np.uint8)
+    means = [TrainTransform(settings(8, color_jitter=0.4))(bright, rng(seed)).mean() for seed in range(200)]
+    assert 58 <= min(means) < 70 and 130 < max(means) <= 140  # brightness alone moves a grey image
+
+
+def test_a_wrong_policy_is_named():
+    with pytest.raises(UserError, match=r"augment\.auto_augment is 'randaugment'"):
+        TrainTransform(settings(auto_augment="randaugment"))
+
+
+@pytest.mark.parametrize(("height", "width"), [(375, 500), (500, 375), (60, 333), (248, 248), (300, 300)])
+def test_evaluation_is_resize_and_centre_crop(height, width):
+    image = waves(height, width)
+    result = EvalTransform(settings(224, crop_pct=0.9))(image)
+    short = 248
+    size = (int(short * width / height), short) if width > height else (short, int(short * height / width))
+    resized = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+    top, left = round((size[1] - 224) / 2), round((size[0] - 224) / 2)
+    np.testing.assert_array_equal(result, resized[top : top + 224, left : left + 224])
+    assert result.shape == (224, 224, 3)
+
+
+def test_evaluation_does_not_depend_on_the_backend_but_on_the_interpolation():
+    image = waves(100, 80)
+    one, other = (EvalTransform(settings(32, 0.875, backend=backend))(image) for backend in ("opencv", "pil"))
+    np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(one, EvalTransform(settings(32, 0.875, interpolation="bilinear"))(image))
+
+
+def test_evaluation_at_the_images_own_size_is_the_identity():
+    image = waves(32, 32)
+    np.testing.assert_array_equal(EvalTransform(settings(32))(image), image)

@@ -1,0 +1,198 @@
+"""What people get wrong: one message with the key, what was found and what is allowed; exit code 2; nothing on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., object]
+
+# Arguments, and words the message must have: the key, what was found, what is allowed.
+TYPED = [
+    ("lr=1", ["lr", "optim.base_lr"]),
+    ("epochs=10", ["epochs", "'schedule.epochs'"]),
+    ("optim.lrr=1", ["optim.lrr", "'optim.base_lr'", "weight_decay"]),
+    ("modle=deit_tiny", ["modle", "'model'", "augment"]),
+    ("opt=sgd", ["opt", "'optim'"]),
+    ("model=deit_smal", ["model", "'deit_smal'", "'deit_small'", "deit_tiny_distilled"]),
+    ("model=DeiT_Small", ["model", "'DeiT_Small'", "Did you mean 'deit_small'?"]),
+    ("model=null", ["model=null", "deit_small"]),
+    ("model=[deit_tiny,deit_small]", ["model", "-m model=A,B"]),
+    ("optim={name: sgd}", ["optim", "adamw, sgd"]),
+    ("model=deit_tiny,deit_small", ["model=deit_tiny,deit_small", "-m"]),
+    ("data.batch_size=ten", ["data.batch_size", "'ten'", "a whole number (images), at least 1"]),
+    ("data.batch_size=1.5", ["data.batch_size", "1.5", "a whole number"]),
+    ("data.batch_size=0", ["data.batch_size is 0", "at least 1"]),
+    ("data.mean=0.5", ["data.mean", "0.5", "a list, each a number, 3 values"]),
+    ("optim.betas=[0.9,x]", ["optim.betas", "'x'", "each a number"]),
+    ("optim.base_lr=null", ["optim.base_lr", "None", "a number"]),
+    ("dry_run=maybe", ["dry_run", "'maybe'", "true or false"]),
+    ("schedule.name=cosin", ["schedule.name", "'cosin'", "cosine, constant"]),
+    ("schedule.epochs.x=3", ["schedule.epochs.x", "a whole number (epochs)"]),
+    ("optim.name=sgd", ["optim.name", "optim=OPTION"]),
+    ("optim=sgd optim.betas=[0.9,0.9]", ["optim.betas", "optim=adamw"]),
+    ("+optim.lrr=1", ["+optim.lrr", "schema is closed", "'optim.base_lr'"]),
+    ("++optim.base_lr=1", ["++optim.base_lr", "`++`", "key=value"]),
+    ("~model", ["~model", "key=value"]),
+    ("model@ema=deit_tiny", ["model@ema", "model=OPTION"]),
+    ("model.depth=[1", ["model.depth=[1", "key=value"]),
+    ("model=", ["model=", "value is missing"]),
+    ("quickstart", ["'quickstart'", "'experiment=quickstart'"]),
+    ("--modle deit_tiny", ["--modle", "without dashes", "model="]),
+    ("--epochs=3", ["--epochs", "schedule.epochs=3"]),
+    ("--foo", ["--foo", "--multirun"]),
+    ("--cfg everything", ["--cfg", "'everything'", "'job'"]),
+    ("--resolve", ["--resolve", "--cfg"]),
+    ("--cfg job -m", ["--multirun", "--cfg", "one of them"]),
+    ("--help nothing", ["nothing", "Groups: "]),
+    ("--config-name nope", ["nope", "--config-name"]),
+    ("hydra.run.dir=here", ["hydra.run.dir", "runs_dir"]),
+    ("hydra.nope=1", ["hydra.nope"]),
+    ("hydra/launcher=nope", ["hydra/launcher", "'nope'", "deit_sequential"]),
+    ("data.root=${modle.name}", ["data.root", "${modle.name}", "modle"]),
+    ("data.root=${oc.env:DEIT_TEST_UNSET}", ["data.root", "DEIT_TEST_UNSET", "not set"]),
+    ("name=a/b", ["name", "'a/b'", "letters"]),
+]
+RULES = [
+    ("model.num_heads=5", ["model.embed_dim is 384", "model.num_heads 5", "multiple of num_heads"]),
+    ("model.img_size=225", ["model.img_size is 225", "model.patch_size 16", "224"]),
+    ("data.batch_size=3", ["data.batch_size is 3", "augment.mixup=0.8", "an even number"]),
+    ("augment.scale=[1.0,0.5]", ["augment.scale is [1, 0.5]", "[0.5, 1]"]),
+    ("augment.auto_augment=rand-q9", ["rand-q9", "allowed"]),
+    ("distill=hard", ["distill.teacher", "not given", "text or null"]),
+    ("distill=hard distill.teacher=t", ["distill.type is hard", "model.distilled is false", "deit_small_distilled"]),
+    ("model=deit_small_distilled", ["model.distilled is true", "distill.type=none", "distill=hard"]),
+    ("distill.teacher=t", ["distill.teacher is 't'", "distill.type=none"]),
+    ("precision=bf16 hardware=cpu", ["precision.dtype is bfloat16", "hardware.target is cpu", "precision=fp32"]),
+    ("precision=fp32 precision.loss_scale=dynamic", ["precision.loss_scale is dynamic", "float32", "loss_scale=none"]),
+    ("precision=bf16 precision.loss_scale=static", ["precision.loss_scale is static", "bfloat16"]),
+    ("model.attention=flash hardware=cpu", ["model.attention is flash", "hardware.target is cpu", "attention=auto"]),
+    ("model.attention=flash precision=fp32", ["model.attention is flash", "O0", "attention=auto"]),
+    ("schedule.epochs=5", ["schedule.warmup_epochs is 5", "schedule.epochs 5", "less warmup"]),
+    ("schedule.warmup_lr=1", ["schedule.warmup_lr is 1", "peak of 0.000125", "at most the peak"]),
+    ("data=digits data.batch_size=2000", ["data.batch_size=2000", "training images", "smaller"]),
+    ("data.train_limit=100", ["128 images", "100 training images"]),
+    ("augment.repeats=3 data.train_limit=200", ["200 training images", "whole blocks of 256"]),
+    ("data=imagefolder", ["data.root", "data.source=imagefolder", "data.root=FOLDER"]),
+    ("data=digits data.root=x", ["data.root is 'x'", "reads no folder", "data.root=null"]),
+    ("data=cifar10 data.num_classes=9", ["data.num_classes is 9", "has 10"]),
+    ("task=evaluate", ["task=evaluate", "run", "checkpoint", "neither"]),
+    ("task=evaluate run=last", ["run=last", "no training run"]),
+    ("task=evaluate run=nowhere", ["run=nowhere", "no such directory"]),
+    ("resume=nowhere", ["resume=nowhere", "no such directory"]),
+    ("run=a resume=b", ["run=a", "resume=b"]),
+    ("checkpoint=x.safetensors", ["checkpoint=x.safetensors", "task=train", "task=evaluate"]),
+    ("hardware=ascend2x8", ["hardware.node_rank is null", "hardware.master_addr is null", "hardware.nodes is 2"]),
+    ("hardware=ascend2x8 hardware.node_rank=2 hardware.master_addr=a", ["hardware.node_rank is 2", "0 to 1"]),
+    ("hardware.node_rank=0", ["hardware.node_rank is 0", "hardware.nodes is 1"]),
+    ("hardware=ascend8 hardware.card_ids=[0,1]", ["hardware.card_ids is [0, 1]", "hardware.cards is 8"]),
+    ("hardware=ascend1 hardware.cards=2 hardware.card_ids=[1,1]", ["hardware.card_ids is [1, 1]", "each card once"]),
+    ("hardware=cpu hardware.card_ids=[0]", ["hardware.card_ids is [0]", "hardware.target=cpu"]),
+    ("tracking.uri=null", ["tracking.uri is null", "tracking=none"]),
+    ("tracking=none tracking.uri=sqlite:///a.db", ["tracking.uri is 'sqlite:///a.db'", "backend=none"]),
+    ("tracking.uri=mlruns", ["tracking.uri is mlruns", "sqlite:///FILE"]),
+    ("ema.decay=0.9", ["ema.decay", "no effect", "ema.enabled"]),
+    ("augment.color_jitter=0.4", ["augment.color_jitter", "no effect", "augment.auto_augment"]),
+    ("task=evaluate checkpoint=a.safetensors optim.base_lr=1", ["optim.base_lr", "no effect", "task=evaluate"]),
+]
+SWEEPS = [
+    ("-m model=glob(x*)", ["model=glob(x*)", "matches nothing", "deit_small"]),
+    ("-m seed=1,1", ["seed=1,1", "twice"]),
+    ("-m seed=interval(0,1)", ["seed=interval(0,1)", "single values"]),
+    ("-m model=deit_tiny,nope", ["trial 1 (model=nope)", "model is 'nope'", "deit_tiny"]),
+    ("-m optim.base_lr=1e-3,abc", ["optim.base_lr", "'abc'", "a number"]),
+    ("-m data.batch_size=8,9", ["trial 1 (data.batch_size=9)", "data.batch_size is 9", "an even number"]),
+    ("-m ema.decay=0.9,0.8", ["In every trial", "ema.decay", "no effect"]),
+    (
+        "-m schedule=cosine,paper schedule.min_lr=1e-6 schedule.cooldown_epochs=0",
+        ["trial 0", "trial 1", "the same configuration"],
+    ),
+    ("-m sweep=lr_weight_decay,quickstart_grid", ["sweep=lr_weight_decay", "run it alone"]),
+    ("sweep=lr_weight_decay data.batch_size=3", ["trial 0", "7 more", "data.batch_size is 3"]),
+    ("sweep=nope", ["sweep", "'nope'", "lr_weight_decay"]),
+]
+# What only the launcher's look at machine, data and checkpoints can find. Each entry names a function of the
+# working directory that prepares it, the arguments and the words of the message.
+PREFLIGHT: list[tuple[Callable[[Path], None], str, list[str]]] = []
+
+
+def split(arguments: str) -> list[str]:
+    return [arguments] if arguments.startswith("optim={") else arguments.split()
+
+
+def complain(outcome, words: list[str], directory: Path) -> None:
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.err
+    assert outcome.out == ""
+    for word in words:
+        assert word in outcome.err
+    assert list(directory.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), TYPED + RULES + SWEEPS, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_refused(arguments: str, words: list[str], command: Command, tmp_path: Path) -> None:
+    complain(command(*split(arguments)), words, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    TYPED[:3] + TYPED[27:31] + RULES[:3] + SWEEPS[:4],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_refused_in_a_process_of_its_own(arguments: str, words: list[str], process: Command, tmp_path: Path) -> None:
+    complain(process(*split(arguments)), words, tmp_path)
+
+
+@pytest.mark.parametrize(("prepare", "arguments", "words"), PREFLIGHT)
+def test_refused_by_the_launcher(prepare, arguments: str, words: list[str], command: Command, tmp_path: Path) -> None:
+    prepare(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    outcome = command(*split(arguments))
+    assert outcome.code == 2 and "Traceback" not in outcome.err
+    assert all(word in outcome.err for word in words)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_all_typed_mistakes_are_reported_at_once(command: Command) -> None:
+    lines = command("lr=1", "model=[a,b]", "foo", "data.workers=-x").err.splitlines()
+    assert [line.split(":")[0].split(" is")[0] for line in lines] == ["'foo'", "lr=1", "model=[a,b]", "data.workers=-x"]
+
+
+GLOBAL = "# @package _global_\n"
+FILES = [
+    ("experiment", GLOBAL + "optim:\n  lrr: 1\n", ["experiment/bad", "optim.lrr", "'optim.base_lr'"]),
+    ("experiment", GLOBAL + "optim:\n  base_lr: abc\n", ["experiment/bad", "optim.base_lr", "'abc'", "a number"]),
+    ("experiment", GLOBAL + "data:\n  mean: [a, b]\n", ["experiment/bad", "data.mean[0]", "'a'", "each a number"]),
+    ("experiment", GLOBAL + "foo: 3\n", ["experiment/bad", "unknown key foo"]),
+    ("experiment", GLOBAL + "optim: sgd\n", ["experiment/bad", "sgd"]),
+    ("experiment", GLOBAL + "optim:\n  base_lr: [1\n", ["bad.yaml", "line 4", "YAML"]),
+    ("experiment", GLOBAL + "optim:\n  base_lr: 1\n  base_lr: 2\n", ["bad.yaml", "line 4", "duplicate key base_lr"]),
+    ("experiment", GLOBAL + "- a\n", ["experiment/bad"]),
+    ("experiment", "optim:\n  base_lr: 1\n", ["experiment/bad", "# @package _global_"]),
+    ("experiment", GLOBAL + "defaults:\n  - override /model: nope\n", ["model is 'nope'", "deit_small"]),
+    ("experiment", GLOBAL + "defaults:\n  - override /modle: deit_tiny\n", ["experiment/bad", "modle", "'model'"]),
+    ("experiment", GLOBAL + "defaults:\n  - /model: deit_tiny\n", ["model", "override /model: deit_tiny"]),
+    ("experiment", GLOBAL + "name: ${modle.name}\n", ["name", "${modle.name}"]),
+    ("experiment", GLOBAL + "data:\n  root: ${oc.env:DEIT_TEST_UNSET}\n", ["data.root", "DEIT_TEST_UNSET", "not set"]),
+    ("experiment", GLOBAL + "optim:\n  name: sgd\n", ["optim.name", "'sgd'", "optim=sgd"]),
+    ("model", "name: bad\nimg: 3\n", ["model/bad", "model.img", "'model.img_size'"]),
+    ("model", "name: bad\nimg_size: x\n", ["model/bad", "model.img_size", "'x'", "a whole number"]),
+    ("model", "name: bad\n", ["model.img_size is not given", "pixels"]),
+    ("local", GLOBAL + "data:\n  path: /images\n", ["local/default", "data.path"]),
+]
+
+
+@pytest.mark.parametrize(("group", "text", "words"), FILES)
+def test_mistakes_in_a_file_name_the_file(
+    group: str, text: str, words: list[str], command: Command, tmp_path: Path, tmp_path_factory
+) -> None:
+    folder = tmp_path_factory.mktemp("more")
+    (folder / group).mkdir()
+    name = "default" if group == "local" else "bad"
+    (folder / group / f"{name}.yaml").write_text(text)
+    chosen = [] if group == "local" else [f"{group}=bad"]
+    complain(command("--config-dir", str(folder), *chosen), words, tmp_path)

@@ -1,0 +1,127 @@
+"""Composition: every option is usable, the schema is obeyed, the control side stays light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import freeze
+
+from deit.config import check, frozen, keys, options, rules
+from deit.errors import UserError
+
+# What an option needs beside itself to be a complete recipe.
+NEEDS = {
+    "task=evaluate": ["checkpoint=x.safetensors"],
+    "data=imagefolder": ["data.root=/images"],
+    "distill=soft": ["distill.teacher=runs/t", "model=deit_tiny_distilled"],
+    "distill=hard": ["distill.teacher=runs/t", "model=deit_tiny_distilled"],
+    "hardware=ascend2x8": ["hardware.node_rank=0", "hardware.master_addr=10.0.0.1"],
+    "model=deit_tiny_distilled": ["distill=hard", "distill.teacher=runs/t"],
+    "model=deit_small_distilled": ["distill=hard", "distill.teacher=runs/t"],
+    "model=deit_base_distilled": ["distill=hard", "distill.teacher=runs/t"],
+    "model=deit_base_distilled_384": ["distill=hard", "distill.teacher=runs/t"],
+}
+CHOICES = [f"{group}={option}" for group, found in options.groups().items() for option in found]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_option_of_every_group_is_a_valid_recipe(choice: str) -> None:
+    config = freeze(choice, *NEEDS.get(choice, []))
+    group, _, option = choice.partition("=")
+    if group in ("model", "task", "optim"):
+        assert getattr(config, group).name == option
+
+
+@pytest.mark.parametrize("path", [path for found in options.groups().values() for path in found.values()], ids=options.shown)
+def test_every_file_says_what_it_is(path: Path) -> None:
+    assert options.describe(path).endswith((".", "?")) or ":" in options.describe(path)
+
+
+def test_frozen_configuration_survives_the_disk(tmp_path: Path) -> None:
+    config = freeze("experiment=quickstart", "hardware.card_ids=[3]", "optim.clip_grad=null")
+    frozen.save(config, tmp_path / "config.yaml")
+    assert frozen.load(tmp_path / "config.yaml") == config
+
+
+def test_seed_recipe_is_the_default_in_numbers() -> None:
+    config = freeze("experiment=deit_small_seed")
+    assert (config.optim.base_lr, config.optim.weight_decay, config.optim.clip_grad) == (5e-4, 0.05, 5.0)
+    assert (config.schedule.epochs, config.schedule.cooldown_epochs, config.schedule.warmup_epochs) == (300, 10, 5)
+    assert (config.schedule.warmup_lr, config.schedule.min_lr, config.data.crop_pct) == (1e-6, 1e-6, 0.9)
+    assert config.data.batch_size * config.hardware.cards == 1024
+    assert (config.name, config.tracking.experiment) == ("deit_small_seed", "imagenet")
+
+
+def test_paper_recipe_differs_from_the_seed_as_documented() -> None:
+    config = freeze("experiment=deit_small_paper")
+    assert config.optim.clip_grad is None
+    assert (config.schedule.min_lr, config.schedule.cooldown_epochs) == (1e-5, 0)
+    assert (config.augment.repeats, config.data.crop_pct) == (3, 0.875)
+    assert config.ema.enabled and config.ema.decay == 0.99996
+
+
+def test_problems_are_reported_together_and_limits_before_rules() -> None:
+    with pytest.raises(UserError) as caught:
+        freeze("seed=-1", "data.mean=[0.5,0.5]", "augment.scale=[0,1]", "optim.eps=nan", "model.num_heads=5")
+    assert str(caught.value).splitlines() == [
+        "data.mean is [0.5, 0.5], but 3 values are expected.",
+        "augment.scale is [0.0, 1.0]; allowed: above 0, at most 1.",
+        "optim.eps is nan; allowed: above 0.",
+        "seed is -1; allowed: at least 0, at most 9223372036854775807.",
+    ]
+
+
+def test_rules_ask_again_once_the_target_is_known() -> None:
+    config = freeze("precision=bf16", "model.attention=flash")
+    assert rules.problems(config) == []
+    config.hardware.target = "cpu"
+    assert [problem.split()[0] for problem in rules.problems(config)] == ["precision.dtype", "model.attention"]
+
+
+def test_choices_and_limits_hold_at_their_edges() -> None:
+    config = freeze("augment.hflip=1", "augment.mixup=0", "schedule.warmup_epochs=0", "optim.weight_decay=0")
+    assert check.problems(config) == []
+    config.augment.hflip = 1.0000001
+    config.optim.base_lr = 0.0
+    config.data.interpolation = "nearest"
+    assert check.problems(config) == [
+        "data.interpolation is 'nearest'; allowed: one of bicubic, bilinear.",
+        "augment.hflip is 1.0000001; allowed: at least 0, at most 1.",
+        "optim.base_lr is 0.0; allowed: above 0.",
+    ]
+
+
+def test_suggestions() -> None:
+    expected = {
+        "lr": "'optim.base_lr'",
+        "epochs": "'schedule.epochs'",
+        "optim.lrr": "'optim.base_lr'",
+        "opt": "'optim'",
+        "model.embeddim": "'model.embed_dim'",
+        "schedule.batch_size": "'data.batch_size'",
+        "experiment_name": "'tracking.experiment'",
+        "qqq": "",
+    }
+    found = {key: keys.suggestion(key).removeprefix(" Did you mean ").removesuffix("?") for key in expected}
+    assert found == expected
+
+
+def test_composing_is_quick_and_imports_neither_mindspore_nor_mlflow(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; start = time.perf_counter(); from deit.cli import main; "
+        "code = main(['--cfg', 'job']); took = time.perf_counter() - start; "
+        "heavy = {'mindspore', 'mlflow', 'cv2', 'matplotlib', 'torch'} & set(sys.modules); "
+        "print(code, sorted(heavy), took, file=sys.stderr)"
+    )
+    best = 9.0
+    for _ in range(3):  # the machine may be busy with something else
+        ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+        code, heavy, took = ended.stderr.split(maxsplit=2)
+        assert (code, heavy) == ("0", "[]")
+        best = min(best, float(took))
+    assert "base_lr: 0.0005" in ended.stdout
+    assert best < 1.0
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,268 @@
+"""Where images come from: folders, CIFAR's files, the digits, synthetic ones; and every way they can be wrong."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deit.config.schema import DataConfig
+from deit.data.datasets import check_images, open_dataset
+from deit.data.decode import decode
+from deit.data.source import ArrayDataset, evenly, limited
+from deit.errors import UserError
+
+
+def data(source, **changes) -> DataConfig:
+    """A data configuration that accepts what is found."""
+    sizes = {"num_classes": None, "train_size": None, "val_size": None, "train_limit": None, "val_limit": None}
+    return DataConfig(**{"name": source, "source": source, "root": None, **sizes, **changes})
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def picture(mode="RGB", size=(40, 30)) -> Image.Image:
+    x, y = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
+    return Image.fromarray(np.stack([x * 5, y * 7, (x + y) * 3], -1).astype(np.uint8)).convert(mode)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three classes for training and two of them for validation, among files that are no images."""
+    names = {"train/dog": ["b.jpg", "a.PNG"], "train/ant": ["x.webp"], "train/cat": ["1.bmp", "10.JPEG", "2.jpeg"]}
+    names |= {"val/cat": ["v.jpg"], "val/ant": ["w.png", "u.png"]}
+    for place, files in names.items():
+        (tmp_path / place).mkdir(parents=True)
+        for file in files:
+            kind = {"jpg": "JPEG", "jpeg": "JPEG"}.get(file.split(".")[1].lower(), file.split(".")[1].upper())
+            picture().save(tmp_path / place / file, kind)
+    (tmp_path / "train/dog/.hidden.jpg").write_bytes(b"junk")
+    (tmp_path / "train/dog/notes.txt").write_text("no image")
+    (tmp_path / "train/.cache").mkdir()
+    (tmp_path / "train/README").write_text("no class")
+    return tmp_path
+
+
+def refused(config, train=True) -> str:
+    with pytest.raises(UserError) as caught:
+        open_dataset(config, train)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_folder_is_listed_in_order(folder):
+    train = open_dataset(data("imagefolder", root=str(folder)), True)
+    assert train.classes == ["ant", "cat", "dog"]
+    assert train.labels.tolist() == [0, 1, 1, 1, 2, 2] and train.labels.dtype == np.int64
+    assert [train.describe(i) for i in range(len(train))] == [
+        str(folder / "train" / name)
+        for name in ("ant/x.webp", "cat/1.bmp", "cat/10.JPEG", "cat/2.jpeg", "dog/a.PNG", "dog/b.jpg")
+    ]
+    for index in range(len(train)):
+        image = train.image(index)
+        assert image.shape == (30, 40, 3) and image.dtype == np.uint8
+        assert np.abs(image.astype(int) - np.asarray(picture())).mean() < 20
+        np.testing.assert_array_equal(image, train.image(index, "opencv"))
+
+
+def test_validation_uses_the_labels_of_training(folder):
+    val = open_dataset(data("imagefolder", root=str(folder), num_classes=3, val_size=3), False)
+    assert val.classes == ["ant", "cat", "dog"]
+    assert val.labels.tolist() == [0, 0, 1]
+    assert val.describe(0).endswith("val/ant/u.png")
+
+
+def test_folder_that_is_not_laid_out_so(folder, tmp_path_factory):
+    empty = tmp_path_factory.mktemp("empty")
+    assert refused(data("imagefolder")).startswith("data.root is null, but data.source=imagefolder")
+    assert f"data.root: there is no folder {empty}/none" in refused(data("imagefolder", root=f"{empty}/none"))
+    assert f"data.root: {empty} holds no folder train/" in refused(data("imagefolder", root=str(empty)))
+    (empty / "train").mkdir()
+    assert f"data.root: {empty} holds no folder val/" in refused(data("imagefolder", root=str(empty)))
+    (empty / "val").mkdir()
+    assert f"data.root: {empty}/train holds no class folders" in refused(data("imagefolder", root=str(empty)))
+    config = data("imagefolder", root=str(folder))
+    (folder / "val/cow").mkdir()
+    assert f"data.root: {folder}/val/cow is a class that {folder}/train does not have" in refused(config, False)
+    (folder / "train/cow").mkdir()
+    assert f"data.root: {folder}/train/cow holds no images; files that end in .jpg" in refused(config)
+    assert f"data.root: {folder}/val/cow holds no images" in refused(config, False)
+
+
+def test_numbers_that_do_not_agree(folder):
+    root = {"root": str(folder)}
+    assert refused(data("imagefolder", **root, num_classes=1000)).startswith(
+        f"data.num_classes is 1000, but {folder}/train has 3 classes; data.num_classes=null"
+    )
+    assert refused(data("imagefolder", **root, train_size=7)) == (
+        f"data.train_size is 7, but {folder}/train has 6 training images; data.train_size=null accepts what is found."
+    )
+    assert refused(data("imagefolder", **root, val_size=4), False) == (
+        f"data.val_size is 4, but {folder}/val has 3 validation images; data.val_size=null accepts what is found."
+    )
+    assert refused(data("digits", num_classes=12)) == "data.num_classes is 12, but digits has 10 classes."
+    assert "data.train_size is 5, but digits has 1442 training images" in refused(data("digits", train_size=5))
+
+
+def test_sizes_are_checked_before_limits(folder):
+    config = data("imagefolder", root=str(folder), train_size=6, train_limit=3)
+    limited_set = open_dataset(config, True)
+    assert [limited_set.describe(i).split("/")[-1] for i in range(3)] == ["x.webp", "10.JPEG", "a.PNG"]
+    assert "data.train_size is 3, but" in refused(data("imagefolder", root=str(folder), train_size=3, train_limit=3))
+
+
+def test_limits_keep_the_classes_even():
+    periodic = ArrayDataset(np.zeros((1000, 1, 1, 3), np.uint8), np.arange(1000) % 10, [str(i) for i in range(10)], "periodic")
+    few = limited(periodic, 100)
+    assert np.bincount(few.labels).tolist() == [10] * 10
+    assert limited(periodic, 1000) is periodic and limited(periodic, None) is periodic
+    digits = open_dataset(data("digits", train_limit=140, val_limit=20), True)
+    assert len(digits) == 140 and np.bincount(digits.labels).min() >= 13
+    assert evenly(10, 4).tolist() == [0, 2, 5, 7] and evenly(3, 9).tolist() == [0, 1, 2]
+
+
+def test_modes_become_rgb_as_in_pillow():
+    colour = picture()
+    files = {
+        "grey": encoded(picture("L"), "JPEG"),
+        "grey png": encoded(picture("L"), "PNG"),
+        "palette": encoded(colour.convert("P"), "PNG"),
+        "alpha": encoded(picture("RGBA"), "PNG"),
+        "progressive": encoded(colour, "JPEG", progressive=True, quality=95),
+    }
+    turned = Image.Exif()
+    turned[0x0112] = 6  # "rotate by 90 degrees", which the references do not do
+    files["orientation"] = encoded(colour, "JPEG", exif=turned)
+    for name, content in files.items():
+        expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+        assert expected.shape == (30, 40, 3)
+        for decoder in ("pil", "opencv"):
+            np.testing.assert_array_equal(decode(content, decoder, name), expected)
+    cmyk = encoded(picture("CMYK"), "JPEG")
+    difference = decode(cmyk, "opencv", "cmyk").astype(int) - decode(cmyk, "pil", "cmyk")
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("decoder", ["pil", "opencv"])
+def test_unreadable_images_are_named(decoder):
+    jpeg, png = encoded(picture(), "JPEG"), encoded(picture(), "PNG")
+    cases = {
+        jpeg[:-100]: "image file is truncated",
+        jpeg[:100]: "Truncated",
+        png[: len(png) // 2]: "truncated",
+        b"": "the file is empty",
+        b"<html>not found</html>": "no known format",
+    }
+    for content, reason in cases.items():
+        with pytest.raises(UserError, match=rf"^pics/a\.jpg: not readable as an image \(.*{reason}.*\)\.$") as caught:
+            decode(content, decoder, "pics/a.jpg")
+        assert caught.value.exit_code == 1
+
+
+def test_check_images_finds_the_broken_one(folder):
+    config = data("imagefolder", root=str(folder))
+    check_images(open_dataset(config, True))
+    broken = folder / "train/cat/10.JPEG"
+    broken.write_bytes(broken.read_bytes()[:200])
+    with pytest.raises(UserError, match=r"cat/10\.JPEG: not readable as an image") as caught:
+        check_images(open_dataset(config, True))
+    assert caught.value.exit_code == 2
+    check_images(open_dataset(config, True), most=1)  # looks at the first only
+    broken.unlink()
+    dataset = open_dataset(config, True)
+    (folder / "train/cat/1.bmp").unlink()
+    with pytest.raises(UserError, match=r"cat/1.bmp: cannot be read \(No such file or directory\)"):
+        check_images(dataset)
+
+
+def cifar_records(rng, count, label_bytes):
+    labels = rng.integers(0, 10, (count, label_bytes), dtype=np.uint8)
+    images = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    return labels, images, np.hstack([labels, images.transpose(0, 3, 1, 2).reshape(count, -1)]).tobytes()
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_cifar10_round_trip(tmp_path, inside):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    parts = [cifar_records(rng, 3 + i, 1) for i in range(6)]
+    for name, (_, _, content) in zip([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"], parts, strict=True):
+        (folder / f"{name}.bin").write_bytes(content)
+    (folder / "batches.meta.txt").write_text("airplane automobile bird cat deer\ndog frog horse ship truck\n\n")
+    config = data("cifar10", root=str(folder if inside else tmp_path), num_classes=10, train_size=25, val_size=8)
+    train, val = open_dataset(config, True), open_dataset(config, False)
+    assert train.classes[3] == "cat"
+    assert train.labels.tolist() == np.concatenate([labels[:, 0] for labels, _, _ in parts[:5]]).tolist()
+    images = np.concatenate([images for _, images, _ in parts[:5]])
+    for index in range(25):
+        np.testing.assert_array_equal(train.image(index), images[index])
+    np.testing.assert_array_equal(val.image(7), parts[5][1][7])
+    assert train.describe(4) == f"{folder}[4]"
+
+
+def test_cifar100_takes_the_fine_label(tmp_path):
+    labels, images, content = cifar_records(np.random.default_rng(1), 5, 2)
+    (tmp_path / "train.bin").write_bytes(content)
+    train = open_dataset(data("cifar100", root=str(tmp_path)), True)
+    assert train.labels.tolist() == labels[:, 1].tolist()
+    assert len(train.classes) == 100 and train.classes[99] == "99"
+    np.testing.assert_array_equal(train.image(2), images[2])
+
+
+def test_cifar_files_that_are_wrong(tmp_path):
+    config = data("cifar100", root=str(tmp_path))
+    assert refused(data("cifar10")).startswith(
+        "data.root is null, but data.source=cifar10 reads the files of cifar-10-batches-bin"
+    )
+    message = refused(config)
+    assert f"data.root: there is no file {tmp_path}/train.bin; data.source=cifar100 needs train.bin, test.bin" in message
+    for length in (0, 3073, 3074 * 2 - 1):
+        (tmp_path / "train.bin").write_bytes(bytes(length))
+        assert f"train.bin has {length} bytes, which is no whole number of records of 3074 bytes" in refused(config)
+    (tmp_path / "train.bin").write_bytes(bytes([0, 100]) + bytes(3072))
+    assert "train.bin holds the label 100, but labels are below 100" in refused(config)
+
+
+def test_digits_split():
+    train, val = open_dataset(data("digits"), True), open_dataset(data("digits"), False)
+    assert (len(train), len(val)) == (1442, 355)
+    assert np.bincount(train.labels).tolist() == [143, 146, 142, 147, 145, 146, 145, 144, 140, 144]
+    assert np.bincount(val.labels).tolist() == [35, 36, 35, 36, 36, 36, 36, 35, 34, 36]
+    names = [part.describe(i) for part in (train, val) for i in range(len(part))]
+    assert len(set(names)) == 1797 and names[0] == "digits[0]"
+    image = train.image(0)
+    assert image.shape == (32, 32, 3) and image.dtype == np.uint8
+    assert (image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all()
+    assert image.max() > 240 and image[:2, :2].max() < 10  # white on black
+    assert train.classes == list("0123456789")
+
+
+def test_sources_without_a_folder_refuse_one():
+    for source in ("digits", "synthetic"):
+        config = data(source, root="./data", num_classes=10, train_size=8)
+        assert refused(config) == f"data.root is ./data, but data.source={source} reads no folder; set data.root=null."
+
+
+def test_synthetic_needs_its_numbers():
+    assert refused(data("synthetic", num_classes=4)).startswith("data.train_size is null, but data.source=synthetic")
+    assert refused(data("synthetic", num_classes=4, train_size=8), False).startswith("data.val_size is null")
+    assert refused(data("synthetic", train_size=8)).startswith("data.num_classes is null, but data.source=synthetic")
+
+
+def test_synthetic_can_be_learned():
+    config = data("synthetic", num_classes=7, train_size=70, val_size=35)
+    train, val = open_dataset(config, True), open_dataset(config, False)
+    assert np.bincount(train.labels).tolist() == [10] * 7
+    images = np.stack([train.image(i) for i in range(70)]).astype(np.float64)
+    assert images.shape == (70, 64, 64, 3)
+    np.testing.assert_array_equal(train.image(5), train.image(5))
+    assert not np.array_equal(train.image(0), val.image(0)) and not np.array_equal(train.image(0), train.image(1))
+    means = np.stack([images[train.labels == label].mean(0) for label in range(7)])
+    found = [np.square(means - val.image(i)).sum((1, 2, 3)).argmin() for i in range(35)]
+    assert found == val.labels.tolist()
+    assert images[0].std() > 30  # and not only a colour

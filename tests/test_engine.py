@@ -1,0 +1,320 @@
+"""The training step and the evaluation against plain numpy, on models small enough to follow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+import pytest
+from composition import composed
+from mindspore import Tensor, nn
+
+from deit.config.schema import AugmentConfig, RunConfig
+from deit.data.loader import EvalBatch
+from deit.engine import mixing
+from deit.engine.evaluate import EvalStep, evaluate
+from deit.engine.images import Normalize, RandomErasing
+from deit.engine.loss import DistillationLoss, SoftTargetCrossEntropy
+from deit.engine.randomness import drop_path
+from deit.engine.state import TrainState
+from deit.engine.step import TrainStep
+from deit.randomness import generator
+
+TINY = ("experiment=quickstart", "model.img_size=16", "model.embed_dim=16", "model.depth=1", "model.num_heads=2", "data.batch_size=8")
+
+
+@pytest.fixture(autouse=True)
+def graph_mode() -> Iterator[None]:
+    ms.set_device("CPU")
+    ms.set_context(mode=ms.GRAPH_MODE)
+    yield
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+
+
+def augment(**changes: Any) -> AugmentConfig:
+    values = dict(mixup=0.8, cutmix=1.0, mixup_prob=1.0, mixup_switch_prob=0.5, mixup_mode="batch", smoothing=0.1)
+    return AugmentConfig(**(values | changes))
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+# ------------------------------------------------------------------------------------------------ mixing
+
+
+@pytest.mark.parametrize("mode", ["batch", "pair", "elem"])
+def test_mixing_follows_its_definition(mode: str) -> None:
+    rng = np.random.default_rng(1)
+    images = rng.standard_normal((6, 3, 8, 8)).astype(np.float32)
+    labels = rng.integers(0, 5, 6).astype(np.int32)
+    cut_seen = mixed_seen = False
+    for step in range(8):
+        mix = mixing.draw(augment(mixup_mode=mode), 6, 8, generator(0, "mix", step))
+        got = mixing.mix_images(Tensor(images), Tensor(mix.blend), Tensor(mix.box)).asnumpy()
+        targets = mixing.soft_targets(Tensor(labels), Tensor(mix.lam), 5, 0.1).asnumpy()
+        onehot = np.full((6, 5), 0.1 / 5, np.float32)
+        onehot[np.arange(6), labels] += 0.9
+        for i in range(6):
+            partner = 5 - i
+            top, bottom, left, right = mix.box[i]
+            wanted = mix.blend[i] * images[i] + (1 - mix.blend[i]) * images[partner]
+            wanted[:, top:bottom, left:right] = images[partner][:, top:bottom, left:right]
+            np.testing.assert_allclose(got[i], wanted, atol=1e-6)
+            np.testing.assert_allclose(targets[i], mix.lam[i] * onehot[i] + (1 - mix.lam[i]) * onehot[partner], atol=1e-6)
+            area = (bottom - top) * (right - left)
+            if mix.blend[i] == 1:  # CutMix: lambda is the area that was kept
+                cut_seen = True
+                assert mix.lam[i] == pytest.approx(1 - area / 64)
+            else:
+                mixed_seen = True
+                assert area == 0 and mix.lam[i] == mix.blend[i]
+        if mode == "batch":
+            assert len(set(mix.lam)) == 1
+        elif mode == "pair":
+            assert list(mix.lam) == list(mix.lam[::-1])
+    assert cut_seen and mixed_seen
+
+
+def test_mixing_is_drawn_with_the_configured_probabilities() -> None:
+    draws = [mixing.draw(augment(mixup_prob=0.6, mixup_switch_prob=0.25), 2, 32, generator(0, "mix", i)) for i in range(4000)]
+    plain = sum(bool(d.lam[0] == 1 and not d.box.any()) for d in draws) / 4000
+    cut = sum(bool(d.box.any()) for d in draws) / 4000
+    assert plain == pytest.approx(0.4, abs=0.03)
+    assert cut == pytest.approx(0.6 * 0.25, abs=0.02)
+    only_cut = mixing.draw(augment(mixup=0.0), 2, 32, generator(0, "mix", 0))
+    assert only_cut.blend.tolist() == [1, 1]
+
+
+# --------------------------------------------------------------------------------- normalising and erasing
+
+
+def test_normalize_is_the_usual_formula() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3)).astype(np.uint8)
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    wanted = ((images / 255 - mean) / std).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(Normalize(mean, std)(Tensor(images)).asnumpy(), wanted, atol=2e-6)
+
+
+@pytest.mark.parametrize("mode", ["const", "rand", "pixel"])
+def test_erasing_fills_its_boxes_and_nothing_else(mode: str) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((2, 3, 8, 8)).astype(np.float32)
+    boxes = np.array([[[1, 2, 3, 4], [0, 0, 0, 0]], [[0, 0, 2, 2], [5, 5, 3, 3]]], np.int32)
+    noise = {"const": None, "rand": rng.standard_normal((2, 2, 3)), "pixel": rng.standard_normal((2, 8, 8, 3))}[mode]
+    noise16 = None if noise is None else noise.astype(np.float16)
+    got = RandomErasing(mode, 2)(Tensor(images), Tensor(boxes), None if noise16 is None else Tensor(noise16)).asnumpy()
+    wanted = images.copy()
+    for i in range(2):
+        for r in range(2):
+            t, l, h, w = boxes[i, r]
+            fill = 0 if noise16 is None else noise16[i, r][:, None, None] if mode == "rand" else noise16[i].transpose(2, 0, 1)[:, t : t + h, l : l + w]
+            wanted[i, :, t : t + h, l : l + w] = fill
+    np.testing.assert_array_equal(got, wanted)
+
+
+# ------------------------------------------------------------------------------------------------ losses
+
+
+def test_soft_target_cross_entropy() -> None:
+    rng = np.random.default_rng(0)
+    logits, targets = rng.standard_normal((4, 5)), softmax(rng.standard_normal((4, 5)))
+    wanted = -(targets * np.log(softmax(logits))).sum(-1).mean()
+    unused = Tensor(0.0)
+    loss = SoftTargetCrossEntropy()
+    as_tensor = lambda x: Tensor(x.astype(np.float32))  # noqa: E731
+    assert float(loss(as_tensor(logits), unused, as_tensor(targets)).asnumpy()) == pytest.approx(wanted, rel=1e-5)
+
+
+class _Fixed(nn.Cell):
+    """A teacher that answers the same logits whatever it sees."""
+
+    def __init__(self, logits: np.ndarray) -> None:
+        super().__init__()
+        self.logits = Tensor(logits.astype(np.float32))
+
+    def construct(self, images: Tensor) -> Tensor:
+        return self.logits
+
+
+@pytest.mark.parametrize("kind", ["soft", "hard"])
+def test_distillation_loss_is_the_papers(kind: str) -> None:
+    rng = np.random.default_rng(3)
+    cls, dist, teacher = (rng.standard_normal((4, 5)) for _ in range(3))
+    targets = softmax(rng.standard_normal((4, 5)))
+    base = -(targets * np.log(softmax(cls))).sum(-1).mean()
+    tau, alpha = 3.0, 0.3
+    if kind == "soft":
+        p, q = softmax(teacher / tau), softmax(dist / tau)
+        distillation = (p * (np.log(p) - np.log(q))).sum() * tau**2 / dist.size
+    else:
+        distillation = -np.log(softmax(dist))[np.arange(4), teacher.argmax(-1)].mean()
+    loss = DistillationLoss(_Fixed(teacher), kind, alpha, tau)
+    outputs = (Tensor(cls.astype(np.float32)), Tensor(dist.astype(np.float32)))
+    got = float(loss(outputs, Tensor(np.zeros((4, 3, 2, 2), np.float32)), Tensor(targets.astype(np.float32))).asnumpy())
+    assert got == pytest.approx((1 - alpha) * base + alpha * distillation, rel=1e-5)
+
+
+# ---------------------------------------------------------------------------------------------- the step
+
+
+class Trainer:
+    """State and steps of a tiny model, fed with plain arrays."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.state = TrainState(config)
+        loss = SoftTargetCrossEntropy()
+        s = self.state
+        self.cells = {
+            update: TrainStep(config, s.network, s.average, loss, s.optimizer, s.loss_scale, s.buffers, 1, update)
+            for update in (False, True)
+            if update or config.optim.accumulation_steps > 1
+        }
+
+    def step(self, images: np.ndarray, labels: np.ndarray, lr: float = 1e-3) -> tuple[float, float, bool, float]:
+        passes = self.config.optim.accumulation_steps
+        losses = []
+        for i, (x, y) in enumerate(zip(np.split(images, passes), np.split(labels, passes), strict=True)):
+            last = i == passes - 1
+            loss, norm, finite, scale = self.cells[last](
+                Tensor(x), Tensor(y), None, None, None, None, None, None, None, Tensor(i == 0), Tensor(lr, ms.float32)
+            )
+            losses.append(float(loss.asnumpy()))
+        return float(np.mean(losses)), float(norm.asnumpy()), bool(finite.asnumpy()), float(scale.asnumpy())
+
+
+def batch(seed: int, count: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (count, 16, 16, 3)).astype(np.uint8), rng.integers(0, 10, count).astype(np.int32)
+
+
+PLAIN = (*TINY, "augment=none")
+
+
+def test_accumulation_equals_one_large_batch() -> None:
+    images, labels = batch(0)
+    whole = Trainer(composed(*PLAIN))
+    parts = Trainer(composed(*PLAIN, "data.batch_size=2", "optim.accumulation_steps=4"))
+    for _ in range(3):
+        a, b = whole.step(images, labels), parts.step(images, labels)
+        assert a[0] == pytest.approx(b[0], rel=1e-6) and a[1] == pytest.approx(b[1], rel=1e-5)
+    mine, other = whole.state.parts(), parts.state.parts()
+    for part in ("model", "ema"):
+        for name, value in mine[part].items():
+            np.testing.assert_allclose(value, other[part][name], atol=2e-6, err_msg=name)
+
+
+def test_ema_is_the_running_average_of_the_weights() -> None:
+    trainer = Trainer(composed(*PLAIN, "ema.decay=0.9"))
+    average = trainer.state.parts()["model"]
+    for seed in range(4):
+        trainer.step(*batch(seed))
+        parts = trainer.state.parts()
+        average = {name: 0.9 * average[name] + 0.1 * parts["model"][name] for name in average}
+        for name in average:
+            np.testing.assert_allclose(parts["ema"][name], average[name], atol=1e-6, err_msg=name)
+
+
+def test_clipping_bounds_the_update_of_sgd() -> None:
+    images, labels = batch(0)
+    sgd = (*PLAIN, "optim=sgd", "optim.momentum=0", "optim.weight_decay=0")
+    free, clipped = Trainer(composed(*sgd)), Trainer(composed(*sgd, "optim.clip_grad=0.25"))
+    start = free.state.parts()["model"]
+    norm_free = free.step(images, labels, lr=1.0)[1]
+    norm_clipped = clipped.step(images, labels, lr=1.0)[1]
+    assert norm_clipped == pytest.approx(norm_free, rel=1e-6) and norm_free > 0.25  # reported before clipping
+    for trainer, length in ((free, norm_free), (clipped, 0.25 * norm_free / (norm_free + 1e-6))):
+        moved = trainer.state.parts()["model"]
+        assert math.sqrt(sum(((moved[n] - start[n]) ** 2).sum() for n in start)) == pytest.approx(length, rel=1e-3)
+
+
+def test_an_overflow_skips_the_step_and_halves_the_scale() -> None:
+    trainer = Trainer(
+        composed(*PLAIN, "precision=o2", "precision.loss_scale_init=1e30", "precision.loss_scale_window=2")
+    )
+    start = trainer.state.parts()
+    loss, _, finite, scale = trainer.step(*batch(0))
+    assert not finite and scale == pytest.approx(5e29) and math.isfinite(loss)
+    after = trainer.state.parts()
+    for part in start:
+        for name, value in start[part].items():
+            if not name.startswith("loss_scale"):
+                np.testing.assert_array_equal(after[part][name], value, err_msg=name)
+    # Set to a scale that fits: two good steps in a row double it, and the weights move.
+    after["optimizer"]["loss_scale"] = np.array(1024, np.float32)
+    trainer.state.load(after)
+    scales = [trainer.step(*batch(seed))[3] for seed in range(4)]
+    assert scales == [1024, 2048, 2048, 4096]
+    assert int(trainer.state.parts()["optimizer"]["step"]) == 4
+
+
+def test_state_round_trip_repeats_the_same_numbers() -> None:
+    trainer = Trainer(composed(*PLAIN))
+    trainer.step(*batch(0))
+    saved = trainer.state.parts()
+    first = [trainer.step(*batch(seed)) for seed in range(1, 4)]
+    trainer.state.load(saved)
+    assert [trainer.step(*batch(seed)) for seed in range(1, 4)] == first
+
+
+def test_drop_path_is_scaled_grows_with_depth_and_splits_over_ranks() -> None:
+    config = composed(*TINY, "model.depth=4", "model.drop_path_rate=0.5")
+    whole = np.concatenate([drop_path(config, 7, rank, 4).asnumpy() for rank in range(4)], 1)
+    assert whole.shape == (8, 32) and (whole[:2] == 1).all()
+    assert set(np.unique(whole[6:])) <= {0.0, 2.0}
+    many = np.concatenate([drop_path(config, step, 0, 1).asnumpy() for step in range(300)], 1)
+    np.testing.assert_allclose(many.mean(1), 1, atol=0.08)  # the expectation is kept
+    assert (many == 0).mean(1)[-1] == pytest.approx(0.5, abs=0.04)
+    wide = composed(*TINY, "model.depth=4", "model.drop_path_rate=0.5", "data.batch_size=32")
+    np.testing.assert_array_equal(whole, drop_path(wide, 7, 0, 1).asnumpy())
+
+
+# -------------------------------------------------------------------------------------------- evaluation
+
+
+class _Logits(nn.Cell):
+    """Answers logits that are the first pixels of the image: an evaluation with known answers."""
+
+    def construct(self, images: Tensor) -> Tensor:
+        return images[:, 0, 0, :10]
+
+
+def _eval_batch(logits: np.ndarray, labels: list[int], valid: list[bool]) -> EvalBatch:
+    images = np.zeros((len(labels), 16, 16, 3), np.uint8)
+    images[:, 0, :10, 0] = logits
+    return EvalBatch(images, np.array(labels, np.int32), np.array(valid), np.arange(len(labels)))
+
+
+def test_evaluation_counts_valid_images_and_gives_ties_to_the_lower_class() -> None:
+    step = EvalStep(composed(*TINY), _Logits())
+    rows = np.zeros((4, 10), np.uint8)
+    rows[0, 3] = 9  # right at 1
+    rows[1, :5] = [9, 8, 7, 6, 5]  # class 4 is fifth: right at 5
+    # Rows 2 and 3 answer the same for all classes: only class 0 counts as first, 0 to 4 as among five.
+    first = evaluate(step, [_eval_batch(rows, [3, 4, 0, 9], [True] * 4)], 1)
+    assert (first.top1, first.top5, first.images) == (50.0, 75.0, 4)
+    padded = evaluate(step, [_eval_batch(rows, [3, 4, 0, 9], [True, True, False, False])], 1)
+    assert (padded.top1, padded.top5, padded.images) == (50.0, 100.0, 2)
+
+
+def test_a_network_that_answers_nan_is_never_right() -> None:
+    class Broken(nn.Cell):
+        def construct(self, images: Tensor) -> Tensor:
+            return images[:, 0, 0, :10] * float("nan")
+
+    result = evaluate(EvalStep(composed(*TINY), Broken()), [_eval_batch(np.zeros((2, 10)), [0, 1], [True, True])], 1)
+    assert (result.top1, result.top5) == (0.0, 0.0)
+
+
+def test_loss_of_evaluation_is_cross_entropy() -> None:
+    make: Callable[[], Trainer] = lambda: Trainer(composed(*PLAIN))  # noqa: E731
+    trainer = make()
+    images, labels = batch(5)
+    rows = EvalBatch(images, labels, np.ones(8, bool), np.arange(8))
+    before = evaluate(EvalStep(trainer.config, trainer.state.network), [rows], 1)
+    assert before.loss == pytest.approx(trainer.step(images, labels)[0], rel=1e-6)  # no smoothing, no mixing

@@ -1,0 +1,66 @@
+"""The help pages are told from conf/ and the schema, completely."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deit.config import help, keys, options
+
+
+def test_front_page_has_every_group_option_and_experiment(command) -> None:
+    page = command("--help")
+    assert page.code == 0 and page.err == ""
+    words = set(page.out.replace("*", " ").replace("=", " ").split())
+    for group, found in options.groups().items():
+        assert group in words
+        assert set(found) <= words
+    assert options.describe(options.groups()["experiment"]["quickstart"]) in page.out
+    assert page.out.count("python launch.py ") >= 5
+    assert "deit_small*" in page.out and "--hydra-help" in page.out
+
+
+def test_every_group_has_a_line_of_its_own() -> None:
+    assert set(help.GROUPS) == set(options.groups())
+
+
+@pytest.mark.parametrize("group", options.groups())
+def test_group_page_has_its_options_and_keys(group: str, command) -> None:
+    page = command(group, "-h").out
+    shown, _, keys_shown = page.partition("keys, what is allowed")
+
+    def first_words(text: str) -> set[str]:
+        return {line.split()[0].rstrip("*") for line in text.splitlines()[1:] if line and not line.startswith(" ")}
+
+    assert first_words(shown) == set(options.groups()[group])
+    assert first_words(keys_shown) == {path for path in keys.table() if path.startswith(f"{group}.")}
+
+
+def test_key_page_tells_type_limits_value_now_and_meaning(command) -> None:
+    def page(*topics: str) -> str:
+        return " ".join(command("--help", *topics).out.split())
+
+    assert page("model.depth", "model=deit_micro").endswith(
+        "model.depth a whole number, at least 1 4 Number of transformer blocks."
+    )
+    assert "optim.betas a list, each a number, 2 values, at least 0, at most 0.9999999 [0.9, 0.999] Decay" in page(
+        "optim.betas"
+    )
+    assert "optim.momentum a number, at least 0, at most 0.9999999 only optim=sgd Momentum." in page("optim.momentum")
+    assert "optim.momentum a number, at least 0, at most 0.9999999 0.9 Momentum." in page("optim.momentum", "optim=sgd")
+
+
+def test_help_is_quick_and_leaves_nothing(tmp_path: Path) -> None:
+    best = 9.0
+    for _ in range(3):  # the machine may be busy with something else
+        start = time.perf_counter()
+        subprocess.run(
+            [sys.executable, options.ROOT / "launch.py", "--help"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL
+        )
+        best = min(best, time.perf_counter() - start)
+    assert best < 1.0
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,139 @@
+"""The contract between the two sides: directory, journal, status, checkpoints, finding a run."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from composition import composed
+
+from deit.config import frozen
+from deit.errors import UserError
+from deit.runs import checkpoint, directory, status
+from deit.runs.directory import RunDirectory, write_json
+from deit.runs.find import find_run
+from deit.runs.journal import Journal, read
+
+
+def new_run(tmp_path: Path, *overrides: str) -> RunDirectory:
+    config = composed("experiment=quickstart", *overrides)
+    run = directory.create(tmp_path / "runs", config.name)
+    frozen.save(config, run.config)
+    return run
+
+
+def records(path: Path) -> list[dict]:
+    return [record for _, record in read(path)]
+
+
+def test_frozen_configuration_reads_back_equal(tmp_path: Path) -> None:
+    config = composed("model=deit_small", "optim=sgd", "task=evaluate", "checkpoint=somewhere")
+    frozen.save(config, tmp_path / "config.yaml")
+    assert frozen.load(tmp_path / "config.yaml") == config
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("base_lr: 0.001", "base_lr: fast", "optim.base_lr is 'fast', but a number"),
+        ("base_lr:", "bass_lr:", "unknown key optim.bass_lr. Did you mean 'base_lr'?"),
+        ("name: adamw", "name: adam", "optim.name is 'adam'; allowed: adamw, sgd"),
+    ],
+)
+def test_a_config_edited_wrongly_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
+    run = new_run(tmp_path)
+    text = run.config.read_text()
+    assert old in text
+    run.config.write_text(text.replace(old, new))
+    with pytest.raises(UserError, match="config.yaml") as error:
+        frozen.load(run.config)
+    assert told in str(error.value)
+
+
+def test_two_directories_of_the_same_second_differ(tmp_path: Path) -> None:
+    assert len({directory.create(tmp_path, "x").path for _ in range(20)}) == 20
+
+
+def test_journal_cuts_a_torn_line_and_writes_no_metric_twice(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    first = Journal(path)
+    first.metrics(10, {"train/loss": 2.0})
+    first.metrics(20, {"train/loss": math.inf, "val/top1": 5.0})
+    first.close()
+    with open(path, "ab") as file:
+        file.write(b'{"kind": "metrics", "ti')  # killed in the middle of a line
+    assert len(records(path)) == 2
+    second = Journal(path)
+    second.metrics(20, {"train/loss": 1.0, "val_ema/top1": 7.0})  # what a resumed run does again
+    second.metrics(30, {"train/loss": 0.5})
+    second.close()
+    found = [(r["step"], r["metrics"]) for r in records(path)]
+    assert found == [
+        (10, {"train/loss": 2.0}),
+        (20, {"train/loss": math.inf, "val/top1": 5.0}),
+        (20, {"val_ema/top1": 7.0}),
+        (30, {"train/loss": 0.5}),
+    ]
+    offsets = [offset for offset, _ in read(path)]
+    assert [r["step"] for _, r in read(path, offsets[1])] == [20, 30] and offsets[-1] == path.stat().st_size
+
+
+def test_status_round_trip(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    assert status.read(run).state == status.CREATED
+    status.write(run, status.Status(state=status.FAILED, message="why", exit_code=1, progress={"step": 3}))
+    found = status.read(run)
+    assert (found.state, found.message, found.exit_code, found.progress, found.ended) == ("failed", "why", 1, {"step": 3}, True)
+
+
+WEIGHTS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(4, np.float32)}
+
+
+def test_checkpoint_round_trip_is_exact_and_leaves_no_debris(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    (run.checkpoints / ".step_00000001.99.tmp").mkdir()  # a writer that was killed
+    path = checkpoint.write(run, 7, {"model": WEIGHTS}, {"epoch": 1})
+    state = checkpoint.read_state(path)
+    assert (state["step"], state["epoch"]) == (7, 1)
+    for name, value in checkpoint.read_part(path, "model").items():
+        np.testing.assert_array_equal(value, WEIGHTS[name])
+    checkpoint.write(run, 7, {"model": WEIGHTS}, {"epoch": 2})  # written again by a resumed run
+    checkpoint.prune(run, 1)
+    assert [p.name for p in run.checkpoints.iterdir()] == ["step_00000007"]
+    assert checkpoint.read_state(path)["epoch"] == 2
+
+
+def test_prune_keeps_the_last_and_the_best(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    for step in (1, 2, 3, 4, 5):
+        checkpoint.write(run, step, {"model": WEIGHTS}, {})
+    write_json(run.best, {"val": {"checkpoint": "step_00000002"}, "val_ema": {"checkpoint": "step_00000005"}})
+    checkpoint.prune(run, 2)
+    assert [p.name for p in checkpoint.complete(run)] == ["step_00000002", "step_00000004", "step_00000005"]
+
+
+def test_damage_is_found(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    path = checkpoint.write(run, 1, {"model": WEIGHTS}, {})
+    file = path / "model.safetensors"
+    good = file.read_bytes()
+    flipped = bytearray(good)
+    flipped[-3] ^= 1
+    for content, told in ((good[:-8], "truncated"), (bytes(flipped), "SHA-256")):
+        file.write_bytes(content)
+        with pytest.raises(UserError, match=told) as error:
+            checkpoint.read_part(path, "model")
+        assert "model.safetensors" in str(error.value)
+
+
+def test_find_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="run=last: no training run"):
+        find_run("last", "run", str(tmp_path / "runs"), None)
+    run = new_run(tmp_path)
+    assert find_run("last", "run", str(tmp_path / "runs"), None).path == run.path
+    assert find_run(str(run.path), "run", "elsewhere", None).path == run.path
+    for text, told in ((str(tmp_path / "nothing"), "no such directory"), (str(tmp_path), "no config.yaml")):
+        with pytest.raises(UserError, match=told):
+            find_run(text, "resume", str(tmp_path / "runs"), None)
