@@ -23,7 +23,7 @@ from deit.errors import UserError, nearest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the arguments (default: those of the process) say; returns the exit code of DESIGN's table:
+    """Do what the arguments (default: those of the process) say; returns the exit code:
 
     0 all well, 1 the task or a trial failed, 2 bad configuration or usage, 130 interrupted.
     """
@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough; the interpreter must not flush into it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _run(typed: list[str]) -> int:

@@ -53,7 +53,7 @@ def test_resume_on_other_cards_needs_the_same_global_batch(run: Path) -> None:
         ("seed=8", "seed was 7 in this run and cannot become 8 with resume="),
         ("model=deit_tiny", "model.name was 'deit_micro' in this run and cannot become 'deit_tiny'"),
         ("schedule.epochs=20", "schedule.epochs was 9"),
-        ("ema=none", "ema.enabled was True"),
+        ("ema=none", "ema.enabled was true"),
         ("experiment=quickstart", "experiment=quickstart: cannot go with resume="),
         ("debug=fast", "debug=fast: cannot go with resume="),
         ("task=evaluate", "task.name was 'train'"),

@@ -23,7 +23,14 @@ from deit.engine.state import TrainState
 from deit.engine.step import TrainStep
 from deit.randomness import generator
 
-TINY = ("experiment=quickstart", "model.img_size=16", "model.embed_dim=16", "model.depth=1", "model.num_heads=2", "data.batch_size=8")
+TINY = (
+    "experiment=quickstart",
+    "model.img_size=16",
+    "model.embed_dim=16",
+    "model.depth=1",
+    "model.num_heads=2",
+    "data.batch_size=8",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +119,13 @@ def test_erasing_fills_its_boxes_and_nothing_else(mode: str) -> None:
     for i in range(2):
         for r in range(2):
             t, l, h, w = boxes[i, r]
-            fill = 0 if noise16 is None else noise16[i, r][:, None, None] if mode == "rand" else noise16[i].transpose(2, 0, 1)[:, t : t + h, l : l + w]
+            fill = (
+                0
+                if noise16 is None
+                else noise16[i, r][:, None, None]
+                if mode == "rand"
+                else noise16[i].transpose(2, 0, 1)[:, t : t + h, l : l + w]
+            )
             wanted[i, :, t : t + h, l : l + w] = fill
     np.testing.assert_array_equal(got, wanted)
 
@@ -234,9 +247,7 @@ def test_clipping_bounds_the_update_of_sgd() -> None:
 
 
 def test_an_overflow_skips_the_step_and_halves_the_scale() -> None:
-    trainer = Trainer(
-        composed(*PLAIN, "precision=o2", "precision.loss_scale_init=1e30", "precision.loss_scale_window=2")
-    )
+    trainer = Trainer(composed(*PLAIN, "precision=o2", "precision.loss_scale_init=1e30", "precision.loss_scale_window=2"))
     start = trainer.state.parts()
     loss, _, finite, scale = trainer.step(*batch(0))
     assert not finite and scale == pytest.approx(5e29) and math.isfinite(loss)

@@ -88,7 +88,7 @@ def test_status_round_trip(tmp_path: Path) -> None:
     assert (found.state, found.message, found.exit_code, found.progress, found.ended) == ("failed", "why", 1, {"step": 3}, True)
 
 
-WEIGHTS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(4, np.float32)}
+WEIGHTS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3).T, "b": np.ones(4, np.float32), "scalar": np.array(3, np.int32)}
 
 
 def test_checkpoint_round_trip_is_exact_and_leaves_no_debris(tmp_path: Path) -> None:
@@ -98,6 +98,7 @@ def test_checkpoint_round_trip_is_exact_and_leaves_no_debris(tmp_path: Path) -> 
     state = checkpoint.read_state(path)
     assert (state["step"], state["epoch"]) == (7, 1)
     for name, value in checkpoint.read_part(path, "model").items():
+        assert value.shape == WEIGHTS[name].shape and value.dtype == WEIGHTS[name].dtype
         np.testing.assert_array_equal(value, WEIGHTS[name])
     checkpoint.write(run, 7, {"model": WEIGHTS}, {"epoch": 2})  # written again by a resumed run
     checkpoint.prune(run, 1)

@@ -79,8 +79,9 @@ def test_where_to_look() -> None:
     assert store.ui_command("sqlite:///my runs.db") == "mlflow ui --backend-store-uri 'sqlite:///my runs.db'"
     assert store.ui_command("https://node01:5000") is None
     assert "secret" not in str(store.ui_command("postgresql://me:secret@db/mlflow"))
-    assert store.run_url("sqlite:///mlflow.db", "3", "abc") == "http://127.0.0.1:5000/#/experiments/3/runs/abc"
-    assert store.run_url("https://me:secret@node01:5000/ml/", "3", "abc") == "https://node01:5000/ml/#/experiments/3/runs/abc"
+    page = "#/experiments/3/runs/abc?workflowType=machine_learning"
+    assert store.run_url("sqlite:///mlflow.db", "3", "abc") == f"http://127.0.0.1:5000/{page}"
+    assert store.run_url("https://me:secret@node01:5000/ml/", "3", "abc") == f"https://node01:5000/ml/{page}"
 
 
 @pytest.mark.parametrize(

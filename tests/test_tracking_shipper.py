@@ -1,6 +1,7 @@
 """Tracking against a real MLflow: real shipper processes, SQLite files, a real server that comes late.
 
-Every test starts processes that import MLflow, some seconds each; the whole file takes about a minute.
+Every test starts processes that import MLflow, some seconds each; the whole file takes about two minutes
+on two busy cores.
 """
 
 from __future__ import annotations
@@ -20,12 +21,9 @@ from typing import Any
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
+from composition import composed
 
 from deit.config import frozen
-from deit.config.schema import VARIANTS, OptimConfig, RunConfig, TaskConfig
 from deit.errors import UserError
 from deit.runs import directory, journal, status
 from deit.runs.directory import RunDirectory, read_json, write_json
@@ -40,17 +38,7 @@ ROOT = Path(__file__).parents[1]
 
 @cache
 def _quickstart() -> dict[str, Any]:
-    schema = ConfigStore.instance()
-    schema.store(name="schema", node=RunConfig)
-    for group, kind in (("task", TaskConfig), ("optim", OptimConfig)):
-        for option, node in VARIANTS[kind].items():
-            schema.store(group=f"schema/{group}", name=option, node=node)
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        plain = ["hydra/launcher=basic", "hydra/sweeper=basic", "hydra/job_logging=default", "hydra/hydra_logging=default"]
-        config = compose("config", overrides=["experiment=quickstart", *plain])
-    values = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items() if key != "sweep"}
+    return frozen.to_dict(composed("experiment=quickstart"))
 
 
 def _make_run(folder: Path, **tracking: Any) -> RunDirectory:

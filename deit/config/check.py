@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from deit.config.keys import limits_text
+from deit.config.keys import limits_text, spoken
 from deit.config.schema import RunConfig
 
 
@@ -26,7 +26,7 @@ def _problems(node: Any, prefix: str) -> list[str]:
             found.append(f"{key} is {value}, but {length} values are expected.")
         wrong = [item for item in (value if isinstance(value, list) else [value]) if not _allowed(item, field.metadata)]
         if wrong:
-            found.append(f"{key} is {value!r}; allowed: {limits_text(field.metadata)}.")
+            found.append(f"{key} is {spoken(value)}; allowed: {limits_text(field.metadata)}.")
     return found
 
 

@@ -95,7 +95,8 @@ def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> 
 
 def _check_resume(base: RunConfig, result: RunConfig, changed: dict[str, tuple[Any, Any]]) -> None:
     wrong = [
-        f"{key} was {old!r} in this run and cannot become {new!r} with resume=; start a new run for another recipe."
+        f"{key} was {keys.spoken(old)} in this run and cannot become {keys.spoken(new)} with resume=; "
+        "start a new run for another recipe."
         for key, (old, new) in changed.items()
         if not any(fnmatch(key, pattern) for pattern in SAFE_TO_RESUME)
     ]
@@ -110,7 +111,7 @@ def _check_resume(base: RunConfig, result: RunConfig, changed: dict[str, tuple[A
 
 def _check_weights(changed: dict[str, tuple[Any, Any]]) -> None:
     wrong = [
-        f"{key} was {old!r} in this run and cannot become {new!r} with run=: its weights have this shape."
+        f"{key} was {keys.spoken(old)} in this run and cannot become {keys.spoken(new)} with run=: its weights have this shape."
         for key, (old, new) in changed.items()
         if any(fnmatch(key, pattern) for pattern in FIXED_BY_WEIGHTS) and key not in FREE_OF_WEIGHTS
     ]

@@ -80,6 +80,11 @@ def limits_text(metadata: Mapping[str, Any]) -> str:
     return ", ".join(f"{word} {metadata[limit]}" for limit, word in words.items() if limit in metadata)
 
 
+def spoken(value: Any) -> str:
+    """A value as messages show it: as it is typed, text in quotes."""
+    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else repr(value)
+
+
 @functools.cache
 def table() -> dict[str, Key]:
     """All keys by dotted path, in the order of the schema; the keys of all variants of a group."""

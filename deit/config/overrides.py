@@ -156,7 +156,7 @@ def _value_problems(override: Override) -> Iterator[str]:
         if isinstance(value, str) and "${" in value:
             continue
         if not _fits(key, value):
-            yield f"{override.input_line}: {key.path} is {value!r}; expected: {key.expected}. {key.metadata['help']}"
+            yield f"{override.input_line}: {key.path} is {keys.spoken(value)}; expected: {key.expected}. {key.metadata['help']}"
 
 
 def _fits(key: keys.Key, value: Any) -> bool:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 from deit import plan
+from deit.config.keys import spoken
 from deit.config.schema import RunConfig, SgdOptim
 from deit.errors import UserError
 
@@ -72,7 +73,7 @@ def _data(config: RunConfig) -> list[str]:
     if data.source in WITHOUT_FOLDER and data.root is not None:
         found.append(f"data.root is {data.root!r}, but data.source={data.source} reads no folder; give data.root=null.")
     if data.source not in WITHOUT_FOLDER and not data.root:
-        found.append(f"data.root is {data.root!r}, but data.source={data.source} reads a folder; give data.root=FOLDER.")
+        found.append(f"data.root is {spoken(data.root)}, but data.source={data.source} reads a folder; give data.root=FOLDER.")
     classes = CLASSES.get(data.source)
     if classes is not None and data.num_classes not in (None, classes):
         found.append(f"data.num_classes is {data.num_classes}, but data.source={data.source} has {classes}.")

@@ -6,15 +6,10 @@ from mindspore import Tensor, nn, ops
 
 
 class SoftTargetCrossEntropy(nn.Cell):
-    """Cross entropy with soft targets (timm ``SoftTargetCrossEntropy``), mean over the batch.
+    """Cross entropy with soft targets (timm ``SoftTargetCrossEntropy``), mean over the batch."""
 
-    For a distilled model trained without a teacher both heads learn the labels, half each.
-    """
-
-    def construct(self, outputs: Tensor | tuple[Tensor, Tensor], images: Tensor, targets: Tensor) -> Tensor:
-        """``outputs``: logits [B, K] or a pair of them; ``targets`` [B, K] that sum to 1."""
-        if isinstance(outputs, tuple):
-            return 0.5 * (_cross_entropy(outputs[0], targets) + _cross_entropy(outputs[1], targets))
+    def construct(self, outputs: Tensor, images: Tensor, targets: Tensor) -> Tensor:
+        """``outputs``: logits [B, K]; ``targets`` [B, K] that sum to 1. ``images`` is there for losses with a teacher."""
         return _cross_entropy(outputs, targets)
 
 

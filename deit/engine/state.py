@@ -45,10 +45,7 @@ class TrainState:
         self.buffers: ParameterTuple | None = None
         if config.optim.accumulation_steps > 1:
             self.buffers = ParameterTuple(
-                [
-                    Parameter(ops.zeros(p.shape, ms.float32), f"gradient_sum.{p.name}", requires_grad=False)
-                    for p in parameters
-                ]
+                [Parameter(ops.zeros(p.shape, ms.float32), f"gradient_sum.{p.name}", requires_grad=False) for p in parameters]
             )
 
     def parts(self) -> Parts:

@@ -18,9 +18,7 @@ NAMES = {"ascend": "Ascend card", "gpu": "GPU", "cpu": "CPU core"}
 
 def card_ids(target: str) -> list[int]:
     """Numbers of the cards of a kind that this process may use, as the environment narrows them down."""
-    found = sorted(
-        int(match[1]) for path in Path("/dev").iterdir() if (match := re.fullmatch(DEVICE_FILES[target], path.name))
-    )
+    found = sorted(int(match[1]) for path in Path("/dev").iterdir() if (match := re.fullmatch(DEVICE_FILES[target], path.name)))
     visible = os.environ.get(VISIBLE[target])
     if visible is None:
         return found

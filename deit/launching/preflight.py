@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from deit import plan
+from deit.config import rules
 from deit.config.schema import DistillConfig, ModelConfig, RunConfig
 from deit.data.datasets import check_images, open_dataset
 from deit.errors import UserError
@@ -22,6 +24,10 @@ def prepare(config: RunConfig) -> RunConfig:
     """The configuration with every open question answered. Raises UserError for the first thing amiss."""
     config = dataclasses.replace(config, hardware=hardware.resolve(config.hardware))
     hardware.check(config.hardware)
+    # Some rules depend on the device, which is known only now if it was `auto`.
+    broken = rules.problems(config)
+    if broken:
+        raise UserError("\n".join(broken))
     config = _with_data(config)
     if config.checkpoint is not None:
         config = dataclasses.replace(config, checkpoint=str(Path(config.checkpoint).resolve()))
@@ -43,14 +49,8 @@ def _with_data(config: RunConfig) -> RunConfig:
         training = open_dataset(data, train=True)
         check_images(training)
         classes = training.classes
-        machine = config.hardware
-        global_batch = data.batch_size * machine.cards * machine.nodes * config.optim.accumulation_steps
-        if global_batch > len(training):
-            raise UserError(
-                f"data.batch_size={data.batch_size} on {machine.cards * machine.nodes} card(s) with "
-                f"optim.accumulation_steps={config.optim.accumulation_steps} makes a global batch of {global_batch}, "
-                f"but there are {len(training)} training images. Allowed: a global batch of at most {len(training)}."
-            )
+        if plan.steps_per_epoch(config, len(training)) == 0:
+            raise UserError(rules.too_few_images(config, len(training)))
     return dataclasses.replace(config, data=dataclasses.replace(data, num_classes=len(classes)))
 
 

@@ -160,7 +160,8 @@ class _Launch:
             return time.monotonic()
         self.console.print(f"{signal.Signals(self.signals[0]).name}: writing a checkpoint (once more ends the run at once)")
         try:
-            os.kill(now.worker_pid, self.signals[0])
+            # Always SIGTERM: MindSpore catches SIGINT itself.
+            os.kill(now.worker_pid, signal.SIGTERM)
         except ProcessLookupError:
             return time.monotonic()
         return time.monotonic() + GRACE
@@ -176,16 +177,18 @@ class _Launch:
 
     def _final(self, code: int, dead: int | None) -> status.Status:
         final = status.read(self.run)
-        if not final.ended:
-            if self.signals:
-                final.state, final.exit_code = status.INTERRUPTED, 128 + self.signals[0]
-                final.message = f"stopped by {signal.Signals(self.signals[0]).name}, before a checkpoint could be written"
-            else:
-                rank = f"rank {dead}" if dead is not None else "the worker" if not self.multiple else "msrun"
-                final.state, final.exit_code = status.FAILED, 1
-                final.message = f"{rank} ended unexpectedly ({_exit_text(code) if dead is None else 'it is gone'})"
-            final.progress["dead_rank"] = dead
-            status.write(self.run, final)
+        if final.state in (status.FINISHED, status.FAILED):
+            return final
+        if self.signals:
+            written = "" if final.ended else ", before a checkpoint could be written"
+            final.state, final.exit_code = status.INTERRUPTED, 128 + self.signals[0]
+            final.message = f"stopped by {signal.Signals(self.signals[0]).name}{written}"
+        elif not final.ended:
+            rank = f"rank {dead}" if dead is not None else "the worker" if not self.multiple else "msrun"
+            final.state, final.exit_code = status.FAILED, 1
+            final.message = f"{rank} ended unexpectedly ({_exit_text(code) if dead is None else 'it is gone'})"
+        final.progress["dead_rank"] = dead
+        status.write(self.run, final)
         return final
 
     def _show(self, final: status.Status) -> None:
@@ -202,7 +205,10 @@ class _Launch:
             error.print(f"the end of {log}:\n{processes.tail(log)}", highlight=False, soft_wrap=True, markup=False)
         if self.config.task.name == "train" and checkpoint.complete(self.run):
             error.print(
-                f"go on with:  python launch.py resume={shlex.quote(str(self.run))}", highlight=False, soft_wrap=True, markup=False
+                f"go on with:  python launch.py resume={shlex.quote(str(self.run))}",
+                highlight=False,
+                soft_wrap=True,
+                markup=False,
             )
 
     def _telling_log(self, dead: int | None) -> Path:

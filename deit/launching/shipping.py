@@ -62,9 +62,7 @@ class Shipper:
         command = ui_command(uri)
         if command:
             console.print(f"compare:  {command}", highlight=False, soft_wrap=True)
-        console.print(
-            f"this run: {run_url(uri, sent_to['experiment_id'], sent_to['run_id'])}", highlight=False, soft_wrap=True
-        )
+        console.print(f"this run: {run_url(uri, sent_to['experiment_id'], sent_to['run_id'])}", highlight=False, soft_wrap=True)
 
     def stop(self) -> None:
         """End the shipper if it is still at work; it keeps its place and can go on later."""

@@ -1,6 +1,6 @@
 """Use of Ascend cards, read from the table that ``npu-smi info`` prints.
 
-Written after the printed format of the tool's manual; it has never met a card.
+Written from memory of the tool's layout, without a card at hand; it has never met one.
 """
 
 from __future__ import annotations

@@ -32,6 +32,8 @@ from deit.tracking.answers import Refused, RunGone, Unavailable
 from deit.tracking.system import Sampler
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
     from deit.tracking.remote import RemoteRun
 
 _log = logging.getLogger(__name__)
@@ -172,33 +174,49 @@ class Shipper:
                 remote.end(outcome, self._ended())
             artifacts.put(self._run, self._config, remote, self._progress, final=outcome is not None)
         except RunGone:
-            _log.warning("run %s was deleted in MLflow; everything is sent again to a new one", self._progress.run_id)
-            self._progress, self._remote = progress.Progress(), None
-            progress.write(self._run, self._progress)
+            self._remote = None  # the next attempt looks whether it is really gone, and then makes another
             raise
 
     def _open(self) -> RemoteRun:
-        if self._remote is not None:
-            return self._remote
+        if self._remote is None:
+            from deit.tracking import remote as far  # imports MLflow
+
+            client = far.connect(self._uri)
+            # First the experiment: where it was deleted with all its runs, to restore it restores this one.
+            experiment_id = far.find_experiment(client, self._uri, self._config.tracking.experiment)
+            tags = describe.tags(self._run, self._config)
+            remote = self._known(client) or self._new(client, experiment_id, tags)
+            self._progress.experiment_id, self._progress.run_id = remote.experiment_id, remote.run_id
+            progress.write(self._run, self._progress)
+            remote.begin()
+            remote.describe(describe.params(self._config), tags)
+            _log.info("shipping to %s", store.run_url(self._uri, remote.experiment_id, remote.run_id))
+            self._remote = remote
+        return self._remote
+
+    def _known(self, client: MlflowClient) -> RemoteRun | None:
+        """The MLflow run of an earlier attempt; None where there was none, or where it was deleted."""
         from deit.tracking import remote as far
 
-        client = far.connect(self._uri)
-        experiment_id = far.find_experiment(client, self._uri, self._config.tracking.experiment)
-        tags = describe.tags(self._run, self._config)
-        run_id = self._progress.run_id or far.find_run(client, experiment_id, self._run.id, str(self._run.path))
+        if self._progress.run_id is None:
+            return None
+        try:
+            return far.RemoteRun(client, self._uri, self._progress.run_id)
+        except RunGone:
+            _log.warning("run %s was deleted in MLflow; everything is sent again, to a new one", self._progress.run_id)
+            self._progress = progress.Progress()
+            return None
+
+    def _new(self, client: MlflowClient, experiment_id: str, tags: dict[str, str]) -> RemoteRun:
+        """A new MLflow run, or the one made by an attempt that was killed before it could note its id."""
+        from deit.tracking import remote as far
+
+        run_id = far.find_run(client, experiment_id, self._run.id, str(self._run.path))
         if run_id:
-            remote = far.RemoteRun(client, self._uri, run_id)
-            remote.begin()
-        else:
-            name = self._config.tracking.run_name or describe.short_name(self._run, self._config.name)
-            started = records.first_time(self._run.journal) or now_ms()
-            remote = far.RemoteRun.create(client, self._uri, experiment_id, name, tags, started)
-        self._progress.experiment_id, self._progress.run_id = remote.experiment_id, remote.run_id
-        progress.write(self._run, self._progress)
-        remote.describe(describe.params(self._config), tags)
-        _log.info("shipping to %s", store.run_url(self._uri, remote.experiment_id, remote.run_id))
-        self._remote = remote
-        return remote
+            return far.RemoteRun(client, self._uri, run_id)
+        name = self._config.tracking.run_name or describe.short_name(self._run, self._config.name)
+        started = records.first_time(self._run.journal) or now_ms()
+        return far.RemoteRun.create(client, self._uri, experiment_id, name, tags, started)
 
     def _ended(self) -> int:
         # The run ended when its status says so, not when a server was back to hear of it.

@@ -99,7 +99,8 @@ def run_url(uri: str, experiment_id: str, run_id: str) -> str:
     base = LOCAL_UI
     if parts.scheme in ("http", "https"):
         base = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
-    return f"{base}/#/experiments/{experiment_id}/runs/{run_id}"
+    # Without the query the UI opens the run among the evaluations of language models.
+    return f"{base}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
 
 
 def redact(text: str) -> str:
