@@ -19,6 +19,7 @@ os.environ.setdefault("GLOG_v", "3")  # read by MindSpore when it is imported: e
 from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.errors import UserError
+from deit.lifeline import end_with_parent
 from deit.runs import status
 from deit.runs.directory import RunDirectory
 
@@ -35,9 +36,13 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
 
-    import mindspore as ms
-
     from deit.engine import distributed
+
+    if distributed.under_msrun():
+        # Ranks without their msrun would wait for each other for ever.
+        end_with_parent(signal.SIGKILL)
+
+    import mindspore as ms
 
     set_device(ms, config)
     if distributed.is_scheduler():

@@ -118,15 +118,16 @@ def test_erasing_fills_its_boxes_and_nothing_else(mode: str) -> None:
     wanted = images.copy()
     for i in range(2):
         for r in range(2):
-            t, l, h, w = boxes[i, r]
+            top, left, height, width = boxes[i, r]
+            rows, columns = slice(top, top + height), slice(left, left + width)
             fill = (
                 0
                 if noise16 is None
                 else noise16[i, r][:, None, None]
                 if mode == "rand"
-                else noise16[i].transpose(2, 0, 1)[:, t : t + h, l : l + w]
+                else noise16[i].transpose(2, 0, 1)[:, rows, columns]
             )
-            wanted[i, :, t : t + h, l : l + w] = fill
+            wanted[i, :, rows, columns] = fill
     np.testing.assert_array_equal(got, wanted)
 
 

@@ -239,7 +239,7 @@ def test_sigterm_ends_with_143_on_two_processes(background: Callable[..., Runnin
 @pytest.mark.parametrize("cards", [1, 2])
 def test_a_killed_worker_ends_the_run_at_once(background: Callable[..., Running], cards: int) -> None:
     running = background(*SMALL, "schedule.epochs=200", "hardware.target=cpu", f"hardware.cards={cards}")
-    run = running.wait_for_step(5)
+    run = running.wait_for_step(10)  # the first checkpoint is of step 8
     victim = int((run.logs / f"worker_{cards - 1}.pid").read_text())
     os.kill(victim, signal.SIGKILL)
     began = time.monotonic()
@@ -317,7 +317,7 @@ def test_all_ranks_hold_the_same_weights(tmp_path: Path) -> None:
     from deit.launching.command import free_port, worker_command, worker_environment
     from deit.runs import directory
 
-    config = composed(*SMALL, "hardware=cpu2", "data.batch_size=16", "schedule.epochs=1", "tracking=none")
+    config = composed(*SMALL, "hardware=cpu2", "data.batch_size=16", "schedule.epochs=2", "tracking=none")
     run = directory.create(tmp_path / "runs", "ranks")
     frozen.save(config, run.config)
     command: list[str] = worker_command(config, run.path, free_port())

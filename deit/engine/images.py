@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
@@ -34,7 +35,7 @@ class RandomErasing(nn.Cell):
         super().__init__()
         self.mode, self.count = mode, count
 
-    def construct(self, images: Tensor, boxes: Tensor, noise: Tensor | None) -> Tensor:
+    def construct(self, images: Tensor, boxes: Tensor, noise: Any) -> Tensor:
         """``images`` [B, 3, H, W], ``boxes`` int32 [B, R, 4] as top, left, height, width; zeros for none."""
         height, width = images.shape[2], images.shape[3]
         for i in range(self.count):

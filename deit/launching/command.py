@@ -34,6 +34,7 @@ def worker_command(config: RunConfig, run_path: str | os.PathLike[str], port: in
         f"--log_dir={RunDirectory(run_path).logs}",
         f"--cluster_time_out={machine.cluster_timeout}",
         "--join=True",
+        f"--tail_worker_log={machine.cards * machine.nodes}",  # no such rank: its `tail -f` would outlive a killed msrun
         "python",  # msrun knows it by this name and takes it from PATH: worker_environment puts ours first
         *program,
     ]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from deit.config.schema import RunConfig
@@ -21,7 +21,7 @@ def describe(config: RunConfig) -> dict[str, Any]:
     """The environment of a run about to start."""
     return {
         "command": ["python", *sys.argv],
-        "working_directory": os.getcwd(),
+        "working_directory": str(Path.cwd()),
         "git": git_state(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "host": socket.gethostname(),

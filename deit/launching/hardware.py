@@ -51,7 +51,8 @@ def check(hardware: HardwareConfig) -> None:
     limited = f" ({VISIBLE[target]}={os.environ[VISIBLE[target]]})" if VISIBLE[target] in os.environ else ""
     if not found:
         raise UserError(
-            f"hardware.target={target}: there is no {NAMES[target]} on this machine{limited}. Try hardware=cpu, or hardware=auto."
+            f"hardware.target={target}: there is no {NAMES[target]} on this machine{limited}. "
+            "Try hardware=cpu, or hardware=auto."
         )
     if wanted > len(found):
         raise UserError(

@@ -6,28 +6,17 @@ process of a run carries the variable DEIT_RUN_DIRECTORY instead, and is found b
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from deit.launching.command import RUN_VARIABLE
+from deit.lifeline import end_with_parent
 from deit.runs.directory import RunDirectory
-
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
-
-def die_with_parent(signal_number: int) -> Callable[[], None]:
-    """What a child calls before exec: it gets the signal when the launcher dies, even by SIGKILL."""
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-    def call() -> None:
-        prctl(PR_SET_PDEATHSIG, signal_number)
-
-    return call
 
 
 def start(
@@ -38,7 +27,10 @@ def start(
     death_signal: int | None,
     folder: Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a command in a session of its own, its output appended to ``log``; ``folder`` is where it works."""
+    """Start a command in a session of its own, its output appended to ``log``.
+
+    It gets ``death_signal`` when the launcher dies, even by SIGKILL; ``folder`` is where it works.
+    """
     with open(log, "ab") as output:
         return subprocess.Popen(
             command,
@@ -48,7 +40,7 @@ def start(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=None if death_signal is None else die_with_parent(death_signal),
+            preexec_fn=None if death_signal is None else partial(end_with_parent, death_signal),
         )
 
 

@@ -6,13 +6,11 @@ state where the workers could not. Training does not depend on it for anything e
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import os
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

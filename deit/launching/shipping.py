@@ -52,7 +52,8 @@ class Shipper:
                 sent = False
         if not sent:
             console.print(
-                f"MLflow: not all could be sent within tracking.flush_timeout={limit} s; the journal in {self.run} is complete. "
+                f"MLflow: not all could be sent within tracking.flush_timeout={limit} s; "
+                f"the journal in {self.run} is complete. "
                 f"See {self.run.logs / 'shipper.log'}.",
                 highlight=False,
                 soft_wrap=True,

@@ -17,7 +17,9 @@ from deit.config.schema import PrecisionConfig
 
 @dataclass(frozen=True)
 class ComputeTypes:
-    """``matmul``: dense layers, patch convolution, attention products; ``norm``: LayerNorm and softmax; ``rest``: the others."""
+    """``matmul``: dense layers, patch convolution, attention products; ``norm``: LayerNorm and softmax;
+    ``rest``: the others.
+    """
 
     matmul: Any
     norm: Any

@@ -76,7 +76,7 @@ def train(context: Context) -> dict[str, Any]:
                 "model": dataclasses.asdict(config.model),
                 "num_classes": config.data.num_classes,
                 "classes": train_data.classes,
-                "window": meter.losses,
+                "window": meter.window(),
                 "overflows": meter.overflows,
                 "best": best,
                 "last": last,
@@ -199,6 +199,11 @@ class _Meter:
 
     def add(self, losses: list[Tensor], norm: Tensor, finite: Tensor, scale: Tensor) -> None:
         self._pending.append((losses, norm, finite, scale))
+
+    def window(self) -> list[float]:
+        """The losses of the steps since the metrics were last written."""
+        self._read()
+        return self.losses
 
     def _read(self) -> tuple[float, float]:
         norm_now = scale_now = math.nan

@@ -1,0 +1,13 @@
+"""Ending with the parent: a process that must not outlive the one that started it, however that one dies."""
+
+from __future__ import annotations
+
+import ctypes
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+def end_with_parent(signal_number: int) -> None:
+    """Let the kernel send this process a signal when its parent dies. Its own children do not inherit that."""
+    _prctl(PR_SET_PDEATHSIG, signal_number)
