@@ -67,7 +67,7 @@ def _draw_one(augment: AugmentConfig, size: int, rng: np.random.Generator) -> tu
 
 def mix_images(images: Tensor, blend: Tensor, box: Tensor) -> Tensor:
     """Mix normalised images [B, 3, H, W] with the reversed batch; ``blend`` [B], ``box`` [B, 4]."""
-    partner = ops.flip(images, (0,))
+    partner = _reversed(images)
     weight = blend.reshape((-1, 1, 1, 1))
     mixed = images * weight + partner * (1 - weight)
     inside = in_box(box, images.shape[2], images.shape[3])
@@ -89,4 +89,9 @@ def soft_targets(labels: Tensor, lam: Tensor, num_classes: int, smoothing: float
     off = smoothing / num_classes
     targets = ops.one_hot(labels, num_classes, Tensor(1 - smoothing + off, ms.float32), Tensor(off, ms.float32))
     weight = lam.reshape((-1, 1))
-    return targets * weight + ops.flip(targets, (0,)) * (1 - weight)
+    return targets * weight + _reversed(targets) * (1 - weight)
+
+
+def _reversed(batch: Tensor) -> Tensor:
+    # A gather: several times as fast as ops.flip on the CPU.
+    return ops.gather(batch, ops.arange(batch.shape[0] - 1, -1, -1, dtype=ms.int32), 0)

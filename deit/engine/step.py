@@ -40,12 +40,12 @@ def _scale_one(factor: Tensor, gradient: Tensor) -> Tensor:
 
 @_square.register("Tensor")
 def _square_one(gradient: Tensor) -> Tensor:
-    return ops.square(gradient).sum()
+    return ops.L2Loss()(gradient)  # half the sum of squares, in one kernel
 
 
 @_average.register("Tensor", "Tensor", "Tensor")
 def _average_one(share: Tensor, average: Tensor, weight: Tensor) -> Tensor:
-    return ops.assign_add(average, (weight - average) * share)
+    return ops.assign(average, ops.lerp(average, weight, share))
 
 
 class LossScale(nn.Cell):
@@ -97,6 +97,7 @@ class TrainStep(nn.Cell):
         self.buffers, self.update, self.world = buffers, update, world
         self.passes = config.optim.accumulation_steps
         self.clip = config.optim.clip_grad
+        self.scaled = config.precision.loss_scale != "none"
         self.num_classes, self.smoothing = config.data.num_classes, config.augment.smoothing
         self.normalize = Normalize(config.data.mean, config.data.std)
         self.erase = RandomErasing(config.augment.remode, config.augment.recount) if config.augment.reprob > 0 else None
@@ -141,12 +142,13 @@ class TrainStep(nn.Cell):
             gradients = ops.HyperMap()(_add, self.buffers, gradients)
         if self.reduce is not None:
             gradients = self.reduce(gradients)
-        gradients = ops.HyperMap()(ops.partial(_scale, 1 / scale), gradients)
-        norm = ops.sqrt(ops.addn(ops.HyperMap()(_square, gradients)))
+        norm = ops.sqrt(2 * ops.addn(ops.HyperMap()(_square, gradients))) / scale
         finite = ops.isfinite(norm)
-        if self.clip is not None:
-            # torch.nn.utils.clip_grad_norm_
-            factor = ops.minimum(self.clip / (norm + 1e-6), ops.ones((), ms.float32))
+        if self.scaled or self.clip is not None:
+            # Unscaling and torch.nn.utils.clip_grad_norm_ in one pass over the gradients.
+            factor = 1 / scale
+            if self.clip is not None:
+                factor = factor * ops.minimum(self.clip / (norm + 1e-6), ops.ones((), ms.float32))
             gradients = ops.HyperMap()(ops.partial(_scale, factor), gradients)
         if finite:
             updated = self.optimizer(gradients, lr)

@@ -1,0 +1,86 @@
+"""The two sides stay apart, and imports go down only; held by fresh interpreters and by reading the sources."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "deit"
+CONTROL = ("config", "launching", "tracking", "cli", "plan", "dry_run", "lr_curve")
+WORKER = ("worker", "tasks", "engine", "data", "models", "optim")
+BOTH = ("runs", "errors", "randomness", "lifeline")
+
+
+def modules(*parts: str) -> list[str]:
+    found = []
+    for part in parts:
+        path = PACKAGE / part
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+        for file in files:
+            if "hydra_plugins" not in file.parts:  # imported by Hydra under another name
+                name = ".".join(("deit", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+                found.append(name)
+    return found
+
+
+def imported_by(names: list[str]) -> set[str]:
+    """Top-level packages in memory after importing the modules in a fresh interpreter."""
+    code = f"import sys, importlib\nfor n in {names!r}: importlib.import_module(n)\nprint(*{{m.split('.')[0] for m in sys.modules}})"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    return set(ended.stdout.split())
+
+
+def test_every_module_belongs_to_a_side() -> None:
+    there = {path.stem for path in PACKAGE.iterdir() if path.name not in ("__init__.py", "__pycache__")}
+    assert there == {*CONTROL, *WORKER, *BOTH}
+
+
+def test_control_side_imports_no_mindspore() -> None:
+    loaded = imported_by(modules(*CONTROL, *BOTH))
+    assert "hydra" in loaded and "mindspore" not in loaded
+
+
+def test_worker_side_imports_neither_hydra_nor_mlflow() -> None:
+    loaded = imported_by(modules(*WORKER, *BOTH))
+    assert "mindspore" in loaded and not loaded & {"hydra", "omegaconf", "mlflow", "rich"}
+
+
+def imports(part: str) -> set[str]:
+    """The parts of the package that the sources of a part import, anywhere in them."""
+    found = set()
+    for name in modules(part):
+        file = PACKAGE.joinpath(*name.split(".")[1:])
+        tree = ast.parse((file / "__init__.py" if file.is_dir() else file.with_suffix(".py")).read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("deit"):
+                path = (node.module or "").split(".")
+                found |= {path[1]} if len(path) > 1 else {alias.name for alias in node.names}
+            elif isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("deit.")}
+    return found - {part}
+
+
+BELOW = {"config", "errors", "randomness"}
+
+
+@pytest.mark.parametrize(
+    ("part", "allowed"),
+    [
+        ("models", BELOW),
+        ("data", BELOW),
+        ("optim", BELOW),
+        ("runs", {"config", "errors", "tracking"}),  # tracking: an MLflow run id is looked up there
+        ("engine", BELOW | {"models", "data", "optim", "runs"}),
+        ("tasks", BELOW | {"models", "data", "optim", "runs", "engine", "plan"}),
+    ],
+)
+def test_imports_go_down_only(part: str, allowed: set[str]) -> None:
+    assert imports(part) <= allowed
+
+
+def test_nothing_but_the_worker_imports_tasks() -> None:
+    assert [part for part in (*CONTROL, *WORKER, *BOTH) if "tasks" in imports(part)] == ["worker"]
