@@ -27,7 +27,11 @@ def commands(text: str) -> Iterator[str]:
 
 
 def sources() -> Iterator[tuple[str, str]]:
-    files = [ROOT / name for name in DOCS] + sorted((ROOT / "conf").rglob("*.yaml")) + sorted((ROOT / "multirun_templates").rglob("*.yaml"))
+    files = (
+        [ROOT / name for name in DOCS]
+        + sorted((ROOT / "conf").rglob("*.yaml"))
+        + sorted((ROOT / "multirun_templates").rglob("*.yaml"))
+    )
     for file in files:
         for command in commands(file.read_text(encoding="utf-8")):
             yield str(file.relative_to(ROOT)), command
@@ -40,7 +44,9 @@ COMMANDS = sorted(set(sources()))
 
 def test_the_documents_have_commands() -> None:
     assert len(COMMANDS) > 40
-    assert {"README.md", "README_CN.md", "docs/from_the_modelzoo.md", "conf/experiment/quickstart.yaml"} <= {f for f, _ in COMMANDS}
+    assert {"README.md", "README_CN.md", "docs/from_the_modelzoo.md", "conf/experiment/quickstart.yaml"} <= {
+        f for f, _ in COMMANDS
+    }
 
 
 @pytest.mark.parametrize(("file", "arguments"), COMMANDS, ids=lambda value: value)

@@ -29,8 +29,9 @@ def modules(*parts: str) -> list[str]:
 
 def imported_by(names: list[str]) -> set[str]:
     """Top-level packages in memory after importing the modules in a fresh interpreter."""
-    code = f"import sys, importlib\nfor n in {names!r}: importlib.import_module(n)\nprint(*{{m.split('.')[0] for m in sys.modules}})"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    code = "import sys, importlib\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
+    code += "print(*{name.split('.')[0] for name in sys.modules})"
+    ended = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     return set(ended.stdout.split())
 
 

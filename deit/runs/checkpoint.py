@@ -1,0 +1,157 @@
+"""Checkpoints: folders that appear only when they are complete.
+
+    checkpoints/step_00000120/
+        model.safetensors       weights, names as timm's (gamma and beta for norms), float32
+        ema.safetensors         the moving average, where it is on
+        optimizer.safetensors   moments and step count of the optimizer, loss scale
+        state.json              step, epoch, model, best results; size and SHA-256 of each file
+    checkpoints/best.json       {"val": {"checkpoint": "step_00000120", "top1": ...}, "val_ema": {...}}
+
+Plain numpy and safetensors, so that the control side can look into a checkpoint without MindSpore, and
+nothing in a checkpoint is ever executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+from safetensors.numpy import load as parse_safetensors
+from safetensors.numpy import save as format_safetensors
+
+from deit.errors import UserError
+from deit.runs.directory import RunDirectory, read_json
+
+STATE = "state.json"
+Weights = dict[str, np.ndarray]
+
+
+def folder_name(step: int) -> str:
+    """Name of the checkpoint after ``step`` optimizer steps; sorts by step."""
+    return f"step_{step:08d}"
+
+
+def write(run: RunDirectory, step: int, parts: Mapping[str, Weights], state: Mapping[str, Any]) -> Path:
+    """Write a checkpoint of ``parts`` (``model``, ``ema``, ``optimizer``) and ``state``.
+
+    All is written and synced under another name, then renamed: a crash leaves either the whole folder or
+    none. A folder of the same step, left by an earlier attempt, is replaced.
+    """
+    final = run.checkpoints / folder_name(step)
+    temporary = run.checkpoints / f".{final.name}.{os.getpid()}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    files = {}
+    for part, weights in parts.items():
+        content = format_safetensors({name: np.asarray(value, order="C") for name, value in weights.items()})
+        _write_synced(temporary / f"{part}.safetensors", content)
+        files[f"{part}.safetensors"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    _write_synced(temporary / STATE, json.dumps({"step": step, **state, "files": files}, indent=1).encode())
+    if final.exists():
+        shutil.rmtree(final)
+    os.rename(temporary, final)
+    _sync_folder(run.checkpoints)
+    return final
+
+
+def complete(run: RunDirectory) -> list[Path]:
+    """The checkpoints of a run, oldest first."""
+    return sorted(path for path in run.checkpoints.glob("step_*") if (path / STATE).is_file())
+
+
+def prune(run: RunDirectory, keep_last: int) -> None:
+    """Delete all but the ``keep_last`` newest checkpoints and those ``best.json`` points at, and torn leftovers."""
+    best = {entry["checkpoint"] for entry in (read_json(run.best) or {}).values()}
+    for path in complete(run)[:-keep_last]:
+        if path.name not in best:
+            # The state goes first: without it the folder is no checkpoint, whatever of it is left by a crash.
+            (path / STATE).unlink()
+            shutil.rmtree(path)
+    for path in run.checkpoints.glob(".step_*.tmp"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """``state.json`` of a checkpoint folder. Raises UserError where it is none."""
+    try:
+        state = json.loads((path / STATE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: not a checkpoint, it holds no {STATE}.") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path / STATE}: damaged ({error}).") from None
+    if not isinstance(state, dict) or not isinstance(state.get("files"), dict):
+        raise UserError(f"{path / STATE}: damaged, it lists no files.")
+    return state
+
+
+def read_part(path: Path, part: str) -> Weights:
+    """The tensors of one part of a checkpoint folder, after its checksum has been compared."""
+    name = f"{part}.safetensors"
+    expected = read_state(path)["files"].get(name)
+    if expected is None:
+        raise UserError(f"{path}: has no {name}.")
+    try:
+        content = (path / name).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path / name}: not readable ({error.strerror}).") from None
+    if len(content) != expected["bytes"]:
+        raise UserError(f"{path / name}: truncated, {len(content)} of {expected['bytes']} bytes.")
+    if hashlib.sha256(content).hexdigest() != expected["sha256"]:
+        raise UserError(f"{path / name}: damaged, its SHA-256 is not the one in {STATE}.")
+    return parse_safetensors(content)
+
+
+def read_weights(path: Path) -> Weights:
+    """The tensors of a lone ``.safetensors`` file."""
+    try:
+        return parse_safetensors(path.read_bytes())
+    except safetensors.SafetensorError as error:
+        raise UserError(f"{path}: truncated or no safetensors file ({error}).") from None
+
+
+def check_weights(path: Path, shapes: Mapping[str, tuple[int, ...]], model_name: str, key: str) -> None:
+    """Compare names and shapes of a ``.safetensors`` file with a model's, reading only its header.
+
+    Raises UserError naming ``key`` where the file is missing, damaged, or of another model.
+    """
+    if not path.is_file():
+        raise UserError(f"{key}={path}: there is no such file.")
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{key}={path}: truncated or no safetensors file ({error}).") from None
+    differing = [
+        f"{name} {found[name]} instead of {shape}" for name, shape in shapes.items() if found.get(name, shape) != shape
+    ]
+    missing = [name for name in shapes if name not in found]
+    extra = [name for name in found if name not in shapes]
+    if differing or missing or extra:
+        listed = [
+            f"{what}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''} ({len(names)})"
+            for what, names in (("missing", missing), ("not in the model", extra), ("other shape", differing))
+            if names
+        ]
+        raise UserError(f"{key}={path}: belongs to another model than {model_name}. " + "; ".join(listed) + ".")
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,97 @@
+"""The journal: an append-only file of JSON lines, the truth about a run.
+
+Kinds of records (each has ``time``, Unix milliseconds):
+
+    {"kind": "metrics", "time": ..., "step": 120, "metrics": {"train/loss": 2.1, ...}}
+    {"kind": "checkpoint", "time": ..., "step": 120, "path": "checkpoints/step_00000120", "best": ["val"]}
+    {"kind": "event", "time": ..., "step": 120, "event": "resumed", ...}
+
+``step`` counts optimizer steps from 0. A metric of a step is written once, also after a resume: the writer
+knows from the file what is already there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def now_ms() -> int:
+    """Unix time in milliseconds, the unit of MLflow."""
+    return time.time_ns() // 1_000_000
+
+
+class Journal:
+    """The writer. One process has it open at a time: rank 0 of the run."""
+
+    def __init__(self, path: Path) -> None:
+        """Open for appending; a torn last line, left by a killed writer, is cut off."""
+        self._written: dict[str, int] = {}
+        end = 0
+        if path.exists():
+            for offset, record in read(path):
+                end = offset
+                for name in record.get("metrics", ()):
+                    self._written[name] = max(self._written.get(name, -1), record["step"])
+        # A+ keeps writes at the end; truncation works on the descriptor.
+        self._file = open(path, "ab")
+        if end < self._file.tell():
+            self._file.truncate(end)
+            self._file.seek(0, os.SEEK_END)
+
+    def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Record metrics of a step; those already recorded at this or a later step are left out."""
+        fresh = {name: float(value) for name, value in metrics.items() if step > self._written.get(name, -1)}
+        if fresh:
+            self._written.update(dict.fromkeys(fresh, step))
+            self._append({"kind": "metrics", "time": now_ms(), "step": step, "metrics": fresh})
+
+    def event(self, event: str, step: int, **details: Any) -> None:
+        """Record something that happened, such as ``resumed`` or ``overflow``."""
+        self._append({"kind": "event", "time": now_ms(), "step": step, "event": event, **details})
+
+    def checkpoint(self, step: int, path: str, best: list[str]) -> None:
+        """Record a complete checkpoint; ``best`` lists the weights (val, val_ema) it is the best of."""
+        self._append({"kind": "checkpoint", "time": now_ms(), "step": step, "path": path, "best": best})
+
+    def _append(self, record: dict[str, Any]) -> None:
+        # One write call a line: a reader never sees two records mixed. JSON has no nan or inf, so a
+        # diverged loss is written as a word.
+        self._file.write(json.dumps(_words(record)).encode() + b"\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+def _words(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _words(item) for key, item in value.items()}
+    return value
+
+
+def read(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (offset after the record, record) for each complete record from ``offset`` on.
+
+    An unfinished last line is not a record yet. Metrics written as words (nan, inf) become floats.
+    """
+    if not path.exists():
+        return
+    with open(path, "rb") as file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            record = json.loads(line)
+            if "metrics" in record:
+                record["metrics"] = {name: float(value) for name, value in record["metrics"].items()}
+            yield offset, record
