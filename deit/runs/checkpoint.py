@@ -56,7 +56,7 @@ def write(run: RunDirectory, step: int, parts: Mapping[str, Weights], state: Map
     _write_synced(temporary / STATE, json.dumps({"step": step, **state, "files": files}, indent=1).encode())
     if final.exists():
         shutil.rmtree(final)
-    os.rename(temporary, final)
+    temporary.rename(final)
     _sync_folder(run.checkpoints)
     return final
 

@@ -38,8 +38,7 @@ class Journal:
                 end = offset
                 for name in record.get("metrics", ()):
                     self._written[name] = max(self._written.get(name, -1), record["step"])
-        # A+ keeps writes at the end; truncation works on the descriptor.
-        self._file = open(path, "ab")
+        self._file = open(path, "ab")  # noqa: SIM115  # open as long as the run
         if end < self._file.tell():
             self._file.truncate(end)
             self._file.seek(0, os.SEEK_END)
