@@ -195,6 +195,27 @@ def test_evaluate_gives_the_numbers_of_the_training(trained: tuple[Path, subproc
         assert results[prefix]["loss"] == pytest.approx(entry["loss"], rel=1e-6)
 
 
+def test_a_finished_run_teaches_a_distilled_student(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    teacher = only_run(trained[0])
+    student = (*SMALL, "model.distilled=true", "distill=hard", f"distill.teacher={teacher.path}", "schedule.epochs=2")
+    ended = launch(tmp_path, *student, "tracking=none")
+    assert ended.returncode == 0, ended.stderr
+    last = checkpoint.complete(only_run(tmp_path))[-1]
+    weights = checkpoint.read_part(last, "model")
+    assert {"dist_token", "head_dist.weight"} <= weights.keys()
+    assert not any(name.startswith("teacher") for name in weights)
+    assert checkpoint.read_part(last, "optimizer")["exp_avg.head_dist.weight"].any()  # the teacher's head has learned
+
+
+def test_a_tracking_server_that_is_not_there_costs_nothing_but_the_wait(tmp_path: Path) -> None:
+    ended = launch(tmp_path, *SMALL, "schedule.epochs=2", "tracking.uri=http://127.0.0.1:9", "tracking.flush_timeout=2")
+    assert ended.returncode == 0, ended.stderr
+    assert "tracking.flush_timeout=2" in ended.stdout and "best results" in ended.stdout
+    assert len(metrics(only_run(tmp_path))["val/top1"]) == 2
+
+
 def test_resuming_a_finished_run_is_refused(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     ended = launch(trained[0], "resume=last")
     assert ended.returncode == 2 and "has finished" in ended.stderr and "Traceback" not in ended.stderr

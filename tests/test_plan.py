@@ -131,10 +131,10 @@ def test_sweep_freezes_and_shows_each_trial(command, tmp_path: Path) -> None:
 
 
 def test_template_gives_way_to_what_is_typed(command, tmp_path: Path) -> None:
-    outcome = command("sweep=quickstart_grid", "augment.mixup=0.1", "dry_run=true")
+    outcome = command("sweep=quickstart_grid", "augment.mixup_prob=0.1", "dry_run=true")
     assert (outcome.code, outcome.err) == (0, "")
     configs = [frozen.load(path) for path in tmp_path.glob("runs/quickstart/*/config.yaml")]
-    assert sorted((config.optim.base_lr, config.augment.mixup) for config in configs) == [(5e-4, 0.1), (1e-3, 0.1)]
+    assert sorted((config.optim.base_lr, config.augment.mixup_prob) for config in configs) == [(1e-3, 0.1), (2e-3, 0.1)]
 
 
 def test_a_failed_trial_does_not_stop_the_others(command, tmp_path: Path) -> None:
