@@ -63,6 +63,17 @@ def test_command_composes(file: str, arguments: str, command, tmp_path: Path) ->
     assert outcome.code == 0, outcome.err
 
 
+@pytest.mark.parametrize("name", READMES)
+def test_shown_refusals_are_what_is_said(name: str, command) -> None:
+    shown = re.findall(
+        r"^    \$ python launch\.py (.*)\n((?:    (?!\$).*\n)+)", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert len(shown) == 2
+    for arguments, message in shown:
+        outcome = command(*shlex.split(arguments))
+        assert outcome.code == 2 and outcome.err.split() == message.split()
+
+
 def test_makefile_has_the_commands_of_the_readmes() -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for name in READMES:
