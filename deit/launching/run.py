@@ -34,7 +34,8 @@ from deit.runs.directory import RunDirectory
 from deit.runs.find import find_run
 
 GRACE = 60.0  # seconds a worker has to write its checkpoint after a signal
-SETTLE = 3.0  # seconds the other ranks have to end by themselves after one has ended
+SETTLE = 3.0  # seconds the other ranks have to end by themselves after one has failed or stopped
+TEARDOWN = 30.0  # seconds all ranks have to give their devices back after a run that went well
 POLL = 0.2  # seconds
 
 
@@ -103,7 +104,13 @@ class _Launch:
             with Display(self.run, self.config, self.console) as display:
                 final = self._watch(worker, display)
             self._show(final)
-            shipper.finish(self.console)
+            signals = len(self.signals)
+            shipper.finish(self.console, hurry=lambda: len(self.signals) > signals)
+        except BaseException:
+            # A fault of the launcher's own: the run must not stand there as if it were still going on.
+            processes.kill_all(self.run)
+            self._final(1, None)
+            raise
         finally:
             processes.kill_all(self.run)
             shipper.stop()
@@ -142,7 +149,7 @@ class _Launch:
                 forwarded = len(self.signals)
                 deadline = self._forward(now, forwarded)
             if now.ended and deadline is None:
-                deadline = time.monotonic() + SETTLE
+                deadline = time.monotonic() + (TEARDOWN if now.state == status.FINISHED else SETTLE)
             elif dead is None and not now.ended and (dead := self._dead_rank()) is not None:
                 deadline = min(deadline or float("inf"), time.monotonic() + SETTLE)
             if deadline is not None and (time.monotonic() > deadline or (forwarded and now.ended and self.multiple)):
@@ -181,6 +188,9 @@ class _Launch:
             written = "" if final.ended else ", before a checkpoint could be written"
             final.state, final.exit_code = status.INTERRUPTED, 128 + self.signals[0]
             final.message = f"stopped by {signal.Signals(self.signals[0]).name}{written}"
+        elif code == 0 and self.config.hardware.node_rank not in (None, 0):
+            # Rank 0 and its results are on another machine; ours have ended well.
+            final.state, final.exit_code = status.FINISHED, 0
         elif not final.ended:
             rank = f"rank {dead}" if dead is not None else "the worker" if not self.multiple else "msrun"
             final.state, final.exit_code = status.FAILED, 1
@@ -193,7 +203,8 @@ class _Launch:
         """Tell how the run ended and what to do next."""
         took = duration(time.monotonic() - self.began)
         if final.state == status.FINISHED:
-            self.console.print(results_table(final.results, self.config.task.name))
+            if final.results:
+                self.console.print(results_table(final.results, self.config.task.name))
             self.console.print(f"finished in {took}; the run directory is {self.run}", highlight=False, soft_wrap=True)
             return
         error = Console(stderr=True)

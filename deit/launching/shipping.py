@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 
@@ -38,21 +39,23 @@ class Shipper:
             death_signal=None,
         )
 
-    def finish(self, console: Console) -> None:
-        """Wait until all is sent, at most ``tracking.flush_timeout`` seconds, and print where it is to be seen."""
+    def finish(self, console: Console, hurry: Callable[[], bool]) -> None:
+        """Wait until all is sent, and print where it is to be seen.
+
+        At most ``tracking.flush_timeout`` seconds, and only until ``hurry`` says that somebody wants to go.
+        """
         if self.process is None:
             return
         uri = self.config.tracking.uri
         assert uri is not None
         limit = self.config.tracking.flush_timeout
-        with console.status("sending the rest to MLflow"):
-            try:
-                sent = self.process.wait(limit) == 0
-            except subprocess.TimeoutExpired:
-                sent = False
-        if not sent:
+        end = time.monotonic() + limit
+        with console.status("sending the rest to MLflow (Ctrl-C leaves it)"):
+            while self.process.poll() is None and time.monotonic() < end and not hurry():
+                time.sleep(0.1)
+        if self.process.poll() != 0:
             console.print(
-                f"MLflow: not all could be sent within tracking.flush_timeout={limit} s; "
+                f"MLflow: not all was sent within tracking.flush_timeout={limit} s; "
                 f"the journal in {self.run} is complete. "
                 f"See {self.run.logs / 'shipper.log'}.",
                 highlight=False,

@@ -29,7 +29,9 @@ def evaluate_task(context: Context) -> dict[str, Any]:
     step = EvalStep(config, network)
     for prefix, (weights, source) in _weights(config).items():
         load_weights(network, weights, source=source["weights"])
-        report.progress(now=True, phase="evaluating EMA" if prefix == "val_ema" else "evaluating", val_images=len(data), evaluated=0)
+        report.progress(
+            now=True, phase="evaluating EMA" if prefix == "val_ema" else "evaluating", val_images=len(data), evaluated=0
+        )
         accuracy = evaluate(
             step,
             EvalLoader(config, data, context.rank, context.world),
