@@ -1,4 +1,4 @@
-# The commands of the README. Everything goes into .venv; nothing else on the machine is touched.
+# The commands of the README. They install into .venv alone.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin

@@ -16,6 +16,7 @@ from typing import Any
 
 os.environ.setdefault("GLOG_v", "3")  # read by MindSpore when it is imported: errors only
 
+from deit import plan
 from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.errors import UserError
@@ -36,13 +37,13 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
 
-    from deit.engine import distributed
-
-    if distributed.under_msrun():
-        # Ranks without their msrun would wait for each other for ever.
+    if "MS_ROLE" in os.environ:
+        # Under msrun. Before anything slow: ranks without their msrun would wait for each other for ever.
         end_with_parent(signal.SIGKILL)
 
     import mindspore as ms
+
+    from deit.engine import distributed
 
     set_device(ms, config)
     if distributed.is_scheduler():
@@ -90,6 +91,8 @@ def work(run: RunDirectory, config: RunConfig, rank: int, world: int) -> int:
         return exit_code
 
     try:
+        if world != plan.ranks(config):
+            raise UserError(f"{run.config} is for {plan.ranks(config)} processes, but this is one of {world}. Use launch.py.")
         report.results(tasks[config.task.name](context))
     except Interrupted as stop:
         return ended(status.INTERRUPTED, stop.exit_code, f"stopped by {stop}")

@@ -125,3 +125,16 @@ def test_composing_is_quick_and_imports_neither_mindspore_nor_mlflow(tmp_path: P
     assert "base_lr: 0.0005" in ended.stdout
     assert best < 1.0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "more", ["experiment=quickstart", "experiment=deit_small_paper", "debug=fast", "tracking=none", "data=cifar10"]
+)
+def test_the_example_of_local_settings_goes_with_everything(more: str, command, tmp_path_factory) -> None:
+    text = (options.CONF / "local" / "README.md").read_text()
+    example = "".join(line[4:] for line in text.splitlines(keepends=True) if line.startswith("    "))
+    folder = tmp_path_factory.mktemp("local")
+    (folder / "local").mkdir()
+    (folder / "local" / "default.yaml").write_text(example)
+    outcome = command("--config-dir", str(folder), more, "dry_run=true", f"runs_dir={folder}/runs")
+    assert outcome.code == 0, outcome.err

@@ -182,7 +182,7 @@ def test_evaluate_gives_the_numbers_of_the_training(trained: tuple[Path, subproc
         wanted = best
     else:
         file = run.checkpoints / best["val"]["checkpoint"] / "model.safetensors"
-        model = tuple(text for text in SMALL if text.startswith(("experiment", "model", "data.val")))
+        model = tuple(text for text in SMALL if text.startswith(("experiment", "model", "data.val")) and "drop" not in text)
         arguments = (f"checkpoint={file}", *model, "name=evaluated_file")
         wanted = {"val": best["val"]}
     ended = launch(folder, "task=evaluate", *arguments, "tracking=none")
@@ -218,7 +218,7 @@ def test_a_tracking_server_that_is_not_there_costs_nothing_but_the_wait(tmp_path
 
 def test_resuming_a_finished_run_is_refused(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     ended = launch(trained[0], "resume=last")
-    assert ended.returncode == 2 and "has finished" in ended.stderr and "Traceback" not in ended.stderr
+    assert ended.returncode == 2 and "step 32 of 32" in ended.stderr and "Traceback" not in ended.stderr
 
 
 # ------------------------------------------------------------------------------------- ends and new begins
@@ -318,7 +318,7 @@ def test_one_and_two_processes_train_alike(tmp_path: Path) -> None:
 
 
 def test_all_ranks_hold_the_same_weights(tmp_path: Path) -> None:
-    """Each rank evaluates its own weights on all images at the end: a rank that drifted would differ."""
+    """Each rank prints a digest of its whole state at the end."""
     script = tmp_path / "ranks.py"
     script.write_text(
         "import sys, hashlib\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -137,16 +138,20 @@ def test_template_gives_way_to_what_is_typed(command, tmp_path: Path) -> None:
     assert sorted((config.optim.base_lr, config.augment.mixup_prob) for config in configs) == [(1e-3, 0.1), (2e-3, 0.1)]
 
 
-def test_a_failed_trial_does_not_stop_the_others(command, tmp_path: Path) -> None:
-    # The folders are missing, which shows only when the trial has a look at its data.
-    outcome = command("-m", "data=cifar10", "data.root=here,there", "hardware=cpu", "tracking=none")
-    assert outcome.code == 1
-    assert "[1/2]" in outcome.out and "[2/2]" in outcome.out
-    lines = outcome.err.splitlines()
-    assert "here" in lines[0] and "there" in lines[1]
-    assert lines[2:] == [
-        "2 of 2 trials failed:",
-        "trial 0 (data=cifar10 data.root=here hardware=cpu tracking=none): exit code 2",
-        "trial 1 (data=cifar10 data.root=there hardware=cpu tracking=none): exit code 2",
-    ]
+def test_a_missing_folder_of_any_trial_is_found_before_the_first_starts(command, tmp_path: Path) -> None:
+    outcome = command("-m", "experiment=quickstart", "data=digits,cifar10", "hardware=cpu", "tracking=none")
+    assert outcome.code == 2 and "[1/2]" not in outcome.out
+    assert "trial 1" in outcome.err and "data.root" in outcome.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_trial_does_not_stop_the_others(process, tmp_path: Path) -> None:
+    # A learning rate this high leaves no finite loss, which shows only in the training itself.
+    outcome = process(
+        "-m", "experiment=quickstart", "debug=fast", "model.depth=1", "optim.clip_grad=null", "optim.base_lr=1e30,1e-3"
+    )
+    assert outcome.code == 1, outcome.err
+    assert "[1/2]" in outcome.out and "[2/2]" in outcome.out
+    assert "diverged" in outcome.err and "1 of 2 trials failed:" in outcome.err
+    states = {json.loads(path.read_text())["state"] for path in tmp_path.glob("runs/debug/*/status.json")}
+    assert states == {"failed", "finished"}

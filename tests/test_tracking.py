@@ -9,10 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from deit.errors import UserError
-from deit.runs import directory, journal, status
+from deit.runs import directory, journal
 from deit.tracking import describe, npu, progress, records, store, system
 
 # --- URIs ---
@@ -169,7 +170,6 @@ def test_progress_is_kept(tmp_path: Path) -> None:
 
 def test_the_sampler_numbers_on_after_a_restart(tmp_path: Path) -> None:
     run = directory.create(tmp_path, "x")
-    status.write(run, status.Status(state=status.RUNNING, worker_pid=os.getpid()))
     for _ in range(2):
         sampler = system.Sampler(run, 0.05)
         sampler.start()
@@ -182,14 +182,24 @@ def test_the_sampler_numbers_on_after_a_restart(tmp_path: Path) -> None:
         assert 0 <= record["metrics"]["system/cpu_utilization_percentage"] <= 100
         assert 0 < record["metrics"]["system/system_memory_usage_percentage"] <= 100
         assert record["metrics"]["system/disk_available_megabytes"] > 0
-        # At least this process; the group of a test run may hold more.
-        assert record["metrics"]["system/worker_memory_usage_megabytes"] > 10
+        assert "system/worker_memory_usage_megabytes" not in record["metrics"]  # there is no worker
 
 
-def test_a_worker_that_is_gone_uses_no_memory() -> None:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    assert system._group_memory(process.pid) == 0
+def test_the_memory_of_all_processes_of_a_run_is_counted(tmp_path: Path) -> None:
+    run = directory.create(tmp_path, "x")
+    environment = {**os.environ, "DEIT_RUN_DIRECTORY": str(run.path)}
+    sleeping = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
+    # In sessions of their own, as msrun starts the workers.
+    workers = [subprocess.Popen(sleeping, env=environment, start_new_session=True, stdout=subprocess.PIPE) for _ in range(2)]
+    try:
+        for worker in workers:
+            assert worker.stdout is not None and worker.stdout.readline()
+        alone = psutil.Process(workers[0].pid).memory_info().rss / 1e6
+        assert system.sample(run)["worker_memory_usage_megabytes"] == pytest.approx(2 * alone, rel=0.2)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
 
 
 _NPU_SMI = """\

@@ -231,9 +231,7 @@ def _precision(config: RunConfig) -> list[str]:
 def _tracking(config: RunConfig) -> list[str]:
     tracking = config.tracking
     if tracking.backend == "none":
-        if tracking.uri is None:
-            return []
-        return [f"tracking.uri is {tracking.uri!r}, but tracking.backend=none sends nothing; give tracking=mlflow."]
+        return []
     if tracking.uri is None:
         return [
             "tracking.uri is null, but tracking.backend=mlflow needs one, such as sqlite:///mlflow.db; or give tracking=none."
@@ -267,11 +265,15 @@ def _idle_reasons(config: RunConfig) -> dict[str, str]:
     if config.task.name == "evaluate":
         for group in ("augment", "optim", "schedule", "ema", "distill", "checkpointing"):
             unused(True, "with task=evaluate", *(f"{group}.{key}" for key in vars(getattr(config, group))))
-        unused(True, "with task=evaluate", "data.batch_size", "data.train_limit", "data.train_size")
+        unused(True, "with task=evaluate", "data.batch_size", "data.train_limit", "data.train_size", "seed")
+        unused(True, "with task=evaluate", "model.drop_rate", "model.drop_path_rate", "tracking.log_every")
+        unused(True, "with task=evaluate", *(f"precision.{key}" for key in vars(precision) if key.startswith("loss_scale")))
         unused(config.run is None, "without run=", "task.which")
     unused(augment.auto_augment is not None, "while augment.auto_augment is set", "augment.color_jitter")
     unused(augment.reprob == 0, "while augment.reprob is 0", "augment.remode", "augment.recount")
     mixing = (augment.mixup > 0) + (augment.cutmix > 0)
+    drawn = ("augment.mixup", "augment.cutmix", "augment.mixup_mode", "augment.mixup_switch_prob")
+    unused(augment.mixup_prob == 0, "while augment.mixup_prob is 0", *drawn)
     unused(mixing == 0, "while augment.mixup and augment.cutmix are 0", "augment.mixup_prob", "augment.mixup_mode")
     unused(mixing < 2, "unless augment.mixup and augment.cutmix are both above 0", "augment.mixup_switch_prob")
     unused(not config.ema.enabled, "while ema.enabled is false", "ema.decay")
@@ -285,8 +287,10 @@ def _idle_reasons(config: RunConfig) -> dict[str, str]:
     unused(precision.loss_scale == "none", "with precision.loss_scale=none", "precision.loss_scale_init")
     unused(precision.loss_scale != "dynamic", "unless precision.loss_scale=dynamic", "precision.loss_scale_window")
     unused(config.optim.weight_decay == 0, "while optim.weight_decay is 0", "optim.decay_dist_token")
-    shipping = ("experiment", "run_name", "upload_checkpoints", "flush_timeout")
+    shipping = ("uri", "experiment", "run_name", "upload_checkpoints", "flush_timeout", "system_metrics_every")
     unused(config.tracking.backend == "none", "with tracking.backend=none", *(f"tracking.{key}" for key in shipping))
+    alone = plan.ranks(config) == 1
+    unused(alone, "with one process", "hardware.master_port", "hardware.cluster_timeout")
     still = isinstance(config.optim, SgdOptim) and config.optim.momentum == 0
     unused(still, "while optim.momentum is 0", "optim.nesterov")
     return reasons

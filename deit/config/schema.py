@@ -173,7 +173,7 @@ class DistillConfig:
     """Distillation of the DeiT paper, section 4."""
 
     type: str = option("Distillation loss.", choices=("none", "soft", "hard"))
-    teacher: Optional[str] = option("Run directory, or checkpoint folder of a run, whose model teaches.")
+    teacher: Optional[str] = option("Who teaches: a run directory, `last`, an MLflow run id, or a checkpoint folder.")
     alpha: float = option("Share of the distillation loss.", low=0, high=1)
     tau: float = option("Temperature of soft distillation.", above=0)
 
@@ -245,7 +245,7 @@ class RunConfig:
     runs_dir: str = option("Folder of all runs.")
     run: Optional[str] = option("The run to evaluate: its directory, `last`, or its MLflow run id.")
     checkpoint: Optional[str] = option("The checkpoint to evaluate: a checkpoint folder or a .safetensors file.")
-    resume: Optional[str] = option("The run to go on with: its directory, or `last`.")
+    resume: Optional[str] = option("The run to go on with: its directory, `last`, or its MLflow run id.")
     dry_run: bool = option("Print the composed recipe and start nothing.")
 
 

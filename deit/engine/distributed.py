@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cache
 
 import mindspore as ms
 import numpy as np
@@ -38,6 +39,11 @@ class _AllSum(nn.Cell):
         return self.all_reduce(values)
 
 
+@cache
+def _all_sum() -> _AllSum:
+    return _AllSum()  # one cell: each new one would be compiled anew
+
+
 def sum_over_ranks(values: Sequence[float], world: int) -> list[float]:
     """Sums of float64 numbers over all ranks, the same on each.
 
@@ -52,5 +58,5 @@ def sum_over_ranks(values: Sequence[float], world: int) -> list[float]:
         limb = rest if digit is None else np.floor(rest / digit) * digit
         limbs.append(limb)
         rest = rest - limb
-    total = _AllSum()(Tensor(np.stack(limbs).astype(np.float32))).asnumpy().astype(np.float64)
+    total = _all_sum()(Tensor(np.stack(limbs).astype(np.float32))).asnumpy().astype(np.float64)
     return [float(value) for value in total.sum(0)]

@@ -47,7 +47,7 @@ class EvalStep(nn.Cell):
         # that a network that answers the same for all would be right on every image. NaN is never right.
         ahead = ops.logical_or(logits > own, ops.logical_and(logits == own, classes < column))
         rank = ops.cast(ahead, ms.int32).sum(1)
-        sane = ops.isfinite(own).reshape((-1,))
+        sane = ops.isfinite(logits).all(1)
         loss = ops.logsumexp(logits, 1) - own.reshape((-1,))
         return ops.logical_and(rank < 1, sane), ops.logical_and(rank < 5, sane), loss
 
@@ -65,6 +65,6 @@ def evaluate(
         loss += float(losses.asnumpy().astype(np.float64)[batch.valid].sum())
         images += int(batch.valid.sum())
         progress(images)
-    right1, right5, images = (int(value) for value in sum_over_ranks([right1, right5, images], world))
-    (loss,) = sum_over_ranks([loss], world)
+    sums = sum_over_ranks([right1, right5, images, loss], world)
+    right1, right5, images, loss = int(sums[0]), int(sums[1]), int(sums[2]), sums[3]
     return Accuracy(100 * right1 / images, 100 * right5 / images, loss / images, images)

@@ -29,9 +29,9 @@ from deit.launching.display import Display, duration, results_table
 from deit.launching.preflight import prepare
 from deit.launching.shipping import Shipper
 from deit.lr_curve import draw
+from deit.plan import plan
 from deit.runs import checkpoint, directory, status
 from deit.runs.directory import RunDirectory
-from deit.runs.find import find_run
 
 GRACE = 60.0  # seconds a worker has to write its checkpoint after a signal
 SETTLE = 3.0  # seconds the other ranks have to end by themselves after one has failed or stopped
@@ -45,15 +45,24 @@ def run_task(config: RunConfig, overrides: list[str], sweep: dict[str, Any] | No
     ``sweep`` (id, overrides) marks the run as a trial of a sweep. Raises UserError, before anything is
     written, for what is wrong with the configuration on this machine.
     """
-    resumed = find_run(config.resume, "resume", config.runs_dir, config.tracking.uri) if config.resume else None
-    if resumed and status.read(resumed).state == status.FINISHED:
-        raise UserError(f"resume={config.resume}: the run {resumed} has finished, there is nothing to go on with.")
     config = prepare(config)
+    resumed = RunDirectory(config.resume) if config.resume else None
+    if resumed:
+        _check_unfinished(resumed, config)
     console = Console(stderr=False)
     run = resumed or directory.create(config.runs_dir, config.name)
     with _locked(run):
         _write_records(run, config, overrides, sweep, resumed is not None)
         return _Launch(run, config, console).execute()
+
+
+def _check_unfinished(run: RunDirectory, config: RunConfig) -> None:
+    existing = checkpoint.complete(run)
+    if existing:
+        state = checkpoint.read_state(existing[-1])
+        total = plan(config, state["train_images"]).total_steps
+        if state["step"] >= total:
+            raise UserError(f"resume={run}: the run has finished with step {state['step']} of {total}, nothing is left to do.")
 
 
 @contextmanager
@@ -163,7 +172,8 @@ class _Launch:
         """Hand a signal to rank 0, which writes a checkpoint; a second one ends all at once."""
         if count > 1 or now.worker_pid is None or now.state != status.RUNNING:
             return time.monotonic()
-        self.console.print(f"{signal.Signals(self.signals[0]).name}: writing a checkpoint (once more ends the run at once)")
+        writing = "writing a checkpoint" if self.config.task.name == "train" else "stopping"
+        self.console.print(f"{signal.Signals(self.signals[0]).name}: {writing} (once more ends the run at once)")
         try:
             # Always SIGTERM: MindSpore catches SIGINT itself.
             os.kill(now.worker_pid, signal.SIGTERM)
@@ -176,7 +186,8 @@ class _Launch:
         if not self.multiple:
             return None
         for file in self.run.logs.glob("worker_*.pid"):
-            if not _alive(int(file.read_text() or 0)):
+            pid = file.read_text()
+            if pid and not _alive(int(pid)):  # empty while it is being written
                 return int(file.stem.removeprefix("worker_"))
         return None
 

@@ -57,7 +57,7 @@ class Shipper:
             console.print(
                 f"MLflow: not all was sent within tracking.flush_timeout={limit} s; "
                 f"the journal in {self.run} is complete. "
-                f"See {self.run.logs / 'shipper.log'}.",
+                f"See {self.run.logs / 'shipper.log'}. Send it later: python -m deit.tracking.shipper {self.run}",
                 highlight=False,
                 soft_wrap=True,
             )

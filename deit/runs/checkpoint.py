@@ -74,7 +74,8 @@ def prune(run: RunDirectory, keep_last: int) -> None:
             # The state goes first: without it the folder is no checkpoint, whatever of it is left by a crash.
             (path / STATE).unlink()
             shutil.rmtree(path)
-    for path in run.checkpoints.glob(".step_*.tmp"):
+    torn = [path for path in run.checkpoints.glob("step_*") if not (path / STATE).is_file()]
+    for path in (*torn, *run.checkpoints.glob(".step_*.tmp")):
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -114,6 +115,27 @@ def read_weights(path: Path) -> Weights:
         return parse_safetensors(path.read_bytes())
     except safetensors.SafetensorError as error:
         raise UserError(f"{path}: truncated or no safetensors file ({error}).") from None
+
+
+def weights_of_folder(path: Path) -> dict[str, Path]:
+    """The files of raw (``val``) and EMA (``val_ema``) weights of a checkpoint, as far as it has them."""
+    files = read_state(path)["files"]
+    names = {"val": "model.safetensors", "val_ema": "ema.safetensors"}
+    return {prefix: path / name for prefix, name in names.items() if name in files}
+
+
+def weights_of_run(run: RunDirectory, which: str) -> dict[str, Path]:
+    """The files of the ``best`` or the ``last`` raw and EMA weights of a run, by the prefix of their metrics.
+
+    Raises UserError where the run has none yet.
+    """
+    existing = complete(run)
+    best = read_json(run.best) or {}
+    if not existing or (which == "best" and not best):
+        raise UserError(f"{run}: this run has no {which} checkpoint yet.")
+    if which == "last":
+        return weights_of_folder(existing[-1])
+    return {prefix: weights_of_folder(run.checkpoints / entry["checkpoint"])[prefix] for prefix, entry in best.items()}
 
 
 def check_weights(path: Path, shapes: Mapping[str, tuple[int, ...]], model_name: str, key: str) -> None:

@@ -51,7 +51,7 @@ class Journal:
             self._append({"kind": "metrics", "time": now_ms(), "step": step, "metrics": fresh})
 
     def event(self, event: str, step: int, **details: Any) -> None:
-        """Record something that happened, such as ``resumed`` or ``overflow``."""
+        """Record something that happened, such as ``resumed``."""
         self._append({"kind": "event", "time": now_ms(), "step": step, "event": event, **details})
 
     def checkpoint(self, step: int, path: str, best: list[str]) -> None:

@@ -18,6 +18,10 @@ class Interrupted(Exception):
         self.exit_code = 128 + signal_number
 
 
+class StopRequested(Exception):
+    """Raised on rank 0 in the middle of an evaluation, when a signal has come."""
+
+
 @dataclass
 class Context:
     """One run on one rank."""
@@ -28,3 +32,9 @@ class Context:
     rank: int = 0
     world: int = 1
     stop_signals: list[int] = field(default_factory=list)  # filled by the signal handler of rank 0
+
+    def evaluated(self, images: int) -> None:
+        """Told by an evaluation how many images it has done. Raises StopRequested after a signal."""
+        self.report.progress(evaluated=images)
+        if self.stop_signals:
+            raise StopRequested

@@ -18,7 +18,9 @@ from mindspore import Tensor
 from deit.config.schema import RunConfig, TrainTask
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader, TrainBatch, TrainLoader
+from deit.data.source import Dataset
 from deit.engine import randomness
+from deit.engine.distributed import sum_over_ranks
 from deit.engine.evaluate import Accuracy, EvalStep, evaluate
 from deit.engine.state import TrainState
 from deit.engine.step import TrainStep
@@ -26,8 +28,8 @@ from deit.engine.teacher import build_loss
 from deit.errors import UserError
 from deit.plan import plan
 from deit.runs import checkpoint
-from deit.runs.directory import read_json, write_json
-from deit.tasks.context import Context, Interrupted
+from deit.runs.directory import write_json
+from deit.tasks.context import Context, Interrupted, StopRequested
 
 
 def train(context: Context) -> dict[str, Any]:
@@ -58,15 +60,20 @@ def train(context: Context) -> dict[str, Any]:
     existing = checkpoint.complete(context.run)
     if existing:
         saved = checkpoint.read_state(existing[-1])
+        _check_data(saved, train_data)
         state.load({part: checkpoint.read_part(existing[-1], part) for part in state.parts()})
         done, meter.losses, meter.overflows = saved["step"], saved["window"], saved["overflows"]
         best, last = saved["best"], saved["last"]
         report.event("resumed", done, checkpoint=existing[-1].name)
+    if sum_over_ranks([done], world) != [done * world]:
+        raise UserError(
+            f"rank {rank} begins at step {done}, others at another: all machines must see the same run directory to resume.",
+            exit_code=1,
+        )
 
     def save() -> None:
         if rank != 0:
             return
-        improved = [prefix for prefix, entry in best.items() if entry["step"] == done]
         path = checkpoint.write(
             context.run,
             done,
@@ -76,6 +83,7 @@ def train(context: Context) -> dict[str, Any]:
                 "model": dataclasses.asdict(config.model),
                 "num_classes": config.data.num_classes,
                 "classes": train_data.classes,
+                "train_images": len(train_data),
                 "window": meter.window(),
                 "overflows": meter.overflows,
                 "best": best,
@@ -83,26 +91,34 @@ def train(context: Context) -> dict[str, Any]:
             },
         )
         # The pointer follows the folder: it never names what is not there.
-        pointers = read_json(context.run.best) or {}
-        write_json(context.run.best, pointers | {prefix: best[prefix] for prefix in improved})
-        report.checkpoint(done, str(path.relative_to(context.run.path)), improved)
+        write_json(context.run.best, best)
+        report.checkpoint(done, str(path.relative_to(context.run.path)), [p for p in best if best[p]["step"] == done])
         checkpoint.prune(context.run, config.checkpointing.keep_last)
 
-    def evaluate_all(epoch: int) -> bool:
+    def stop() -> None:
+        """Write a checkpoint and end, because of a signal."""
+        save()
+        raise Interrupted(context.stop_signals[0])
+
+    def evaluation_is_due() -> bool:
+        epoch, rest = divmod(done, steps_per_epoch)
+        at_its_time = done == total_steps or (rest == 0 and epoch > 0 and epoch % task.eval_every == 0)
+        return at_its_time and ("val" not in last or last["val"]["step"] != done)
+
+    def evaluate_all() -> bool:
         """Evaluate raw and EMA weights; returns whether either is better than ever."""
-        improved = False
+        found = {}
         for prefix, step in eval_steps.items():
             report.progress(now=True, phase="evaluating" if prefix == "val" else "evaluating EMA")
-            batches = EvalLoader(config, val_data, rank, world)
-            accuracy = evaluate(step, batches, world, lambda images: report.progress(evaluated=images))
-            entry = _entry(accuracy, done, epoch)
-            last[prefix] = entry
-            if prefix not in best or accuracy.top1 > best[prefix]["top1"]:
-                best[prefix] = entry
-                improved = True
-            report.metrics(done, accuracy.metrics(prefix) | {f"best/{prefix}_top1": best[prefix]["top1"]})
+            accuracy = evaluate(step, EvalLoader(config, val_data, rank, world), world, context.evaluated)
+            found[prefix] = _entry(accuracy, done, -(-done // steps_per_epoch))
+            report.metrics(done, accuracy.metrics(prefix))
+        last.update(found)
+        better = [prefix for prefix in found if prefix not in best or found[prefix]["top1"] > best[prefix]["top1"]]
+        best.update({prefix: found[prefix] for prefix in better})
+        report.metrics(done, {f"best/{prefix}_top1": entry["top1"] for prefix, entry in best.items()})
         report.progress(now=True, phase="training", best=best, last=last)
-        return improved
+        return bool(better)
 
     report.progress(
         now=True,
@@ -111,12 +127,20 @@ def train(context: Context) -> dict[str, Any]:
         epochs=course.epochs,
         step=done,
         steps=total_steps,
-        steps_per_epoch=steps_per_epoch,
-        val_images=len(val_data),
         best=best,
         last=last,
     )
-    while done < total_steps:
+    while True:
+        if evaluation_is_due():  # also after a resume, if the signal came during the evaluation
+            try:
+                improved = evaluate_all()
+            except StopRequested:
+                stop()
+            if improved or done == total_steps or done // steps_per_epoch % config.checkpointing.every == 0:
+                save()
+        if done >= total_steps:
+            break
+
         epoch, skipped = divmod(done, steps_per_epoch)
         micro_batches = loader.epoch(epoch, start=skipped * passes)
         meter.start(loader.waited)
@@ -127,27 +151,21 @@ def train(context: Context) -> dict[str, Any]:
             end_of_epoch = done % steps_per_epoch == 0 or done == total_steps
             if done % config.tracking.log_every == 0 or end_of_epoch:
                 metrics = meter.metrics(loader.waited, course.global_batch)
-                _check_finite(config, metrics, done)
                 report.metrics(done, metrics | {"train/lr": lr, "train/epoch": done / steps_per_epoch})
+                _check_finite(config, metrics, done)
                 report.progress(loss=metrics["train/loss"], images_per_s=metrics["perf/images_per_s"])
                 report.progress(data_wait=metrics["perf/data_wait"])
             report.progress(phase="training", epoch=epoch + 1, step=done, lr=lr)
-            if context.stop_signals and not end_of_epoch:
-                save()
-                raise Interrupted(context.stop_signals[0])
-            if done == total_steps:
+            if context.stop_signals:
+                stop()
+            if end_of_epoch:
                 break
         micro_batches.close()
-
-        finished = done == total_steps
-        improved = False
-        if finished or (epoch + 1) % task.eval_every == 0:
-            improved = evaluate_all(epoch + 1)
-        if finished or improved or (epoch + 1) % config.checkpointing.every == 0 or context.stop_signals:
+        if not evaluation_is_due() and done // steps_per_epoch % config.checkpointing.every == 0:
             save()
-        if context.stop_signals and not finished:
-            raise Interrupted(context.stop_signals[0])
-    return {"best": best, "last": last, "classes": len(train_data.classes)}
+    # No rank leaves while rank 0 still writes: a vanished rank is taken for a crash.
+    sum_over_ranks([done], world)
+    return {"best": best, "last": last}
 
 
 def _steps(config: RunConfig, state: TrainState, loss: Any, world: int) -> Any:
@@ -235,13 +253,25 @@ class _Meter:
 
 
 def _check_finite(config: RunConfig, metrics: dict[str, float], step: int) -> None:
-    # With a loss scale an overflow now and then is normal: the step was skipped and the scale lowered.
-    if not math.isfinite(metrics["train/loss"]) and config.precision.loss_scale != "dynamic":
+    # Under a dynamic loss scale an overflow now and then is normal: the step is skipped and the scale lowered,
+    # but it cannot help where it is at its end.
+    can_help = config.precision.loss_scale == "dynamic" and metrics["train/loss_scale"] > 1
+    if not math.isfinite(metrics["train/loss"]) and not can_help:
         raise UserError(
             f"the training loss is {metrics['train/loss']} at step {step}: the training has diverged. "
             f"Lower optim.base_lr={config.optim.base_lr}, set optim.clip_grad, or lengthen schedule.warmup_epochs.",
             exit_code=1,
         )
+
+
+def _check_data(saved: dict[str, Any], data: Dataset) -> None:
+    """Refuse to go on with other data: the order of images and the steps of an epoch would not be the same."""
+    for what, before, now in (
+        ("training images", saved["train_images"], len(data)),
+        ("classes", saved["classes"], data.classes),
+    ):
+        if before != now:
+            raise UserError(f"resume: the run had {before} {what}, now there are {now}. Give data.root= of the same data.")
 
 
 def _entry(accuracy: Accuracy, step: int, epoch: int) -> dict[str, Any]:

@@ -7,12 +7,12 @@ used: it ends for good after one failed call, and keeps nothing while the server
 from __future__ import annotations
 
 import logging
-import os
 import threading
+from collections.abc import Sequence
 
 import psutil
 
-from deit.runs import status
+from deit.launching import processes
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
 from deit.tracking import npu, records
@@ -66,25 +66,20 @@ def sample(run: RunDirectory) -> dict[str, float]:
         "disk_usage_megabytes": disk.used / 1e6,
         "disk_available_megabytes": disk.free / 1e6,
     }
-    worker = status.read(run).worker_pid
-    if worker is not None:
-        metrics["worker_memory_usage_megabytes"] = _group_memory(worker) / 1e6
+    workers = processes.of_run(run)
+    if workers:
+        metrics["worker_memory_usage_megabytes"] = _memory(workers) / 1e6
     if npu.installed():
         metrics.update(npu.read_cards())
     return {name: round(value, 1) for name, value in metrics.items()}
 
 
-def _group_memory(pid: int) -> int:
-    """Resident bytes of all processes of a worker's process group: the workers of a run share one."""
-    try:
-        group = os.getpgid(pid)
-    except ProcessLookupError:
-        return 0
+def _memory(pids: Sequence[int]) -> int:
+    """Resident bytes of the processes; pages that several share count for each of them."""
     total = 0
-    for process in psutil.process_iter():
+    for pid in pids:
         try:
-            if os.getpgid(process.pid) == group:
-                total += process.memory_info().rss
-        except (ProcessLookupError, PermissionError, psutil.Error):
-            continue  # gone, or not ours
+            total += psutil.Process(pid).memory_info().rss
+        except psutil.Error:
+            continue  # gone meanwhile, or not ours
     return total

@@ -98,7 +98,19 @@ class Sequential(launcher.Launcher):
             for other in trials[:index]:
                 if trial.config == other.config:
                     raise UserError(f"{other} and {trial} are the same configuration; leave one out.")
+        for trial in trials:
+            if not trial.config.dry_run:
+                self._look(trial)
         return trials
+
+    def _look(self, trial: Trial) -> None:
+        """Refuse the sweep where a trial lacks cards, data, weights or a teacher."""
+        from deit.launching.preflight import prepare
+
+        try:
+            prepare(trial.config)
+        except UserError as error:
+            raise UserError(f"{trial}: {error}") from error
 
     def _compose(self, texts: list[str]) -> DictConfig:
         composed = self.loader.load_sweep_config(copy.deepcopy(self.config), texts)
