@@ -94,7 +94,7 @@ RULES = [
     ("hardware=ascend1 hardware.cards=2 hardware.card_ids=[1,1]", ["hardware.card_ids is [1, 1]", "each card once"]),
     ("hardware=cpu hardware.card_ids=[0]", ["hardware.card_ids is [0]", "hardware.target=cpu"]),
     ("tracking.uri=null", ["tracking.uri is null", "tracking=none"]),
-    ("tracking=none tracking.uri=sqlite:///a.db", ["tracking.uri is 'sqlite:///a.db'", "backend=none"]),
+    ("tracking=none tracking.uri=sqlite:///a.db", ["tracking.uri has no effect", "backend=none"]),
     ("tracking.uri=mlruns", ["tracking.uri is mlruns", "sqlite:///FILE"]),
     ("ema.decay=0.9", ["ema.decay", "no effect", "ema.enabled"]),
     ("augment.color_jitter=0.4", ["augment.color_jitter", "no effect", "augment.auto_augment"]),

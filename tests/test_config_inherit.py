@@ -29,10 +29,10 @@ def test_resume_keeps_everything(run: Path) -> None:
 
 def test_resume_takes_what_is_safe(run: Path) -> None:
     config = freeze(
-        f"resume={run}", "hardware=cpu", "tracking=none", "data.workers=3", "schedule.max_steps=5", "task.eval_every=2"
+        f"resume={run}", "hardware=cpu", "tracking=none", "data.workers=3", "schedule.max_steps=5", "schedule.eval_every=2"
     )
     assert (config.hardware.target, config.tracking.uri, config.data.workers) == ("cpu", None, 3)
-    assert (config.schedule.max_steps, config.task.eval_every, config.optim.momentum) == (5, 2, 0.8)
+    assert (config.schedule.max_steps, config.schedule.eval_every, config.optim.momentum) == (5, 2, 0.8)
 
 
 def test_group_typed_with_resume_sees_the_runs_values(run: Path) -> None:
@@ -83,7 +83,7 @@ def test_evaluate_on_other_data_of_as_many_classes(run: Path) -> None:
 
 
 def test_evaluate_refuses_another_model(run: Path) -> None:
-    with pytest.raises(UserError, match=r"model\.depth was 4 in this run and cannot become 5"):
+    with pytest.raises(UserError, match=r"model\.depth was 2 in this run and cannot become 5"):
         freeze("task=evaluate", f"run={run}", "model.depth=5")
     assert freeze("task=evaluate", f"run={run}", "model.attention=plain").model.attention == "plain"
 

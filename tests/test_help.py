@@ -45,7 +45,7 @@ def test_key_page_tells_type_limits_value_now_and_meaning(command) -> None:
         return " ".join(command("--help", *topics).out.split())
 
     assert page("model.depth", "model=deit_micro").endswith(
-        "model.depth a whole number, at least 1 4 Number of transformer blocks."
+        "model.depth a whole number, at least 1 2 Number of transformer blocks."
     )
     assert "optim.betas a list, each a number, 2 values, at least 0, at most 0.9999999 [0.9, 0.999] Decay" in page(
         "optim.betas"

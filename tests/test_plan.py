@@ -93,8 +93,8 @@ def test_dry_run_shows_the_recipe_and_starts_nothing(command, tmp_path: Path) ->
         "deit_tiny: 5,526,346 parameters, 1.253 GMACs",  # the published 5,717,416 less 990 rows of the head
         f"{config.data.train_size:,} training images in 10 classes (counted)",
         "64 = 64 x 1 cards x 1 machines x 1 accumulated",
-        f"{steps} an epoch, {steps * config.schedule.epochs} in all",
-        "peak learning rate 0.001 (0.001 x 64 / 64)",
+        f"{steps} an epoch, {steps * config.schedule.epochs:,} in all",
+        "peak learning rate 0.002 (0.002 x 64 / 64)",
         "50 tensors, ",
         "102 tensors, ",
         "decay 0.98",

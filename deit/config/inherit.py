@@ -36,7 +36,7 @@ SAFE_TO_RESUME = (
     "data.eval_batch_size",
     "optim.accumulation_steps",
     "model.attention",
-    "task.eval_every",
+    "schedule.eval_every",
     "schedule.max_steps",
 )
 # An evaluation must build the model whose weights it loads.

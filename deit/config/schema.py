@@ -45,7 +45,7 @@ class TaskConfig:
 
 @dataclass
 class TrainTask(TaskConfig):
-    eval_every: int = option("Evaluate after every so many epochs, and always after the last.", unit="epochs", low=1)
+    """Needs no keys of its own."""
 
 
 @dataclass
@@ -157,6 +157,7 @@ class ScheduleConfig:
     warmup_lr: float = option("Learning rate at the start of warmup; not scaled by the batch.", low=0)
     min_lr: float = option("Learning rate at the end; not scaled by the batch.", low=0)
     granularity: str = option("The learning rate changes once an epoch (timm) or at each step.", choices=("epoch", "step"))
+    eval_every: int = option("Evaluate after every so many epochs, and always after the last.", unit="epochs", low=1)
     max_steps: Optional[int] = option(
         "End the training after so many optimizer steps; the schedule is not shortened.", unit="steps", low=1
     )

@@ -15,7 +15,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
-from deit.config.schema import RunConfig, TrainTask
+from deit.config.schema import RunConfig
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader, TrainBatch, TrainLoader
 from deit.data.source import Dataset
@@ -39,8 +39,6 @@ def train(context: Context) -> dict[str, Any]:
     Raises Interrupted after a signal, when a checkpoint has been written.
     """
     config, report, rank, world = context.config, context.report, context.rank, context.world
-    task = config.task
-    assert isinstance(task, TrainTask)
 
     train_data, val_data = open_dataset(config.data, train=True), open_dataset(config.data, train=False)
     loader = TrainLoader(config, train_data, rank, world)
@@ -102,7 +100,7 @@ def train(context: Context) -> dict[str, Any]:
 
     def evaluation_is_due() -> bool:
         epoch, rest = divmod(done, steps_per_epoch)
-        at_its_time = done == total_steps or (rest == 0 and epoch > 0 and epoch % task.eval_every == 0)
+        at_its_time = done == total_steps or (rest == 0 and epoch > 0 and epoch % config.schedule.eval_every == 0)
         return at_its_time and ("val" not in last or last["val"]["step"] != done)
 
     def evaluate_all() -> bool:
