@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import mindspore as ms
 import pytest
 from composition import composed
 
@@ -24,12 +21,7 @@ SHRUNK = ("model.depth=1", "model.embed_dim=24", "optim.lr_base_size=null", "har
 TEACHER = ("model=deit_tiny_distilled", "distill.teacher=somewhere")
 
 
-@pytest.fixture(autouse=True)
-def graph_mode() -> Iterator[None]:
-    ms.set_device("CPU")
-    ms.set_context(mode=ms.GRAPH_MODE)
-    yield
-    ms.set_context(mode=ms.PYNATIVE_MODE)
+pytestmark = pytest.mark.usefixtures("graph_mode")
 
 
 def build(config: RunConfig) -> None:

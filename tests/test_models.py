@@ -6,7 +6,6 @@ import dataclasses
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import mindspore as ms
@@ -30,12 +29,7 @@ TINY = ModelConfig("test", 8, 4, 16, 2, 2, 4.0, False, 0.0, 0.0, "plain")
 DISTILLED = dataclasses.replace(TINY, distilled=True)
 
 
-@pytest.fixture(autouse=True)
-def graph_mode() -> Iterator[None]:
-    ms.set_device("CPU")
-    ms.set_context(mode=ms.GRAPH_MODE)
-    yield
-    ms.set_context(mode=ms.PYNATIVE_MODE)
+pytestmark = pytest.mark.usefixtures("graph_mode")
 
 
 def model(name: str) -> ModelConfig:

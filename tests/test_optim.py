@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import mindspore as ms
@@ -27,12 +26,7 @@ ADAMW = AdamWOptim("adamw", 5e-4, 512, 0.05, False, None, 1, [0.9, 0.999], 1e-8)
 SGD = SgdOptim("sgd", 0.1, 512, 1e-2, False, None, 1, 0.9, False)
 
 
-@pytest.fixture(autouse=True)
-def graph_mode() -> Iterator[None]:
-    ms.set_device("CPU")
-    ms.set_context(mode=ms.GRAPH_MODE)
-    yield
-    ms.set_context(mode=ms.PYNATIVE_MODE)
+pytestmark = pytest.mark.usefixtures("graph_mode")
 
 
 # --------------------------------------------------------------------------------------------- schedule
