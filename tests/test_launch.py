@@ -254,9 +254,16 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     assert only_run(tmp_path).path == run.path  # the same directory
 
 
-def test_sigterm_ends_with_143_on_two_processes(background: Callable[..., Running]) -> None:
+def test_sigterm_ends_with_143_on_two_processes_and_they_go_on(background: Callable[..., Running]) -> None:
     run = _signalled(background, signal.SIGTERM, "hardware=cpu2", "data.batch_size=16")
     assert checkpoint.complete(run)
+    # The resumed part has logs of its own.
+    running = background(f"resume={run.path}")
+    running.wait_for_step(50)
+    assert running.end() == 0, running.output.read_text()
+    assert {path.name for path in run.logs.glob("worker_*.log")} == {
+        f"worker_{rank}{part}.log" for rank in (0, 1) for part in ("", ".part1")
+    }
 
 
 @pytest.mark.parametrize("cards", [1, 2])
@@ -271,9 +278,8 @@ def test_a_killed_worker_ends_the_run_at_once(background: Callable[..., Running]
         time.sleep(0.1)
     assert running.end(timeout=90) == 1
     said = running.output.read_text()
-    assert "ended unexpectedly" in said and "resume=" in said
-    if cards == 2:
-        assert "rank 1" in said
+    assert "resume=" in said
+    assert ("rank 1" if cards == 2 else "the worker") + " ended unexpectedly (killed by SIGKILL)" in said
     assert status.read(run).state == status.FAILED
     from mlflow.tracking import MlflowClient
 

@@ -177,7 +177,7 @@ def test_a_run_arrives_whole_and_goes_on_when_resumed(tmp_path: Path) -> None:
     assert found.info.run_name == f"quickstart-{run.id[-6:]}"
 
     params = found.data.params
-    assert params["optim.base_lr"] == "0.001"
+    assert params["optim.base_lr"] == "0.002"
     assert params["data.mean"] == "[0.305, 0.305, 0.305]"
     assert params["ema.enabled"] == "true"
     assert params["data.root"] == "null"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -136,6 +137,8 @@ class _Launch:
         port = machine.master_port or (free_port() if self.multiple else None)
         for old in self.run.logs.glob("worker_*.pid"):
             old.unlink()
+        if self.multiple:
+            self._keep_logs()
         return processes.start(
             worker_command(self.config, self.run.path, port),
             worker_environment(machine, self.run),
@@ -145,6 +148,12 @@ class _Launch:
             # MindSpore drops its debris (rank_0/, kernel_meta/) where it works.
             folder=self.run.logs,
         )
+
+    def _keep_logs(self) -> None:
+        """Rename the logs of an earlier part of the run: msrun would overwrite them."""
+        for log in self.run.logs.glob("worker_*[0-9].log"):
+            parts = len(list(self.run.logs.glob(f"{log.stem}.part*.log")))
+            log.rename(log.with_name(f"{log.stem}.part{parts + 1}.log"))
 
     def _watch(self, worker: subprocess.Popen[bytes], display: Display) -> status.Status:
         """Wait for the end of all workers, whatever it is; returns the final status, also on disk."""
@@ -191,6 +200,15 @@ class _Launch:
                 return int(file.stem.removeprefix("worker_"))
         return None
 
+    def _first_to_die(self) -> tuple[int, int] | None:
+        """(rank, exit code) of the worker whose end msrun noticed; it kills the others right after that."""
+        log = self.run.logs / "msrun.log"
+        found = re.search(r"Worker process (\d+) exit with exception. Error code: (-?\d+)", processes.tail(log))
+        for file in self.run.logs.glob("worker_*.pid"):
+            if found and file.read_text() == found[1]:
+                return int(file.stem.removeprefix("worker_")), int(found[2])
+        return None
+
     def _final(self, code: int, dead: int | None) -> status.Status:
         final = status.read(self.run)
         if final.state in (status.FINISHED, status.FAILED):
@@ -203,9 +221,14 @@ class _Launch:
             # Rank 0 and its results are on another machine; ours have ended well.
             final.state, final.exit_code = status.FINISHED, 0
         elif not final.ended:
-            rank = f"rank {dead}" if dead is not None else "the worker" if not self.multiple else "msrun"
+            how = _exit_text(code)
+            if self.multiple and (first := self._first_to_die()) is not None:
+                dead, how = first[0], _exit_text(first[1])
+            elif dead is not None:
+                how = "it is gone"
+            who = f"rank {dead}" if dead is not None else "msrun" if self.multiple else "the worker"
             final.state, final.exit_code = status.FAILED, 1
-            final.message = f"{rank} ended unexpectedly ({_exit_text(code) if dead is None else 'it is gone'})"
+            final.message = f"{who} ended unexpectedly ({how})"
         final.progress["dead_rank"] = dead
         status.write(self.run, final)
         return final
