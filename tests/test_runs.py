@@ -129,6 +129,14 @@ def test_damage_is_found(tmp_path: Path) -> None:
         assert "model.safetensors" in str(error.value)
 
 
+def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
+    path = checkpoint.write(new_run(tmp_path), 1, {"model": WEIGHTS}, {})
+    state = (path / "state.json").read_text()
+    (path / "state.json").write_text(state.replace('"format": 1', '"format": 7'))
+    with pytest.raises(UserError, match="has format 7, this program reads format 1"):
+        checkpoint.read_state(path)
+
+
 def test_find_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run=last: no training run"):
         find_run("last", "run", str(tmp_path / "runs"), None)

@@ -30,6 +30,7 @@ from deit.errors import UserError
 from deit.runs.directory import RunDirectory, read_json
 
 STATE = "state.json"
+FORMAT = 1  # of state.json; raised when a program of before could not read what is written now
 Weights = dict[str, np.ndarray]
 
 
@@ -53,7 +54,7 @@ def write(run: RunDirectory, step: int, parts: Mapping[str, Weights], state: Map
         content = format_safetensors({name: np.asarray(value, order="C") for name, value in weights.items()})
         _write_synced(temporary / f"{part}.safetensors", content)
         files[f"{part}.safetensors"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    _write_synced(temporary / STATE, json.dumps({"step": step, **state, "files": files}, indent=1).encode())
+    _write_synced(temporary / STATE, json.dumps({"format": FORMAT, "step": step, **state, "files": files}, indent=1).encode())
     if final.exists():
         shutil.rmtree(final)
     temporary.rename(final)
@@ -89,6 +90,8 @@ def read_state(path: Path) -> dict[str, Any]:
         raise UserError(f"{path / STATE}: damaged ({error}).") from None
     if not isinstance(state, dict) or not isinstance(state.get("files"), dict):
         raise UserError(f"{path / STATE}: damaged, it lists no files.")
+    if state.get("format") != FORMAT:
+        raise UserError(f"{path / STATE}: has format {state.get('format')}, this program reads format {FORMAT}.")
     return state
 
 
