@@ -7,6 +7,8 @@ from PIL import Image
 from deit.config.schema import AugmentConfig, RunConfig
 from deit.data.crop import Box, central_box, random_box
 from deit.data.erasing import draw_boxes, fill_pixels
+from deit.data.ops_pil import PilOps
+from deit.data.randaugment import parse_policy
 from deit.data.transform import EvalTransform, TrainTransform
 from deit.errors import UserError
 
@@ -126,6 +128,19 @@ def test_pil_training_is_the_steps_of_timm():
     top, left, height, width = random_box(rng(5), 90, 120, [0.2, 1.0], [0.75, 1.33])
     cut = Image.fromarray(image).crop((left, top, left + width, top + height)).resize((32, 32), Image.Resampling.BICUBIC)
     np.testing.assert_array_equal(transform(image, rng(5)), np.asarray(cut)[:, ::-1])
+
+
+def test_all_drawn_operations_are_applied_in_order():
+    transform = TrainTransform(settings(backend="pil", auto_augment="rand-m9-n4-mstd0.5-inc1"))
+    image = waves(32, 32)
+    for seed in range(10):
+        draws = rng(seed)
+        random_box(draws, 32, 32, [1.0, 1.0], [1.0, 1.0])
+        draws.random()  # for the flip
+        picture = Image.fromarray(image)
+        for operation in parse_policy("rand-m9-n4-mstd0.5-inc1").draw(draws):
+            picture = PilOps("bicubic", (124, 116, 104)).apply(picture, operation)
+        np.testing.assert_array_equal(transform(image, rng(seed)), np.asarray(picture))
 
 
 def test_backends_draw_the_same():

@@ -99,6 +99,16 @@ def test_plain_order_does_not_depend_on_the_number_of_ranks():
     assert sorted(set(range(100)) - set(whole)) != [96, 97, 98, 99]  # what is dropped differs from epoch to epoch
 
 
+def test_each_epoch_and_seed_has_its_own_order():
+    def order(seed, epoch):
+        whole = TrainOrder(64, seed=seed, batch_size=8, rank=0, world=1, accumulation_steps=1, repeats=1)
+        return whole.epoch(epoch)[0].ravel().tolist()
+
+    orders = [order(0, 0), order(0, 1), order(1, 0)]
+    assert all(sorted(each) == list(range(64)) for each in orders)
+    assert orders[0] == order(0, 0) and orders[0] != orders[1] and orders[0] != orders[2]
+
+
 def test_steps_are_whole_global_batches_and_whole_optimizer_steps():
     def steps(n, batch_size, world, accumulation_steps, repeats=1):
         return TrainOrder(
