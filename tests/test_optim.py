@@ -16,6 +16,7 @@ from deit.models.deit import build_model
 from deit.models.initialisation import initial_weights
 from deit.models.shapes import parameter_shapes
 from deit.models.weights import load_weights
+from deit.optim.adamw import one_minus_exp
 from deit.optim.build import build_optimizer
 from deit.optim.groups import decayed
 from deit.optim.schedule import learning_rate, peak_lr
@@ -153,6 +154,12 @@ def test_adamw_is_torchs(betas: list[float]) -> None:
     assert state["step"] == steps
     for name, expected in zip(("exp_avg.head.weight", "exp_avg_sq.head.weight"), moments[:2], strict=True):
         np.testing.assert_allclose(state[name], expected, rtol=1e-4, atol=1e-7)
+
+
+def test_the_bias_correction_is_exact_from_the_first_step_on() -> None:
+    steps = np.array([1, 2, 10, 1000, 1e6])
+    found = one_minus_exp(Tensor(steps * np.log(0.999), ms.float32)).asnumpy()
+    np.testing.assert_allclose(found, 1 - 0.999**steps, rtol=3e-7)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])

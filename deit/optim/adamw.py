@@ -77,8 +77,8 @@ class AdamW(nn.Cell):
     def construct(self, grads: tuple[Tensor, ...], lr: Tensor) -> bool:
         """One update. ``grads``: float32, in the order of the parameters. ``lr``: float32 scalar."""
         step = ops.assign_add(self.step, 1).astype(ms.float32)
-        correction1 = _one_minus_exp(step * self.log_beta1)
-        correction2_root = ops.sqrt(_one_minus_exp(step * self.log_beta2))
+        correction1 = one_minus_exp(step * self.log_beta1)
+        correction2_root = ops.sqrt(one_minus_exp(step * self.log_beta2))
         k = correction2_root / correction1
         update = ops.partial(
             _update, self.fused, lr * k, self.beta1, self.beta2, self.eps * correction2_root, self.weight_decay / k, self.zero
@@ -92,7 +92,7 @@ def _log(beta: float) -> float:
     return math.log(max(beta, float(np.finfo(np.float32).tiny)))
 
 
-def _one_minus_exp(x: Tensor) -> Tensor:
+def one_minus_exp(x: Tensor) -> Tensor:
     """1 - exp(x), to float32's last digits also near 0, where ops.expm1 on the CPU has errors of 1e-5."""
     half = ops.tanh(0.5 * x)
     return -2.0 * half / (1.0 - half)
