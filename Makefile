@@ -2,8 +2,9 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+REFERENCE := .reference
 
-.PHONY: quickstart test lint install clean
+.PHONY: quickstart test lint install clean fixtures fidelity
 
 quickstart: install
 	$(BIN)/python launch.py experiment=quickstart
@@ -16,6 +17,22 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Compare with timm anew and write docs/fidelity.md.
+fidelity: install
+	$(BIN)/python -m pytest tests/test_fidelity_*.py --write-fidelity
+
+# Ask timm and torch again what the tests compare with, and say what changed; they live in .reference alone.
+fixtures: $(REFERENCE)/.installed
+	$(REFERENCE)/venv/bin/python tests/reference/make_fixtures.py
+
+$(REFERENCE)/.installed: tests/reference/requirements.txt tests/reference/requirements-timm-0.3.2.txt
+	rm -rf $(REFERENCE)
+	$(PYTHON) -m venv $(REFERENCE)/venv
+	$(REFERENCE)/venv/bin/python -m pip install --quiet --no-deps --requirement tests/reference/requirements.txt
+	$(REFERENCE)/venv/bin/python -m pip install --quiet --no-deps --target $(REFERENCE)/timm-0.3.2 \
+		--requirement tests/reference/requirements-timm-0.3.2.txt
+	touch $@
+
 install: $(VENV)/.installed
 
 $(VENV)/.installed: constraints.txt pyproject.toml
@@ -24,4 +41,4 @@ $(VENV)/.installed: constraints.txt pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(REFERENCE)

@@ -17,7 +17,8 @@ from rich.table import Table
 
 from deit import lr_curve
 from deit.config import frozen, rules
-from deit.config.schema import RunConfig
+from deit.config.schema import PreviewTask, RunConfig
+from deit.data.summary import summary
 from deit.errors import UserError
 from deit.models.shapes import gmacs, parameter_count, parameter_shapes
 from deit.optim.groups import decayed
@@ -37,10 +38,12 @@ class Counted:
 def show(config: RunConfig, overrides: list[str]) -> None:
     """Print the recipe and write its run directory. Raises UserError where the images found fill no step."""
     from deit.launching.command import worker_command
+    from deit.launching.preflight import alone
 
     counted = _count(config)
+    config = alone(config)
     is_training = config.task.name == "train"
-    planned = plan(config, counted.images) if is_training and counted.images is not None else None
+    planned = plan(config, counted.images) if _takes_batches(config) and counted.images is not None else None
     if planned is not None and planned.steps_per_epoch == 0:
         raise UserError(rules.too_few_images(config, planned.train_images))
     run = directory.create(config.runs_dir, config.name)
@@ -48,7 +51,7 @@ def show(config: RunConfig, overrides: list[str]) -> None:
     run.overrides.write_text(yaml.safe_dump(overrides), encoding="utf-8")
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 128)
     table = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False)
-    rows = _recipe(config, counted) + (_training(config, planned) if is_training else _evaluation(config))
+    rows = _recipe(config, counted) + _of_task(config, planned)
     for label, value in rows:
         table.add_row(f"[bold]{label}[/]", escape(value))
     console.print(table)
@@ -59,12 +62,17 @@ def show(config: RunConfig, overrides: list[str]) -> None:
     console.print(f"dry run: nothing was started; the recipe stands in {run}", soft_wrap=True)
 
 
+def _takes_batches(config: RunConfig) -> bool:
+    """Whether the task takes batches of the training images."""
+    return config.task.name in ("train", "preview")
+
+
 def _count(config: RunConfig) -> Counted:
     """Count the images if they are here; otherwise believe the configuration."""
     from deit.data.datasets import open_dataset
 
     try:
-        dataset = open_dataset(config.data, train=config.task.name == "train")
+        dataset = open_dataset(config.data, train=_takes_batches(config))
     except UserError as error:
         return Counted(known_train_images(config), config.data.num_classes, f"not counted: {error}")
     return Counted(len(dataset), len(dataset.classes), "counted")
@@ -75,7 +83,7 @@ def _recipe(config: RunConfig, counted: Counted) -> list[tuple[str, str]]:
     size = "number of classes unknown"
     if classes is not None:
         size = f"{parameter_count(model, classes):,} parameters, {gmacs(model, classes):.3f} GMACs"
-    split = "training" if config.task.name == "train" else "validation"
+    split = "training" if _takes_batches(config) else "validation"
     images = "an unknown number of" if counted.images is None else f"{counted.images:,}"
     shape = f"{model.img_size} px, patches of {model.patch_size}, width {model.embed_dim}, depth {model.depth}"
     return [
@@ -83,8 +91,6 @@ def _recipe(config: RunConfig, counted: Counted) -> list[tuple[str, str]]:
         ("task", config.task.name),
         ("model", f"{model.name}: {size}; {shape}, {model.num_heads} heads"),
         ("data", f"{data.name}: {images} {split} images in {classes or 'unknown'} classes ({counted.source})"),
-        ("hardware", _hardware(config)),
-        ("precision", _precision(config)),
     ]
 
 
@@ -99,6 +105,15 @@ def _precision(config: RunConfig) -> str:
         return "float32 (O0)"
     scale = "no loss scale" if precision.loss_scale == "none" else f"{precision.loss_scale} loss scale"
     return f"{precision.level}, {precision.dtype}, {scale}"
+
+
+def _of_task(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
+    if isinstance(config.task, PreviewTask):
+        whose = "" if ranks(config) == 1 else f" of the first of {ranks(config)} processes"
+        batch = f"{config.data.batch_size} images, those of the first step{whose}"
+        return [("batch", batch), ("augment", summary(config.augment)), ("shown", f"at most {config.task.images} images")]
+    device = [("hardware", _hardware(config)), ("precision", _precision(config))]
+    return device + (_training(config, planned) if config.task.name == "train" else _evaluation(config))
 
 
 def _evaluation(config: RunConfig) -> list[tuple[str, str]]:
@@ -132,7 +147,7 @@ def _training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
             f"from {schedule.warmup_lr:g}; then {schedule.cooldown_epochs} cooldown at {schedule.min_lr:g}",
         ),
         ("steps", steps),
-        ("augment", _augment(config)),
+        ("augment", summary(config.augment)),
         ("EMA", f"decay {ema.decay:g}" if ema.enabled else "off"),
         ("distill", f"{config.distill.type} from {config.distill.teacher}" if config.distill.type != "none" else "off"),
     ]
@@ -149,15 +164,3 @@ def _groups(config: RunConfig) -> list[tuple[str, str]]:
         names = [name for name in shapes if is_decayed[name] is wanted]
         rows.append((label, f"{len(names)} tensors, {sum(math.prod(shapes[name]) for name in names):,} parameters"))
     return rows
-
-
-def _augment(config: RunConfig) -> str:
-    augment = config.augment
-    parts = [f"crop {augment.scale[0]:g}-{augment.scale[1]:g}", f"flip {augment.hflip:g}"]
-    parts.append(augment.auto_augment or f"colour jitter {augment.color_jitter:g}")
-    parts += [f"{label} {value:g}" for label, value in (("erase", augment.reprob), ("smoothing", augment.smoothing)) if value]
-    if augment.mixup_prob:
-        parts += [f"{label} {value:g}" for label, value in (("mixup", augment.mixup), ("CutMix", augment.cutmix)) if value]
-    if augment.repeats > 1:
-        parts.append(f"each image {augment.repeats} times")
-    return ", ".join(parts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deit.config.schema import RunConfig, ScheduleConfig
+from deit.config.schema import PreviewTask, RunConfig, ScheduleConfig
 from deit.optim.schedule import learning_rate, peak_lr
 
 
@@ -44,7 +44,9 @@ def plan(config: RunConfig, train_images: int) -> Plan:
 
 
 def ranks(config: RunConfig) -> int:
-    """Processes of the whole job: one a card."""
+    """Processes of the whole training: one a card. A preview runs alone, but shows the first of so many."""
+    if isinstance(config.task, PreviewTask) and config.task.ranks is not None:
+        return config.task.ranks
     return config.hardware.cards * config.hardware.nodes
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 os.environ.setdefault("GLOG_v", "3")  # read by MindSpore when it is imported: errors only
 
-from deit import plan
 from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.errors import UserError
@@ -71,9 +70,10 @@ def work(run: RunDirectory, config: RunConfig, rank: int, world: int) -> int:
     from deit.engine.report import Mute, Report
     from deit.tasks.context import Context, Interrupted
     from deit.tasks.evaluate import evaluate_task
+    from deit.tasks.preview import preview
     from deit.tasks.train import train
 
-    tasks = {"train": train, "evaluate": evaluate_task}
+    tasks = {"train": train, "evaluate": evaluate_task, "preview": preview}
     now = status.read(run)
     now.state, now.worker_pid, now.message, now.exit_code, now.progress = status.RUNNING, os.getpid(), None, None, {}
     report = Report(run, now) if rank == 0 else Mute()
@@ -91,8 +91,9 @@ def work(run: RunDirectory, config: RunConfig, rank: int, world: int) -> int:
         return exit_code
 
     try:
-        if world != plan.ranks(config):
-            raise UserError(f"{run.config} is for {plan.ranks(config)} processes, but this is one of {world}. Use launch.py.")
+        processes = config.hardware.cards * config.hardware.nodes
+        if world != processes:
+            raise UserError(f"{run.config} is for {processes} processes, but this is one of {world}. Use launch.py.")
         report.results(tasks[config.task.name](context))
     except Interrupted as stop:
         return ended(status.INTERRUPTED, stop.exit_code, f"stopped by {stop}")

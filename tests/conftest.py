@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from fidelity import Report
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import open_dict
@@ -17,6 +18,9 @@ from deit.config import compose, options, overrides
 from deit.config.schema import RunConfig
 
 LAUNCH = Path(__file__).resolve().parents[1] / "launch.py"
+
+
+REPORT = pytest.StashKey[Report]()
 
 
 @dataclass
@@ -74,3 +78,41 @@ def graph_mode() -> Iterator[None]:
     ms.set_context(mode=ms.GRAPH_MODE)
     yield
     ms.set_context(mode=ms.PYNATIVE_MODE)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-fidelity", action="store_true", help="write docs/fidelity.md; give whole files: their rows are replaced"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[REPORT] = Report(write=config.getoption("--write-fidelity"))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    report = session.config.stash[REPORT]
+    if report.write and exitstatus == pytest.ExitCode.OK:
+        report.save()
+
+
+@pytest.fixture
+def fidelity(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Record a comparison with the reference for docs/fidelity.md, and hold its tolerance (0: exact)."""
+    report = request.config.stash[REPORT]
+    test = request.node.originalname
+    file = str(request.path.relative_to(request.config.rootpath))
+
+    def record(what: str, *, section: str, reference: str, tolerance: float, measured: float, unit: str = "") -> None:
+        report.record(
+            what,
+            section=section,
+            reference=reference,
+            tolerance=tolerance,
+            measured=measured,
+            unit=unit,
+            file=file,
+            test=test,
+        )
+
+    return record

@@ -1,25 +1,41 @@
 """The grammar of RandAugment policies and what a policy draws."""
 
+import math
 import subprocess
 import sys
 from collections import Counter
 
 import numpy as np
 import pytest
+from composition import composed
 
-from deit.data.randaugment import OPERATIONS, Policy, argument, parse_policy
+from deit.config import rules
+from deit.data.operations import argument
+from deit.data.policy import jitters, parse_policy
+from deit.data.randaugment import OPERATIONS, WEIGHTS_0, RandAugment
+from deit.data.three_augment import ThreeAugment
 from deit.errors import UserError
 
 
 @pytest.mark.parametrize(
     ("text", "policy"),
     [
-        ("rand-m9-mstd0.5-inc1", Policy(9.0, 2, 0.5, increasing=True)),
-        ("rand", Policy(10.0, 2, 0.0)),
-        ("rand-n3-m7", Policy(7.0, 3, 0.0)),
-        ("rand-m10-inc0", Policy(10.0, 2, 0.0, increasing=False)),
-        ("rand-mstd1-w0", Policy(10.0, 2, 1.0, weighted=True)),
-        ("rand-mstd.25-m0", Policy(0.0, 2, 0.25)),
+        ("rand-m9-mstd0.5-inc1", RandAugment(9.0, 2, magnitude_std=0.5, increasing=True)),
+        ("rand", RandAugment(10.0, 2)),
+        ("rand-n3-m7", RandAugment(7.0, 3)),
+        ("rand-m15", RandAugment(15.0, 2)),
+        ("rand-m12-mmax20", RandAugment(12.0, 2, magnitude_max=20.0)),
+        ("rand-m10-inc0", RandAugment(10.0, 2, increasing=False)),
+        ("rand-mstd1-w0", RandAugment(10.0, 2, magnitude_std=1.0, weights=tuple(WEIGHTS_0.values()))),
+        ("rand-mstd.25-m0", RandAugment(0.0, 2, magnitude_std=0.25)),
+        ("rand-mstd100", RandAugment(magnitude_std=100.0)),
+        ("rand-mstd100.5", RandAugment(magnitude_std=math.inf)),
+        ("rand-mstdinf", RandAugment(magnitude_std=math.inf)),
+        ("rand-p.25", RandAugment(probability=0.25)),
+        ("rand-p1-n1", RandAugment(layers=1, probability=1.0)),
+        ("rand-t3a", RandAugment(increasing=True, operations=("Solarize", "Desaturate", "GaussianBlur"))),
+        ("rand-inc1-t3a", RandAugment(increasing=True, operations=("Solarize", "Desaturate", "GaussianBlur"))),
+        ("3a", ThreeAugment()),
     ],
 )
 def test_policies_that_are_understood(text, policy):
@@ -29,34 +45,54 @@ def test_policies_that_are_understood(text, policy):
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("rand-m9-mtsd0.5", "part 'mtsd0.5'"),
-        ("rand-m11", "part 'm11'"),
-        ("rand-m9.5", "part 'm9.5'"),
-        ("rand-n0", "part 'n0'"),
-        ("rand-inc2", "part 'inc2'"),
-        ("rand-w1", "part 'w1'"),
-        ("rand-m9-m8", "part 'm8'"),
-        ("rand-mstd", "part 'mstd'"),
-        ("rand-mstd0.5.1", "part 'mstd0.5.1'"),
-        ("rand-", "part ''"),
-        ("rand-m-9", "part 'm'"),
-        ("rand-9", "part '9'"),
-        ("rand-w0-n14", "part 'n14' with w0"),
-        ("augmix-m5", "beginning 'augmix'"),
-        ("", "beginning ''"),
+        ("rand-m9-mtsd0.5", "part 'mtsd0.5' is not understood"),
+        ("rand-m100", "part 'm100' is not understood"),
+        ("rand-m9.5", "part 'm9.5' is not understood"),
+        ("rand-n0", "part 'n0' is not understood"),
+        ("rand-p1.5", "part 'p1.5' is not understood"),
+        ("rand-mmax0", "part 'mmax0' is not understood"),
+        ("rand-inc2", "part 'inc2' is not understood"),
+        ("rand-w1", "part 'w1' is not understood"),
+        ("rand-tweight", "part 'tweight' is not understood"),
+        ("rand-m9-m8", "part 'm8' is not understood"),
+        ("rand-mstd", "part 'mstd' is not understood"),
+        ("rand-mstd0.5.1", "part 'mstd0.5.1' is not understood"),
+        ("rand-", "part '' is not understood"),
+        ("rand-m-9", "part 'm' is not understood"),
+        ("rand-9", "part '9' is not understood"),
+        ("rand-w0-n14", "part 'n14' is more than the 13 operations drawn without replacement"),
+        ("rand-t3aw-n15", "part 'n15' is more than the 14 operations drawn without replacement"),
+        ("rand-w0-tweights", "part 'tweights', a set of increasing operations, contradicts 'w0'"),
+        ("rand-inc0-t3a", "part 't3a', a set of increasing operations, contradicts 'inc0'"),
     ],
 )
-def test_anything_else_is_refused_by_name(text, part):
+def test_what_is_wrong_with_a_policy_is_named(text, part):
     with pytest.raises(UserError) as caught:
         parse_policy(text)
     message = str(caught.value)
-    assert message.startswith(f"augment.auto_augment is {text!r}, whose {part} is not understood")
-    for allowed in ("-mM", "-nN", "-mstdS", "-inc0 or -inc1", "-w0"):
+    assert message.startswith(f"augment.auto_augment is {text!r}, whose {part}; allowed: rand")
+    for allowed in ("-mM", "-nN", "-pP", "-mstdS", "-mmaxX", "-inc0 or -inc1", "-w0", "-tSET", "3a, 3aw, weights"):
         assert allowed in message
 
 
+@pytest.mark.parametrize("text", ["augmix-m5", "", "3A", "3a-mstd0.5", "original", "randaugment"])
+def test_other_policies_are_refused(text):
+    with pytest.raises(UserError) as caught:
+        parse_policy(text)
+    assert str(caught.value).startswith(f"augment.auto_augment is {text!r}; allowed: null, 3a (3-Augment of DeiT III), or rand")
+
+
+def test_colour_jitter_goes_with_3_augment_alone():
+    assert jitters(None) and jitters("3a") and jitters("rand-m9-t3aw")
+    assert not jitters("rand-m9-mstd0.5-inc1")
+    typed = ["augment.color_jitter"]
+    assert rules.idle(composed("augment=deit3"), typed) == rules.idle(composed("augment=light"), typed) == []
+    (complaint,) = rules.idle(composed("augment=deit"), typed)
+    assert complaint == "augment.color_jitter has no effect while augment.auto_augment is rand-m9-mstd0.5-inc1."
+
+
 def test_parsing_needs_no_image_library():
-    imported = "import sys, deit.data.randaugment, deit.data.datasets"
+    imported = "import sys, deit.data.policy, deit.data.datasets"
     code = f"{imported}; print({{'cv2', 'PIL', 'sklearn', 'mindspore'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -8,7 +8,7 @@ from deit.config.schema import AugmentConfig, RunConfig
 from deit.data.crop import Box, central_box, random_box
 from deit.data.erasing import draw_boxes, fill_pixels
 from deit.data.ops_pil import PilOps
-from deit.data.randaugment import parse_policy
+from deit.data.policy import parse_policy
 from deit.data.transform import EvalTransform, TrainTransform
 from deit.errors import UserError
 
@@ -170,6 +170,16 @@ def test_colour_jitter_only_without_a_policy():
     bright = np.full((8, 8, 3), 100, np.uint8)
     means = [TrainTransform(settings(8, color_jitter=0.4))(bright, rng(seed)).mean() for seed in range(200)]
     assert 58 <= min(means) < 70 and 130 < max(means) <= 140  # brightness alone moves a grey image
+
+
+@pytest.mark.parametrize("backend", ["opencv", "pil"])
+def test_colour_jitter_follows_3_augment(backend):
+    image = waves(32, 32)
+    strong = [TrainTransform(settings(backend=backend, auto_augment="3a"))(image, rng(seed)) for seed in range(20)]
+    assert 5 <= len({result.tobytes() for result in strong}) < 20  # radii are drawn; grey and solarized are always the same
+    for seed, alone in enumerate(strong):
+        jittered = TrainTransform(settings(backend=backend, auto_augment="3a", color_jitter=0.3))(image, rng(seed))
+        assert 1 < np.abs(jittered.astype(int) - alone).mean() < 60
 
 
 def test_a_wrong_policy_is_named():

@@ -177,7 +177,7 @@ PREFLIGHT: list[tuple[Callable[[Path], None], str, list[str]]] = [
     (
         nothing,
         f"{DIGITS} model.distilled=true distill=hard distill.teacher=gone",
-        ["distill.teacher=gone", "no such directory"],
+        ["distill.teacher=gone", "no such file or folder"],
     ),
 ]
 

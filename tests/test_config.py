@@ -14,6 +14,7 @@ from deit.errors import UserError
 
 # What an option needs beside itself to be a complete recipe.
 NEEDS = {
+    "task=convert": ["checkpoint=x.safetensors", "task.output=y.safetensors"],
     "task=evaluate": ["checkpoint=x.safetensors"],
     "data=imagefolder": ["data.root=/images"],
     "distill=soft": ["distill.teacher=runs/t", "model=deit_tiny_distilled"],

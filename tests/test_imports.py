@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "deit"
 CONTROL = ("config", "launching", "tracking", "cli", "plan", "dry_run", "lr_curve")
 WORKER = ("worker", "tasks", "engine", "data", "models", "optim")
-BOTH = ("runs", "errors", "randomness", "lifeline")
+BOTH = ("runs", "weights", "errors", "randomness", "lifeline")
 
 
 def modules(*parts: str) -> list[str]:
@@ -75,8 +75,9 @@ BELOW = {"config", "errors", "randomness"}
         ("data", BELOW),
         ("optim", BELOW),
         ("runs", {"config", "errors", "tracking"}),  # tracking: an MLflow run id is looked up there
-        ("engine", BELOW | {"models", "data", "optim", "runs"}),
-        ("tasks", BELOW | {"models", "data", "optim", "runs", "engine", "plan"}),
+        ("engine", BELOW | {"models", "data", "optim", "runs", "weights"}),
+        ("weights", {"config", "errors", "runs"}),
+        ("tasks", BELOW | {"models", "data", "optim", "runs", "weights", "engine", "plan"}),
     ],
 )
 def test_imports_go_down_only(part: str, allowed: set[str]) -> None:

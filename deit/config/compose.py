@@ -53,15 +53,14 @@ def idle(config: RunConfig, typed: Sequence[Override]) -> list[str]:
 
 
 def _resolved(composed: DictConfig) -> RunConfig:
-    missing = [keys.table()[key] for key in sorted(OmegaConf.missing_keys(composed))]
+    # What the task does not look at may stay open, such as the teacher of a training that is only previewed.
+    idle_groups = rules.IDLE_GROUPS.get(composed.task.name, ())
+    for key in OmegaConf.missing_keys(composed):
+        if key.partition(".")[0] in idle_groups:
+            OmegaConf.update(composed, key, None)
+    missing = sorted(OmegaConf.missing_keys(composed))
     if missing:
-        raise UserError(
-            "\n".join(
-                f"{key.path} is not given, and the chosen files leave it open; give {key.path}=VALUE, {key.expected}. "
-                f"{key.metadata['help']}"
-                for key in missing
-            )
-        )
+        raise UserError("\n".join(map(keys.not_given, missing)))
     for group, kind in keys.node_types().items():
         named, is_type = composed[group].name if kind in VARIANTS else None, OmegaConf.get_type(composed[group])
         if named in VARIANTS.get(kind, {}) and VARIANTS[kind][named] is not is_type:

@@ -36,6 +36,7 @@ GROUPS = {
 EXAMPLES = {
     "python launch.py experiment=quickstart": "any laptop, data included, minutes",
     "python launch.py model=deit_small hardware=ascend8 dry_run=true": "show a recipe, start nothing",
+    "python launch.py experiment=quickstart task=preview": "pictures of what the network would be trained on",
     "python launch.py -m model=deit_tiny,deit_small optim.base_lr=5e-4,1e-3": "every combination, one run each",
     "python launch.py resume=last": "go on with a training that was interrupted",
     "python launch.py task=evaluate run=last": "top-1 and top-5 of a finished training",

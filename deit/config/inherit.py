@@ -36,12 +36,13 @@ SAFE_TO_RESUME = (
     "data.eval_batch_size",
     "optim.accumulation_steps",
     "model.attention",
+    "distill.teacher",  # where it lies now: the worker compares its SHA-256
     "schedule.eval_every",
     "schedule.max_steps",
 )
-# An evaluation must build the model whose weights it loads.
+# An evaluation must build the model whose weights it loads; a preview builds none.
 FIXED_BY_WEIGHTS = ("model.*", "data.num_classes")
-FREE_OF_WEIGHTS = ("model.attention",)
+FREE_OF_WEIGHTS = ("model.attention", "model.pretrained")
 
 
 def inherit(base: RunConfig, composed: DictConfig, typed: Sequence[Override]) -> RunConfig:
@@ -62,7 +63,7 @@ def inherit(base: RunConfig, composed: DictConfig, typed: Sequence[Override]) ->
     changed = {key: (old, new) for key, old, new in _differences(to_dict(base), to_dict(result))}
     if purpose == "resume":
         _check_resume(base, result, changed)
-    else:
+    elif result.task.name != "preview":
         _check_weights(changed)
     return result
 
@@ -73,7 +74,9 @@ def _merge(base: dict[str, Any], composed: Any, typed: Sequence[Override]) -> di
     for group in overrides.chosen_groups(typed):
         if group in keys.node_types():
             kept = base[group]
-            values[group] = {name: kept.get(name) if value == "???" else value for name, value in composed[group].items()}
+            values[group] = {
+                name: kept.get(name, value) if value == "???" else value for name, value in composed[group].items()
+            }
     # With null in place of a number of classes the run's own stands.
     if values["data"]["num_classes"] is None:
         values["data"]["num_classes"] = base["data"]["num_classes"]
@@ -81,6 +84,9 @@ def _merge(base: dict[str, Any], composed: Any, typed: Sequence[Override]) -> di
         group, _, name = key.rpartition(".")
         target, source = (values[group], composed[group]) if group else (values, composed)
         target[name] = source[name]
+    missing = [f"{group}.{name}" for group in keys.node_types() for name, value in values[group].items() if value == "???"]
+    if missing:
+        raise UserError("\n".join(map(keys.not_given, missing)))
     return values
 
 

@@ -26,7 +26,9 @@ ALIASES = {
     "devices": "hardware.cards",
     "drop": "model.drop_rate",
     "drop_path": "model.drop_path_rate",
+    "finetune": "model.pretrained",
     "gpus": "hardware.cards",
+    "initial_checkpoint": "model.pretrained",
     "input_size": "model.img_size",
     "learning_rate": "optim.base_lr",
     "lr": "optim.base_lr",
@@ -103,6 +105,12 @@ def table() -> dict[str, Key]:
         if field.name not in node_types():
             keys[field.name] = Key(field.name, RunConfig, hints[field.name], field.metadata)
     return keys
+
+
+def not_given(path: str) -> str:
+    """The message for a key that has no value yet."""
+    key = table()[path]
+    return f"{path} is not given, and the chosen files leave it open; give {path}=VALUE, {key.expected}. {key.metadata['help']}"
 
 
 @functools.cache

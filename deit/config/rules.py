@@ -8,22 +8,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from deit import plan
 from deit.config.keys import spoken
-from deit.config.schema import RunConfig, SgdOptim
+from deit.config.schema import ConvertTask, PreviewTask, RunConfig, SgdOptim
 from deit.errors import UserError
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "digits": 10}
 WITHOUT_FOLDER = ("digits", "synthetic")
+# Groups that a task does not look at, whatever stands in them.
+IDLE_GROUPS = {
+    "evaluate": ("augment", "optim", "schedule", "ema", "distill", "checkpointing"),
+    "preview": ("optim", "schedule", "ema", "distill", "checkpointing", "precision"),
+    "convert": ("data", "augment", "optim", "schedule", "ema", "distill", "precision", "hardware", "checkpointing"),
+}
 
 
 def problems(config: RunConfig) -> list[str]:
     """One line for each broken rule. The values must have passed ``check.problems``."""
-    found = _names(config) + _task(config) + _model(config) + _data(config) + _hardware(config) + _precision(config)
-    found += _tracking(config)
+    found = _names(config) + _task(config)
+    if config.task.name == "convert":  # which needs neither data nor device
+        return found + _model(config)
+    found += _data(config)
+    if config.task.name != "preview":  # which has no network, no device and no metrics
+        found += _model(config) + _hardware(config) + _precision(config) + _tracking(config)
+    if config.task.name in ("train", "preview"):
+        found += _augment(config) + _batch(config)
     if config.task.name == "train":
-        found += _augment(config) + _distill(config) + _schedule(config)
+        found += _distill(config) + _schedule(config)
     return found
 
 
@@ -41,11 +54,13 @@ def _task(config: RunConfig) -> list[str]:
     values = ", ".join(f"{key}={getattr(config, key)}" for key in given)
     if task == "train" and set(given) - {"resume"}:
         return [f"{values} with task=train: run and checkpoint say what to evaluate; give task=evaluate, or resume= to go on."]
-    if task == "evaluate" and "resume" in given:
-        return [f"{values} with task=evaluate: resume goes on with a training; give run= or checkpoint= instead."]
-    if task == "evaluate" and len(given) != 1:
+    if task in ("evaluate", "convert") and "resume" in given:
+        return [f"{values} with task={task}: resume goes on with a training; give run= or checkpoint= instead."]
+    if task == "preview" and set(given) - {"run"}:
+        return [f"{values} with task=preview: it looks at no weights; give run= for the recipe of a run, or leave them out."]
+    if task in ("evaluate", "convert") and len(given) != 1:
         found = f"both are given ({values})" if given else "neither is given"
-        return [f"task=evaluate needs either run (a run directory, `last`, an MLflow run id) or checkpoint, but {found}."]
+        return [f"task={task} needs either run (a run directory, `last`, an MLflow run id) or checkpoint, but {found}."]
     return []
 
 
@@ -101,7 +116,7 @@ def _augment(config: RunConfig) -> list[str]:
         if least > most:
             found.append(f"augment.{key} is [{least:g}, {most:g}], but the first is the least; give [{most:g}, {least:g}].")
     if augment.auto_augment is not None:
-        from deit.data.randaugment import parse_policy  # here, so that most commands need no NumPy
+        from deit.data.policy import parse_policy  # here, so that most commands need no NumPy
 
         try:
             parse_policy(augment.auto_augment)
@@ -131,6 +146,11 @@ def _distill(config: RunConfig) -> list[str]:
     return found
 
 
+def _batch(config: RunConfig) -> list[str]:
+    images = plan.known_train_images(config)
+    return [too_few_images(config, images)] if images is not None and plan.steps_per_epoch(config, images) == 0 else []
+
+
 def _schedule(config: RunConfig) -> list[str]:
     schedule, found = config.schedule, []
     if schedule.warmup_epochs >= schedule.epochs:
@@ -138,9 +158,6 @@ def _schedule(config: RunConfig) -> list[str]:
             f"schedule.warmup_epochs is {schedule.warmup_epochs} and schedule.epochs {schedule.epochs}; "
             "allowed: less warmup than epochs, of which it is a part."
         )
-    images = plan.known_train_images(config)
-    if images is not None and plan.steps_per_epoch(config, images) == 0:
-        found.append(too_few_images(config, images))
     peak = plan.peak_lr(config.optim, plan.global_batch(config))
     idle = {"warmup_lr": schedule.warmup_epochs == 0, "min_lr": schedule.name == "constant" and schedule.cooldown_epochs == 0}
     for key, unused in idle.items():
@@ -155,10 +172,10 @@ def _schedule(config: RunConfig) -> list[str]:
 
 def too_few_images(config: RunConfig, train_images: int) -> str:
     """The message for a batch that the data cannot fill once; also for images counted later."""
-    factors = (
-        f"data.batch_size={config.data.batch_size} x hardware.cards={config.hardware.cards} x "
-        f"hardware.nodes={config.hardware.nodes} x optim.accumulation_steps={config.optim.accumulation_steps}"
-    )
+    cards = f"hardware.cards={config.hardware.cards} x hardware.nodes={config.hardware.nodes}"
+    if isinstance(config.task, PreviewTask) and config.task.ranks is not None:
+        cards = f"task.ranks={config.task.ranks}"
+    factors = f"data.batch_size={config.data.batch_size} x {cards} x optim.accumulation_steps={config.optim.accumulation_steps}"
     repeated = " (in whole blocks of 256, as augment.repeats is above 1)" if config.augment.repeats > 1 else ""
     return (
         f"A step takes {plan.global_batch(config)} images ({factors}), but there are {train_images} training images{repeated}; "
@@ -255,6 +272,8 @@ def idle(config: RunConfig, typed: Sequence[str]) -> list[str]:
 
 
 def _idle_reasons(config: RunConfig) -> dict[str, str]:
+    from deit.data.policy import jitters  # here, so that most commands need no NumPy
+
     augment, schedule, precision = config.augment, config.schedule, config.precision
     reasons: dict[str, str] = {}
 
@@ -262,14 +281,36 @@ def _idle_reasons(config: RunConfig) -> dict[str, str]:
         if when:
             reasons.update({key: reasons.get(key, why) for key in keys})
 
+    def unused_but(group: str, *used: str) -> None:
+        keys = (f"{group}.{key}" for key in vars(getattr(config, group)) if key not in used)
+        unused(True, f"with task={config.task.name}", *keys)
+
+    for group in IDLE_GROUPS.get(config.task.name, ()):
+        unused_but(group)
+    if isinstance(config.task, PreviewTask):
+        unused_but("model", "name", "img_size")
+        unused_but("hardware", "cards", "nodes", "jit")
+        # An MLflow run id is looked up where tracking says.
+        unused_but("tracking", *(("backend", "uri") if config.run is not None else ()))
+        unused(True, "with task=preview", "data.eval_batch_size", "weights_dir")
+        unused(config.task.ranks is not None, "while task.ranks is set", "hardware.cards", "hardware.nodes")
     if config.task.name == "evaluate":
-        for group in ("augment", "optim", "schedule", "ema", "distill", "checkpointing"):
-            unused(True, "with task=evaluate", *(f"{group}.{key}" for key in vars(getattr(config, group))))
         unused(True, "with task=evaluate", "data.batch_size", "data.train_limit", "data.train_size", "seed")
-        unused(True, "with task=evaluate", "model.drop_rate", "model.drop_path_rate", "tracking.log_every")
+        unused(True, "with task=evaluate", "model.drop_rate", "model.drop_path_rate", "model.pretrained", "tracking.log_every")
         unused(True, "with task=evaluate", *(f"precision.{key}" for key in vars(precision) if key.startswith("loss_scale")))
         unused(config.run is None, "without run=", "task.which")
-    unused(augment.auto_augment is not None, "while augment.auto_augment is set", "augment.color_jitter")
+    if isinstance(config.task, ConvertTask):
+        used = ("backend", "uri") if config.run is not None else ()
+        unused_but("tracking", *used)
+        unused(True, "with task=convert", "model.drop_rate", "model.drop_path_rate", "model.attention", "model.pretrained")
+        unused(True, "with task=convert", "seed", "name")
+        unused(config.run is None, "without run=", "task.which", "runs_dir")
+        is_folder = config.checkpoint is None or Path(config.checkpoint).is_dir()
+        unused(not is_folder, "with checkpoint=FILE, which holds one set of weights", "task.weights")
+    named = (config.model.pretrained, config.distill.teacher, config.checkpoint)
+    unused(named == (None,) * 3, "without model.pretrained, distill.teacher or checkpoint", "weights_dir")
+    policy_alone = not jitters(augment.auto_augment)
+    unused(policy_alone, f"while augment.auto_augment is {augment.auto_augment}", "augment.color_jitter")
     unused(augment.reprob == 0, "while augment.reprob is 0", "augment.remode", "augment.recount")
     mixing = (augment.mixup > 0) + (augment.cutmix > 0)
     drawn = ("augment.mixup", "augment.cutmix", "augment.mixup_mode", "augment.mixup_switch_prob")

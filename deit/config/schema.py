@@ -40,7 +40,7 @@ def option(
 
 @dataclass
 class TaskConfig:
-    name: str = option("What to do.", choices=("train", "evaluate"))
+    name: str = option("What to do.", choices=("train", "evaluate", "preview", "convert"))
 
 
 @dataclass
@@ -50,7 +50,28 @@ class TrainTask(TaskConfig):
 
 @dataclass
 class EvaluateTask(TaskConfig):
-    which: str = option("Which checkpoint of `run` to evaluate.", choices=("best", "last"))
+    which: str = option("Which checkpoint of `run` to take.", choices=("best", "last"))
+
+
+@dataclass
+class PreviewTask(TaskConfig):
+    images: int = option("Most images shown; of the training a batch is all there is.", unit="images", low=1, high=64)
+    ranks: Optional[int] = option(
+        "Processes of the training, of which the first is shown; null: hardware.cards * hardware.nodes.",
+        unit="processes",
+        low=1,
+    )
+
+
+@dataclass
+class ConvertTask(TaskConfig):
+    output: str = option("The .safetensors file to write; there must be none yet.")
+    naming: str = option("Whose names the parameters get; they differ for the norms alone.", choices=("mindspore", "timm"))
+    which: str = option("Which checkpoint of `run` to take.", choices=("best", "last"))
+    weights: str = option(
+        "Which weights of a run or checkpoint folder; auto takes the moving average where there is one.",
+        choices=("auto", "raw", "ema"),
+    )
 
 
 @dataclass
@@ -71,6 +92,10 @@ class ModelConfig:
     drop_path_rate: float = option("Stochastic depth of the last block; earlier blocks grow linearly from 0.", low=0, high=0.99)
     attention: str = option(
         "auto: flash attention on Ascend in half precision, plain elsewhere.", choices=("auto", "plain", "flash")
+    )
+    pretrained: Optional[str] = option(
+        "Weights a training begins with: a file (.safetensors, .pth), checkpoint folder, run directory, `last`, MLflow run id "
+        "or official name; null begins with initial ones."
     )
 
 
@@ -109,8 +134,10 @@ class AugmentConfig:
     scale: list[float] = option("Area of the random crop, least and most, as a share of the image.", above=0, high=1, length=2)
     ratio: list[float] = option("Aspect ratio (width / height) of the random crop, least and most.", above=0, length=2)
     hflip: float = option("Probability of a horizontal flip.", low=0, high=1)
-    color_jitter: float = option("Strength of colour jitter; used only where auto_augment is null.", low=0, high=1)
-    auto_augment: Optional[str] = option("RandAugment policy, such as rand-m9-mstd0.5-inc1; null for none.")
+    color_jitter: float = option("Strength of colour jitter; used only where auto_augment is null or 3a.", low=0, high=1)
+    auto_augment: Optional[str] = option(
+        "RandAugment policy, such as rand-m9-mstd0.5-inc1, or 3a for 3-Augment; null for none."
+    )
     reprob: float = option("Probability of random erasing.", low=0, high=1)
     remode: str = option("What an erased box is filled with.", choices=("const", "rand", "pixel"))
     recount: int = option("Most boxes erased in an image.", low=1)
@@ -174,7 +201,10 @@ class DistillConfig:
     """Distillation of the DeiT paper, section 4."""
 
     type: str = option("Distillation loss.", choices=("none", "soft", "hard"))
-    teacher: Optional[str] = option("Who teaches: a run directory, `last`, an MLflow run id, or a checkpoint folder.")
+    teacher: Optional[str] = option(
+        "Who teaches: a run directory, `last`, an MLflow run id, a checkpoint folder, a file of a DeiT's or RegNetY's weights "
+        "(.safetensors, .pth), an official name such as regnety_160, or a .mindir file."
+    )
     alpha: float = option("Share of the distillation loss.", low=0, high=1)
     tau: float = option("Temperature of soft distillation.", above=0)
 
@@ -244,14 +274,19 @@ class RunConfig:
     name: str = option("Name of the recipe; runs stand in runs_dir/name/.")
     seed: int = option("Seed of every random choice.", low=0, high=2**63 - 1)
     runs_dir: str = option("Folder of all runs.")
-    run: Optional[str] = option("The run to evaluate: its directory, `last`, or its MLflow run id.")
-    checkpoint: Optional[str] = option("The checkpoint to evaluate: a checkpoint folder or a .safetensors file.")
+    run: Optional[str] = option("The run to evaluate or preview: its directory, `last`, or its MLflow run id.")
+    checkpoint: Optional[str] = option(
+        "The checkpoint to evaluate or convert: a checkpoint folder, a file (.safetensors, .pth) or an official name."
+    )
+    weights_dir: str = option("Folder in which official weights are looked for by their name.")
     resume: Optional[str] = option("The run to go on with: its directory, `last`, or its MLflow run id.")
     dry_run: bool = option("Print the composed recipe and start nothing.")
 
 
+TRACKED_TASKS = ("train", "evaluate")  # the others find no metrics, so that there is nothing to send to MLflow
+
 # The groups whose options differ in their keys: the key `name` says which type an option is.
 VARIANTS: dict[type, dict[str, type]] = {
-    TaskConfig: {"train": TrainTask, "evaluate": EvaluateTask},
+    TaskConfig: {"train": TrainTask, "evaluate": EvaluateTask, "preview": PreviewTask, "convert": ConvertTask},
     OptimConfig: {"adamw": AdamWOptim, "sgd": SgdOptim},
 }

@@ -26,7 +26,7 @@ def random_box(rng: np.random.Generator, height: int, width: int, scale: list[fl
     Where ten draws do not fit into the image, it is the largest central one whose ratio is allowed.
     """
     for _ in range(ATTEMPTS):
-        area = rng.uniform(scale[0], scale[1]) * height * width
+        area = rng.uniform(scale[0], scale[1]) * (height * width)
         aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
         w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < w <= width and 0 < h <= height:

@@ -26,7 +26,7 @@ def draw_boxes(rng: np.random.Generator, size: int, probability: float, most: in
     count = int(rng.integers(1, most + 1))
     for number in range(count):
         for _ in range(ATTEMPTS):
-            area = rng.uniform(*AREA) * size * size / count
+            area = rng.uniform(*AREA) * size**2 / count
             aspect = math.exp(rng.uniform(*LOG_ASPECT))
             height, width = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if height < size and width < size:

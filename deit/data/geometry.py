@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from deit.data.randaugment import Operation
+from deit.data.operations import Operation
 
 Matrix = tuple[float, float, float, float, float, float]
 

@@ -1,11 +1,11 @@
 """The image operations of the training transform in OpenCV: fast, close to Pillow.
 
 What maps each level to a level (AutoContrast, Equalize, Invert, Posterize, Solarize, SolarizeAdd,
-Brightness) is one table and equals Pillow's result, and so does Sharpness. Color and Contrast may be one level
-off where OpenCV rounds a grey the other way. The affine operations lie at the same place but differ in
-their interpolation: another cubic, positions in 1/32 pixel, rounding where Pillow cuts the fraction off
-(half a level), and a border that is blended. OpenCV releases the interpreter's lock, so that threads work
-side by side.
+Brightness) is one table and equals Pillow's result. Color, Contrast, Desaturate and Sharpness may be one level
+off, where a sum is rounded the other way, GaussianBlur a few, because Pillow rounds more often. The affine
+operations lie at the same place but differ in their interpolation: another cubic, positions in 1/32 pixel,
+rounding where Pillow cuts the fraction off (half a level), and a border that is blended. docs/augmentation.md
+has the figures. OpenCV releases the interpreter's lock, so that threads work side by side.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import numpy as np
 
 from deit.data.crop import Box
 from deit.data.geometry import AFFINE, affine_matrix
-from deit.data.randaugment import Operation
+from deit.data.operations import Operation
 
 INTERPOLATION = {"bicubic": cv2.INTER_CUBIC, "bilinear": cv2.INTER_LINEAR}
 LEVELS = np.arange(256)
 SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13  # Pillow's ImageFilter.SMOOTH
+PASSES = 3  # of box blurs that make a Gaussian blur
 CUT_OFF = -0.49  # Pillow's blend cuts the fraction off where OpenCV rounds; whole levels must stay whole
 
 
@@ -53,12 +54,16 @@ class OpencvOps:
         return cv2.flip(image, 1)
 
     def apply(self, image: np.ndarray, operation: Operation) -> np.ndarray:
-        """One operation of RandAugment or of the colour jitter."""
+        """One operation of a policy or of the colour jitter."""
         name, argument = operation
         if name in AFFINE:
             return self._affine(image, operation)
         if name == "Color":
             return _color(image, argument)
+        if name == "Desaturate":
+            return _color(image, 1 - argument)
+        if name == "GaussianBlur":
+            return _blur(image, argument)
         if name == "Sharpness":
             return _sharpness(image, argument)
         return cv2.LUT(image, _table(image, operation))
@@ -88,7 +93,7 @@ def _table(image: np.ndarray, operation: Operation) -> np.ndarray:
     if name == "Invert":
         levels = 255 - LEVELS
     elif name == "Posterize":
-        levels = LEVELS & ~(2 ** (8 - int(argument)) - 1)
+        levels = LEVELS & ~(2 ** max(0, 8 - int(argument)) - 1)
     elif name == "Solarize":
         levels = np.where(argument > LEVELS, LEVELS, 255 - LEVELS)
     elif name == "SolarizeAdd":
@@ -147,3 +152,14 @@ def _sharpness(image: np.ndarray, factor: float) -> np.ndarray:
     for edge in (np.s_[:1], np.s_[-1:], np.s_[:, :1], np.s_[:, -1:]):
         smooth[edge] = image[edge]
     return cv2.addWeighted(image, factor, smooth, 1 - factor, CUT_OFF)
+
+
+def _blur(image: np.ndarray, radius: float) -> np.ndarray:
+    """Pillow's ImageFilter.GaussianBlur: box blurs whose outermost weights are fractions, so as to have the variance wanted."""
+    variance = radius**2 / PASSES
+    whole = int((np.sqrt(12 * variance + 1) - 1) / 2)
+    fraction = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
+    box = np.array([fraction, *[1.0] * (2 * whole + 1), fraction]) / (2 * (whole + fraction) + 1)
+    for _ in range(PASSES):
+        image = cv2.sepFilter2D(image, -1, box, box, borderType=cv2.BORDER_REPLICATE)
+    return image

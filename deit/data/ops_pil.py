@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from deit.data.crop import Box
 from deit.data.geometry import AFFINE, affine_matrix
-from deit.data.randaugment import Operation
+from deit.data.operations import Operation
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
@@ -41,7 +41,7 @@ class PilOps:
         return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
     def apply(self, image: Image.Image, operation: Operation) -> Image.Image:
-        """One operation of RandAugment or of the colour jitter."""
+        """One operation of a policy or of the colour jitter."""
         name, argument = operation
         if name == "Rotate":  # Pillow builds the matrix itself, rounded its own way
             return image.rotate(argument, self.resampling, fillcolor=self.fill)
@@ -52,10 +52,10 @@ class PilOps:
 
 
 def _posterize(image: Image.Image, bits: float) -> Image.Image:
-    # Pillow from 13 on refuses 0 bits, which the recipe of DeiT reaches: black.
-    if bits == 0:
+    # Pillow from 13 on refuses 0 bits, which the recipe of DeiT reaches: black. None has more than 8.
+    if bits <= 0:
         return Image.new("RGB", image.size)
-    return ImageOps.posterize(image, int(bits))
+    return image if bits >= 8 else ImageOps.posterize(image, int(bits))
 
 
 def _solarize_add(image: Image.Image, added: float) -> Image.Image:
@@ -74,4 +74,6 @@ POINTWISE: dict[str, Callable[[Image.Image, float], Image.Image]] = {
     "Contrast": lambda image, factor: ImageEnhance.Contrast(image).enhance(factor),
     "Brightness": lambda image, factor: ImageEnhance.Brightness(image).enhance(factor),
     "Sharpness": lambda image, factor: ImageEnhance.Sharpness(image).enhance(factor),
+    "Desaturate": lambda image, share: ImageEnhance.Color(image).enhance(1 - share),
+    "GaussianBlur": lambda image, radius: image.filter(ImageFilter.GaussianBlur(radius)),
 }

@@ -1,26 +1,23 @@
-"""RandAugment (Cubuk et al., 2019) as timm 0.3.2 defines it: the policy's text, and what it draws.
+"""RandAugment (Cubuk et al., 2019) as timm defines it: the policy's text, and what it draws.
 
 A policy such as ``rand-m9-mstd0.5-inc1`` is parsed once; for each image it draws a few operations with
-their arguments. What an operation does to pixels is the business of ``ops_pil`` and ``ops_opencv``.
-Parsing needs no image library, so that a configuration can be checked without one.
+their arguments. The grammar is timm 1.0.31's, and timm 0.3.2's ``w0`` with it; where the two differ
+(``inc0``, which 0.3.2 takes for inc1) the newer one is followed.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
+from deit.data.operations import SCALE, Operation, argument
 from deit.errors import UserError
 
-MOST = 10.0  # the largest magnitude
-PROBABILITY = 0.5  # of each drawn operation to be applied
-
-# In timm's order. The number is the weight of weight set 0.
-OPERATIONS = {
+# In timm's order. The number is the weight of timm 0.3.2's weight set 0.
+WEIGHTS_0 = {
     "AutoContrast": 0.025,
     "Equalize": 0.005,
     "Invert": 0.0,
@@ -37,147 +34,138 @@ OPERATIONS = {
     "TranslateX": 0.1,
     "TranslateY": 0.1,
 }
-WEIGHTED = sum(weight > 0 for weight in OPERATIONS.values())
+OPERATIONS = tuple(WEIGHTS_0)
+# timm 1.0.31's sets of operations, all of them increasing; None stands for equal chances.
+SETS: dict[str, dict[str, float | None]] = {
+    "3a": dict.fromkeys(("Solarize", "Desaturate", "GaussianBlur")),
+    "3aw": {
+        "Solarize": 6,
+        "Desaturate": 6,
+        "GaussianBlur": 6,
+        "Rotate": 3,
+        "ShearX": 2,
+        "ShearY": 2,
+        "Posterize": 1,
+        "AutoContrast": 1,
+        "Color": 1,
+        "Sharpness": 1,
+        "Contrast": 1,
+        "Brightness": 1,
+        "Equalize": 1,
+        "Invert": 1,
+    },
+    "weights": {
+        "Rotate": 3,
+        "ShearX": 2,
+        "ShearY": 2,
+        "TranslateX": 1,
+        "TranslateY": 1,
+        "Color": 0.25,
+        "Sharpness": 0.25,
+        "AutoContrast": 0.25,
+        "Solarize": 0.05,
+        "SolarizeAdd": 0.05,
+        "Contrast": 0.05,
+        "Brightness": 0.05,
+        "Equalize": 0.05,
+        "Posterize": 0.05,
+        "Invert": 0.05,
+    },
+}
 GRAMMAR = (
-    "allowed: rand, then any of -mM (magnitude, a whole number 0..10, default 10), -nN (operations an image, 1..99, "
-    "default 2), -mstdS (standard deviation of the magnitude, default 0), -inc0 or -inc1 (inc1: all effects grow with the "
-    f"magnitude, default inc0), -w0 (timm's weights of the operations, without replacement, n up to {WEIGHTED}), "
-    "each at most once"
+    "rand, then any of -mM (magnitude, a whole number, default 10), -nN (operations an image, 1..99, default 2), "
+    "-pP (probability of each drawn operation to be applied, default 0.5), -mstdS (standard deviation of the magnitude, "
+    "default 0; inf or above 100 draws it evenly from 0 to M), -mmaxX (largest magnitude, default 10; larger ones become it), "
+    "-inc0 or -inc1 (inc1: all effects grow with the magnitude, default inc0), -w0 (weights of timm 0.3.2, without "
+    f"replacement) or -tSET (timm 1's sets {', '.join(SETS)}, all inc1), each at most once"
 )
+NUMBER = r"\d+(\.\d+)?|\.\d+"
 PARTS = {
-    "m": re.compile(r"\d|10"),
+    "m": re.compile(r"\d\d?"),
     "n": re.compile(r"[1-9]\d?"),
-    "mstd": re.compile(r"\d+(\.\d+)?|\.\d+"),
+    "p": re.compile(r"0|1|[01]\.0+|0?\.\d+"),
+    "mstd": re.compile(rf"{NUMBER}|inf"),
+    "mmax": re.compile(r"[1-9]\d?"),
     "inc": re.compile(r"[01]"),
     "w": re.compile(r"0"),
+    "t": re.compile("|".join(SETS)),
 }
-
-
-class Operation(NamedTuple):
-    """One operation on an image.
-
-    ``argument`` is degrees counter-clockwise for Rotate, bits kept for Posterize, the threshold for
-    Solarize, levels added for SolarizeAdd, the factor of the enhancement for Color, Contrast, Brightness
-    and Sharpness, the slope for ShearX and ShearY, the share of the width or height for TranslateX and
-    TranslateY, and without meaning for AutoContrast, Equalize and Invert.
-    """
-
-    name: str
-    argument: float
+# The longest key first, since `m` begins `mstd` and `mmax`.
+PART = re.compile(rf"({'|'.join(sorted(PARTS, key=len, reverse=True))})(.*)")
 
 
 @dataclass(frozen=True)
-class Policy:
-    """A parsed policy; ``increasing`` is inc1, ``weighted`` is w0."""
+class RandAugment:
+    """A parsed policy."""
 
-    magnitude: float = MOST
-    operations: int = 2
-    magnitude_std: float = 0.0
+    magnitude: float = SCALE
+    layers: int = 2
+    probability: float = 0.5
+    magnitude_std: float = 0.0  # infinite: even from 0 to the magnitude
+    magnitude_max: float = SCALE
     increasing: bool = False
-    weighted: bool = False
+    operations: tuple[str, ...] = OPERATIONS
+    weights: tuple[float, ...] | None = None  # of the operations, which are then drawn without replacement
 
     def draw(self, rng: np.random.Generator) -> list[Operation]:
-        """The operations for one image, in the order in which they are applied.
-
-        Each of ``operations`` draws is applied with probability 0.5. Only the weighted choice is without
-        replacement (timm's RandAugment).
-        """
-        names = list(OPERATIONS)
-        if self.weighted:
-            weights = np.array(list(OPERATIONS.values()))
-            chosen = rng.choice(len(names), self.operations, replace=False, p=weights / weights.sum())
+        """The operations for one image, in the order in which they are applied (timm's RandAugment, AugmentOp)."""
+        if self.weights is None:
+            chosen = rng.integers(len(self.operations), size=self.layers)
         else:
-            chosen = rng.integers(len(names), size=self.operations)
+            chances = np.array(self.weights) / np.sum(self.weights)
+            chosen = rng.choice(len(self.operations), self.layers, replace=False, p=chances)
         drawn = []
         for number in chosen:
-            if rng.random() < PROBABILITY:
-                level = min(MOST, max(0.0, rng.normal(self.magnitude, self.magnitude_std)))
+            if rng.random() < self.probability:
+                level = min(self.magnitude_max, max(0.0, self._level(rng)))
                 sign = -1 if rng.random() < 0.5 else 1
-                drawn.append(Operation(names[number], argument(names[number], level, sign, self.increasing)))
+                name = self.operations[number]
+                drawn.append(Operation(name, argument(name, level, sign, self.increasing)))
         return drawn
 
+    def _level(self, rng: np.random.Generator) -> float:
+        if math.isinf(self.magnitude_std):
+            return rng.uniform(0, self.magnitude)
+        return rng.normal(self.magnitude, self.magnitude_std)
 
-def parse_policy(text: str) -> Policy:
-    """The policy that ``augment.auto_augment`` spells. Raises UserError for what is not in its grammar."""
-    first, *parts = text.split("-")
+
+def parse_randaugment(text: str) -> RandAugment:
+    """The policy that the text spells. Raises UserError for what is not in its grammar."""
+    _, *parts = text.split("-")
     values: dict[str, str] = {}
     for part in parts:
-        key = part.rstrip("0123456789.")
-        value = part[len(key) :]
-        if key not in PARTS or not PARTS[key].fullmatch(value) or key in values:
-            raise _not_a_policy(text, f"part {part!r}")
-        values[key] = value
-    if first != "rand":
-        raise _not_a_policy(text, f"beginning {first!r}")
-    policy = Policy(
-        magnitude=float(values.get("m", MOST)),
-        operations=int(values.get("n", 2)),
-        magnitude_std=float(values.get("mstd", 0)),
-        increasing=values.get("inc") == "1",
-        weighted="w" in values,
+        found = PART.fullmatch(part)
+        if found is None or not PARTS[found[1]].fullmatch(found[2]) or found[1] in values:
+            raise _refused(text, f"part {part!r} is not understood")
+        values[found[1]] = found[2]
+    for other in ("w", "inc"):
+        if "t" in values and values.get(other) == "0":
+            raise _refused(text, f"part 't{values['t']}', a set of increasing operations, contradicts '{other}0'")
+    deviation = float(values.get("mstd", 0))
+    operations, weights = _choices(values)
+    policy = RandAugment(
+        magnitude=float(values.get("m", SCALE)),
+        layers=int(values.get("n", 2)),
+        probability=float(values.get("p", 0.5)),
+        magnitude_std=math.inf if deviation > 100 else deviation,
+        magnitude_max=float(values.get("mmax", SCALE)),
+        increasing=values.get("inc") == "1" or "t" in values,
+        operations=operations,
+        weights=weights,
     )
-    if policy.weighted and policy.operations > WEIGHTED:
-        raise _not_a_policy(text, f"part 'n{policy.operations}' with w0")
+    drawable = sum(weight > 0 for weight in weights or ())
+    if weights is not None and policy.layers > drawable:
+        raise _refused(text, f"part 'n{policy.layers}' is more than the {drawable} operations drawn without replacement")
     return policy
 
 
-def _not_a_policy(text: str, part: str) -> UserError:
-    return UserError(f"augment.auto_augment is {text!r}, whose {part} is not understood; {GRAMMAR}.")
+def _choices(values: dict[str, str]) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
+    """The operations of a policy with these parts, and their weights."""
+    if "t" in values:
+        chosen = SETS[values["t"]]
+        return tuple(chosen), tuple(weight for weight in chosen.values() if weight is not None) or None
+    return OPERATIONS, tuple(WEIGHTS_0.values()) if "w" in values else None
 
 
-def argument(name: str, level: float, sign: int, increasing: bool) -> float:
-    """The argument of an operation at ``level`` 0..10 (timm's LEVEL_TO_ARG, with the sign already drawn)."""
-    return ARGUMENTS[name](level / MOST, sign, increasing)
-
-
-def _none(level: float, sign: int, increasing: bool) -> float:
-    return 0.0
-
-
-def _rotate(level: float, sign: int, increasing: bool) -> float:
-    return sign * (level * 30.0)
-
-
-def _posterize(level: float, sign: int, increasing: bool) -> float:
-    bits = int(level * 4)
-    return 4 - bits if increasing else bits
-
-
-def _solarize(level: float, sign: int, increasing: bool) -> float:
-    threshold = int(level * 256)
-    return 256 - threshold if increasing else threshold
-
-
-def _solarize_add(level: float, sign: int, increasing: bool) -> float:
-    return int(level * 110)
-
-
-def _enhance(level: float, sign: int, increasing: bool) -> float:
-    return 1.0 + sign * (level * 0.9) if increasing else level * 1.8 + 0.1
-
-
-def _shear(level: float, sign: int, increasing: bool) -> float:
-    return sign * (level * 0.3)
-
-
-def _translate(level: float, sign: int, increasing: bool) -> float:
-    return sign * (level * 0.45)
-
-
-ARGUMENTS: dict[str, Callable[[float, int, bool], float]] = {
-    "AutoContrast": _none,
-    "Equalize": _none,
-    "Invert": _none,
-    "Rotate": _rotate,
-    "Posterize": _posterize,
-    "Solarize": _solarize,
-    "SolarizeAdd": _solarize_add,
-    "Color": _enhance,
-    "Contrast": _enhance,
-    "Brightness": _enhance,
-    "Sharpness": _enhance,
-    "ShearX": _shear,
-    "ShearY": _shear,
-    "TranslateX": _translate,
-    "TranslateY": _translate,
-}
+def _refused(text: str, problem: str) -> UserError:
+    return UserError(f"augment.auto_augment is {text!r}, whose {problem}; allowed: {GRAMMAR}.")

@@ -13,9 +13,10 @@ from PIL import Image
 
 from deit.config.schema import RunConfig
 from deit.data.crop import Box, central_box, random_box
+from deit.data.operations import Operation
 from deit.data.ops_opencv import OpencvOps
 from deit.data.ops_pil import RESAMPLING, PilOps
-from deit.data.randaugment import Operation, parse_policy
+from deit.data.policy import jitters, parse_policy
 
 
 class Ops(Protocol):
@@ -33,7 +34,7 @@ JITTERED = ("Brightness", "Contrast", "Color")
 
 
 class TrainTransform:
-    """Random crop, flip, then RandAugment or colour jitter (timm's transforms_imagenet_train)."""
+    """Random crop, flip, then a policy or colour jitter or, with 3-Augment, both (timm's transforms_imagenet_train)."""
 
     def __init__(self, config: RunConfig) -> None:
         """Raises UserError where augment.auto_augment is no policy."""
@@ -54,13 +55,12 @@ class TrainTransform:
         return self.ops.finish(picture)
 
     def _operations(self, rng: np.random.Generator) -> list[Operation]:
-        if self.policy is not None:
-            return self.policy.draw(rng)
+        drawn = self.policy.draw(rng) if self.policy is not None else []
         strength = self.augment.color_jitter
-        if strength == 0:
-            return []
-        # torchvision's ColorJitter without hue: a factor for each, in random order.
-        return [Operation(JITTERED[i], rng.uniform(1 - strength, 1 + strength)) for i in rng.permutation(3)]
+        if strength > 0 and jitters(self.augment.auto_augment):
+            # torchvision's ColorJitter without hue: a factor for each, in random order.
+            drawn += [Operation(JITTERED[i], rng.uniform(1 - strength, 1 + strength)) for i in rng.permutation(3)]
+        return drawn
 
 
 class EvalTransform:

@@ -1,4 +1,4 @@
-"""What the device does with uint8 images before the network: normalisation and random erasing."""
+"""What the device does with a uint8 batch before the network: normalisation, random erasing, mixing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from deit.engine.mixing import in_box
+from deit.config.schema import RunConfig
+from deit.engine import mixing
 
 
 class Normalize(nn.Cell):
@@ -41,7 +42,7 @@ class RandomErasing(nn.Cell):
         for i in range(self.count):
             top, left = boxes[:, i, 0], boxes[:, i, 1]
             box = ops.stack((top, top + boxes[:, i, 2], left, left + boxes[:, i, 3]), 1)
-            inside = ops.broadcast_to(in_box(box, height, width), images.shape)
+            inside = ops.broadcast_to(mixing.in_box(box, height, width), images.shape)
             if self.mode == "pixel":
                 filling = ops.transpose(ops.cast(noise, ms.float32), (0, 3, 1, 2))
             elif self.mode == "rand":
@@ -50,3 +51,34 @@ class RandomErasing(nn.Cell):
                 filling = ops.zeros_like(images)
             images = ops.select(inside, filling, images)
         return images
+
+
+class Inputs(nn.Cell):
+    """From a training batch to what the network gets and what it is to answer: normalise, erase, mix.
+
+    The train step and ``task=preview`` share it, so that what is shown is what is trained on.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__()
+        assert config.data.num_classes is not None  # the launcher has counted the classes
+        augment = config.augment
+        self.num_classes, self.smoothing = config.data.num_classes, augment.smoothing
+        self.normalize = Normalize(config.data.mean, config.data.std)
+        self.erase = RandomErasing(augment.remode, augment.recount) if augment.reprob > 0 else None
+        self.mix = mixing.enabled(augment)
+
+    def construct(self, images, labels, boxes, noise, blend, box, lam):  # type: ignore[no-untyped-def]  # some are None
+        """Images float32 [B, 3, H, W] and targets float32 [B, K].
+
+        ``images``, ``labels``, ``boxes`` and ``noise`` are those of ``deit.data.loader.TrainBatch``; ``blend``, ``box``
+        and ``lam`` those of ``deit.engine.mixing.Mix``, None without mixing.
+        """
+        inputs = self.normalize(images)
+        if self.erase is not None:
+            inputs = self.erase(inputs, boxes, noise)
+        if self.mix:
+            inputs = mixing.mix_images(inputs, blend, box)
+        else:
+            lam = ops.ones(labels.shape, ms.float32)
+        return inputs, mixing.soft_targets(labels, lam, self.num_classes, self.smoothing)

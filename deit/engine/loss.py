@@ -1,45 +1,52 @@
-"""Losses. A loss owns its teacher and its targets, so that distillation is no ``if`` in the training loop."""
+"""Losses: functions of what the student answers, what the teacher answers, and the targets.
+
+All have the same three arguments, so that distillation is no ``if`` in the train step.
+"""
 
 from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
 
+from deit.config.schema import DistillConfig
+
+
+def build_loss(distill: DistillConfig) -> nn.Cell:
+    """The training loss of a configuration; ``deit.engine.teacher`` builds the teacher that belongs to it."""
+    if distill.type == "none":
+        return SoftTargetCrossEntropy()
+    return DistillationLoss(distill.type, distill.alpha, distill.tau)
+
 
 class SoftTargetCrossEntropy(nn.Cell):
     """Cross entropy with soft targets (timm ``SoftTargetCrossEntropy``), mean over the batch."""
 
-    def construct(self, outputs: Tensor, images: Tensor, targets: Tensor) -> Tensor:
-        """``outputs``: logits [B, K]; ``targets`` [B, K] that sum to 1. ``images`` is there for losses with a teacher."""
+    def construct(self, outputs: Tensor, teacher_logits: Tensor | None, targets: Tensor) -> Tensor:
+        """``outputs``: logits [B, K]; ``targets`` [B, K] that sum to 1. There is no teacher to heed."""
         return _cross_entropy(outputs, targets)
 
 
 class DistillationLoss(nn.Cell):
     """facebookresearch/deit ``DistillationLoss``: (1 - alpha) * base + alpha * distillation.
 
-    The teacher sees the same mixed images. ``soft``: KL divergence at temperature tau, times tau^2, over the
-    number of logits; ``hard``: cross entropy to the teacher's decision.
+    ``soft``: KL divergence at temperature tau, times tau^2, over the number of logits; ``hard``: cross entropy to
+    the teacher's decision.
     """
 
-    def __init__(self, teacher: nn.Cell, kind: str, alpha: float, tau: float) -> None:
+    def __init__(self, kind: str, alpha: float, tau: float) -> None:
         super().__init__()
-        self.teacher = teacher
-        # The teacher's weights are inputs of the graph, but neither trained nor saved with the student.
-        for parameter in teacher.get_parameters():
-            parameter.requires_grad = False
         self.kind, self.alpha, self.tau = kind, alpha, tau
 
-    def construct(self, outputs: tuple[Tensor, Tensor], images: Tensor, targets: Tensor) -> Tensor:
-        """``outputs``: logits of the class head and of the distillation head, each [B, K]."""
+    def construct(self, outputs: tuple[Tensor, Tensor], teacher_logits: Tensor, targets: Tensor) -> Tensor:
+        """``outputs``: logits of the class head and of the distillation head, each [B, K]; ``teacher_logits`` [B, K]."""
         student = outputs[1]
-        teacher = ops.stop_gradient(mean_of_heads(self.teacher(images)))
         if self.kind == "soft":
             log_student = ops.log_softmax(student / self.tau, -1)
-            log_teacher = ops.log_softmax(teacher / self.tau, -1)
+            log_teacher = ops.log_softmax(teacher_logits / self.tau, -1)
             divergence = (ops.exp(log_teacher) * (log_teacher - log_student)).sum()
             distillation = divergence * (self.tau * self.tau) / (student.shape[0] * student.shape[1])
         else:
             decision = ops.one_hot(
-                ops.argmax(teacher, -1), student.shape[1], ops.ones((), student.dtype), ops.zeros((), student.dtype)
+                ops.argmax(teacher_logits, -1), student.shape[1], ops.ones((), student.dtype), ops.zeros((), student.dtype)
             )
             distillation = _cross_entropy(student, decision)
         return (1 - self.alpha) * _cross_entropy(outputs[0], targets) + self.alpha * distillation

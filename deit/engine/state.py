@@ -19,6 +19,12 @@ from deit.optim.build import build_optimizer
 Parts = dict[str, dict[str, np.ndarray]]
 
 
+def first_weights(config: RunConfig) -> dict[str, np.ndarray]:
+    """The initial weights of ``config``'s model, a function of its seed (``deit.models.initialisation``)."""
+    assert config.data.num_classes is not None  # the launcher has counted the classes
+    return initial_weights(parameter_shapes(config.model, config.data.num_classes), config.seed)
+
+
 class TrainState:
     """Network, moving average, optimizer, loss scale and gradient buffers.
 
@@ -26,12 +32,10 @@ class TrainState:
     without swapping weights.
     """
 
-    def __init__(self, config: RunConfig) -> None:
-        """Weights are initial, a function of ``config.seed`` (``deit.models.initialisation``)."""
-        assert config.data.num_classes is not None  # the launcher has counted the classes
+    def __init__(self, config: RunConfig, weights: Mapping[str, np.ndarray] | None = None) -> None:
+        """Network and moving average begin with ``weights``; None stands for those of ``first_weights``."""
+        weights = first_weights(config) if weights is None else weights
         self.network = build_network(config)
-        shapes = parameter_shapes(config.model, config.data.num_classes)
-        weights = initial_weights(shapes, config.seed)
         load_weights(self.network, weights)
         self.average: nn.Cell | None = None
         if config.ema.enabled:

@@ -12,8 +12,7 @@ import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from deit.config.schema import RunConfig
-from deit.engine import mixing
-from deit.engine.images import Normalize, RandomErasing
+from deit.engine.images import Inputs
 
 _accumulate = ops.MultitypeFuncGraph("accumulate")
 _add = ops.MultitypeFuncGraph("add")
@@ -98,10 +97,7 @@ class TrainStep(nn.Cell):
         self.passes = config.optim.accumulation_steps
         self.clip = config.optim.clip_grad
         self.scaled = config.precision.loss_scale != "none"
-        self.num_classes, self.smoothing = config.data.num_classes, config.augment.smoothing
-        self.normalize = Normalize(config.data.mean, config.data.std)
-        self.erase = RandomErasing(config.augment.remode, config.augment.recount) if config.augment.reprob > 0 else None
-        self.mix = mixing.enabled(config.augment)
+        self.inputs = Inputs(config)
         self.average_share = Tensor(1 - config.ema.decay, ms.float32)
         self.gradient = ms.value_and_grad(self.forward, None, self.weights)
         self.reduce: nn.Cell | None = None
@@ -109,28 +105,23 @@ class TrainStep(nn.Cell):
             self.reduce = nn.DistributedGradReducer(self.weights, mean=True, degree=world)
             self.reduce_loss = ops.AllReduce(ops.ReduceOp.SUM)
 
-    def forward(self, images, targets, drop_path, dropout_key, scale):  # type: ignore[no-untyped-def]  # traced
+    def forward(self, images, teacher_logits, targets, drop_path, dropout_key, scale):  # type: ignore[no-untyped-def]  # traced
         """The scaled loss of one micro batch, its share of the optimizer step's mean."""
         outputs = self.network(images, drop_path, dropout_key)
-        return self.loss(outputs, images, targets) * (scale / self.passes)
+        return self.loss(outputs, teacher_logits, targets) * (scale / self.passes)
 
-    def construct(self, images, labels, boxes, noise, blend, mix_box, lam, drop_path, dropout_key, first, lr):  # type: ignore[no-untyped-def]
+    def construct(  # type: ignore[no-untyped-def]
+        self, images, labels, boxes, noise, blend, mix_box, lam, drop_path, dropout_key, first, lr, teacher_logits=None
+    ):
         """Returns (loss, norm of the gradient before clipping, whether it was finite, next loss scale).
 
         The loss is the mean over all ranks of this micro batch. ``first`` says that the micro batch is the
-        first of its optimizer step; ``lr`` is the learning rate of the step.
+        first of its optimizer step; ``lr`` is the learning rate of the step. ``teacher_logits`` [B, K] is what the
+        teacher makes of the same erased and mixed images (``deit.engine.teacher``), None without distillation.
         """
-        inputs = self.normalize(images)
-        if self.erase is not None:
-            inputs = self.erase(inputs, boxes, noise)
-        if self.mix:
-            inputs = mixing.mix_images(inputs, blend, mix_box)
-        else:
-            lam = ops.ones(labels.shape, ms.float32)
-        targets = mixing.soft_targets(labels, lam, self.num_classes, self.smoothing)
-
+        inputs, targets = self.inputs(images, labels, boxes, noise, blend, mix_box, lam)
         scale = self.loss_scale.value
-        scaled_loss, gradients = self.gradient(inputs, targets, drop_path, dropout_key, scale)
+        scaled_loss, gradients = self.gradient(inputs, teacher_logits, targets, drop_path, dropout_key, scale)
         loss = scaled_loss * (self.passes / scale)
         if self.world > 1:
             loss = self.reduce_loss(loss) / self.world

@@ -1,26 +1,102 @@
-"""The loss of a configuration, with its teacher where it distills."""
+"""The teacher of a distillation: a frozen network that answers for the images the student sees.
+
+It is a graph of its own beside the train step, not a part of it. So it is compiled once, whatever the number of micro
+steps; nothing in it can be differentiated, averaged over ranks or saved; and an exported MINDIR, which cannot stand in a
+graph with gradients, teaches like any other network. Each rank's teacher sees the images of its rank.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import mindspore as ms
 from mindspore import nn
 
 from deit.config.schema import ModelConfig, RunConfig
-from deit.engine.loss import DistillationLoss, SoftTargetCrossEntropy
+from deit.engine.images import Inputs
+from deit.engine.loss import mean_of_heads
+from deit.engine.mindir import load_mindir
 from deit.engine.network import build_network
+from deit.errors import UserError
+from deit.models.precision import compute_types
+from deit.models.recognise import recognise
+from deit.models.regnet import build_regnet
+from deit.models.regnet_shapes import RegNetY, folded
 from deit.models.weights import load_weights
-from deit.runs import checkpoint
+from deit.weights.find import MINDIR
+from deit.weights.naming import to_mindspore
+from deit.weights.read import read_shapes, read_weights
 
 
-def build_loss(config: RunConfig) -> nn.Cell:
-    """The training loss. ``distill.teacher`` is a checkpoint folder here; the launcher has resolved a run to it."""
+class Teacher(nn.Cell):
+    """Answers a training batch. ``network`` is from normalised images to logits, or to a pair of them."""
+
+    def __init__(self, config: RunConfig, network: nn.Cell) -> None:
+        super().__init__(auto_prefix=False)
+        self.inputs, self.network = Inputs(config), network
+
+    def construct(self, images, labels, boxes, noise, blend, mix_box, lam):  # type: ignore[no-untyped-def]  # some are None
+        """Logits float32 [B, K]; the arguments are those of the train step, so the images come out the same."""
+        inputs, _ = self.inputs(images, labels, boxes, noise, blend, mix_box, lam)
+        return mean_of_heads(self.network(inputs)).astype(ms.float32)
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """A teacher, and what is to be said about it."""
+
+    teacher: Teacher
+    network: nn.Cell  # the same network for another graph
+    description: str
+    sha256: str  # of its file: a resumed student must find the same teacher
+    batch: int | None  # images it takes at once, None for any number
+
+
+def build_teaching(config: RunConfig) -> Teaching | None:
+    """The teacher of a distillation, None without one. ``distill.teacher`` is a file here; the launcher has found it.
+
+    Raises UserError where the file has changed since, or is a MINDIR that does not fit the data.
+    """
     if config.distill.type == "none":
-        return SoftTargetCrossEntropy()
-    assert config.distill.teacher is not None
-    path = Path(config.distill.teacher)
-    model = ModelConfig(**checkpoint.read_state(path)["model"])
-    network = build_network(config, prefix="teacher.", model=model)
-    part = "ema" if "ema.safetensors" in checkpoint.read_state(path)["files"] else "model"
-    load_weights(network, checkpoint.read_part(path, part), prefix="teacher.", source=f"distill.teacher={path}")
-    return DistillationLoss(network, config.distill.type, config.distill.alpha, config.distill.tau)
+        return None
+    assert config.distill.teacher is not None and config.data.num_classes is not None
+    path, source = Path(config.distill.teacher), f"distill.teacher={config.distill.teacher}"
+    batch = None
+    if path.suffix == MINDIR:
+        exported = load_mindir(path, config.model.img_size, source)
+        network, batch, classes, description = exported.network, exported.batch, exported.num_classes, "MINDIR"
+        # A loaded graph becomes part of the first graph it stands in and cannot be put into a second one.
+        other = load_mindir(path, config.model.img_size, source).network
+    else:
+        shapes, metadata = read_shapes(path)
+        model, classes = recognise(to_mindspore(shapes), metadata, source)
+        network = other = _network(config, model)
+        weights = read_weights(path)
+        load_weights(network, folded(weights, model) if isinstance(model, RegNetY) else to_mindspore(weights), source=source)
+        description = f"{model if isinstance(model, RegNetY) else model.name}, {_parameters(shapes):,} parameters"
+    if classes != config.data.num_classes:
+        raise UserError(f"{source}: the teacher answers {classes} classes, data.num_classes is {config.data.num_classes}.")
+    if batch not in (None, config.data.batch_size):
+        raise UserError(
+            f"{source}: the MINDIR takes {batch} images at once, but data.batch_size is {config.data.batch_size}; "
+            f"give data.batch_size={batch}, or export it with a dynamic batch."
+        )
+    return Teaching(Teacher(config, network), other, description, hashlib.sha256(path.read_bytes()).hexdigest(), batch)
+
+
+def _parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Trained numbers; the statistics of batch norms were not trained."""
+    return sum(
+        math.prod(shape) for name, shape in shapes.items() if not re.search(r"\.(running_\w+|num_batches_tracked)$", name)
+    )
+
+
+def _network(config: RunConfig, model: ModelConfig | RegNetY) -> nn.Cell:
+    if isinstance(model, RegNetY):
+        return build_regnet(model, types=compute_types(config.precision))
+    return build_network(config, model=model)

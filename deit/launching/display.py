@@ -29,6 +29,7 @@ class Display:
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._began: tuple[float, int] | None = None  # when and at which step the training was first seen
         self._shown: tuple[Any, ...] = ()
+        self._introduced = False  # whether the teacher of a distillation was
 
     def __enter__(self) -> Display:
         self.console.print(self._headline, highlight=False, soft_wrap=True)
@@ -45,6 +46,11 @@ class Display:
         progress = status.progress
         if self._began is None and progress.get("phase") == "training":
             self._began = (time.monotonic(), progress.get("step", 0))
+        teacher = progress.get("teacher")
+        if teacher and not self._introduced:
+            self._introduced = True
+            said = f"teacher: {teacher['description']}, top-1 {teacher['top1']:.2f} % on the validation images"
+            self.console.print(said, highlight=False, soft_wrap=True, markup=False)
         if self._live:
             self._live.update(self._panel(progress))
         else:
@@ -90,15 +96,31 @@ class Display:
         return duration(seconds_a_step * (progress["steps"] - progress["step"]))
 
 
-def results_table(results: dict[str, Any], task: str) -> Table:
-    """Best results of a training, or the results of an evaluation, raw and EMA side by side."""
+def results_table(run: RunDirectory, results: dict[str, Any], task: str) -> Table:
+    """Best results of a training, results of an evaluation, raw and EMA side by side, or the pictures of a preview."""
+    if task == "preview":
+        return _pictures(run, results)
     rows = results["best"] if task == "train" else results
     table = Table(title="best results" if task == "train" else "results", title_justify="left")
     for column in ("weights", "top-1 %", "top-5 %", "loss", "epoch" if task == "train" else "images"):
         table.add_column(column, justify="left" if column == "weights" else "right")
     for prefix, entry in rows.items():
         of = entry["epoch"] if task == "train" else entry["images"]
-        table.add_row(LABELS[prefix], f"{entry['top1']:.3f}", f"{entry['top5']:.3f}", f"{entry['loss']:.4f}", str(of))
+        table.add_row(LABELS[prefix], *_accuracy(entry), str(of))
+    if "teacher" in results:
+        table.add_row("teacher", *_accuracy(results["teacher"]), "-")
+    return table
+
+
+def _accuracy(entry: dict[str, Any]) -> tuple[str, str, str]:
+    return f"{entry['top1']:.3f}", f"{entry['top5']:.3f}", f"{entry['loss']:.4f}"
+
+
+def _pictures(run: RunDirectory, results: dict[str, Any]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False)
+    for what, name in results.items():
+        # Never broken over lines, so that a path can be copied.
+        table.add_row(what, Text(f"{run}/{name}", no_wrap=True, overflow="ignore"))
     return table
 
 

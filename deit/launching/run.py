@@ -27,7 +27,7 @@ from deit.errors import UserError
 from deit.launching import environment, processes
 from deit.launching.command import free_port, worker_command, worker_environment
 from deit.launching.display import Display, duration, results_table
-from deit.launching.preflight import prepare
+from deit.launching.preflight import begins_pretrained, prepare, pretrained_fit
 from deit.launching.shipping import Shipper
 from deit.lr_curve import draw
 from deit.plan import plan
@@ -112,6 +112,7 @@ class _Launch:
             if self.config.task.name == "train" and not self.run.lr_curve.exists():
                 draw(self.config, self.run.lr_curve)
             with Display(self.run, self.config, self.console) as display:
+                self._tell_pretrained()
                 final = self._watch(worker, display)
             self._show(final)
             signals = len(self.signals)
@@ -131,6 +132,14 @@ class _Launch:
 
     def _on_signal(self, number: int, frame: Any) -> None:
         self.signals.append(number)
+
+    def _tell_pretrained(self) -> None:
+        """Say what was taken from ``model.pretrained``, where the run begins with it."""
+        if begins_pretrained(self.config):
+            self.console.print(f"weights of {self.config.model.pretrained}", highlight=False, soft_wrap=True, markup=False)
+            for line in pretrained_fit(self.config).lines():
+                self.console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
+            self.console.print(f"  every name: {self.run.pretrained.name} in the run directory", highlight=False)
 
     def _start_workers(self) -> subprocess.Popen[bytes]:
         machine = self.config.hardware
@@ -214,7 +223,8 @@ class _Launch:
         if final.state in (status.FINISHED, status.FAILED):
             return final
         if self.signals:
-            written = "" if final.ended else ", before a checkpoint could be written"
+            in_vain = self.config.task.name == "train" and not final.ended
+            written = ", before a checkpoint could be written" if in_vain else ""
             final.state, final.exit_code = status.INTERRUPTED, 128 + self.signals[0]
             final.message = f"stopped by {signal.Signals(self.signals[0]).name}{written}"
         elif code == 0 and self.config.hardware.node_rank not in (None, 0):
@@ -238,7 +248,7 @@ class _Launch:
         took = duration(time.monotonic() - self.began)
         if final.state == status.FINISHED:
             if final.results:
-                self.console.print(results_table(final.results, self.config.task.name))
+                self.console.print(results_table(self.run, final.results, self.config.task.name))
             self.console.print(f"finished in {took}; the run directory is {self.run}", highlight=False, soft_wrap=True)
             return
         error = Console(stderr=True)

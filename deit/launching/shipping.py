@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from deit.config.schema import RunConfig
+from deit.config.schema import TRACKED_TASKS, RunConfig
 from deit.launching import processes
 from deit.launching.command import ROOT
 from deit.runs.directory import RunDirectory, read_json
@@ -20,14 +20,16 @@ STOP_PATIENCE = 5.0  # seconds the shipper has after SIGTERM
 
 
 class Shipper:
-    """The process ``python -m deit.tracking.shipper`` of one run; nothing at all with ``tracking=none``."""
+    """The process ``python -m deit.tracking.shipper`` of one run; nothing at all where nothing is tracked."""
 
     def __init__(self, run: RunDirectory, config: RunConfig) -> None:
         self.run, self.config = run, config
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        if self.config.tracking.backend == "none" or self.config.hardware.node_rank not in (None, 0):
+        if self.config.tracking.backend == "none" or self.config.task.name not in TRACKED_TASKS:
+            return
+        if self.config.hardware.node_rank not in (None, 0):
             return
         environment = dict(os.environ)
         environment["PYTHONPATH"] = f"{ROOT}{os.pathsep}{environment.get('PYTHONPATH', '')}".rstrip(os.pathsep)

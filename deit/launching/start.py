@@ -12,6 +12,10 @@ def start(config: RunConfig, overrides: list[str], sweep: dict[str, Any] | None 
 
     ``overrides`` is what was typed; ``sweep`` (id, overrides) marks a trial.
     """
+    if config.task.name == "convert":
+        from deit.launching.convert import convert
+
+        return convert(config)
     if config.dry_run:
         from deit.dry_run import show
 

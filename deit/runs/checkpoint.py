@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 from safetensors.numpy import load as parse_safetensors
 from safetensors.numpy import save as format_safetensors
 
@@ -97,27 +96,26 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def read_part(path: Path, part: str) -> Weights:
     """The tensors of one part of a checkpoint folder, after its checksum has been compared."""
-    name = f"{part}.safetensors"
-    expected = read_state(path)["files"].get(name)
+    return parse_safetensors(read_file(path / f"{part}.safetensors"))
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a file of a checkpoint folder, after its checksum has been compared.
+
+    Raises UserError where the folder has no such file, or where it is not what was written.
+    """
+    expected = read_state(path.parent)["files"].get(path.name)
     if expected is None:
-        raise UserError(f"{path}: has no {name}.")
+        raise UserError(f"{path.parent}: has no {path.name}.")
     try:
-        content = (path / name).read_bytes()
+        content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path / name}: not readable ({error.strerror}).") from None
+        raise UserError(f"{path}: not readable ({error.strerror}).") from None
     if len(content) != expected["bytes"]:
-        raise UserError(f"{path / name}: truncated, {len(content)} of {expected['bytes']} bytes.")
+        raise UserError(f"{path}: truncated, {len(content)} of {expected['bytes']} bytes.")
     if hashlib.sha256(content).hexdigest() != expected["sha256"]:
-        raise UserError(f"{path / name}: damaged, its SHA-256 is not the one in {STATE}.")
-    return parse_safetensors(content)
-
-
-def read_weights(path: Path) -> Weights:
-    """The tensors of a lone ``.safetensors`` file."""
-    try:
-        return parse_safetensors(path.read_bytes())
-    except safetensors.SafetensorError as error:
-        raise UserError(f"{path}: truncated or no safetensors file ({error}).") from None
+        raise UserError(f"{path}: damaged, its SHA-256 is not the one in {STATE}.")
+    return content
 
 
 def weights_of_folder(path: Path) -> dict[str, Path]:
@@ -139,32 +137,6 @@ def weights_of_run(run: RunDirectory, which: str) -> dict[str, Path]:
     if which == "last":
         return weights_of_folder(existing[-1])
     return {prefix: weights_of_folder(run.checkpoints / entry["checkpoint"])[prefix] for prefix, entry in best.items()}
-
-
-def check_weights(path: Path, shapes: Mapping[str, tuple[int, ...]], model_name: str, key: str) -> None:
-    """Compare names and shapes of a ``.safetensors`` file with a model's, reading only its header.
-
-    Raises UserError naming ``key`` where the file is missing, damaged, or of another model.
-    """
-    if not path.is_file():
-        raise UserError(f"{key}={path}: there is no such file.")
-    try:
-        with safetensors.safe_open(path, framework="np") as file:
-            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{key}={path}: truncated or no safetensors file ({error}).") from None
-    differing = [
-        f"{name} {found[name]} instead of {shape}" for name, shape in shapes.items() if found.get(name, shape) != shape
-    ]
-    missing = [name for name in shapes if name not in found]
-    extra = [name for name in found if name not in shapes]
-    if differing or missing or extra:
-        listed = [
-            f"{what}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''} ({len(names)})"
-            for what, names in (("missing", missing), ("not in the model", extra), ("other shape", differing))
-            if names
-        ]
-        raise UserError(f"{key}={path}: belongs to another model than {model_name}. " + "; ".join(listed) + ".")
 
 
 def _write_synced(path: Path, content: bytes) -> None:

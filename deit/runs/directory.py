@@ -8,6 +8,9 @@ runs/<name>/<date_time_id>/
     status.json        state, progress and process of the run, replaced as a whole
     checkpoints/       complete checkpoints, and best.json that points at the best ones
     logs/              worker_<rank>.log, shipper.log
+    pretrained.json    what was taken from model.pretrained, name by name
+    lr_curve.png       the learning rate of a training, drawn before it starts
+    preview_*.png      what a preview has drawn
     tracking/          what has been sent to MLflow so far
 """
 
@@ -36,7 +39,10 @@ class RunDirectory:
         self.best = self.checkpoints / "best.json"
         self.logs = self.path / "logs"
         self.tracking = self.path / "tracking"
+        self.pretrained = self.path / "pretrained.json"
         self.lr_curve = self.path / "lr_curve.png"
+        self.preview_train = self.path / "preview_train.png"
+        self.preview_eval = self.path / "preview_eval.png"
 
     @property
     def id(self) -> str:

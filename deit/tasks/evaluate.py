@@ -17,6 +17,8 @@ from deit.models.weights import load_weights
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
 from deit.tasks.context import Context, Interrupted, StopRequested
+from deit.weights.naming import to_mindspore
+from deit.weights.read import read_weights
 
 
 def evaluate_task(context: Context) -> dict[str, Any]:
@@ -44,7 +46,8 @@ def _weights(config: RunConfig) -> dict[str, tuple[dict[str, np.ndarray], dict[s
     """The weights to evaluate under the prefix of their metrics, each with where it comes from."""
     assert isinstance(config.task, EvaluateTask)
     if config.checkpoint is not None and Path(config.checkpoint).is_file():
-        return {"val": (checkpoint.read_weights(Path(config.checkpoint)), {"step": 0, "weights": config.checkpoint})}
+        weights = to_mindspore(read_weights(Path(config.checkpoint)))
+        return {"val": (weights, {"step": 0, "weights": config.checkpoint})}
     if config.checkpoint is not None:
         files = checkpoint.weights_of_folder(Path(config.checkpoint))
     else:

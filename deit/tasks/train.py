@@ -1,7 +1,10 @@
 """Train a model, from the first step to the last evaluation, in one linear program.
 
-Where it begins: at the newest checkpoint of its own run directory if there is one (a resumed run), else at
-initial weights.
+Where it begins, the first that is there:
+
+1. the newest checkpoint of its own run directory (a resumed run); pretrained weights are then not looked at,
+2. ``model.pretrained``, as far as it fits; what it lacks is initial,
+3. initial weights, a function of ``seed``.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import mindspore as ms
@@ -22,20 +26,24 @@ from deit.data.source import Dataset
 from deit.engine import randomness
 from deit.engine.distributed import sum_over_ranks
 from deit.engine.evaluate import Accuracy, EvalStep, evaluate
-from deit.engine.state import TrainState
+from deit.engine.loss import build_loss
+from deit.engine.state import TrainState, first_weights
 from deit.engine.step import TrainStep
-from deit.engine.teacher import build_loss
+from deit.engine.teacher import Teaching, build_teaching
 from deit.errors import UserError
 from deit.plan import plan
 from deit.runs import checkpoint
 from deit.runs.directory import write_json
 from deit.tasks.context import Context, Interrupted, StopRequested
+from deit.weights.fit import fit
+from deit.weights.read import read_weights
 
 
 def train(context: Context) -> dict[str, Any]:
     """Run the training of ``context.config``; returns the best and the last results.
 
-    ``{"best": {"val": {...}, "val_ema": {...}}, "last": {...}}``, each with top1, top5, loss, step, epoch.
+    ``{"best": {"val": {...}, "val_ema": {...}}, "last": {...}}``, each with top1, top5, loss, step, epoch; of a
+    distillation also ``"teacher"``, with top1, top5, loss, images, description.
     Raises Interrupted after a signal, when a checkpoint has been written.
     """
     config, report, rank, world = context.config, context.report, context.rank, context.world
@@ -45,9 +53,10 @@ def train(context: Context) -> dict[str, Any]:
     course = plan(config, len(train_data))
     passes, steps_per_epoch, total_steps = config.optim.accumulation_steps, course.steps_per_epoch, course.total_steps
 
-    state = TrainState(config)
-    loss = build_loss(config)
-    train_step = _steps(config, state, loss, world)
+    existing = checkpoint.complete(context.run)
+    state = TrainState(config, None if existing else _begin(context))
+    teaching = build_teaching(config)
+    train_step = _steps(config, state, teaching, world)
     networks = {"val": state.network} | ({"val_ema": state.average} if state.average is not None else {})
     eval_steps = {prefix: EvalStep(config, network) for prefix, network in networks.items()}
 
@@ -55,10 +64,11 @@ def train(context: Context) -> dict[str, Any]:
     meter = _Meter()
     best: dict[str, dict[str, Any]] = {}
     last: dict[str, dict[str, Any]] = {}
-    existing = checkpoint.complete(context.run)
+    teacher: dict[str, Any] | None = None  # what is known of it
     if existing:
         saved = checkpoint.read_state(existing[-1])
         _check_data(saved, train_data)
+        teacher = _check_teacher(saved, teaching)
         state.load({part: checkpoint.read_part(existing[-1], part) for part in state.parts()})
         done, meter.losses, meter.overflows = saved["step"], saved["window"], saved["overflows"]
         best, last = saved["best"], saved["last"]
@@ -78,7 +88,8 @@ def train(context: Context) -> dict[str, Any]:
             state.parts(),
             {
                 "epoch": done // steps_per_epoch,
-                "model": dataclasses.asdict(config.model),
+                # A checkpoint describes its network; where the first weights came from is no part of that.
+                "model": dataclasses.asdict(dataclasses.replace(config.model, pretrained=None)),
                 "num_classes": config.data.num_classes,
                 "classes": train_data.classes,
                 "train_images": len(train_data),
@@ -86,6 +97,7 @@ def train(context: Context) -> dict[str, Any]:
                 "overflows": meter.overflows,
                 "best": best,
                 "last": last,
+                "teacher": teacher,
             },
         )
         # The pointer follows the folder: it never names what is not there.
@@ -128,6 +140,8 @@ def train(context: Context) -> dict[str, Any]:
         best=best,
         last=last,
     )
+    if teaching is not None and teacher is None:
+        teacher = _introduce(context, teaching, val_data)
     while True:
         if evaluation_is_due():  # also after a resume, if the signal came during the evaluation
             try:
@@ -163,11 +177,13 @@ def train(context: Context) -> dict[str, Any]:
             save()
     # No rank leaves while rank 0 still writes: a vanished rank is taken for a crash.
     sum_over_ranks([done], world)
-    return {"best": best, "last": last}
+    return {"best": best, "last": last} | ({"teacher": teacher} if teacher is not None else {})
 
 
-def _steps(config: RunConfig, state: TrainState, loss: Any, world: int) -> Any:
+def _steps(config: RunConfig, state: TrainState, teaching: Teaching | None, world: int) -> Any:
     """A function (context, micro batches, step, lr) that does one optimizer step and returns what it found."""
+    loss = build_loss(config.distill)
+    ask: Any = (lambda *batch: None) if teaching is None else teaching.teacher
     cells = {
         update: TrainStep(
             config, state.network, state.average, loss, state.optimizer, state.loss_scale, state.buffers, world, update
@@ -181,24 +197,58 @@ def _steps(config: RunConfig, state: TrainState, loss: Any, world: int) -> Any:
         for i in range(passes):
             batch: TrainBatch = next(micro_batches)
             micro_step = done * passes + i
-            blend, box, lam = randomness.mix(config, micro_step, context.rank)
-            micro_loss, norm, finite, scale = cells[i == passes - 1](
+            inputs = (
                 Tensor(batch.images),
                 Tensor(batch.labels),
                 None if batch.boxes is None else Tensor(batch.boxes),
                 None if batch.noise is None else Tensor(batch.noise),
-                blend,
-                box,
-                lam,
+                *randomness.mix(config, micro_step, context.rank),
+            )
+            micro_loss, norm, finite, scale = cells[i == passes - 1](
+                *inputs,
                 randomness.drop_path(config, micro_step, context.rank, world),
                 randomness.dropout_key(config, micro_step, context.rank),
                 Tensor(i == 0),
                 Tensor(lr, ms.float32),
+                ask(*inputs),
             )
             losses.append(micro_loss)
         return losses, norm, finite, scale
 
     return step
+
+
+def _begin(context: Context) -> dict[str, np.ndarray]:
+    """The weights of the first step: initial, or those of ``model.pretrained`` as far as they fit."""
+    config, weights = context.config, first_weights(context.config)
+    if config.model.pretrained is None:
+        return weights
+    weights, fitting = fit(read_weights(Path(config.model.pretrained)), weights)
+    if fitting.useless:
+        raise UserError(f"model.pretrained={config.model.pretrained}: nothing in it fits {config.model.name}.")
+    told = {"file": config.model.pretrained} | fitting.to_dict()
+    context.report.event("pretrained", 0, **told | {"taken": len(fitting.taken)})
+    if context.rank == 0:
+        write_json(context.run.pretrained, told)
+    return weights
+
+
+def _introduce(context: Context, teaching: Teaching, val_data: Dataset) -> dict[str, Any]:
+    """Evaluate the teacher before the first step, and say who it is: a teacher of other classes or colours shows here."""
+    config, report = context.config, context.report
+    report.progress(now=True, phase="evaluating the teacher")
+    if teaching.batch is not None:  # a MINDIR may take no other number of images
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, eval_batch_size=teaching.batch))
+    loader = EvalLoader(config, val_data, context.rank, context.world)
+    try:
+        accuracy = evaluate(EvalStep(config, teaching.network), loader, context.world, context.evaluated)
+    except StopRequested:
+        raise Interrupted(context.stop_signals[0]) from None
+    known = dataclasses.asdict(accuracy) | {"description": teaching.description, "sha256": teaching.sha256}
+    report.metrics(0, accuracy.metrics("teacher"))
+    report.event("teacher", 0, **known)
+    report.progress(now=True, phase="compiling", teacher=known)
+    return known
 
 
 class _Meter:
@@ -270,6 +320,17 @@ def _check_data(saved: dict[str, Any], data: Dataset) -> None:
     ):
         if before != now:
             raise UserError(f"resume: the run had {before} {what}, now there are {now}. Give data.root= of the same data.")
+
+
+def _check_teacher(saved: dict[str, Any], teaching: Teaching | None) -> dict[str, Any] | None:
+    """What the run knows of its teacher. Refuses another one: the student would learn two things."""
+    known: dict[str, Any] | None = saved.get("teacher")
+    if known is not None and teaching is not None and known["sha256"] != teaching.sha256:
+        raise UserError(
+            f"resume: the teacher of this run was {known['description']} with the SHA-256 {known['sha256'][:8]}, the file of "
+            f"distill.teacher has {teaching.sha256[:8]} now. Put the old file back, or give distill.teacher= where it is."
+        )
+    return known
 
 
 def _entry(accuracy: Accuracy, step: int, epoch: int) -> dict[str, Any]:

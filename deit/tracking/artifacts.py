@@ -50,7 +50,7 @@ def put(run: RunDirectory, config: RunConfig, remote: RemoteRun, done: progress.
 
 
 def _early(run: RunDirectory) -> Iterator[_Item]:
-    for path in (run.config, run.overrides, run.environment):
+    for path in (run.config, run.overrides, run.environment, run.pretrained):
         yield _Item(path.name, path, partial(_put_text, path, path.name))
     yield _Item(run.lr_curve.name, run.lr_curve, partial(_put_file, run.lr_curve, None))
 

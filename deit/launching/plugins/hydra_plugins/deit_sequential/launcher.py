@@ -7,7 +7,7 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
@@ -98,17 +98,17 @@ class Sequential(launcher.Launcher):
             for other in trials[:index]:
                 if trial.config == other.config:
                     raise UserError(f"{other} and {trial} are the same configuration; leave one out.")
-        for trial in trials:
-            if not trial.config.dry_run:
-                self._look(trial)
-        return trials
+        return [trial if trial.config.dry_run else self._look(trial) for trial in trials]
 
-    def _look(self, trial: Trial) -> None:
-        """Refuse the sweep where a trial lacks cards, data, weights or a teacher."""
+    def _look(self, trial: Trial) -> Trial:
+        """The trial as it will run: `last` as a teacher must not become the trial before it.
+
+        Raises UserError where it lacks cards, data, weights or a teacher.
+        """
         from deit.launching.preflight import prepare
 
         try:
-            prepare(trial.config)
+            return replace(trial, config=prepare(trial.config))
         except UserError as error:
             raise UserError(f"{trial}: {error}") from error
 

@@ -1,0 +1,30 @@
+"""3-Augment (DeiT III, arXiv:2204.07118, section 3): one of three strong operations an image, each as likely.
+
+As facebookresearch/deit's ``new_data_aug_generator`` and timm's policy ``3a``. The colour jitter that follows
+it there is the transform's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deit.data.operations import Operation
+
+THRESHOLD = 128  # of solarizing
+RADII = (0.1, 2.0)  # of the Gaussian blur, in pixels
+
+
+@dataclass(frozen=True)
+class ThreeAugment:
+    """The policy ``3a``; it has no settings."""
+
+    def draw(self, rng: np.random.Generator) -> list[Operation]:
+        """The one operation for an image."""
+        choice = rng.integers(3)
+        if choice == 0:
+            return [Operation("Solarize", THRESHOLD)]
+        if choice == 1:
+            return [Operation("Desaturate", 1.0)]
+        return [Operation("GaussianBlur", rng.uniform(*RADII))]

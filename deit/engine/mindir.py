@@ -1,0 +1,53 @@
+"""An exported network (MINDIR) as a cell, with what its file says of its input and output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import mindspore as ms
+from google.protobuf.message import DecodeError
+from mindspore import nn
+from mindspore.train.mind_ir_pb2 import ModelProto, TensorProto
+
+from deit.errors import UserError
+
+
+@dataclass(frozen=True)
+class Mindir:
+    """``batch`` is None where the network takes any number of images."""
+
+    network: nn.Cell
+    batch: int | None
+    num_classes: int
+
+
+def load_mindir(path: Path, img_size: int, source: str) -> Mindir:
+    """Load a network from images float32 [B, 3, ``img_size``, ``img_size``] to logits [B, K], or to a pair of them.
+
+    A loaded graph runs as a cell of its own or within another, but not in a graph in which anything is differentiated:
+    MindSpore 2.10 fails there. Raises UserError, naming ``source``, where the file is damaged or has another interface.
+    """
+    proto = ModelProto()
+    try:
+        proto.ParseFromString(path.read_bytes())
+    except (DecodeError, OSError) as error:
+        raise UserError(f"{source}: {path} is damaged or no MINDIR ({error}).") from None
+    inputs = [tensor for value in proto.graph.input for tensor in value.tensor]
+    # A single output stands as a tensor, a pair as an attribute.
+    outputs = [tuple(tensor.dims) for value in proto.graph.output for tensor in value.tensor]
+    outputs += [tuple(t.dims) for value in proto.graph.output for item in value.attr_info.values for t in item.tensors]
+    found = ", ".join(f"{TensorProto.DataType.Name(tensor.data_type)} {list(tensor.dims)}" for tensor in inputs)
+    shape = tuple(inputs[0].dims) if len(inputs) == 1 and inputs[0].data_type == TensorProto.FLOAT else ()
+    wanted = (3, img_size, img_size)
+    if len(shape) != 4 or any(size not in (-1, needed) for size, needed in zip(shape[1:], wanted, strict=True)):
+        raise UserError(f"{source}: {path} takes {found or 'nothing'}, needed are images FLOAT [B, 3, {img_size}, {img_size}].")
+    if len(outputs) not in (1, 2) or any(len(dims) != 2 or dims[1] != outputs[0][1] or dims[1] < 1 for dims in outputs):
+        listed = ", ".join(str(list(dims)) for dims in outputs)
+        raise UserError(f"{source}: {path} answers {listed or 'nothing'}, needed are logits [B, classes], or a pair of them.")
+    try:
+        network = nn.GraphCell(ms.load(str(path)))
+    except (RuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise UserError(f"{source}: {path} could not be loaded ({reason}).") from None
+    return Mindir(network, shape[0] if shape[0] > 0 else None, outputs[0][1])

@@ -1,0 +1,115 @@
+"""``task=convert``: weights of a run, a checkpoint or a file as one ``.safetensors`` file that describes itself.
+
+It starts no worker and needs no MindSpore: names are changed, numbers are not. Nothing is evaluated, and no run directory is
+made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+from safetensors.numpy import save
+
+from deit.config.schema import ConvertTask, RunConfig
+from deit.errors import UserError
+from deit.models.shapes import parameter_count, parameter_shapes
+from deit.runs import checkpoint
+from deit.runs.directory import RunDirectory
+from deit.weights.find import files_of_checkpoint
+from deit.weights.fit import require_exact
+from deit.weights.naming import to_mindspore, to_timm
+from deit.weights.read import description, read_shapes, read_weights
+
+
+def convert(config: RunConfig) -> int:
+    """Write the file and say so; with ``dry_run`` only say what would be written. Returns the exit code, 0.
+
+    Raises UserError, before anything is written, where there is nothing to convert, where it does not belong to the model,
+    or where the file exists already.
+    """
+    task = _task(config)
+    output = _output(task)
+    if config.dry_run:
+        print(f"dry run: would write {output} with the names of {task.naming} from {_source_text(config)}")
+        return 0
+    source, classes = check(config)
+    weights = to_mindspore(read_weights(source))
+    # In the order of timm's state_dict, whatever the order of the source was.
+    weights = {name: weights[name] for name in parameter_shapes(config.model, classes)}
+    model = dataclasses.asdict(dataclasses.replace(config.model, pretrained=None))
+    metadata = description(model, classes, task.naming)
+    _write(output, save(weights if task.naming == "mindspore" else to_timm(weights), metadata))
+    count = parameter_count(config.model, classes)
+    print(
+        f"{output}: {count:,} parameters of {config.model.name} for {classes} classes, names of {task.naming}, from "
+        f"{_shown(source)}"
+    )
+    return 0
+
+
+def check(config: RunConfig) -> tuple[Path, int]:
+    """The file to convert and its number of classes, after its names and shapes were compared with the model's.
+
+    Raises UserError as ``convert`` does.
+    """
+    task = _task(config)
+    _output(task)
+    if config.run is not None:
+        key, files = "run", checkpoint.weights_of_run(RunDirectory(config.run), task.which)
+    else:
+        assert config.checkpoint is not None
+        key, files = "checkpoint", files_of_checkpoint(config.checkpoint, config)
+    source = _chosen(files, task.weights, f"{key}={getattr(config, key)}")
+    head = read_shapes(source)[0].get("head.weight")
+    if not head:
+        raise UserError(f"{key}={source}: has no head.weight, so it is no classifier of this program or of timm's DeiT.")
+    require_exact(source, parameter_shapes(config.model, head[0]), config.model.name, key)
+    return source, head[0]
+
+
+def _task(config: RunConfig) -> ConvertTask:
+    assert isinstance(config.task, ConvertTask)
+    return config.task
+
+
+def _output(task: ConvertTask) -> Path:
+    output = Path(task.output).expanduser()
+    if output.suffix != ".safetensors":
+        raise UserError(f"task.output is {task.output!r}; allowed: the name of a .safetensors file.")
+    if output.exists():
+        raise UserError(f"task.output is {task.output!r}, which exists already; remove it, or give another name.")
+    if not output.parent.is_dir():
+        raise UserError(f"task.output is {task.output!r}, but there is no folder {output.parent}; make it first.")
+    return output
+
+
+def _chosen(files: dict[str, Path], weights: str, source: str) -> Path:
+    raw, ema = files["val"], files.get("val_ema")
+    if weights == "ema" and ema is None:
+        raise UserError(f"{source}: has no moving average, but task.weights is ema; give task.weights=raw.")
+    return raw if weights == "raw" or ema is None else ema
+
+
+def _source_text(config: RunConfig) -> str:
+    return f"run={config.run}" if config.run is not None else f"checkpoint={config.checkpoint} as {config.model.name}"
+
+
+def _shown(path: Path) -> str:
+    """Relative where it lies below the working directory."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """The file appears under its name only when it is complete."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"task.output={path}: could not be written ({error.strerror}).", exit_code=1) from None

@@ -1,0 +1,86 @@
+"""Which network weights belong to: by what their file says of itself, else by their names and shapes."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+
+from deit.config.schema import ModelConfig
+from deit.errors import UserError
+from deit.models.regnet_shapes import RegNetY, is_regnet, read_regnet
+from deit.models.shapes import parameter_shapes
+
+Shape = tuple[int, ...]
+HEAD_WIDTH = 64  # of an attention head in every published DeiT; shapes do not show it
+
+
+def recognise(shapes: Mapping[str, Shape], metadata: Mapping[str, str], source: str) -> tuple[ModelConfig | RegNetY, int]:
+    """The model and its number of classes.
+
+    ``shapes`` are under MindSpore's names (a RegNetY's under timm's), ``metadata`` is the file's own. A DeiT says what it
+    is in its metadata (checkpoints, files of ``task=convert``); one that does not is taken for a published one, whose heads
+    are 64 wide. Raises UserError, naming ``source``, where the weights are those of no such network.
+    """
+    if is_regnet(shapes):
+        regnet = read_regnet(shapes, source)
+        return regnet, regnet.num_classes
+    if "cls_token" not in shapes or "head.weight" not in shapes:
+        raise UserError(
+            f"{source}: by its names neither a DeiT nor a RegNetY ({', '.join(sorted(shapes)[:3])}, ...); "
+            "other networks can be given as MINDIR."
+        )
+    model, classes = _told(metadata, source) if "model" in metadata else _guessed(shapes, source)
+    needed = parameter_shapes(model, classes)
+    wrong = [name for name in {**needed, **shapes} if needed.get(name) != shapes.get(name)]
+    if wrong:
+        raise UserError(
+            f"{source}: no DeiT has just these weights: {', '.join(wrong[:3])}{', ...' if len(wrong) > 3 else ''} "
+            f"({len(wrong)}) do not fit the others."
+        )
+    return model, classes
+
+
+def _told(metadata: Mapping[str, str], source: str) -> tuple[ModelConfig, int]:
+    try:
+        values, classes = json.loads(metadata["model"]), int(metadata["num_classes"])
+        model = ModelConfig(**{field.name: values.get(field.name) for field in fields(ModelConfig)})
+        parameter_shapes(model, classes)  # fails where a value is missing or no number
+        return model, classes
+    except (ValueError, KeyError, AttributeError, TypeError, ZeroDivisionError):
+        raise UserError(f"{source}: what the file says of its model is damaged.") from None
+
+
+def _guessed(shapes: Mapping[str, Shape], source: str) -> tuple[ModelConfig, int]:
+    def size(name: str, axis: int) -> int:
+        # Anything will do where it is missing or has too few axes: the comparison of all shapes finds it.
+        shape = shapes.get(name, ())
+        return shape[axis] if axis < len(shape) else 0
+
+    width, patch = size("cls_token", 2), size("patch_embed.proj.weight", 2)
+    if width == 0 or width % HEAD_WIDTH:
+        raise UserError(
+            f"{source}: the file does not say how many attention heads its model has, and with a width of {width} it is no "
+            f"published DeiT, whose heads are {HEAD_WIDTH} wide. Give the run or checkpoint it comes from, or a file of "
+            "task=convert."
+        )
+    distilled = "dist_token" in shapes
+    blocks = {match[1] for name in shapes if (match := re.match(r"blocks\.(\d+)\.", name))}
+    side = math.isqrt(max(0, size("pos_embed", 1) - 1 - distilled))
+    model = ModelConfig(
+        name="deit",
+        img_size=side * patch,
+        patch_size=max(1, patch),
+        embed_dim=width,
+        depth=len(blocks),
+        num_heads=width // HEAD_WIDTH,
+        mlp_ratio=size("blocks.0.mlp.fc1.weight", 0) / width,
+        distilled=distilled,
+        drop_rate=0.0,
+        drop_path_rate=0.0,
+        attention="auto",
+        pretrained=None,
+    )
+    return model, size("head.weight", 0)

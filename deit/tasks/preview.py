@@ -1,0 +1,137 @@
+"""Pictures of what the network gets: the batch of a training's first step, and images of the evaluation.
+
+People trust what they see, so nothing is imitated here: the images come from the loaders, normalisation, erasing and
+mixing from the cells that the train step and the evaluation have, and the pixels are those that this seed trains on.
+Only undoing the normalisation is the picture's own. A preview of several cards shows the share of the first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mindspore import Tensor
+
+from deit import plan
+from deit.config.schema import PreviewTask, RunConfig
+from deit.data.datasets import open_dataset
+from deit.data.loader import EvalLoader, TrainBatch, TrainLoader
+from deit.data.source import Dataset, limited
+from deit.data.summary import summary
+from deit.data.transform import EvalTransform
+from deit.engine import randomness
+from deit.engine.images import Inputs, Normalize
+from deit.tasks.context import Context, Interrupted
+from deit.tasks.picture import Card, draw, drawable
+
+LEAST_SHARE = 0.005  # a class whose share is not this much above that of the others is not named
+
+
+def preview(context: Context) -> dict[str, Any]:
+    """Draw ``preview_train.png`` and ``preview_eval.png`` into the run directory; returns their names.
+
+    Raises Interrupted after a signal; a picture is then there whole or not at all.
+    """
+    config, run, report = context.config, context.run, context.report
+
+    def look_for_signals() -> None:
+        if context.stop_signals:
+            raise Interrupted(context.stop_signals[0])
+
+    report.progress(now=True, phase="training images")
+    cards = training_cards(config, open_dataset(config.data, train=True))
+    look_for_signals()
+    draw(run.preview_train, *_training_title(config, len(cards)), cards)
+
+    report.progress(now=True, phase="evaluation images")
+    cards = evaluation_cards(config, open_dataset(config.data, train=False))
+    look_for_signals()
+    draw(run.preview_eval, *_evaluation_title(config), cards)
+    return {"training": run.preview_train.name, "evaluation": run.preview_eval.name}
+
+
+def first_batch(config: RunConfig, data: Dataset) -> tuple[TrainBatch, np.ndarray, np.ndarray]:
+    """The batch of the first step, and what the network gets of it: images float32 [B, 3, S, S], targets [B, K]."""
+    batches = TrainLoader(config, data, rank=0, world=plan.ranks(config)).epoch(0)
+    batch = next(batches)
+    batches.close()
+    images, targets = Inputs(config)(
+        Tensor(batch.images),
+        Tensor(batch.labels),
+        None if batch.boxes is None else Tensor(batch.boxes),
+        None if batch.noise is None else Tensor(batch.noise),
+        *randomness.mix(config, 0, rank=0),
+    )
+    return batch, images.asnumpy(), targets.asnumpy()
+
+
+def training_cards(config: RunConfig, data: Dataset) -> list[Card]:
+    """Images of the first batch beside what the network gets of them, with their targets."""
+    assert isinstance(config.task, PreviewTask)
+    batch, images, targets = first_batch(config, data)
+    names = _names(data)
+    count = min(config.task.images, len(images))
+    # From both ends, because mixing pairs an image with the one at the mirrored place.
+    rows = [*range(count - count // 2), *range(len(images) - count // 2, len(images))]
+    return [
+        Card(
+            original=data.image(int(batch.indices[row]), config.augment.backend),
+            seen=denormalized(images[row], config),
+            name=names[batch.labels[row]],
+            shares=named_shares(targets[row], names, config.augment.smoothing),
+        )
+        for row in rows
+    ]
+
+
+def evaluation_cards(config: RunConfig, data: Dataset) -> list[Card]:
+    """Validation images of all classes beside what the network gets of them."""
+    assert isinstance(config.task, PreviewTask)
+    data = limited(data, config.task.images)
+    names = _names(data)
+    normalize = Normalize(config.data.mean, config.data.std)
+    cards = []
+    for batch in EvalLoader(config, data, rank=0, world=1):
+        images = normalize(Tensor(batch.images)).asnumpy()
+        cards += [
+            Card(data.image(int(index)), denormalized(images[row], config), names[batch.labels[row]])
+            for row, index in enumerate(batch.indices)
+            if batch.valid[row]
+        ]
+    return cards
+
+
+def denormalized(image: np.ndarray, config: RunConfig) -> np.ndarray:
+    """A normalised image float32 [3, S, S] as uint8 [S, S, 3]; values beyond black and white are cut off."""
+    values = image.transpose(1, 2, 0) * np.array(config.data.std) + np.array(config.data.mean)
+    return np.clip(np.rint(255 * values), 0, 255).astype(np.uint8)
+
+
+def _names(data: Dataset) -> list[str]:
+    return [name if drawable(name) else f"class {label}" for label, name in enumerate(data.classes)]
+
+
+def named_shares(target: np.ndarray, names: list[str], smoothing: float) -> list[tuple[str, float]]:
+    """The one or two classes that a target [K] is about, with their shares, largest first."""
+    everybodys = smoothing / len(names)
+    largest = np.argsort(-target, kind="stable")[:2]
+    return [(names[label], float(target[label])) for label in largest if target[label] > everybodys + LEAST_SHARE]
+
+
+def _training_title(config: RunConfig, shown: int) -> tuple[str, list[str]]:
+    ranks = plan.ranks(config)
+    whose = f" of the first of {ranks} processes" if ranks > 1 else ""
+    return f"{config.name}: what the network gets in training", [
+        summary(config.augment),
+        f"left the image, right what the first step trains on, with its target; "
+        f"{shown} of a batch of {config.data.batch_size}{whose}, seed {config.seed}",
+    ]
+
+
+def _evaluation_title(config: RunConfig) -> tuple[str, list[str]]:
+    transform = EvalTransform(config)
+    return f"{config.name}: what the network gets in evaluation", [
+        f"short side resized to {transform.short}, {config.data.interpolation}; "
+        f"centre of {transform.size} x {transform.size} cut out",
+        "left the image, right what is evaluated",
+    ]

@@ -1,0 +1,171 @@
+"""Weights of one model into another: what fits is taken, and everything else is told.
+
+taken      same name, same shape
+resized    the position embedding, for another image size or another number of tokens before the patches
+replaced   a head of another number of classes: begins with the initial weights
+missing    in the model, not in the file: begins with the initial weights
+extra      in the file, not in the model: left out
+misshapen  another shape: begins with the initial weights
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from deit.errors import UserError
+from deit.weights.naming import to_mindspore
+from deit.weights.pos_embed import resize, side
+from deit.weights.read import read_shapes, said_of
+
+Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
+
+HEADS = ("head.", "head_dist.")
+POS_EMBED, DIST_TOKEN = "pos_embed", "dist_token"
+
+
+@dataclass
+class Fit:
+    """How the weights of a file fit a model; names are MindSpore's, a pair of shapes is (the file's, the model's)."""
+
+    taken: list[str] = field(default_factory=list)
+    resized: dict[str, str] = field(default_factory=dict)  # name -> what was done
+    replaced: dict[str, tuple[Shape, Shape]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    misshapen: dict[str, tuple[Shape, Shape]] = field(default_factory=dict)
+
+    @property
+    def useless(self) -> bool:
+        """Whether nothing was taken, but for heads: those of equally many classes fit any model a little."""
+        return all(name.startswith(HEADS) for name in self.taken)
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON holds it, every name of every list."""
+        return dataclasses.asdict(self)
+
+    def lines(self) -> list[str]:
+        """For people: one line for each kind of thing that was not simply taken; long lists are cut."""
+        told = [f"{len(self.taken)} parameters taken as they are"]
+        told += [f"{name} resized {how}" for name, how in self.resized.items()]
+        told += [
+            f"{name} begins anew, for {new[0]} classes instead of the file's {old[0]}"
+            for name, (old, new) in self.replaced.items()
+            if len(new) == 2  # the bias goes without saying
+        ]
+        if self.missing:
+            told.append(f"not in the file, so initial: {_some(self.missing)}")
+        if self.extra:
+            told.append(f"not in the model, so left out: {_some(self.extra)}")
+        if self.misshapen:
+            shapes = (f"{name} {old} instead of {new}" for name, (old, new) in self.misshapen.items())
+            told.append(f"of another shape, so initial: {_some(shapes)}")
+        return told
+
+
+def compare(found: Shapes, needed: Shapes) -> Fit:
+    """How weights of the shapes ``found`` (named by timm or by MindSpore) fit a model with the shapes ``needed``
+    (``deit.models.shapes.parameter_shapes``). Needs no weights, so it can be known before anything starts.
+    """
+    found = to_mindspore(found)
+    fitting = Fit(missing=[name for name in needed if name not in found], extra=[name for name in found if name not in needed])
+    for name, new in needed.items():
+        if name not in found:
+            continue
+        old = found[name]
+        how = _resizing(found, needed) if name == POS_EMBED else None
+        if old == new:
+            fitting.taken.append(name)
+        elif how is not None:
+            fitting.resized[name] = how
+        elif name.startswith(HEADS) and len(old) == len(new) and old[1:] == new[1:]:
+            fitting.replaced[name] = (old, new)
+        else:
+            fitting.misshapen[name] = (old, new)
+    return fitting
+
+
+def fit(weights: Mapping[str, np.ndarray], initial: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], Fit]:
+    """All weights of a model, and how they came together: ``weights`` (named by timm or by MindSpore) where they fit, else
+    ``initial`` (MindSpore's names). Shapes, types and order are those of ``initial``.
+    """
+    weights = to_mindspore(weights)
+    fitting = compare(_shapes(weights), _shapes(initial))
+    fitted = dict(initial)
+    for name in fitting.taken:
+        fitted[name] = weights[name].astype(initial[name].dtype)
+    if POS_EMBED in fitting.resized:
+        fitted[POS_EMBED] = _resized(weights, initial)
+    return fitted, fitting
+
+
+def require_exact(path: Path, needed: Shapes, model_name: str, key: str) -> None:
+    """Compare a file of weights with a model, reading only its header.
+
+    Raises UserError naming ``key`` where the file is missing, damaged, or not of just this model.
+    """
+    try:
+        found = to_mindspore(read_shapes(path)[0])
+    except UserError as error:
+        raise UserError(f"{key}={error}") from None
+    differing = [
+        f"{name} {found[name]} instead of {shape}" for name, shape in needed.items() if found.get(name, shape) != shape
+    ]
+    missing = [name for name in needed if name not in found]
+    extra = [name for name in found if name not in needed]
+    if differing or missing or extra:
+        listed = [
+            f"{what}: {_some(names)}"
+            for what, names in (("missing", missing), ("not in the model", extra), ("other shape", differing))
+            if names
+        ]
+        listed += [said] if (said := said_of(path)) else []
+        raise UserError(f"{key}={path}: belongs to another model than {model_name}. " + "; ".join(listed) + ".")
+
+
+def _shapes(weights: Mapping[str, np.ndarray]) -> dict[str, Shape]:
+    return {name: value.shape for name, value in weights.items()}
+
+
+def _prefix(named: Mapping[str, object]) -> int:
+    """Tokens before the patches: the class token, and the distillation token where there is one."""
+    return 2 if DIST_TOKEN in named else 1
+
+
+def _grid(shapes: Shapes) -> int | None:
+    """Patches along a side, by the position embedding; None where it is of no square."""
+    shape = shapes[POS_EMBED]
+    return side(shape[1], _prefix(shapes)) if len(shape) == 3 else None
+
+
+def _resizing(found: Shapes, needed: Shapes) -> str | None:
+    """What is to be done with the position embedding; None where it cannot be made to fit."""
+    old, new = _grid(found), _grid(needed)
+    if old is None or new is None or found[POS_EMBED][2] != needed[POS_EMBED][2]:
+        return None
+    done = [f"from {old} x {old} to {new} x {new} patches"] if old != new else []
+    if DIST_TOKEN in found and DIST_TOKEN not in needed:
+        done.append("without the row of the distillation token")
+    if DIST_TOKEN in needed and DIST_TOKEN not in found:
+        done.append("with an initial row for the distillation token")
+    return ", ".join(done)
+
+
+def _resized(weights: Mapping[str, np.ndarray], initial: Mapping[str, np.ndarray]) -> np.ndarray:
+    old, new = weights[POS_EMBED], initial[POS_EMBED]
+    grid = _grid(_shapes(initial))
+    assert grid is not None
+    both = min(_prefix(weights), _prefix(initial))
+    patches = resize(old, _prefix(weights), grid)[:, _prefix(weights) :]
+    return np.concatenate([old[:, :both], new[:, both : _prefix(initial)], patches], axis=1).astype(new.dtype)
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first names, and how many there are in all where that is more."""
+    listed = list(names)
+    return ", ".join(listed[:3]) + (f", ... ({len(listed)})" if len(listed) > 3 else f" ({len(listed)})")

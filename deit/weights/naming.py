@@ -1,0 +1,45 @@
+"""Names of a DeiT's parameters in MindSpore and in timm: the same, but for the norms.
+
+MindSpore calls a norm's weight gamma and its bias beta. Names that are already right stay as they are, so a mapping may
+come from either side.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TypeVar
+
+from deit.errors import UserError
+
+Value = TypeVar("Value")
+
+NAMINGS = ("mindspore", "timm")
+_NORM = r"((?:^|.*\.)norm\d*\.)"  # `norm.`, `blocks.0.norm1.`
+_TO_MINDSPORE = {"weight": "gamma", "bias": "beta"}
+_TO_TIMM = {new: old for old, new in _TO_MINDSPORE.items()}
+
+
+def to_mindspore(weights: Mapping[str, Value]) -> dict[str, Value]:
+    """The same values (arrays, shapes ...) under the names of ``deit.models.shapes.parameter_shapes``, in the same order.
+
+    Raises UserError where two names become one.
+    """
+    return _renamed(weights, _TO_MINDSPORE)
+
+
+def to_timm(weights: Mapping[str, Value]) -> dict[str, Value]:
+    """The same values under the names of timm's state_dict. Raises UserError where two names become one."""
+    return _renamed(weights, _TO_TIMM)
+
+
+def _renamed(weights: Mapping[str, Value], words: Mapping[str, str]) -> dict[str, Value]:
+    pattern = re.compile(f"{_NORM}({'|'.join(words)})")
+    renamed: dict[str, Value] = {}
+    for name, value in weights.items():
+        norm = pattern.fullmatch(name)
+        new = norm[1] + words[norm[2]] if norm else name
+        if new in renamed:
+            raise UserError(f"The weights hold {new} twice, under timm's name and under MindSpore's.")
+        renamed[new] = value
+    return renamed

@@ -1,0 +1,62 @@
+"""Position embeddings for another image size or another number of leading tokens (DeiT paper, section 5.2).
+
+As facebookresearch/deit does it when it fine-tunes at 384 pixels: bicubic, without antialiasing, the corners not aligned.
+MindSpore's own bicubic differs by more than a third, so it is written out here; it runs once, on the host.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from deit.errors import UserError
+
+_A = -0.75  # torch's cubic kernel; PIL's and MindSpore's have -0.5
+
+
+def resize(pos_embed: np.ndarray, prefix: int, grid: int) -> np.ndarray:
+    """``pos_embed`` [1, prefix + G * G, D] for ``grid`` * ``grid`` patches: [1, prefix + grid * grid, D], float32.
+
+    The ``prefix`` rows of the class and distillation token stay as they are. Raises UserError where the rest is no square.
+    Source: torch.nn.functional.interpolate(mode="bicubic", align_corners=False, antialias=False).
+    """
+    tokens, width = pos_embed.shape[1:]
+    old = side(tokens, prefix)
+    if old is None:
+        raise UserError(
+            f"pos_embed has {tokens} tokens; without the {prefix} that are no patches this is no square of patches."
+        )
+    if old == grid:
+        return pos_embed.astype(np.float32)
+    patches = pos_embed[0, prefix:].reshape(old, old, width).astype(np.float64)
+    weights = _bicubic(old, grid)
+    resized = np.einsum("yi,xj,ijd->yxd", weights, weights, patches, optimize=True)
+    return np.concatenate([pos_embed[:, :prefix], resized.reshape(1, grid * grid, width)], axis=1).astype(np.float32)
+
+
+def side(tokens: int, prefix: int) -> int | None:
+    """Patches along a side of the square that ``tokens`` positions stand for; None where they stand for none."""
+    patches = tokens - prefix
+    root = math.isqrt(max(patches, 0))
+    return root if root > 0 and root * root == patches else None
+
+
+def _bicubic(old: int, new: int) -> np.ndarray:
+    """[new, old]: what each old position gives to each new one; beyond the border stands the last position."""
+    weights = np.zeros((new, old))
+    for row in range(new):
+        centre = (row + 0.5) * old / new - 0.5
+        first = math.floor(centre) - 1
+        for column in range(first, first + 4):
+            weights[row, min(max(column, 0), old - 1)] += _kernel(abs(centre - column))
+    return weights
+
+
+def _kernel(x: float) -> float:
+    """The cubic convolution kernel (Keys 1981) at distance ``x``."""
+    if x <= 1:
+        return (_A + 2) * x**3 - (_A + 3) * x**2 + 1
+    if x < 2:
+        return _A * (x**3 - 5 * x**2 + 8 * x - 4)
+    return 0.0

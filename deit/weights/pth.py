@@ -1,0 +1,271 @@
+"""Weights out of ``torch.save`` files, without torch and without executing anything that stands in them.
+
+Two formats: a zip archive (torch 1.6 and later) and the plain sequence of pickles before it, which many published
+files still have. In both, a pickle describes the objects and names storages, runs of numbers that stand elsewhere in the
+file. The pickle is read by ``deit.weights.unpickle``, and every size it claims is compared with what the file has before
+anything is allocated.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from deit.errors import UserError
+from deit.weights.dtypes import BFLOAT16, Kind, decode, itemsize
+from deit.weights.unpickle import MALFORMED, Global, Refused, unpickle
+
+# Where a training program keeps its weights, the first that is there; otherwise the file is the weights.
+KEYS = ("model", "state_dict", "model_state_dict")
+_MODULE = "module."  # put before each name by torch's DistributedDataParallel
+
+_STORAGES = {
+    "Float": "<f4",
+    "Double": "<f8",
+    "Half": "<f2",
+    "BFloat16": BFLOAT16,
+    "Long": "<i8",
+    "Int": "<i4",
+    "Short": "<i2",
+    "Char": "<i1",
+    "Byte": "<u1",
+    "Bool": "?",
+}
+_KINDS: dict[str, Kind] = {
+    f"{module}.{name}Storage": kind for name, kind in _STORAGES.items() for module in ("torch", "torch.storage")
+}
+_TENSOR, _PARAMETER = "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"
+_ORDERED_DICT = "collections.OrderedDict"
+_ARGUMENTS = "argparse.Namespace"  # facebookresearch/deit and timm keep their command line beside the weights
+_ALLOWED = {*_KINDS, _TENSOR, _PARAMETER, _ORDERED_DICT, _ARGUMENTS}
+
+_MAGIC = 0x1950A86A20F9469CFC6C  # the first object of the older format
+_MOST_PICKLE = 8 << 20  # bytes; that of a large model with its optimizer has half a million
+_MOST_COPIES = 4  # tensors may share storages; together they are at most so many times the file
+
+
+@dataclass(frozen=True)
+class _Storage:
+    key: str
+    kind: Kind
+    numel: int
+
+    @property
+    def bytes(self) -> int:
+        return self.numel * itemsize(self.kind)
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """A view of a storage, in numbers."""
+
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.shape) * itemsize(self.storage.kind)
+
+    def of(self, numbers: np.ndarray) -> np.ndarray:
+        """A contiguous copy out of the storage's numbers; the bounds have been checked by ``_tensor``."""
+        if 0 in self.shape:
+            return np.zeros(self.shape, numbers.dtype)
+        strides = [step * numbers.itemsize for step in self.stride]
+        return np.lib.stride_tricks.as_strided(numbers[self.offset :], self.shape, strides, writeable=False).copy()
+
+
+class _Opaque:
+    """An object that no weights depend on, such as the command line of the training: it is read over."""
+
+
+Fetch = Callable[[_Storage], bytes]
+
+
+def read_pth(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a ``torch.save`` file by name, float16 and bfloat16 as float32; names as in the file.
+
+    The weights are the file itself, or stand in it under one of ``KEYS``; the prefix ``module.`` is taken off.
+    Raises UserError where the file is none of torch's, is damaged, holds no weights, or names anything but weights.
+    """
+    return _read(path, _load)
+
+
+def read_pth_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes alone, without reading the tensors. Raises UserError as ``read_pth`` does."""
+    return _read(path, lambda weights, fetch, size: {name: tensor.shape for name, tensor in weights.items()})
+
+
+def _read(path: Path, use: Callable[[dict[str, _Tensor], Fetch, int], Any]) -> Any:
+    try:
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            is_zip = file.read(2) == b"PK"
+            file.seek(0)
+            described, fetch = (_zip if is_zip else _sequence)(file, size)
+            return use(_weights(described), fetch, size)
+    except Refused as error:
+        raise UserError(f"{path}: refused: {error}. {_RESAVE}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: not readable ({error.strerror or error}).") from None
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, struct.error, *MALFORMED) as error:
+        raise UserError(f"{path}: truncated or damaged ({type(error).__name__}: {error}).") from None
+
+
+_BIG_ENDIAN = "was saved on a big-endian machine; save it again on another."
+_RESAVE = (
+    "Where you trust the file and have torch, save its weights alone: "
+    "torch.save({'model': torch.load(FILE, weights_only=False)['model']}, NEW_FILE)"
+)
+
+
+def _zip(file: BinaryIO, size: int) -> tuple[Any, Fetch]:
+    """The object of a zip archive, and how to get at its storages."""
+    archive = zipfile.ZipFile(file)
+    members = archive.infolist()
+    # torch compresses nothing. So no member can be larger than the file, nor can all of them together; and each has as many
+    # bytes as it claims: zipfile itself compares the two sizes of a stored member with nothing.
+    stored = all(m.compress_type == zipfile.ZIP_STORED and m.compress_size == m.file_size for m in members)
+    if not stored or sum(m.file_size for m in members) > size:
+        raise UserError("a zip archive, but not as torch.save writes it: its members must be stored, not compressed.")
+    roots = [member.filename.removesuffix("data.pkl") for member in members if member.filename.endswith("/data.pkl")]
+    if len(roots) != 1:
+        raise UserError("a zip archive, but not one of torch.save: it has no data.pkl.")
+    (root,) = roots
+    if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
+        raise UserError(_BIG_ENDIAN)
+    if archive.getinfo(f"{root}data.pkl").file_size > _MOST_PICKLE:
+        raise UserError(f"its data.pkl is larger than the {_MOST_PICKLE} bytes that weights may need.")
+    described, _ = _unpickle(io.BytesIO(archive.read(f"{root}data.pkl")))
+
+    def fetch(storage: _Storage) -> bytes:
+        member = archive.getinfo(f"{root}data/{storage.key}")
+        if member.file_size != storage.bytes:
+            raise ValueError(f"storage {storage.key!r} has {member.file_size} bytes in the file, not {storage.bytes}")
+        return archive.read(member)  # compares its CRC-32, too
+
+    return described, fetch
+
+
+def _sequence(file: BinaryIO, size: int) -> tuple[Any, Fetch]:
+    """The same for the format before torch 1.6: five pickles, then the storages, each with its length before it."""
+    head = io.BytesIO(file.read(_MOST_PICKLE))
+    try:
+        magic, _ = _unpickle(head)
+    except (UserError, *MALFORMED):
+        magic = None
+    if magic != _MAGIC:
+        raise UserError(f"no file of torch.save: it begins with {head.getvalue()[:16]!r}.")
+    _unpickle(head)  # the version of the format, always the same
+    system, _ = _unpickle(head)
+    if not system["little_endian"]:
+        raise UserError(_BIG_ENDIAN)
+    described, storages = _unpickle(head)
+    keys, _ = _unpickle(head)
+    begins: dict[str, int] = {}
+    position = head.tell()
+    for key in keys:
+        file.seek(position)
+        (numel,) = struct.unpack("<q", file.read(8))
+        begins[key] = position + 8
+        position = begins[key] + storages[key].bytes
+        if numel != storages[key].numel or position > size:
+            raise ValueError(f"storage {key!r} claims {storages[key].numel} numbers, its own header {numel}")
+
+    def fetch(storage: _Storage) -> bytes:
+        file.seek(begins[storage.key])
+        return file.read(storage.bytes)
+
+    return described, fetch
+
+
+def _unpickle(stream: io.BytesIO) -> tuple[Any, dict[str, _Storage]]:
+    """The next object of ``stream`` with ``_Tensor`` in the place of tensors, and all storages it names."""
+    storages: dict[str, _Storage] = {}
+
+    def storage(persistent: Any) -> _Storage:
+        # A view of another storage, which torch has not written for years, has a sixth element.
+        what, kind, key, _, numel = persistent[:5]
+        if what != "storage" or persistent[5:] not in ((), (None,)) or not isinstance(key, str):
+            raise ValueError("a persistent id that is no storage")
+        found = _Storage(key, _KINDS[kind.name], _size(numel))
+        if storages.setdefault(key, found) != found:
+            raise ValueError(f"storage {key!r} occurs with two types or lengths")
+        return found
+
+    return unpickle(stream, _ALLOWED, _make, storage), storages
+
+
+def _make(what: Global, arguments: tuple[Any, ...]) -> Any:
+    if what.name == _TENSOR:
+        storage, offset, shape, stride, *_ = arguments
+        return _tensor(storage, offset, shape, stride)
+    if what.name == _PARAMETER:
+        return arguments[0]
+    if what.name == _ORDERED_DICT and not arguments:
+        return {}
+    if what.name == _ARGUMENTS:
+        return _Opaque()
+    raise ValueError(f"{what.name} made from {len(arguments)} arguments")
+
+
+def _tensor(storage: Any, offset: Any, shape: Any, stride: Any) -> _Tensor:
+    """A view whose every number lies in its storage, and which has no number more than that."""
+    if not isinstance(storage, _Storage) or not isinstance(shape, tuple) or not isinstance(stride, tuple):
+        raise ValueError("a tensor without storage, shape or stride")
+    tensor = _Tensor(storage, _size(offset), tuple(map(_size, shape)), tuple(map(_size, stride)))
+    if len(shape) != len(stride) or len(shape) > 32:
+        raise ValueError(f"a tensor with {len(shape)} axes and {len(stride)} strides")
+    last = tensor.offset + sum((length - 1) * step for length, step in zip(tensor.shape, tensor.stride, strict=True))
+    if 0 not in tensor.shape and (last >= storage.numel or math.prod(tensor.shape) > storage.numel):
+        raise ValueError(f"a tensor of shape {tensor.shape} reaches beyond the {storage.numel} numbers of its storage")
+    return tensor
+
+
+def _size(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 48:
+        raise ValueError("a size that is none")
+    return value
+
+
+def _weights(found: Any) -> dict[str, _Tensor]:
+    """The weights in what was unpickled."""
+    if type(found) is dict:
+        found = next((found[key] for key in KEYS if type(found.get(key)) is dict), found)
+    if type(found) is not dict or not found:
+        raise UserError(f"holds no weights: neither is it a dict of tensors, nor has it one under {', '.join(KEYS)}.")
+    others = [str(name) for name, value in found.items() if not isinstance(value, _Tensor) or not isinstance(name, str)]
+    if others:
+        names = ", ".join(repr(name[:40]) for name in others[:3])
+        raise UserError(
+            f"holds no weights under {', '.join(KEYS)}, nor is it a dict of tensors alone: {names} and so on are none."
+        )
+    if all(name.startswith(_MODULE) for name in found):
+        return {name.removeprefix(_MODULE): tensor for name, tensor in found.items()}
+    return found
+
+
+def _load(weights: dict[str, _Tensor], fetch: Fetch, size: int) -> dict[str, np.ndarray]:
+    if sum(tensor.bytes for tensor in weights.values()) > _MOST_COPIES * size:
+        raise UserError("its tensors overlap so much that they are many times the file; save them as tensors of their own.")
+    numbers: dict[str, np.ndarray] = {}
+    arrays = {}
+    for name, tensor in weights.items():
+        storage = tensor.storage
+        if storage.key not in numbers:
+            numbers[storage.key] = decode(fetch(storage), storage.kind)
+        if numbers[storage.key].size != storage.numel:  # a view beyond it would read foreign memory
+            raise ValueError(f"storage {storage.key!r} has {numbers[storage.key].size} numbers, not {storage.numel}")
+        arrays[name] = tensor.of(numbers[storage.key])
+    return arrays
