@@ -139,6 +139,7 @@ def _training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
             "optimizer",
             f"{optim.name}, peak learning rate {numbers.peak_lr:.4g} ({scaled}), weight decay {optim.weight_decay:g}",
         ),
+        ("begins with", config.model.pretrained or "initial weights"),
         *_groups(config),
         ("clipping", "none" if optim.clip_grad is None else f"global norm {optim.clip_grad:g}"),
         (

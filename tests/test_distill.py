@@ -399,6 +399,22 @@ def test_a_resumed_student_keeps_its_teacher(taught: tuple[Path, str], tmp_path:
     assert len(events(run, "teacher")) == 1 and "teacher" in status.read(run).results
 
 
+def test_the_heads_of_a_student_are_evaluated_by_themselves(taught: tuple[Path, str], tmp_path: Path) -> None:
+    run = only_run(taught[0], "one")
+    ended = launch(tmp_path, "task=evaluate", f"run={run.path}", "task.heads=true", "tracking=none")
+    assert ended.returncode == 0, ended.stderr
+    results = status.read(only_run(tmp_path, "one")).results
+    assert list(results) == ["val", "val_cls", "val_dist", "val_ema", "val_ema_cls", "val_ema_dist"]
+    assert results["val"]["top1"] == status.read(run).results["best"]["val"]["top1"]
+    assert len({results[f"val{head}"]["loss"] for head in ("", "_cls", "_dist")}) == 3
+    assert "raw, class head" in ended.stdout and "EMA, distillation head" in ended.stdout
+
+
+def test_one_head_is_not_evaluated_twice(command: Callable[..., Any]) -> None:
+    outcome = command("task=evaluate", "model=deit_tiny", "checkpoint=a.safetensors", "task.heads=true")
+    assert outcome.code == 2 and "task.heads has no effect without model.distilled" in outcome.err
+
+
 @pytest.mark.usefixtures("graph_mode")
 def test_a_mindir_teaches_and_a_wrong_one_ends_with_one_message(tmp_path: Path) -> None:
     network = teacher_network(student(tmp_path), deit(distilled=False))

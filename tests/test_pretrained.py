@@ -298,3 +298,13 @@ def test_network_and_average_begin_with_the_same_weights() -> None:
     parts = TrainState(config, wanted).parts()
     for part in ("model", "ema"):
         assert all(np.array_equal(parts[part][name], value) for name, value in wanted.items())
+
+
+def test_last_is_the_same_run_for_every_trial_of_a_sweep(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the second trial starts, the first is the newest run; but `last` was asked before the sweep began."""
+    monkeypatch.chdir(trained)
+    config = composed(*SMALL, "model.pretrained=last")  # registers the plugins
+    from hydra_plugins.deit_sequential.launcher import Sequential, Trial
+
+    looked = Sequential()._look(Trial(0, [], config, []))
+    assert looked.config.model.pretrained == str(best(only_run(trained), "val_ema"))

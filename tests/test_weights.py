@@ -503,5 +503,13 @@ def test_a_member_that_claims_more_bytes_than_it_has_reads_no_foreign_memory(tmp
     with zipfile.ZipFile(file) as opened:
         member = opened.infolist()[1]
         assert (member.compress_size, member.file_size, opened.read(member)) == (24, 4000, content)  # Python does not mind
-    with pytest.raises(UserError, match="as torch.save writes it"):
+    with pytest.raises(UserError, match=r"as torch\.save writes it"):
         read_weights(file)
+
+
+def test_a_storage_shorter_than_it_claims_is_never_viewed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the archive's reader hands out, a tensor's view stays within it."""
+    archive(file, state(tensor()))
+    whole = zipfile.ZipFile.read
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda self, name: whole(self, name)[: 20 if "data/0" in str(name) else None])
+    assert "has 5 numbers, not 6" in refused(file)

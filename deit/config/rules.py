@@ -299,6 +299,7 @@ def _idle_reasons(config: RunConfig) -> dict[str, str]:
         unused(True, "with task=evaluate", "model.drop_rate", "model.drop_path_rate", "model.pretrained", "tracking.log_every")
         unused(True, "with task=evaluate", *(f"precision.{key}" for key in vars(precision) if key.startswith("loss_scale")))
         unused(config.run is None, "without run=", "task.which")
+        unused(not config.model.distilled, "without model.distilled", "task.heads")
     if isinstance(config.task, ConvertTask):
         used = ("backend", "uri") if config.run is not None else ()
         unused_but("tracking", *used)

@@ -51,6 +51,7 @@ class TrainTask(TaskConfig):
 @dataclass
 class EvaluateTask(TaskConfig):
     which: str = option("Which checkpoint of `run` to take.", choices=("best", "last"))
+    heads: bool = option("Evaluate each head of a distilled model by itself too, not only their mean.")
 
 
 @dataclass

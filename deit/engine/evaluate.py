@@ -52,6 +52,17 @@ class EvalStep(nn.Cell):
         return ops.logical_and(rank < 1, sane), ops.logical_and(rank < 5, sane), loss
 
 
+class Head(nn.Cell):
+    """A distilled network that answers with one of its heads alone: 0 the class head, 1 the distillation head."""
+
+    def __init__(self, network: nn.Cell, number: int) -> None:
+        super().__init__(auto_prefix=False)
+        self.network, self.number = network, number
+
+    def construct(self, images: Tensor) -> Tensor:
+        return self.network(images)[self.number]
+
+
 def evaluate(
     step: EvalStep, batches: Iterable[EvalBatch], world: int, progress: Callable[[int], None] = lambda images: None
 ) -> Accuracy:

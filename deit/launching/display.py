@@ -17,7 +17,9 @@ from deit.config.schema import RunConfig
 from deit.runs.directory import RunDirectory
 from deit.runs.status import Status
 
+HEADS = {"cls": "class", "dist": "distillation"}  # of a distilled model, by the end of their metrics' prefix
 LABELS = {"val": "raw", "val_ema": "EMA"}
+LABELS |= {f"{prefix}_{head}": f"{label}, {name} head" for prefix, label in LABELS.items() for head, name in HEADS.items()}
 
 
 class Display:

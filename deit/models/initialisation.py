@@ -20,8 +20,9 @@ def initial_weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[st
     """float32 arrays of the given shapes (``deit.models.shapes.parameter_shapes``).
 
     Norms are the identity and dense biases 0. Tokens, position embedding and dense weights are normal with standard
-    deviation .02; timm cuts them at +-2, a hundred deviations away, so there is nothing to cut. The patch convolution
-    has torch's default: uniform within +-1 / sqrt(fan in), weight (Kaiming with a = sqrt 5) and bias alike.
+    deviation .02; timm cuts them at +-2, a hundred deviations away, so there is nothing to cut. (Its arithmetic in
+    float32 makes one value of some 2**24 exactly -2; that is not repeated.) The patch convolution has torch's
+    default: uniform within +-1 / sqrt(fan in), weight (Kaiming with a = sqrt 5) and bias alike.
     """
     return {name: _initial(name, shapes, seed) for name in shapes}
 

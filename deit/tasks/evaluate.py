@@ -11,7 +11,7 @@ import numpy as np
 from deit.config.schema import EvaluateTask, RunConfig
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader
-from deit.engine.evaluate import EvalStep, evaluate
+from deit.engine.evaluate import EvalStep, Head, evaluate
 from deit.engine.network import build_network
 from deit.models.weights import load_weights
 from deit.runs import checkpoint
@@ -22,23 +22,31 @@ from deit.weights.read import read_weights
 
 
 def evaluate_task(context: Context) -> dict[str, Any]:
-    """Returns ``{"val": {top1, top5, loss, images, weights}, "val_ema": {...}}``."""
+    """Returns ``{"val": {top1, top5, loss, images, weights}, "val_ema": {...}}``.
+
+    With ``task.heads`` the heads of a distilled model stand there by themselves too, as ``val_cls`` and ``val_dist``.
+    """
     config, report = context.config, context.report
+    assert isinstance(config.task, EvaluateTask)
     data = open_dataset(config.data, train=False)
     results: dict[str, Any] = {}
     network = build_network(config)
-    step = EvalStep(config, network)
+    answering = {"": network}
+    if config.task.heads and config.model.distilled:
+        answering |= {"_cls": Head(network, 0), "_dist": Head(network, 1)}
+    steps = {suffix: EvalStep(config, cell) for suffix, cell in answering.items()}
     for prefix, (weights, source) in _weights(config).items():
         load_weights(network, weights, source=source["weights"])
-        report.progress(
-            now=True, phase="evaluating EMA" if prefix == "val_ema" else "evaluating", val_images=len(data), evaluated=0
-        )
-        try:
-            accuracy = evaluate(step, EvalLoader(config, data, context.rank, context.world), context.world, context.evaluated)
-        except StopRequested:
-            raise Interrupted(context.stop_signals[0]) from None
-        report.metrics(source["step"], accuracy.metrics(prefix))
-        results[prefix] = dataclasses.asdict(accuracy) | source
+        for suffix, step in steps.items():
+            phase = "evaluating EMA" if prefix == "val_ema" else "evaluating"
+            report.progress(now=True, phase=phase, val_images=len(data), evaluated=0)
+            loader = EvalLoader(config, data, context.rank, context.world)
+            try:
+                accuracy = evaluate(step, loader, context.world, context.evaluated)
+            except StopRequested:
+                raise Interrupted(context.stop_signals[0]) from None
+            report.metrics(source["step"], accuracy.metrics(prefix + suffix))
+            results[prefix + suffix] = dataclasses.asdict(accuracy) | source
     return results
 
 

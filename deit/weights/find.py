@@ -38,8 +38,8 @@ def find_weights(text: str, key: str, config: RunConfig) -> Path:
         uri = config.tracking.uri if config.tracking.backend == "mlflow" else None
         return _averaged(checkpoint.weights_of_run(find_run(text, key, config.runs_dir, uri), "best"))
     raise UserError(
-        f"{key}={text}: there is no such file or folder.{nearest(text, OFFICIAL)} Allowed: a file ({', '.join(_files(key))}), a "
-        f"checkpoint folder, a run directory, `last`, an MLflow run id, or an official name such as {next(iter(OFFICIAL))}."
+        f"{key}={text}: there is no such file or folder.{nearest(text, OFFICIAL)} Allowed: a file ({', '.join(_files(key))}), "
+        f"a checkpoint folder, a run directory, `last`, an MLflow run id, or an official name such as {next(iter(OFFICIAL))}."
     )
 
 

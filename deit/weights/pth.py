@@ -48,7 +48,7 @@ _ARGUMENTS = "argparse.Namespace"  # facebookresearch/deit and timm keep their c
 _ALLOWED = {*_KINDS, _TENSOR, _PARAMETER, _ORDERED_DICT, _ARGUMENTS}
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first object of the older format
-_MOST_PICKLE = 8 << 20  # bytes; that of a large model with its optimizer has half a million
+_MOST_PICKLE = 4 << 20  # bytes; that of a large model with its optimizer has half a million
 _MOST_COPIES = 4  # tensors may share storages; together they are at most so many times the file
 
 
@@ -265,6 +265,9 @@ def _load(weights: dict[str, _Tensor], fetch: Fetch, size: int) -> dict[str, np.
         storage = tensor.storage
         if storage.key not in numbers:
             numbers[storage.key] = decode(fetch(storage), storage.kind)
+            # The bounds of the tensors were checked against what the storage claims; here is what it has.
+            if numbers[storage.key].size != storage.numel:
+                raise ValueError(f"storage {storage.key!r} has {numbers[storage.key].size} numbers, not {storage.numel}")
         if numbers[storage.key].size != storage.numel:  # a view beyond it would read foreign memory
             raise ValueError(f"storage {storage.key!r} has {numbers[storage.key].size} numbers, not {storage.numel}")
         arrays[name] = tensor.of(numbers[storage.key])

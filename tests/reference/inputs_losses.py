@@ -7,13 +7,15 @@ import numpy as np
 from deit.randomness import generator
 
 BATCH, CLASSES, SMOOTHING = 8, 100, 0.1
-DISTILLATIONS = [
+DISTILLATIONS = [  # kind, alpha, tau
     ("soft", 0.5, 1.0),
     ("soft", 0.5, 3.0),
-    ("soft", 0.1, 0.5),
+    ("soft", 0.3, 3.0),
+    ("soft", 0.9, 0.5),
     ("soft", 1.0, 20.0),
     ("hard", 0.5, 1.0),
-    ("hard", 0.9, 1.0),
+    ("hard", 0.1, 1.0),
+    ("hard", 1.0, 1.0),
 ]
 
 
