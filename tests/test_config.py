@@ -19,6 +19,7 @@ NEEDS = {
     "data=imagefolder": ["data.root=/images"],
     "distill=soft": ["distill.teacher=runs/t", "model=deit_tiny_distilled"],
     "distill=hard": ["distill.teacher=runs/t", "model=deit_tiny_distilled"],
+    "experiment=digits_distilled": ["distill.teacher=runs/t"],
     "hardware=ascend2x8": ["hardware.node_rank=0", "hardware.master_addr=10.0.0.1"],
     "model=deit_tiny_distilled": ["distill=hard", "distill.teacher=runs/t"],
     "model=deit_small_distilled": ["distill=hard", "distill.teacher=runs/t"],
