@@ -332,7 +332,7 @@ def test_all_ranks_hold_the_same_weights(tmp_path: Path) -> None:
         "from deit.tasks import train\n"
         "kept = []\n"
         "original = train.TrainState\n"
-        "train.TrainState = lambda config: kept.append(original(config)) or kept[-1]\n"
+        "train.TrainState = lambda *given: kept.append(original(*given)) or kept[-1]\n"
         "code = worker.main(sys.argv[1:])\n"
         "if kept:\n"
         "    parts = kept[0].parts()\n"
