@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import yaml
 from conftest import freeze
 
 from deit import lr_curve
-from deit.config import frozen
+from deit.config import frozen, options
 from deit.plan import known_train_images, plan
 
 IMAGENET = 1_281_167
@@ -129,6 +130,22 @@ def test_sweep_freezes_and_shows_each_trial(command, tmp_path: Path) -> None:
     assert sorted((config.seed, config.optim.base_lr) for config in configs) == [(1, 1e-3), (1, 2e-3), (2, 1e-3), (2, 2e-3)]
     assert "[4/4] experiment=quickstart seed=2 optim.base_lr=0.002 dry_run=true" in outcome.out
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+TEMPLATES = sorted(options.groups()["sweep"])
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_each_template_composes_and_tells_its_command(command, template: str) -> None:
+    """In a template the trials are told apart by every key it names, and its head says how to start it."""
+    file = options.groups()["sweep"][template]
+    params = yaml.safe_load(file.read_text())["hydra"]["sweeper"]["params"]
+    expected = math.prod(len(str(values).split(",")) for values in params.values())
+    outcome = command(f"sweep={template}", "dry_run=true")
+    assert outcome.code == 0, outcome.err
+    assert f"[{expected}/{expected}]" in outcome.out and f"[{expected + 1}/" not in outcome.out
+    assert all(f"{key}=" in outcome.out for key in params)
+    assert f"python launch.py sweep={template}" in file.read_text()
 
 
 def test_template_gives_way_to_what_is_typed(command, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def _make_run(folder: Path, **tracking: Any) -> RunDirectory:
             "git": {"commit": "c0ffee", "dirty": False},
             "host": "node01",
             "cards": 1,
-            "sweep": {"id": "s1", "overrides": ["a=1"]},
+            "sweep": {"id": "s1", "overrides": ["a=1"], "swept": {"optim.base_lr": "1e-3", "seed": "2"}},
         },
     )
     _set_status(run, status.RUNNING)
@@ -174,7 +174,7 @@ def test_a_run_arrives_whole_and_goes_on_when_resumed(tmp_path: Path) -> None:
     assert found.info.status == "FINISHED"
     assert found.info.end_time == int(status.read(run).updated * 1000)
     assert found.info.start_time == next(journal.read(run.journal))[1]["time"]
-    assert found.info.run_name == f"quickstart-{run.id[-6:]}"
+    assert found.info.run_name == f"base_lr=1e-3 seed=2 {run.id[-6:]}"
 
     params = found.data.params
     assert params["optim.base_lr"] == "0.002"
@@ -192,6 +192,7 @@ def test_a_run_arrives_whole_and_goes_on_when_resumed(tmp_path: Path) -> None:
         "recipe": "quickstart",
         "task": "train",
         "sweep.id": "s1",
+        "sweep.swept.optim.base_lr": "1e-3",
         "run.directory": str(run.path),
     }
     assert {name: tags[name] for name in expected_tags} == expected_tags

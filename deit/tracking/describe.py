@@ -26,7 +26,7 @@ RUN_TAG = "run.id"
 # Keys that say how the program was called, not what the run is.
 _BOOKKEEPING = ("run", "resume", "dry_run")
 # MLflow cuts longer values without a word.
-_PARAM_LENGTH, _TAG_LENGTH = 6000, 8000
+_PARAM_LENGTH, _TAG_LENGTH, _NAME_LENGTH = 6000, 8000, 250
 _CUT = " ... (cut)"
 
 
@@ -63,6 +63,15 @@ def tags(run: RunDirectory, config: RunConfig) -> dict[str, str]:
 def short_name(run: RunDirectory, name: str) -> str:
     """``name`` and the random end of the run directory's name: short enough for MLflow's table."""
     return f"{name}-{run.id[-6:]}"
+
+
+def run_name(run: RunDirectory, name: str) -> str:
+    """Its name in MLflow: in a sweep the values that tell it apart, ``base_lr=1e-3 seed=2 1a2b3c``, else ``short_name``."""
+    swept = (read_json(run.environment) or {}).get("sweep", {}).get("swept")
+    if not swept:
+        return short_name(run, name)
+    values = " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in swept.items())
+    return _text(f"{values} {run.id[-6:]}", _NAME_LENGTH)
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -214,7 +214,7 @@ class Shipper:
         run_id = far.find_run(client, experiment_id, self._run.id, str(self._run.path))
         if run_id:
             return far.RemoteRun(client, self._uri, run_id)
-        name = self._config.tracking.run_name or describe.short_name(self._run, self._config.name)
+        name = self._config.tracking.run_name or describe.run_name(self._run, self._config.name)
         started = records.first_time(self._run.journal) or now_ms()
         return far.RemoteRun.create(client, self._uri, experiment_id, name, tags, started)
 

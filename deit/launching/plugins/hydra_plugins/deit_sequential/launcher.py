@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
@@ -58,7 +59,7 @@ class Sequential(launcher.Launcher):
         for trial in trials:
             print(f"[{trial.number - initial_job_idx + 1}/{len(trials)}] {' '.join(trial.overrides)}", flush=True)
             try:
-                code = start(trial.config, trial.overrides, sweep={"id": sweep_id, "overrides": trial.overrides})
+                code = start(trial.config, trial.overrides, sweep=_mark(sweep_id, trial, trials))
             except UserError as error:  # what only a look at the machine and the data can show
                 print(error, file=sys.stderr)
                 code = error.exit_code
@@ -123,6 +124,13 @@ class Sequential(launcher.Launcher):
         with open_dict(composed):
             del composed["hydra"]
         return composed
+
+
+def _mark(sweep_id: str, trial: Trial, trials: Sequence[Trial]) -> dict[str, Any]:
+    """What a trial's run notes of its sweep; ``swept`` holds what tells it from the other trials."""
+    shared = set.intersection(*(set(other.overrides) for other in trials))
+    swept = dict(text.split("=", 1) for text in trial.overrides if text not in shared)
+    return {"id": sweep_id, "overrides": trial.overrides, "swept": swept}
 
 
 def _some(names: list[str]) -> str:
