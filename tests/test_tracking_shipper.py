@@ -28,6 +28,7 @@ from deit.errors import UserError
 from deit.runs import directory, journal, status
 from deit.runs.directory import RunDirectory, read_json, write_json
 from deit.runs.journal import Journal
+from deit.tracking import describe
 from deit.tracking.lookup import find_run_directory
 
 ROOT = Path(__file__).parents[1]
@@ -151,6 +152,12 @@ def _checkpoint(run: RunDirectory, writer: Journal, step: int, best: dict[str, f
     writer.checkpoint(step, f"checkpoints/{folder.name}", list(best))
     entries = {weights: {"checkpoint": folder.name, "step": step, "top1": top1} for weights, top1 in best.items()}
     write_json(run.best, (read_json(run.best) or {}) | entries)
+
+
+def test_a_run_outside_a_sweep_is_called_by_its_recipe(tmp_path: Path) -> None:
+    run = _make_run(tmp_path)
+    write_json(run.environment, {"host": "node01"})
+    assert describe.run_name(run, "quickstart") == f"quickstart-{run.id[-6:]}"
 
 
 def test_a_run_arrives_whole_and_goes_on_when_resumed(tmp_path: Path) -> None:

@@ -54,12 +54,13 @@ class Sequential(launcher.Launcher):
 
         trials = self._prepare(job_overrides, initial_job_idx)
         sweep_id = f"{time.strftime('%Y%m%d_%H%M%S')}_{secrets.token_hex(3)}"
+        shared = set.intersection(*(set(trial.overrides) for trial in trials))
         failed: list[str] = []
         returns = []
         for trial in trials:
             print(f"[{trial.number - initial_job_idx + 1}/{len(trials)}] {' '.join(trial.overrides)}", flush=True)
             try:
-                code = start(trial.config, trial.overrides, sweep=_mark(sweep_id, trial, trials))
+                code = start(trial.config, trial.overrides, sweep=_mark(sweep_id, trial, shared))
             except UserError as error:  # what only a look at the machine and the data can show
                 print(error, file=sys.stderr)
                 code = error.exit_code
@@ -126,9 +127,8 @@ class Sequential(launcher.Launcher):
         return composed
 
 
-def _mark(sweep_id: str, trial: Trial, trials: Sequence[Trial]) -> dict[str, Any]:
-    """What a trial's run notes of its sweep; ``swept`` holds what tells it from the other trials."""
-    shared = set.intersection(*(set(other.overrides) for other in trials))
+def _mark(sweep_id: str, trial: Trial, shared: set[str]) -> dict[str, Any]:
+    """What a trial's run notes of its sweep; ``swept`` leaves out the overrides that all trials share."""
     swept = dict(text.split("=", 1) for text in trial.overrides if text not in shared)
     return {"id": sweep_id, "overrides": trial.overrides, "swept": swept}
 
