@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+from deit.config.remote import COMPLETE, data_copy, is_remote
 from deit.config.schema import DataConfig
 from deit.data.cifar import open_cifar
 from deit.data.digits import open_digits
 from deit.data.folder import open_folder
+from deit.data.packed import format_of, open_packed
 from deit.data.source import Dataset, evenly, limited
 from deit.data.synthetic import open_synthetic
-from deit.errors import UserError
+from deit.errors import BadImage, UserError
+
+
+def open_images(data: DataConfig, train: bool) -> Dataset:
+    """A split of image files, in class folders or packed. Raises UserError where data.root is not what data.format says."""
+    return open_folder(data, train) if format_of(data) == "folder" else open_packed(data, train)
+
 
 SOURCES = {
-    "imagefolder": open_folder,
+    "imagefolder": open_images,
     "cifar10": open_cifar,
     "cifar100": open_cifar,
     "digits": open_digits,
@@ -25,6 +35,7 @@ def open_dataset(data: DataConfig, train: bool) -> Dataset:
     Raises UserError, naming the key and the place, where the source cannot be read or holds another number
     of classes or images than data.num_classes, data.train_size and data.val_size say.
     """
+    data = _on_this_machine(data)
     dataset = SOURCES[data.source](data, train)
     classes, images = len(dataset.classes), len(dataset)
     if data.num_classes not in (None, classes):
@@ -38,13 +49,30 @@ def open_dataset(data: DataConfig, train: bool) -> Dataset:
     return limited(dataset, data.train_limit if train else data.val_limit)
 
 
-def check_images(dataset: Dataset, most: int = 256) -> None:
+def _on_this_machine(data: DataConfig) -> DataConfig:
+    """With the copy of a remote ``data.root`` in its place. Raises UserError where that is not whole."""
+    if data.root is None or not is_remote(data.root):
+        return data
+    copy = data_copy(data.root, data.cache_dir)
+    if not (copy.parent / COMPLETE).is_file():
+        raise UserError(f"data.root={data.root} is not copied to this machine yet, to {copy}; the launcher does that.")
+    return dataclasses.replace(data, root=str(copy))
+
+
+def check_images(dataset: Dataset, on_bad_image: str, most: int = 256) -> None:
     """Decode up to ``most`` images, spread evenly, so that a broken data set is found before a run starts.
 
-    Raises UserError for the first that cannot be read.
+    Raises UserError for the first that cannot be read; where bad ones are left out (data.on_bad_image), if all are bad.
     """
-    for index in evenly(len(dataset), most):
+    looked_at = evenly(len(dataset), most)
+    bad = 0
+    for index in looked_at:
         try:
             dataset.image(int(index))
         except UserError as error:
-            raise UserError(str(error)) from error  # no task is running yet: exit code 2
+            if on_bad_image == "error" or not isinstance(error, BadImage):
+                hint = "; data.on_bad_image=skip leaves such images out" if isinstance(error, BadImage) else ""
+                raise UserError(f"{str(error).removesuffix('.')}{hint}.") from error  # no task is running yet: exit code 2
+            bad += 1
+    if bad == len(looked_at):
+        raise UserError(f"{dataset.place}: none of the {bad} images looked at can be used; task=check_data says why.")

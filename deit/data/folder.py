@@ -13,36 +13,52 @@ from pathlib import Path
 import numpy as np
 
 from deit.config.schema import DataConfig
-from deit.data.source import Dataset
+from deit.data.source import EncodedDataset
 from deit.errors import UserError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+# Those of torchvision's ImageFolder, and GIF, of which the first frame is taken.
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
 
 
-class ImageFolder(Dataset):
+class ImageFolder(EncodedDataset):
     """One of the two splits; labels are the positions of the class folders of train/, sorted by name."""
 
-    def __init__(self, folder: Path, classes: list[str], names: np.ndarray, labels: np.ndarray) -> None:
+    def __init__(self, folder: Path, classes: list[str], names: np.ndarray, labels: np.ndarray, max_pixels: int) -> None:
         """``names`` are the files of all classes as encoded names, [N]; ``labels`` is int64 [N]."""
         self.folder = folder
         self.place = str(folder)
         self.classes = classes
         self.names = names
         self.labels = labels
+        self.max_pixels = max_pixels
 
-    def image(self, index: int, decoder: str = "pil") -> np.ndarray:
-        from deit.data.decode import decode  # the image libraries, which counting does without
+    def content(self, index: int) -> bytes:
+        from deit.data.decode import check_file_size
 
         path = self.describe(index)
         try:
             with open(path, "rb") as file:
-                data = file.read()
+                check_file_size(os.fstat(file.fileno()).st_size, path, self.max_pixels)
+                return file.read()
         except OSError as error:
+            # A fault of the disk or the network, not of the image: nothing may be left out for that.
             raise UserError(f"{path}: cannot be read ({error.strerror}).", exit_code=1) from error
-        return decode(data, decoder, path)
 
     def describe(self, index: int) -> str:
         return str(self.folder / self.classes[self.labels[index]] / os.fsdecode(self.names[index].item()))
+
+    def others(self) -> list[str]:
+        """The files in the class folders that are no images by their names, hidden ones left out."""
+        found = []
+        for name in self.classes:
+            folder = self.folder / name
+            entries = _scan(folder) if folder.is_dir() else []
+            found += [
+                str(folder / entry.name)
+                for entry in entries
+                if not entry.name.startswith(".") and not (entry.name.lower().endswith(EXTENSIONS) and entry.is_file())
+            ]
+        return sorted(found)
 
 
 def open_folder(data: DataConfig, train: bool) -> ImageFolder:
@@ -59,7 +75,7 @@ def open_folder(data: DataConfig, train: bool) -> ImageFolder:
             )
     classes = _class_folders(root / "train")
     if train:
-        return _listed(root / "train", classes, classes)
+        return _listed(root / "train", classes, classes, data.max_pixels)
     present = _class_folders(root / "val")
     unknown = sorted(set(present) - set(classes))
     if unknown:
@@ -67,7 +83,7 @@ def open_folder(data: DataConfig, train: bool) -> ImageFolder:
             f"data.root: {root / 'val' / unknown[0]} is a class that {root / 'train'} does not have; "
             "each class of val/ must be one of train/."
         )
-    return _listed(root / "val", classes, present)
+    return _listed(root / "val", classes, present, data.max_pixels)
 
 
 def _class_folders(folder: Path) -> list[str]:
@@ -79,7 +95,7 @@ def _class_folders(folder: Path) -> list[str]:
     return names
 
 
-def _listed(folder: Path, classes: list[str], present: list[str]) -> ImageFolder:
+def _listed(folder: Path, classes: list[str], present: list[str], max_pixels: int) -> ImageFolder:
     label_of = {name: label for label, name in enumerate(classes)}
     names: list[bytes] = []
     labels: list[np.ndarray] = []
@@ -95,7 +111,7 @@ def _listed(folder: Path, classes: list[str], present: list[str]) -> ImageFolder
             )
         names += files
         labels.append(np.full(len(files), label_of[name], np.int64))
-    return ImageFolder(folder, classes, np.array(names), np.concatenate(labels))
+    return ImageFolder(folder, classes, np.array(names), np.concatenate(labels), max_pixels)
 
 
 def _scan(folder: Path) -> list[os.DirEntry[str]]:

@@ -30,12 +30,40 @@ class Dataset(abc.ABC):
         """The image as uint8 [H, W, 3] in RGB.
 
         ``decoder`` (opencv or pil) reads image files; a source that holds its images in memory needs none.
-        Raises UserError with exit code 1 where the image cannot be read.
+        Raises BadImage where it is no image that can be used, UserError with exit code 1 where it cannot be read at all.
         """
+
+    def content(self, index: int) -> bytes:
+        """What is kept of the image: the bytes of its file, or its pixels. Equal images have equal ones.
+
+        Raises as ``image`` does.
+        """
+        return self.image(index).tobytes()
 
     @abc.abstractmethod
     def describe(self, index: int) -> str:
         """The image's own name for messages: its file, or its place in the source."""
+
+    def name(self, index: int) -> str:
+        """Its name within the data set: ``cat/7.jpg``, or as ``describe`` has it."""
+        return self.describe(index).removeprefix(f"{self.place}/")
+
+
+class EncodedDataset(Dataset):
+    """Images that are kept as the bytes of their files, which ``content`` fetches.
+
+    An image of more than ``max_pixels`` is a bad one.
+    """
+
+    max_pixels: int
+
+    def image(self, index: int, decoder: str = "pil") -> np.ndarray:
+        from deit.data.decode import decode  # the image libraries, which counting does without
+
+        return decode(self.content(index), decoder, self.describe(index), self.max_pixels)
+
+    @abc.abstractmethod
+    def content(self, index: int) -> bytes: ...
 
 
 class ArrayDataset(Dataset):
@@ -67,8 +95,14 @@ class Subset(Dataset):
     def image(self, index: int, decoder: str = "pil") -> np.ndarray:
         return self.whole.image(int(self.indices[index]), decoder)
 
+    def content(self, index: int) -> bytes:
+        return self.whole.content(int(self.indices[index]))
+
     def describe(self, index: int) -> str:
         return self.whole.describe(int(self.indices[index]))
+
+    def name(self, index: int) -> str:
+        return self.whole.name(int(self.indices[index]))
 
 
 def limited(dataset: Dataset, limit: int | None) -> Dataset:

@@ -1,0 +1,62 @@
+"""``bad_images.jsonl`` of a run directory: the images that could not be used, each file once.
+
+    {"file": "/data/train/cat/7.jpg", "split": "train", "kind": "damaged", "reason": "image file is truncated", "step": 12}
+
+``step`` is the optimizer step that came upon it first. All ranks write to the file, one at a time; each looks at what the
+others have written before it adds a line.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from deit.errors import BadImage
+
+
+class BadImages:
+    """The list of one run."""
+
+    def __init__(self, path: Path) -> None:
+        """``path`` need not exist; the first bad image makes it."""
+        self._path = path
+        self._offset = 0
+        self._steps: dict[str, int] = {}  # by file
+
+    def add(self, split: str, step: int, bad: Sequence[BadImage]) -> None:
+        """Note what the optimizer step ``step`` (or the evaluation after it) came upon in ``split``, train or val."""
+        if all(image.file in self._steps for image in bad):
+            return
+        with open(self._path, "a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self._read(file)
+            file.truncate(self._offset)  # what a killed writer left of a line
+            for image in bad:
+                if image.file not in self._steps:
+                    entry = {"file": image.file, "split": split, "kind": image.kind, "reason": image.reason, "step": step}
+                    file.write(json.dumps(entry).encode() + b"\n")
+                    file.flush()
+                    self._read(file)
+
+    def count(self, step: int) -> int:
+        """How many are known that were come upon until ``step``: a resumed run then counts as it would have without a stop."""
+        if self._path.exists():
+            with open(self._path, "rb") as file:
+                self._read(file)
+        return sum(found <= step for found in self._steps.values())
+
+    def _read(self, file: BinaryIO) -> None:
+        file.seek(self._offset)
+        for line in file.read().splitlines(keepends=True):
+            if line.endswith(b"\n"):
+                self._offset += len(line)
+                entry: dict[str, Any] = json.loads(line)
+                self._steps[entry["file"]] = entry["step"]
+
+
+def listed(path: Path) -> int:
+    """How many images the file lists; 0 where there is none."""
+    return path.read_bytes().count(b"\n") if path.exists() else 0

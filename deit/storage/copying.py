@@ -1,0 +1,162 @@
+"""Many objects at once from a store onto the disk: threads, a bar, and a manifest of what has arrived whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from deit.errors import UserError
+from deit.storage.store import Object, Store, Unreachable
+
+THREADS = 16
+PAUSES = (1.0, 4.0)  # seconds between attempts at an object of a store that has answered until now
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of a manifest: an object, and the file it has become."""
+
+    name: str
+    size: int
+    tag: str
+    mtime_ns: int
+
+
+class Manifest:
+    """What of a copy is there and whole: a line for each object, appended when its file has its own name."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.entries = {entry.name: entry for entry in self._read()}
+
+    def _read(self) -> Iterator[Entry]:
+        try:
+            with open(self._file, encoding="utf-8") as lines:
+                for line in lines:
+                    try:
+                        yield Entry(**json.loads(line))
+                    except (ValueError, TypeError):
+                        continue  # cut off by a kill: its file is looked at as if it had not come
+        except FileNotFoundError:
+            return
+
+    def has(self, found: Object, file: Path) -> bool:
+        """Whether ``file`` is this very object, and has not been touched since it was copied."""
+        entry = self.entries.get(found.name)
+        if entry is None or (entry.size, entry.tag) != (found.size, found.tag):
+            return False
+        try:
+            about = file.stat()
+        except OSError:
+            return False
+        return (about.st_size, about.st_mtime_ns) == (entry.size, entry.mtime_ns)
+
+    def append(self, entries: Iterable[Entry]) -> None:
+        with open(self._file, "a", encoding="utf-8") as lines:
+            for entry in entries:
+                self.entries[entry.name] = entry
+                lines.write(json.dumps(asdict(entry)) + "\n")
+
+    def replace(self, names: Iterable[str]) -> None:
+        """Keep the lines of ``names`` alone, one each."""
+        self.entries = {name: self.entries[name] for name in names}
+        temporary = self._file.with_suffix(".tmp")
+        temporary.unlink(missing_ok=True)
+        whole, self._file = self._file, temporary
+        self.append(list(self.entries.values()))
+        self._file = whole
+        os.replace(temporary, whole)
+
+
+def check_names(found: Sequence[Object], key: str) -> None:
+    """Raise UserError where objects cannot be files: names that leave the folder, or one that is a folder of another."""
+    names = {one.name for one in found}
+    for one in found:
+        parts = one.name.split("/")
+        if any(part in ("", ".", "..") or "\0" in part for part in parts) or len(os.fsencode(max(parts, key=len))) > 255:
+            raise UserError(f"{key}: the object {one.address!r} has a name that no file can have.")
+        for end in range(1, len(parts)):
+            if "/".join(parts[:end]) in names:
+                raise UserError(f"{key}: {one.address!r} and an object with the name of its folder are both there; rename one.")
+
+
+def copy(
+    store: Store, wanted: Sequence[Object], place: Callable[[Object], Path], parts: Path, manifest: Manifest, console: Console
+) -> None:
+    """Copy the objects to where ``place`` says, and note each in the manifest.
+
+    ``parts`` is a folder of the same disk for what has not come whole. Raises UserError for the first that cannot be had; what
+    has come until then stays, and is not copied again.
+    """
+    parts.mkdir(parents=True, exist_ok=True)
+    stop = threading.Event()
+    columns = (
+        *(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()),
+        *(TextColumn("files"), TextColumn("{task.fields[files]}")),
+    )
+    pending: set[Future[Entry]] = set()
+    with Progress(*columns, console=console) as bar, ThreadPoolExecutor(THREADS, thread_name_prefix="copy") as pool:
+        total = f"{len(wanted):,}"
+        shown = bar.add_task(store.key, total=sum(one.size for one in wanted), files=f"0/{total}")
+        one_more = lambda size: bar.advance(shown, size)  # noqa: E731
+        try:
+            queue, done = iter(wanted), 0
+            while True:
+                while len(pending) < 4 * THREADS and (one := next(queue, None)) is not None:
+                    pending.add(pool.submit(_copy_one, store, one, place(one), parts, one_more, stop.is_set))
+                if not pending:
+                    return
+                ready, pending = wait(pending, return_when=FIRST_COMPLETED)
+                failed = [error for future in ready if (error := future.exception()) is not None]
+                manifest.append(future.result() for future in ready if future.exception() is None)
+                if failed:
+                    raise failed[0]
+                done += len(ready)
+                bar.update(shown, files=f"{done:,}/{total}")
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            manifest.append(f.result() for f in pending if f.done() and not f.cancelled() and f.exception() is None)
+            raise
+
+
+def part_name(one: Object) -> str:
+    """The name of the file for what has come of an object; another one when its content is."""
+    return hashlib.sha256(f"{one.name}\n{one.tag}".encode()).hexdigest()[:32]
+
+
+class _Stopped(Exception):
+    """The copying ends; what has come of an object stays as a part."""
+
+
+def _copy_one(
+    store: Store, one: Object, target: Path, parts: Path, told: Callable[[int], None], stopped: Callable[[], bool]
+) -> Entry:
+    part = parts / part_name(one)
+    try:
+        for pause in (*PAUSES, None):
+            try:
+                store.fetch(one, part, told, stopped)
+                break
+            except Unreachable:
+                if pause is None:
+                    raise
+                told(-part.stat().st_size if part.exists() else 0)  # it is counted again
+                time.sleep(pause)
+        if stopped():
+            raise _Stopped
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(part, target)
+        return Entry(one.name, one.size, one.tag, target.stat().st_mtime_ns)
+    except OSError as error:
+        raise UserError(f"{store.key}: {target} cannot be written ({error.strerror}).", exit_code=1) from error

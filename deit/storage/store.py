@@ -1,0 +1,88 @@
+"""What is asked of an object store, whoever answers: S3 and what speaks like it (``s3.py``), or ModelArts' moxing.
+
+Every failure is a UserError that names the key and the address: ``Unreachable`` where a later attempt may succeed.
+"""
+
+from __future__ import annotations
+
+import abc
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deit.config.remote import problem
+from deit.errors import UserError
+
+EXTRA = "pip install --constraint constraints.txt -e '.[storage]'"
+
+
+class StoreError(UserError):
+    """A store that refuses: no such bucket, no permission, an address that means nothing to it."""
+
+
+class NothingThere(StoreError):
+    """No object at or below an address, or no such bucket."""
+
+
+class Unreachable(StoreError):
+    """A store that does not answer."""
+
+
+@dataclass(frozen=True)
+class Object:
+    """An object at or below an address. ``tag`` is another one when the content is."""
+
+    name: str  # relative to the address, with slashes; the last part of the address where that is the object itself
+    address: str
+    size: int
+    tag: str
+    md5: str | None  # of the content in hexadecimal digits, where the store says it
+
+
+class Store(abc.ABC):
+    """``key`` is what the messages name: the key of the configuration that holds the address."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    @abc.abstractmethod
+    def objects(self, address: str) -> list[Object]:
+        """All objects below ``address``, or the one at it, by name. Raises NothingThere where there is none."""
+
+    @abc.abstractmethod
+    def folders(self, address: str) -> list[str]:
+        """Names of what stands directly below ``address`` and has something below itself; none where it is empty."""
+
+    @abc.abstractmethod
+    def fetch(self, found: Object, part: Path, told: Callable[[int], None], stopped: Callable[[], bool]) -> None:
+        """Copy an object into the file ``part``, going on with what of it is there where the store can do that.
+
+        ``told`` hears of bytes as they come; bytes counted in vain are given back as a negative number. Ends early where
+        ``stopped`` says so. The content has been checked as far as the store tells what it is; raises StoreError where it is
+        not what was asked for.
+        """
+
+    @abc.abstractmethod
+    def put(self, file: Path, address: str) -> None:
+        """Copy a file to ``address``."""
+
+    @abc.abstractmethod
+    def delete(self, addresses: Sequence[str]) -> None:
+        """Delete objects; one that is not there is none to delete."""
+
+
+def open_store(address: str, key: str) -> Store:
+    """The store of an address, the value of ``key``. Raises UserError where the address or a package is amiss."""
+    wrong = problem(address)
+    if wrong:
+        raise UserError(f"{key} {wrong}.")
+    if address.startswith("obs://") and importlib.util.find_spec("moxing") is not None:
+        from deit.storage.mox import MoxingStore
+
+        return MoxingStore(key)
+    if importlib.util.find_spec("s3fs") is None:
+        raise UserError(f"{key}={address} needs s3fs, which is not installed: {EXTRA}")
+    from deit.storage.s3 import S3Store
+
+    return S3Store(address, key)

@@ -1,0 +1,101 @@
+"""The uploader: copies one run into the store of its ``runs_dir``, beside the training and never in its way.
+
+    python -m deit.storage.uploader RUN_DIR
+
+The launcher starts it with the workers. A new checkpoint is copied at once, everything else now and then; what the store does
+not take is tried again. It ends when the launcher tells it, or by itself when launcher and workers are gone and all is copied.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from deit.config import frozen
+from deit.errors import UserError
+from deit.runs import checkpoint, status
+from deit.runs.directory import RunDirectory
+from deit.storage import locks
+from deit.storage.mirror import LOCK, Mirror, Stopped, address_of
+from deit.tracking import beside, living
+
+_log = logging.getLogger(__name__)
+
+POLL = 0.5  # seconds between two looks at whether there is a new checkpoint
+PERIOD = 15.0  # seconds between two copies of everything else
+LONGEST_WAIT = 30.0  # seconds between two attempts while the store is away
+ABANDONED = 600.0  # seconds for which an uploader without a launcher tries to reach the store
+LAST_WORDS = 4.0  # seconds from SIGINT or SIGTERM to the end
+
+
+class Uploader:
+    def __init__(self, run: RunDirectory) -> None:
+        """Raises UserError where ``run`` holds no configuration, or one whose runs_dir is a folder."""
+        config = frozen.load(run.config)
+        address = address_of(run, config)
+        if address is None:
+            raise UserError(f"{run.config}: runs_dir is {config.runs_dir}, a folder; nothing is copied from there.")
+        self._run, self._mirror = run, Mirror(run, address)
+        self._mirror.goes_on = lambda: not self._stopping
+        self._stopping = False
+
+    def stop(self, *_: Any) -> None:
+        """End soon, whatever a call is waiting for; what was not copied whole is copied again another time."""
+        self._stopping = True
+        beside.end_within(LAST_WORDS)
+
+    def serve(self) -> None:
+        """Copy until told to stop, or until nobody is left at work on the run and all is copied."""
+        with locks.alone(self._run.path / LOCK, lambda who: _log.info("%s is at work on this run; waiting for it", who)):
+            self._mirror.reload()
+            _log.info("copying to %s", self._mirror.address)
+            failures, orphaned = 0, None
+            while not self._stopping:
+                alone = not self._accompanied()
+                seen = self._checkpoints()
+                try:
+                    self._mirror.send()
+                except Stopped:
+                    break
+                except Exception as error:  # whatever it is, the training goes on, and a later attempt may succeed
+                    failures += 1
+                    if failures == 1:  # an outage of a night is two lines in the log
+                        foreseen = isinstance(error, UserError)
+                        reason = str(error).strip().partition("\n")[0]
+                        _log.warning("will try again: %s", reason, exc_info=None if foreseen else error)
+                else:
+                    if failures:
+                        _log.info("all is copied again, after %d failed attempts", failures)
+                    failures = 0
+                    if alone:
+                        _log.info("all is copied, and nobody is at work on the run any more")
+                        return
+                orphaned = (orphaned or time.monotonic()) if alone else None
+                if orphaned is not None and time.monotonic() - orphaned > ABANDONED:
+                    _log.info("the store is away and the launcher too; what is not copied stays in the run directory")
+                    return
+                self._wait(failures, seen)
+            _log.info("told to stop")
+
+    def _wait(self, failures: int, seen: list[Path]) -> None:
+        until = time.monotonic() + (PERIOD if failures == 0 else min(LONGEST_WAIT, 2.0 ** (failures - 1)))
+        while time.monotonic() < until and not self._stopping:
+            time.sleep(POLL)
+            hurry = status.read(self._run).ended or self._checkpoints() != seen or not self._accompanied()
+            if failures == 0 and hurry:
+                return
+
+    def _checkpoints(self) -> list[Path]:
+        return checkpoint.complete(self._run)
+
+    def _accompanied(self) -> bool:
+        """Whether a launcher or a worker of the run is alive."""
+        now = status.read(self._run)
+        return any(living.find(pid, now.updated) for pid in (now.launcher_pid, now.worker_pid))
+
+
+if __name__ == "__main__":
+    sys.exit(beside.serve("deit.storage.uploader", Uploader, sys.argv[1:]))
