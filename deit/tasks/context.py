@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import signal
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from deit.config.schema import RunConfig
+from deit.data.loader import EvalBatch
 from deit.engine.report import Report
+from deit.runs.bad_images import BadImages
 from deit.runs.directory import RunDirectory
 
 
@@ -38,3 +42,17 @@ class Context:
         self.report.progress(evaluated=images)
         if self.stop_signals:
             raise StopRequested
+
+    @functools.cached_property
+    def bad_images(self) -> BadImages:
+        return BadImages(self.run.bad_images)
+
+    def noting(self, step: int, batches: Iterable[EvalBatch]) -> Iterator[EvalBatch]:
+        """The batches of an evaluation after ``step`` optimizer steps; their bad images are noted as they pass."""
+        for batch in batches:
+            self.bad_images.add("val", step, batch.bad)
+            yield batch
+
+    def data_metrics(self, step: int) -> dict[str, float]:
+        """``data/bad_images``, how many all ranks have come upon so far; nothing where the first one ends the run."""
+        return {} if self.config.data.on_bad_image == "error" else {"data/bad_images": float(self.bad_images.count(step))}

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from deit.config.schema import EvaluateTask, RunConfig
+from deit.config.schema import RunConfig
+from deit.config.tasks import EvaluateTask
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader
 from deit.engine.evaluate import EvalStep, Head, evaluate
@@ -40,12 +41,13 @@ def evaluate_task(context: Context) -> dict[str, Any]:
         for suffix, step in steps.items():
             phase = "evaluating EMA" if prefix == "val_ema" else "evaluating"
             report.progress(now=True, phase=phase, val_images=len(data), evaluated=0)
-            loader = EvalLoader(config, data, context.rank, context.world)
+            loader = context.noting(source["step"], EvalLoader(config, data, context.rank, context.world))
             try:
                 accuracy = evaluate(step, loader, context.world, context.evaluated)
             except StopRequested:
                 raise Interrupted(context.stop_signals[0]) from None
             report.metrics(source["step"], accuracy.metrics(prefix + suffix))
+            report.metrics(source["step"], context.data_metrics(source["step"]))
             results[prefix + suffix] = dataclasses.asdict(accuracy) | source
     return results
 

@@ -13,7 +13,8 @@ import numpy as np
 from mindspore import Tensor
 
 from deit import plan
-from deit.config.schema import PreviewTask, RunConfig
+from deit.config.schema import RunConfig
+from deit.config.tasks import PreviewTask
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader, TrainBatch, TrainLoader
 from deit.data.source import Dataset, limited

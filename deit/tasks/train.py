@@ -2,7 +2,7 @@
 
 Where it begins, the first that is there:
 
-1. the newest checkpoint of its own run directory (a resumed run); pretrained weights are then not looked at,
+1. the newest whole checkpoint of its own run directory (a resumed run); pretrained weights are then not looked at,
 2. ``model.pretrained``, as far as it fits; what it lacks is initial,
 3. initial weights, a function of ``seed``.
 """
@@ -10,8 +10,6 @@ Where it begins, the first that is there:
 from __future__ import annotations
 
 import dataclasses
-import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +21,13 @@ from deit.config.schema import RunConfig
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader, TrainBatch, TrainLoader
 from deit.data.source import Dataset
-from deit.engine import randomness
+from deit.engine import randomness, resume
 from deit.engine.distributed import sum_over_ranks
 from deit.engine.evaluate import Accuracy, EvalStep, evaluate
 from deit.engine.loss import build_loss
+from deit.engine.meter import Meter
+from deit.engine.nonfinite import Verdict, Watch
+from deit.engine.saver import Saver
 from deit.engine.state import TrainState, first_weights
 from deit.engine.step import TrainStep
 from deit.engine.teacher import Teaching, build_teaching
@@ -53,62 +54,63 @@ def train(context: Context) -> dict[str, Any]:
     course = plan(config, len(train_data))
     passes, steps_per_epoch, total_steps = config.optim.accumulation_steps, course.steps_per_epoch, course.total_steps
 
-    existing = checkpoint.complete(context.run)
-    state = TrainState(config, None if existing else _begin(context))
+    restored = resume.newest(context.run, report, rank, world)
+    state = TrainState(config, None if restored else _begin(context))
     teaching = build_teaching(config)
     train_step = _steps(config, state, teaching, world)
     networks = {"val": state.network} | ({"val_ema": state.average} if state.average is not None else {})
     eval_steps = {prefix: EvalStep(config, network) for prefix, network in networks.items()}
 
     done = 0  # optimizer steps done
-    meter = _Meter()
     best: dict[str, dict[str, Any]] = {}
     last: dict[str, dict[str, Any]] = {}
     teacher: dict[str, Any] | None = None  # what is known of it
-    if existing:
-        saved = checkpoint.read_state(existing[-1])
-        _check_data(saved, train_data)
-        teacher = _check_teacher(saved, teaching)
-        state.load({part: checkpoint.read_part(existing[-1], part) for part in state.parts()})
-        done, meter.losses, meter.overflows = saved["step"], saved["window"], saved["overflows"]
-        best, last = saved["best"], saved["last"]
-        report.event("resumed", done, checkpoint=existing[-1].name)
-    if sum_over_ranks([done], world) != [done * world]:
-        raise UserError(
-            f"rank {rank} begins at step {done}, others at another: all machines must see the same run directory to resume.",
-            exit_code=1,
-        )
+    meter = Meter(dynamic=config.precision.loss_scale == "dynamic")
+    meter.begin(state.scale())
+    watch = Watch(config, report)
+    saver = Saver(context.run, config.checkpointing, report, steps_per_epoch, writes=rank == 0)
+
+    def go_on_from(restored: resume.Restored) -> None:
+        """Put the training where it stood when this checkpoint was written."""
+        nonlocal done, best, last
+        state.load(restored.parts)
+        done, best, last = restored.step, dict(restored.state["best"]), dict(restored.state["last"])
+        meter.begin(state.scale(), restored.state)
+        saver.at(done)
+
+    if restored:
+        _check_data(restored.state, train_data)
+        teacher = _check_teacher(restored.state, teaching)
+        go_on_from(restored)
+        report.event("resumed", done, checkpoint=restored.name)
 
     def save() -> None:
-        if rank != 0:
-            return
-        path = checkpoint.write(
-            context.run,
-            done,
-            state.parts(),
-            {
-                "epoch": done // steps_per_epoch,
-                # A checkpoint describes its network; where the first weights came from is no part of that.
-                "model": dataclasses.asdict(dataclasses.replace(config.model, pretrained=None)),
-                "num_classes": config.data.num_classes,
-                "classes": train_data.classes,
-                "train_images": len(train_data),
-                "window": meter.window(),
-                "overflows": meter.overflows,
-                "best": best,
-                "last": last,
-                "teacher": teacher,
-            },
-        )
-        # The pointer follows the folder: it never names what is not there.
-        write_json(context.run.best, best)
-        report.checkpoint(done, str(path.relative_to(context.run.path)), [p for p in best if best[p]["step"] == done])
-        checkpoint.prune(context.run, config.checkpointing.keep_last)
+        facts = {
+            "epoch": done // steps_per_epoch,
+            # A checkpoint describes its network; where the first weights came from is no part of that.
+            "model": dataclasses.asdict(dataclasses.replace(config.model, pretrained=None)),
+            "num_classes": config.data.num_classes,
+            "classes": train_data.classes,
+            "train_images": len(train_data),
+            "best": best,
+            "last": last,
+            "teacher": teacher,
+        }
+        saver.save(done, state.parts, facts | meter.saved())
 
     def stop() -> None:
         """Write a checkpoint and end, because of a signal."""
         save()
+        saver.wait()
         raise Interrupted(context.stop_signals[0])
+
+    def roll_back() -> None:
+        """Return to the last checkpoint. Raises UserError where that cannot help any more."""
+        saver.wait()  # rank 0's; the others wait for it in ``newest``
+        restored = resume.newest(context.run, report, rank, world)
+        if restored is None or not watch.returns_to(restored.step):
+            raise watch.stop(context.run, train_data, world, rank)
+        go_on_from(restored)
 
     def evaluation_is_due() -> bool:
         epoch, rest = divmod(done, steps_per_epoch)
@@ -120,13 +122,15 @@ def train(context: Context) -> dict[str, Any]:
         found = {}
         for prefix, step in eval_steps.items():
             report.progress(now=True, phase="evaluating" if prefix == "val" else "evaluating EMA")
-            accuracy = evaluate(step, EvalLoader(config, val_data, rank, world), world, context.evaluated)
+            batches = context.noting(done, EvalLoader(config, val_data, rank, world))
+            accuracy = evaluate(step, batches, world, context.evaluated)
             found[prefix] = _entry(accuracy, done, -(-done // steps_per_epoch))
             report.metrics(done, accuracy.metrics(prefix))
         last.update(found)
         better = [prefix for prefix in found if prefix not in best or found[prefix]["top1"] > best[prefix]["top1"]]
         best.update({prefix: found[prefix] for prefix in better})
         report.metrics(done, {f"best/{prefix}_top1": entry["top1"] for prefix, entry in best.items()})
+        report.metrics(done, context.data_metrics(done))
         report.progress(now=True, phase="training", best=best, last=last)
         return bool(better)
 
@@ -142,39 +146,53 @@ def train(context: Context) -> dict[str, Any]:
     )
     if teaching is not None and teacher is None:
         teacher = _introduce(context, teaching, val_data)
-    while True:
-        if evaluation_is_due():  # also after a resume, if the signal came during the evaluation
-            try:
-                improved = evaluate_all()
-            except StopRequested:
-                stop()
-            if improved or done == total_steps or done // steps_per_epoch % config.checkpointing.every == 0:
+    with saver:
+        while True:
+            improved = evaluated = False
+            if evaluation_is_due():  # also after a resume, if the signal came during the evaluation
+                evaluated = True
+                try:
+                    improved = evaluate_all()
+                except StopRequested:
+                    stop()
+            if improved or (evaluated and done == total_steps) or saver.due(done):
                 save()
-        if done >= total_steps:
-            break
-
-        epoch, skipped = divmod(done, steps_per_epoch)
-        micro_batches = loader.epoch(epoch, start=skipped * passes)
-        meter.start(loader.waited)
-        for _ in range(skipped, steps_per_epoch):
-            lr = course.learning_rate(done)
-            meter.add(*train_step(context, micro_batches, done, lr))
-            done += 1
-            end_of_epoch = done % steps_per_epoch == 0 or done == total_steps
-            if done % config.tracking.log_every == 0 or end_of_epoch:
-                metrics = meter.metrics(loader.waited, course.global_batch)
-                report.metrics(done, metrics | {"train/lr": lr, "train/epoch": done / steps_per_epoch})
-                _check_finite(config, metrics, done)
-                report.progress(loss=metrics["train/loss"], images_per_s=metrics["perf/images_per_s"])
-                report.progress(data_wait=metrics["perf/data_wait"])
-            report.progress(phase="training", epoch=epoch + 1, step=done, lr=lr)
-            if context.stop_signals:
-                stop()
-            if end_of_epoch:
+            if done >= total_steps:
                 break
-        micro_batches.close()
-        if not evaluation_is_due() and done // steps_per_epoch % config.checkpointing.every == 0:
-            save()
+
+            epoch, skipped = divmod(done, steps_per_epoch)
+            micro_batches = loader.epoch(epoch, start=skipped * passes)
+            meter.start(loader.waited)
+            for _ in range(skipped, steps_per_epoch):
+                lr = course.learning_rate(done)
+                meter.add(done, *train_step(context, micro_batches, done, lr))
+                done += 1
+                saver.check()
+                end_of_epoch = done % steps_per_epoch == 0 or done == total_steps
+                tells = done % config.tracking.log_every == 0 or end_of_epoch
+                # All ranks judge after the same steps, so that they go back or stop together.
+                verdict = watch.judge(meter.bad()) if tells or saver.due_by_steps(done) else Verdict.GO_ON
+                if verdict is Verdict.ROLL_BACK:
+                    roll_back()
+                    break
+                if tells:
+                    metrics = meter.metrics(loader.waited, course.global_batch)
+                    report.metrics(done, metrics | {"train/lr": lr, "train/epoch": done / steps_per_epoch})
+                    if not evaluation_is_due():  # which may come upon more
+                        report.metrics(done, context.data_metrics(done))
+                    report.progress(loss=metrics["train/loss"], images_per_s=metrics["perf/images_per_s"])
+                    report.progress(data_wait=metrics["perf/data_wait"])
+                if verdict is Verdict.STOP:
+                    raise watch.stop(context.run, train_data, world, rank)
+                report.progress(phase="training", epoch=epoch + 1, step=done, lr=lr)
+                if context.stop_signals:
+                    stop()
+                if end_of_epoch:
+                    break
+                if saver.due(done) and not meter.has_bad():  # what is not judged yet may have to be undone
+                    save()
+            micro_batches.close()
+        saver.finish()
     # No rank leaves while rank 0 still writes: a vanished rank is taken for a crash.
     sum_over_ranks([done], world)
     return {"best": best, "last": last} | ({"teacher": teacher} if teacher is not None else {})
@@ -196,6 +214,7 @@ def _steps(config: RunConfig, state: TrainState, teaching: Teaching | None, worl
         losses = []
         for i in range(passes):
             batch: TrainBatch = next(micro_batches)
+            context.bad_images.add("train", done + 1, batch.bad)
             micro_step = done * passes + i
             inputs = (
                 Tensor(batch.images),
@@ -239,7 +258,7 @@ def _introduce(context: Context, teaching: Teaching, val_data: Dataset) -> dict[
     report.progress(now=True, phase="evaluating the teacher")
     if teaching.batch is not None:  # a MINDIR may take no other number of images
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, eval_batch_size=teaching.batch))
-    loader = EvalLoader(config, val_data, context.rank, context.world)
+    loader = context.noting(0, EvalLoader(config, val_data, context.rank, context.world))
     try:
         accuracy = evaluate(EvalStep(config, teaching.network), loader, context.world, context.evaluated)
     except StopRequested:
@@ -249,67 +268,6 @@ def _introduce(context: Context, teaching: Teaching, val_data: Dataset) -> dict[
     report.event("teacher", 0, **known)
     report.progress(now=True, phase="compiling", teacher=known)
     return known
-
-
-class _Meter:
-    """Collects the answers of steps without reading them, so that the device is not waited for at each one."""
-
-    def __init__(self) -> None:
-        self.losses: list[float] = []  # of the window since the metrics were last written
-        self.overflows = 0
-        self._pending: list[tuple[list[Tensor], Tensor, Tensor, Tensor]] = []
-        self._steps = 0
-
-    def start(self, waited: float) -> None:
-        self._began, self._waited = time.perf_counter(), waited
-
-    def add(self, losses: list[Tensor], norm: Tensor, finite: Tensor, scale: Tensor) -> None:
-        self._pending.append((losses, norm, finite, scale))
-
-    def window(self) -> list[float]:
-        """The losses of the steps since the metrics were last written."""
-        self._read()
-        return self.losses
-
-    def _read(self) -> tuple[float, float]:
-        norm_now = scale_now = math.nan
-        for losses, norm, finite, scale in self._pending:
-            self.losses.append(float(np.mean([float(loss.asnumpy()) for loss in losses])))
-            self.overflows += not bool(finite.asnumpy())
-            norm_now, scale_now = float(norm.asnumpy()), float(scale.asnumpy())
-        self._steps += len(self._pending)
-        self._pending.clear()
-        return norm_now, scale_now
-
-    def metrics(self, waited: float, global_batch: int) -> dict[str, float]:
-        """The metrics of the window, which begins anew."""
-        norm, scale = self._read()
-        now = time.perf_counter()
-        seconds = max(now - self._began, 1e-9)
-        metrics = {
-            "train/loss": float(np.mean(self.losses)),
-            "train/grad_norm": norm,
-            "train/loss_scale": scale,
-            "train/overflows": float(self.overflows),
-            "perf/images_per_s": self._steps * global_batch / seconds,
-            "perf/step_ms": 1000 * seconds / max(self._steps, 1),
-            "perf/data_wait": (waited - self._waited) / seconds,
-        }
-        self.losses, self._steps = [], 0
-        self.start(waited)
-        return metrics
-
-
-def _check_finite(config: RunConfig, metrics: dict[str, float], step: int) -> None:
-    # Under a dynamic loss scale an overflow now and then is normal: the step is skipped and the scale lowered,
-    # but it cannot help where it is at its end.
-    can_help = config.precision.loss_scale == "dynamic" and metrics["train/loss_scale"] > 1
-    if not math.isfinite(metrics["train/loss"]) and not can_help:
-        raise UserError(
-            f"the training loss is {metrics['train/loss']} at step {step}: the training has diverged. "
-            f"Lower optim.base_lr={config.optim.base_lr}, set optim.clip_grad, or lengthen schedule.warmup_epochs.",
-            exit_code=1,
-        )
 
 
 def _check_data(saved: dict[str, Any], data: Dataset) -> None:

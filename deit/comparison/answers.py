@@ -1,0 +1,81 @@
+"""What one model answered: ``answers.npz`` in its part of a comparison's run directory, written by its worker.
+
+    <comparison>/models/1/    config.yaml, status.json, logs/ of the worker, and answers.npz
+
+Of each image only what the statistics need is kept, so that ImageNet's validation images are a few megabytes.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deit.errors import UserError
+from deit.inference.accuracy import ranks
+
+FILE = "answers.npz"
+NONE = -1  # the answer where logits are not all finite
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Of N images: ``names`` text [N], ``labels`` int64 [N], ``predicted`` int64 [N] (NONE: none), ``rank`` int64 [N] of the
+    right class, 0 for the likeliest, and ``loss`` float64 [N], the cross entropy (nan: not finite).
+    """
+
+    names: np.ndarray
+    labels: np.ndarray
+    predicted: np.ndarray
+    rank: np.ndarray
+    loss: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def right(self) -> np.ndarray:
+        """bool [N]"""
+        return self.rank == 0
+
+    @property
+    def right5(self) -> np.ndarray:
+        return self.rank < 5
+
+
+def judge(names: list[str], labels: np.ndarray, logits: np.ndarray) -> Answers:
+    """Answers out of logits float32 [N, K], counted as an evaluation counts."""
+    labels = labels.astype(np.int64)
+    finite = np.isfinite(logits).all(1)
+    sane = np.where(finite[:, None], logits, 0).astype(np.float64)
+    shifted = sane - sane.max(1, keepdims=True)
+    own = np.take_along_axis(shifted, labels[:, None], 1)[:, 0]
+    loss = np.log(np.exp(shifted).sum(1)) - own
+    predicted = np.where(finite, sane.argmax(1), NONE)
+    return Answers(np.array(names), labels, predicted, ranks(logits, labels), np.where(finite, loss, np.nan))
+
+
+def join(parts: list[Answers]) -> Answers:
+    """The answers of several batches, in their order."""
+    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in Answers.__dataclass_fields__)
+    return Answers(*columns)
+
+
+def write(path: Path, answers: Answers) -> None:
+    """Write the file; it appears only when it is complete."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "wb") as file:
+        np.savez_compressed(file, **{name: getattr(answers, name) for name in Answers.__dataclass_fields__})
+    os.replace(temporary, path)
+
+
+def read(path: Path) -> Answers:
+    """Raises UserError (exit code 1) where the file is not there or damaged; NumPy refuses pickles unless it is told not to."""
+    try:
+        with np.load(path) as found:
+            return Answers(*(found[name] for name in Answers.__dataclass_fields__))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not readable ({error}); compare again.", exit_code=1) from None

@@ -1,0 +1,52 @@
+"""The files of a comparison, in its run directory; the same go to MLflow.
+
+compare.json         all of it, and by which methods
+compare.csv          a line for each model
+pairs.csv            a line for each two models
+compare.png          accuracies with their intervals
+disagreements.csv    the images that not all models give the same class, with each model's answer
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from deit.comparison import picture
+from deit.comparison.answers import NONE, Answers
+from deit.comparison.results import ModelResult, PairResult, Results
+from deit.inference.accuracy import csv_text
+from deit.runs.directory import RunDirectory, write_json, write_text
+
+JSON, MODELS, PAIRS, PICTURE, DISAGREEMENTS = "compare.json", "compare.csv", "pairs.csv", "compare.png", "disagreements.csv"
+FILES = (JSON, MODELS, PAIRS, PICTURE, DISAGREEMENTS)
+
+
+def write(run: RunDirectory, results: Results, answers: Sequence[Answers], classes: Sequence[str]) -> None:
+    """Write all files; ``classes`` are the names of the labels."""
+    write_text(run.path / MODELS, _table(ModelResult, results.models))
+    write_text(run.path / PAIRS, _table(PairResult, results.pairs))
+    write_text(run.path / DISAGREEMENTS, disagreements([model.label for model in results.models], answers, classes))
+    picture.draw(run.path / PICTURE, results)
+    write_json(run.path / JSON, results.to_dict())
+
+
+def disagreements(labels: Sequence[str], answers: Sequence[Answers], classes: Sequence[str]) -> str:
+    """CSV: image, label, and a column of each model's answer. ``(none)`` stands for logits that are not finite."""
+    rows: list[list[object]] = [["image", "label", *labels]]
+    predicted = np.stack([one.predicted for one in answers])
+    for number in np.flatnonzero((predicted != predicted[0]).any(0)):
+        said = ["(none)" if answer == NONE else classes[answer] for answer in predicted[:, number]]
+        rows.append([answers[0].names[number], classes[answers[0].labels[number]], *said])
+    return csv_text(rows)
+
+
+def _table(kind: type, rows: Sequence[ModelResult] | Sequence[PairResult]) -> str:
+    names = [field.name for field in dataclasses.fields(kind)]
+    return csv_text([names, *([_value(getattr(row, name)) for name in names] for row in rows)])
+
+
+def _value(value: object) -> object:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else value

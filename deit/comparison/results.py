@@ -1,0 +1,186 @@
+"""What a comparison finds: each model by itself, and each two of them. All of it is what ``compare.json`` holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deit.comparison import statistics
+from deit.comparison.answers import Answers
+from deit.errors import UserError
+
+METHODS = {
+    "intervals of accuracies": "95 %, Wilson score (Wilson 1927)",
+    "intervals of differences": "95 %, paired square-and-add (Newcombe 1998, Statistics in Medicine 17:2635, method 10)",
+    "test": "McNemar 1947, two-sided: exact binomial below 25 discordant images, else chi-squared with continuity correction",
+    "p of several pairs": "corrected by Holm 1979; a difference is called shown where that p is below 0.05",
+    "agreement": "share of images with the same top-1 answer, right or wrong; kappa: Cohen 1960",
+    "speed": "the network alone, from pixels to logits, on whole batches in a warm process of its own, one model after another",
+}
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """One model: accuracies and their limits in percent, mean cross entropy, milliseconds an image, and what it takes."""
+
+    label: str
+    model: str
+    computed_by: str
+    precision: str
+    weights: str | None  # raw or ema, where that is known
+    images: int
+    top1: float
+    top1_low: float
+    top1_high: float
+    top5: float
+    top5_low: float
+    top5_high: float
+    loss: float
+    ms_per_image: float
+    images_per_s: float
+    megabytes: float  # 10^6 bytes, of the file
+    parameters: int
+    gmacs: float
+    mlflow_run: str | None = None
+    mlflow_url: str | None = None
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """Two models: ``difference`` is top-1 of the first less that of the second, in points; ``agreement`` is in percent.
+
+    ``p_holm`` is ``p`` corrected for all pairs; ``verdict`` says in words what follows.
+    """
+
+    first: str
+    second: str
+    difference: float
+    low: float
+    high: float
+    only_first_right: int
+    only_second_right: int
+    test: str
+    statistic: float | None
+    p: float
+    p_holm: float
+    agreement: float
+    kappa: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """``images`` is how many were counted, ``classes`` of how many kinds, ``left_out`` how many could not be used."""
+
+    data: str
+    images: int
+    classes: int
+    left_out: int
+    models: list[ModelResult]
+    pairs: list[PairResult]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"format": 1, **dataclasses.asdict(self), "methods": METHODS}
+
+    def metrics(self) -> dict[str, float]:
+        """For MLflow: ``compare/<label>/top1`` and so on, ``pairs/<first> vs <second>/difference`` and so on."""
+        kept = (
+            "top1",
+            "top1_low",
+            "top1_high",
+            "top5",
+            "loss",
+            "ms_per_image",
+            "images_per_s",
+            "megabytes",
+            "parameters",
+            "gmacs",
+        )
+        found = {f"compare/{one.label}/{key}": float(getattr(one, key)) for one in self.models for key in kept}
+        of_pairs = ("difference", "low", "high", "p", "p_holm", "agreement", "kappa")
+        for pair in self.pairs:
+            found |= {f"pairs/{pair.first} vs {pair.second}/{key}": float(getattr(pair, key)) for key in of_pairs}
+        return found
+
+
+def accuracy(right: np.ndarray) -> tuple[float, float, float]:
+    """The share of bool [N] and its limits, in percent."""
+    count = int(right.sum())
+    limits = statistics.wilson(count, len(right))
+    # As Accuracy and Tally compute it, so that equal counts are equal numbers.
+    return 100 * count / len(right), 100 * limits.low, 100 * limits.high
+
+
+def check_same_images(labels: Sequence[str], answers: Sequence[Answers]) -> None:
+    """Raise UserError (exit code 1) where two models did not answer the same images: the data have changed meanwhile."""
+    first = answers[0]
+    for label, other in zip(labels[1:], answers[1:], strict=True):
+        if np.array_equal(first.names, other.names) and np.array_equal(first.labels, other.labels):
+            continue
+        apart = sorted(set(first.names.tolist()) ^ set(other.names.tolist()))
+        which = f"{apart[0]} was answered by one of them alone" if apart else "their order or labels differ"
+        raise UserError(
+            f"{labels[0]} answered {len(first)} images and {label} {len(other)}, not the same: {which}. The data have changed "
+            "while they were at work; compare again.",
+            exit_code=1,
+        )
+
+
+def pairs(labels: Sequence[str], answers: Sequence[Answers]) -> list[PairResult]:
+    """Each two models, in the order of the models."""
+    two = list(itertools.combinations(range(len(labels)), 2))
+    tests = []
+    for i, j in two:
+        first, second = answers[i].right, answers[j].right
+        tests.append(statistics.mcnemar(int((first & ~second).sum()), int((second & ~first).sum())))
+    corrected = statistics.holm([test.p for test in tests])
+    return [
+        _pair((labels[i], labels[j]), (answers[i], answers[j]), test, p)
+        for (i, j), test, p in zip(two, tests, corrected, strict=True)
+    ]
+
+
+def _pair(names: tuple[str, str], of: tuple[Answers, Answers], test: statistics.Test, p_holm: float) -> PairResult:
+    right, images = (of[0].right, of[1].right), len(of[0])
+    only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    both, neither = int((right[0] & right[1]).sum()), int((~right[0] & ~right[1]).sum())
+    limits = statistics.paired_difference(both, *only, neither)
+    agreement = float(np.mean(of[0].predicted == of[1].predicted))
+    points = 100 * (only[0] - only[1]) / images
+    return PairResult(
+        *names,
+        points,
+        100 * limits.low,
+        100 * limits.high,
+        *only,
+        test.name,
+        test.statistic,
+        test.p,
+        p_holm,
+        100 * agreement,
+        statistics.kappa(of[0].predicted, of[1].predicted),
+        verdict(names, points, p_holm, agreement),
+    )
+
+
+def verdict(names: tuple[str, str], points: float, p: float, agreement: float) -> str:
+    """What the test says, in words."""
+    if agreement == 1:
+        return "the same answer on every image"
+    if p >= statistics.ALPHA:
+        return f"no difference shown, p = {shown_p(p)}"
+    better = names[0] if points > 0 else names[1]
+    return f"{better} is better, p {'' if p < 0.001 else '= '}{shown_p(p)}"
+
+
+def shown_p(p: float) -> str:
+    """``0.41``, ``0.0032``, ``< 0.001``."""
+    if p < 0.001:
+        return "< 0.001"
+    return f"{p:.2f}" if p >= 0.1 else f"{p:.{1 - math.floor(math.log10(p))}f}"

@@ -1,0 +1,194 @@
+"""``model.json``: what an exported folder holds, so that whoever uses it needs neither the run nor this program's conf/.
+
+    model.mindir | model.onnx | model.safetensors | model.air
+    model.json
+
+It names the model, its classes, what must be done to an image before it goes in, what goes in and comes out, where the
+weights come from, and how far the file was found to differ from them. Both sides read it; it needs no MindSpore.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from deit.config import frozen
+from deit.config.schema import ModelConfig
+from deit.errors import UserError
+from deit.runs.directory import RunDirectory
+
+FILE = "model.json"
+FORMAT = 1  # raised when a program of before could not read what is written now
+EXPORT_FORMATS = ("mindir", "air", "onnx", "safetensors")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From a decoded image to what the network takes: resize the short side to img_size / crop_pct, cut out the centre,
+    (x / 255 - mean) / std. With ``in_graph`` the last step is part of the file, which then takes the uint8 pixels.
+    """
+
+    in_graph: bool
+    img_size: int
+    crop_pct: float
+    interpolation: str
+    mean: list[float]
+    std: list[float]
+
+
+@dataclass(frozen=True)
+class Input:
+    """``shape`` has null where any number of images goes; ``layout`` is NCHW (normalised) or NHWC (pixels)."""
+
+    name: str
+    shape: list[Optional[int]]
+    dtype: str
+    layout: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """Logits; those of a distilled model are the mean of its heads, as in the evaluation."""
+
+    name: str
+    shape: list[Optional[int]]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """The run that the weights come from, and after which step."""
+
+    id: str
+    directory: str
+    step: int
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What the run found of these weights on all its validation images: percent, percent, mean cross entropy."""
+
+    top1: float
+    top5: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The file, reloaded, beside the checkpoint's network in float32, on so many validation images.
+
+    ``max_difference`` is of logits; the file would not be there if it were above ``tolerance``. ``top1_agreement`` is the share
+    of images for which both answer the same class. ``against`` names the file of weights by its SHA-256.
+    """
+
+    images: int
+    max_difference: float
+    tolerance: float
+    top1_agreement: float
+    against: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """All of ``model.json``."""
+
+    format: int
+    file: str
+    export_format: str
+    bytes: int
+    sha256: str
+    model: ModelConfig
+    num_classes: int
+    classes: list[str]
+    weights: str
+    precision: str
+    preprocessing: Preprocessing
+    input: Input
+    output: Output
+    run: Optional[Source]
+    metrics: Optional[Metrics]
+    verification: Optional[Verification]  # None of an AIR file, which nothing here can read back
+
+    @property
+    def batch(self) -> int | None:
+        """How many images the file takes at once; None for any number."""
+        return self.input.shape[0]
+
+    @property
+    def run_here(self) -> RunDirectory | None:
+        """The directory of the run that the weights come from; None where it is not on this machine."""
+        run = RunDirectory(self.run.directory) if self.run is not None else None
+        return run if run is not None and run.config.is_file() else None
+
+
+def write(folder: Path, description: Description) -> None:
+    """Write ``model.json`` into a folder that nobody looks at yet."""
+    text = json.dumps(dataclasses.asdict(description), indent=1, ensure_ascii=False)
+    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read(folder: Path, source: str) -> Description:
+    """The description of an exported folder, after its file has been compared with what was written.
+
+    Raises UserError, naming ``source`` (such as ``export=FOLDER``), where the folder is none or the file is damaged.
+    """
+    place = f"{source}: {folder / FILE}"
+    try:
+        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{source}: no folder of task=export, it holds no {FILE}.") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{place} is damaged ({error}).") from None
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        found = values.get("format") if isinstance(values, dict) else None
+        raise UserError(f"{place} has format {found}, this program reads format {FORMAT}.")
+    description = frozen.typed(Description, values, place)
+    wrong = _inconsistent(description)
+    if wrong:
+        raise UserError(f"{place}: {wrong}.")
+    _check_file(folder / description.file, description, source)
+    return description
+
+
+def sha256(path: Path) -> str:
+    """Of a file of any size."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _inconsistent(found: Description) -> str | None:
+    def unequal(what: str, value: Any, expected: Any) -> str | None:
+        return f"{what} is {value}, expected {expected}" if value != expected else None
+
+    pixels = found.preprocessing.img_size
+    sides = [pixels, pixels, 3] if found.preprocessing.in_graph else [3, pixels, pixels]
+    checks = [
+        None if found.export_format in EXPORT_FORMATS else f"export_format is {found.export_format!r}",
+        unequal("file", found.file, f"model.{found.export_format}"),
+        unequal("the number of classes", len(found.classes), found.num_classes),
+        unequal("preprocessing.img_size", pixels, found.model.img_size),
+        unequal("input.shape", found.input.shape, [*found.input.shape[:1], *sides]),
+        unequal("input.layout", found.input.layout, "NHWC" if found.preprocessing.in_graph else "NCHW"),
+        unequal("input.dtype", found.input.dtype, "uint8" if found.preprocessing.in_graph else "float32"),
+        unequal("output.shape", found.output.shape, [*found.input.shape[:1], found.num_classes]),
+    ]
+    return next((check for check in checks if check is not None), None)
+
+
+def _check_file(path: Path, expected: Description, source: str) -> None:
+    try:
+        found = path.stat().st_size
+        if found != expected.bytes:
+            raise UserError(f"{source}: {path} is truncated or another file, {found} bytes instead of {expected.bytes}.")
+        digest = sha256(path)
+    except OSError as error:
+        raise UserError(f"{source}: {path} cannot be read ({error.strerror}).") from None
+    if digest != expected.sha256:
+        raise UserError(f"{source}: {path} is damaged, its SHA-256 is not the one in {FILE}.")

@@ -1,0 +1,128 @@
+"""Where the weights of an export come from, and where the export goes. Read by the launcher before, by the worker during it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from deit.config.schema import RunConfig
+from deit.config.tasks import ExportTask
+from deit.errors import UserError
+from deit.exports.description import Metrics, Source
+from deit.models.shapes import parameter_shapes
+from deit.runs import checkpoint
+from deit.runs.directory import RunDirectory
+from deit.weights.find import files_of_checkpoint, one_of
+from deit.weights.fit import compare, recipe_of
+from deit.weights.read import read_shapes, said_of
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A file of weights: ``weights`` is ``raw`` or ``ema``; ``run`` is None where it belongs to no run's checkpoint."""
+
+    file: Path
+    weights: str
+    run: RunDirectory | None
+
+    @property
+    def source(self) -> Source | None:
+        """The run and its step, as ``model.json`` has them."""
+        if self.run is None:
+            return None
+        return Source(self.run.id, str(self.run.path), checkpoint.read_state(self.file.parent)["step"])
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """What the run found of just these weights; None where it did not evaluate them."""
+        if self.run is None:
+            return None
+        state = checkpoint.read_state(self.file.parent)
+        prefix = "val_ema" if self.weights == "ema" else "val"
+        found = [state.get(when, {}).get(prefix) for when in ("best", "last")]
+        entry = next((entry for entry in found if entry and entry["step"] == state["step"]), None)
+        return Metrics(entry["top1"], entry["top5"], entry["loss"]) if entry else None
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.file.read_bytes()).hexdigest()
+
+
+def find_origin(config: RunConfig) -> Origin:
+    """The weights that ``run`` or ``checkpoint`` and ``task.weights`` mean.
+
+    Raises UserError where there are none.
+    """
+    task = config.task
+    assert isinstance(task, ExportTask)
+    if config.run is not None:
+        key, files = "run", checkpoint.weights_of_run(RunDirectory(config.run), task.which)
+    else:
+        assert config.checkpoint is not None
+        key, files = "checkpoint", files_of_checkpoint(config.checkpoint, config)
+    if config.checkpoint is not None and not Path(config.checkpoint).expanduser().is_dir():
+        file = files["val"].resolve()
+        weights = "ema" if _is_part(file) and file.stem == "ema" else "raw"
+    else:
+        weights, file = one_of(files, task.weights, f"{key}={getattr(config, key)}")
+        file = file.resolve()
+    run = RunDirectory(file.parents[2]) if _is_part(file) and file.parents[1].name == "checkpoints" else None
+    return Origin(file, weights, run if run and run.config.is_file() else None)
+
+
+def _is_part(file: Path) -> bool:
+    """Whether the file belongs to a checkpoint folder."""
+    return (file.parent / checkpoint.STATE).is_file()
+
+
+def check_fit(config: RunConfig, origin: Origin) -> str | None:
+    """Compare the header of the file with the model; returns how the position embedding will be resized, None where it is not.
+
+    Raises UserError where more than the image size differs.
+    """
+    assert config.data.num_classes is not None  # the data has been looked at
+    key = "run" if config.run is not None else "checkpoint"
+    try:
+        shapes = read_shapes(origin.file)[0]
+    except UserError as error:
+        raise UserError(f"{key}={error}") from None
+    told = compare(shapes, parameter_shapes(config.model, config.data.num_classes))
+    if told.missing or told.extra or told.misshapen or told.replaced:
+        reasons = [line for line in told.lines()[1:] if not line.startswith("pos_embed")]
+        reasons += [said] if (said := said_of(origin.file)) else []
+        reasons += recipe_of(origin.file) if key == "checkpoint" else []
+        raise UserError(f"{key}={origin.file}: belongs to another model than {config.model.name}. " + "; ".join(reasons) + ".")
+    return told.resized.get("pos_embed")
+
+
+def output_folder(config: RunConfig, origin: Origin) -> Path:
+    """Where the export goes: ``task.output``, or ``usual_folder``.
+
+    Raises UserError where that is there already, or can be told from nothing.
+    """
+    task = config.task
+    assert isinstance(task, ExportTask)
+    if task.output is not None:
+        output = Path(task.output).expanduser().absolute()
+        if not output.parent.is_dir():
+            raise UserError(f"task.output is {task.output!r}, but there is no folder {output.parent}; make it first.")
+    elif origin.run is None:
+        raise UserError(f"task.output is null, but {origin.file} belongs to no run; give task.output=FOLDER.")
+    else:
+        output = usual_folder(config, origin)
+    if output.exists():
+        raise UserError(f"task.output={output}: is there already; remove it, or give task.output=FOLDER with another name.")
+    return output
+
+
+def usual_folder(config: RunConfig, origin: Origin) -> Path:
+    """``exports/<format>_<weights>`` in the run of the weights, with what is out of the ordinary."""
+    task = config.task
+    assert isinstance(task, ExportTask) and origin.run is not None
+    special = [task.precision] if task.precision != "float32" else []
+    special += ["pixels"] if task.preprocess_in_graph else []
+    special += [f"batch{task.batch}"] if task.batch is not None else []
+    trained = checkpoint.read_state(origin.file.parent)["model"]["img_size"]
+    special += [f"{config.model.img_size}px"] if config.model.img_size != trained else []
+    return origin.run.exports / "_".join([task.format, origin.weights, *special])

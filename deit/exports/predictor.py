@@ -1,0 +1,175 @@
+"""A network that answers images, whatever stands behind it: a run's weights, or an exported file.
+
+All take the pixels that the evaluation's transform leaves (``deit.data.transform.EvalTransform``) and normalise them exactly
+once, in the file or before it. MindSpore and onnxruntime are imported only by what needs them: an ONNX file is served by a
+process that has never loaded MindSpore.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deit.config.schema import RunConfig
+from deit.errors import UserError
+from deit.exports import description
+from deit.exports.description import Description, Preprocessing
+
+EXTRA = "pip install --constraint constraints.txt -e '.[export]'"
+
+
+class Predictor(abc.ABC):
+    """Call it with pixels uint8 [N, S, S, 3] in RGB, any N: logits float32 [N, K], one column for each of ``classes``.
+
+    ``preprocessing`` says how an image becomes such pixels. ``batch`` is how many images go through at once: the last ones are
+    filled up with black, whose answers are dropped; None takes whatever comes.
+    """
+
+    def __init__(self, preprocessing: Preprocessing, classes: Sequence[str], batch: int | None) -> None:
+        self.preprocessing, self.classes, self.batch = preprocessing, list(classes), batch
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        side = self.preprocessing.img_size
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, 3):
+            raise UserError(f"images are {images.dtype} {list(images.shape)}, needed are uint8 [N, {side}, {side}, 3].")
+        size = self.batch or max(len(images), 1)
+        answers = [np.empty((0, len(self.classes)), np.float32)]
+        for start in range(0, len(images), size):
+            part = images[start : start + size]
+            filled = np.concatenate([part, np.zeros((size - len(part), *part.shape[1:]), np.uint8)])
+            answers.append(self.answer(filled)[: len(part)])
+        return np.concatenate(answers)
+
+    @abc.abstractmethod
+    def answer(self, images: np.ndarray) -> np.ndarray:
+        """One batch, of ``self.batch`` images where that is not None."""
+
+
+class CellPredictor(Predictor):
+    """A cell of MindSpore, from pixels to logits, or from normalised images where ``normalized`` makes those of pixels."""
+
+    def __init__(
+        self,
+        cell: Callable[[Any], Any],
+        preprocessing: Preprocessing,
+        classes: Sequence[str],
+        batch: int | None,
+        normalized: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
+        from mindspore import Tensor
+
+        super().__init__(preprocessing, classes, batch)
+        self._cell, self._tensor, self._normalized = cell, Tensor, normalized
+
+    def answer(self, images: np.ndarray) -> np.ndarray:
+        taken = self._normalized(images) if self._normalized else images
+        return self._cell(self._tensor(taken)).asnumpy()
+
+
+class OnnxPredictor(Predictor):
+    """An ONNX file, through onnxruntime on the CPU."""
+
+    def __init__(self, path: Path, described: Description, source: str, threads: int | None = None) -> None:
+        """``threads`` compute one batch; None takes all cores."""
+        try:
+            import onnxruntime
+        except ImportError:
+            raise UserError(f"{source}: an ONNX file needs onnxruntime, which is not installed: {EXTRA}") from None
+        super().__init__(described.preprocessing, described.classes, described.batch)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions have no common base of their own
+            raise UserError(f"{source}: {path} could not be loaded ({str(error).splitlines()[0]}).") from None
+        self._input, self._output = described.input.name, described.output.name
+
+    def answer(self, images: np.ndarray) -> np.ndarray:
+        taken = images if self.preprocessing.in_graph else normalize(images, self.preprocessing)
+        return self._session.run([self._output], {self._input: taken})[0]
+
+
+def normalize(images: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """uint8 [B, H, W, 3] to float32 [B, 3, H, W], as ``deit.engine.images.Normalize`` computes it on the device."""
+    scale, shift = scale_and_shift(preprocessing.mean, preprocessing.std)
+    return np.ascontiguousarray((images.astype(np.float32) * scale + shift).transpose(0, 3, 1, 2))
+
+
+def scale_and_shift(mean: Sequence[float], std: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """(x / 255 - mean) / std as x * scale + shift, float32 [3] each."""
+    scale = np.array([1 / (255 * s) for s in std], np.float32)
+    return scale, np.array([-m / s for m, s in zip(mean, std, strict=True)], np.float32)
+
+
+def preprocessing_of(config: RunConfig, in_graph: bool = False) -> Preprocessing:
+    """That of a configuration's evaluation."""
+    data = config.data
+    return Preprocessing(
+        in_graph, config.model.img_size, data.crop_pct, data.interpolation, [*map(float, data.mean)], [*map(float, data.std)]
+    )
+
+
+def open_network(
+    config: RunConfig, weights: Mapping[str, np.ndarray], classes: Sequence[str], batch: int | None, source: str
+) -> Predictor:
+    """The network of ``config``, in its precision, with ``weights`` (MindSpore's names, from ``source``).
+
+    Each number of images would be compiled anew; a ``batch`` avoids that.
+    """
+    from deit.engine.answer import Answer
+    from deit.engine.images import Normalize
+    from deit.engine.network import build_network
+    from deit.models.weights import load_weights
+
+    network = build_network(config)
+    load_weights(network, weights, source=source)
+    cell = Answer(network, Normalize(config.data.mean, config.data.std))
+    return CellPredictor(cell, preprocessing_of(config), classes, batch)
+
+
+def open_export(folder: Path, source: str, batch: int | None = None) -> Predictor:
+    """The network of an exported folder, which ``source`` (such as ``export=FOLDER``) names in messages.
+
+    ``batch`` is how many images go through at once where the file takes any number; None takes whatever comes.
+    Raises UserError where the folder is none, is damaged, or cannot be used on this machine.
+    """
+    described = description.read(folder, source)
+    path = folder / described.file
+    predictor = {"mindir": _open_mindir, "onnx": OnnxPredictor, "safetensors": _open_weights, "air": _open_air}[
+        described.export_format
+    ](path, described, source)
+    predictor.batch = predictor.batch or batch
+    return predictor
+
+
+def _open_mindir(path: Path, described: Description, source: str) -> Predictor:
+    from deit.engine.mindir import load_graph
+
+    cell, preprocessing = load_graph(path, source), described.preprocessing
+    host = None if preprocessing.in_graph else lambda images: normalize(images, preprocessing)
+    return CellPredictor(cell, preprocessing, described.classes, described.batch, host)
+
+
+def _open_weights(path: Path, described: Description, source: str) -> Predictor:
+    """Computes in float32, also weights that are stored in float16."""
+    from deit.engine.answer import Answer
+    from deit.engine.images import Normalize
+    from deit.models.deit import build_model
+    from deit.models.weights import load_weights
+    from deit.weights.read import read_weights
+
+    network = build_model(described.model, described.num_classes)
+    load_weights(network, read_weights(path), source=f"{source}: {path}")
+    preprocessing = described.preprocessing
+    cell = Answer(network, Normalize(preprocessing.mean, preprocessing.std))
+    return CellPredictor(cell, preprocessing, described.classes, described.batch)
+
+
+def _open_air(path: Path, described: Description, source: str) -> Predictor:
+    raise UserError(f"{source}: {path} is an AIR file, which only Ascend's own tools (ATC) read; export a MINDIR or ONNX file.")

@@ -1,0 +1,154 @@
+"""What a prediction is made of: an image, a folder of them, a list, or a tree of class folders, which gives labels too; or such
+a tree packed by task=pack.
+
+Only names are read here. Whether a file is an image shows when it is decoded.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deit.data.folder import EXTENSIONS
+from deit.data.packed import INDEX, Packed, packed_split
+from deit.errors import UserError
+
+LIST = ".txt"
+
+
+@dataclass(frozen=True)
+class Images:
+    """``files`` are paths that can be opened, ``names`` the same as results show them, ``labels`` int64 [N], None without any.
+
+    ``folders`` are the names of the class folders, sorted, where labels came from them; ``remark`` says why a tree of folders
+    gave no labels. Images that are ``packed`` are read from there by their numbers, and their ``files`` say where they lie.
+    """
+
+    files: list[str]
+    names: list[str]
+    labels: np.ndarray | None = None
+    folders: list[str] | None = None
+    remark: str | None = None
+    packed: Packed | None = None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+def find_images(text: str, key: str, classes: Sequence[str] | None, num_classes: int) -> Images:
+    """The images that ``text``, the value of ``key``, stands for, in the order of their names.
+
+    The folders of a tree are classes where their names are all among ``classes``, those of the model; where these are not
+    known (None), where there are just ``num_classes`` folders, which then count in the order of their names.
+    Raises UserError where there is no such file or folder, or no image in it.
+    """
+    path = Path(text).expanduser()
+    if (path / INDEX).is_file() and (packed := packed_split(path, sys.maxsize)) is not None:
+        found = _in_shards(packed, classes, num_classes)
+    elif path.is_dir():
+        found = _in_folder(path, key, classes, num_classes)
+    elif path.is_file():
+        found = _in_list(path, key) if path.suffix == LIST else Images([str(path)], [spelled(str(path))])
+    else:
+        raise UserError(
+            f"{key}={text}: there is no such file or folder. Allowed: an image, a folder of images, a {LIST} list of images, "
+            "a folder of class folders, or one of the two folders of task=pack."
+        )
+    if not len(found):
+        raise UserError(f"{key}={text}: there is no image in it; files that end in {', '.join(EXTENSIONS)} are images.")
+    return found
+
+
+def is_image(name: str) -> bool:
+    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+
+
+def _in_list(path: Path, key: str) -> Images:
+    """One path a line, from the folder of the list on; empty lines and those that begin with `#` are none."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{key}={path}: not readable as a list ({error}).") from None
+    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    return Images([str(path.parent / Path(name).expanduser()) for name in names], names)
+
+
+def spelled(text: str) -> str:
+    """A name for files and screens: what of it is no UTF-8 stands as an escape, ``\\udcff``."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _in_folder(folder: Path, key: str, classes: Sequence[str] | None, num_classes: int) -> Images:
+    top = _listed(folder, key)
+    subfolders = sorted(entry.name for entry in top if entry.is_dir() and not entry.name.startswith("."))
+    if {"train", "val"} <= set(subfolders):
+        raise UserError(f"{key}={folder}: holds train/ and val/; give one of them, such as {key}={folder / 'val'}.")
+    own = _images(top)
+    below = {name: _images_below(folder / name, key) for name in subfolders}
+    used = [name for name in subfolders if below[name]]
+    names = own + [f"{name}/{image}" for name in used for image in below[name]]
+    files, names = [str(folder / name) for name in names], [spelled(name) for name in names]
+    if own or not used:
+        beside = f"{len(own)} image{'' if len(own) == 1 else 's'} ({own[0]}) beside {_listing(used)}" if own and used else None
+        return Images(files, names, remark=beside and spelled(f"no labels: {folder} holds {beside}"))
+    label_of = _labels(used, classes, num_classes)
+    if label_of is None:
+        return Images(files, names, remark=_unlabelled(folder, used, classes, num_classes))
+    labels = np.repeat([label_of[name] for name in used], [len(below[name]) for name in used])
+    return Images(files, names, labels.astype(np.int64), used)
+
+
+def _in_shards(packed: Packed, classes: Sequence[str] | None, num_classes: int) -> Images:
+    rows = range(len(packed))
+    files, names = [packed.describe(row) for row in rows], [spelled(packed.name(row)) for row in rows]
+    used = [packed.classes[label] for label in np.unique(packed.labels)]
+    label_of = _labels(used, classes, num_classes)
+    if label_of is None:
+        remark = _unlabelled(packed.folder, used, classes, num_classes)
+        return Images(files, names, remark=remark, packed=packed)
+    labels = [label_of[packed.classes[label]] for label in packed.labels]
+    return Images(files, names, np.array(labels, np.int64), used, packed=packed)
+
+
+def _unlabelled(folder: Path, used: list[str], classes: Sequence[str] | None, num_classes: int) -> str:
+    wanted = f"{num_classes} class folders" if classes is None else "folders named as the classes of the model"
+    return spelled(f"no labels: {folder} holds {_listing(used)}, but {wanted} would be needed")
+
+
+def _labels(folders: list[str], classes: Sequence[str] | None, num_classes: int) -> dict[str, int] | None:
+    if classes is None:
+        return {name: label for label, name in enumerate(folders)} if len(folders) == num_classes else None
+    known = {name: label for label, name in enumerate(classes)}
+    return {name: known[name] for name in folders} if set(folders) <= set(known) else None
+
+
+def _listing(folders: list[str]) -> str:
+    shown = ", ".join(folders[:3])
+    return f"{len(folders)} folder{'' if len(folders) == 1 else 's'} ({shown}{', ...' if len(folders) > 3 else ''})"
+
+
+def _images_below(folder: Path, key: str) -> list[str]:
+    """Relative names of the images at any depth, those of a folder together and in the order of an evaluation."""
+    found = _images(_listed(folder, key))
+    for entry in sorted(_listed(folder, key), key=lambda entry: os.fsencode(entry.name)):
+        # A link to a folder above would lead round for ever.
+        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+            found += [f"{entry.name}/{name}" for name in _images_below(folder / entry.name, key)]
+    return found
+
+
+def _images(entries: list[os.DirEntry[str]]) -> list[str]:
+    return sorted((entry.name for entry in entries if is_image(entry.name) and entry.is_file()), key=os.fsencode)
+
+
+def _listed(folder: Path, key: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise UserError(f"{key}: {folder} cannot be listed ({error.strerror}).") from error

@@ -1,0 +1,177 @@
+"""A prediction from its images to its files: the same for a network of MindSpore, an exported file, and results of a device.
+
+Written are the predictions and, where the images have labels, ``acc.log`` (the ModelZoo's two lines), ``per_class.csv``,
+``confusion.csv`` and ``confusion.png``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deit.config.schema import RunConfig
+from deit.config.tasks import PredictTask
+from deit.data.transform import EvalTransform
+from deit.errors import UserError
+from deit.exports.predictor import Predictor
+from deit.inference import confusion
+from deit.inference.accuracy import Tally
+from deit.inference.images import Images, find_images
+from deit.inference.reading import batches
+from deit.inference.source import class_names, open_predictor, shown_names, source_of
+from deit.inference.writing import open_writer
+from deit.runs.directory import RunDirectory
+
+SAID = 5  # most images whose classes are shown on the screen, too
+
+
+@dataclass
+class Answers:
+    """Logits float32 [N, K] of the images ``rows``; ``unreadable`` names the reason for others."""
+
+    rows: list[int]
+    logits: np.ndarray
+    unreadable: dict[int, str] = field(default_factory=dict)
+
+
+class Clock:
+    """How long the network and all of it take for an image, from the second batch on: the first is compiled, too."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.seconds: list[float] = []  # of each batch, the network alone
+        self.images: list[int] = []
+        self.marks: list[float] = []  # when each batch was done
+
+    def done(self, began: float, images: int) -> None:
+        now = time.perf_counter()
+        self.seconds.append(now - began)
+        self.images.append(images)
+        self.marks.append(now)
+
+    def figures(self) -> dict[str, Any]:
+        """``ms_per_image`` of the network, ``images_per_s`` with reading and decoding; ``warm`` unless all was one batch."""
+        first = 1 if sum(self.images[1:]) else 0
+        images = sum(self.images[first:])
+        if not images:
+            return {}
+        began = self.marks[0] if first else self.started
+        return {
+            "ms_per_image": 1000 * sum(self.seconds[first:]) / images,
+            "images_per_s": images / max(self.marks[-1] - began, 1e-9),
+            "warm": bool(first),
+        }
+
+
+def answers(config: RunConfig, images: Images, predictor: Predictor, batch: int, clock: Clock) -> Iterable[Answers]:
+    """Read and cut out the images as an evaluation does, and let the network answer, ``batch`` images at a time."""
+    for read in batches(images, EvalTransform(config), batch, config.data.workers, config.data.max_pixels):
+        logits = np.zeros((0, len(predictor.classes)), np.float32)
+        began = time.perf_counter()
+        if read.rows:
+            logits = predictor(read.images[: len(read.rows)])
+        clock.done(began, len(read.rows))
+        yield Answers(read.rows, logits, read.unreadable)
+
+
+def batch_size(config: RunConfig, images: Images) -> int:
+    """data.eval_batch_size, less where there are not so many images."""
+    return min(config.data.eval_batch_size, len(images))
+
+
+def write_predictions(
+    found: Iterable[Answers],
+    images: Images,
+    classes: list[str],
+    *,
+    output: Path,
+    folder: Path,
+    topk: int,
+    progress: Callable[[int], None] = lambda images: None,
+) -> dict[str, Any]:
+    """Write the predictions into ``output`` and, where there are labels, the accuracy into ``folder``; returns what to show.
+
+    ``progress`` is told the images done. Raises UserError (exit code 1) where not one image could be read, or a file not be
+    written; the predictions are then not there.
+    """
+    try:
+        return _written(found, images, classes, output, folder, topk, progress)
+    except OSError as error:  # those of images are UserErrors
+        raise UserError(f"{output} or the files in {folder} could not be written ({error.strerror}).", exit_code=1) from None
+
+
+def _written(
+    found: Iterable[Answers],
+    images: Images,
+    classes: list[str],
+    output: Path,
+    folder: Path,
+    topk: int,
+    progress: Callable[[int], None],
+) -> dict[str, Any]:
+    tally = Tally(len(classes))
+    unreadable: dict[int, str] = {}
+    done = 0
+    said: dict[str, str] = {}
+    with open_writer(output, classes, topk, images.labels is not None) as writer:
+        for part in found:
+            labels = None if images.labels is None else images.labels[part.rows]
+            top = dict(zip(part.rows, writer.top(part.logits), strict=True))
+            for row in sorted([*top, *part.unreadable]):
+                label = None if images.labels is None else int(images.labels[row])
+                if row in top:
+                    writer.line(images.names[row], label, top[row])
+                    if len(images) <= SAID:
+                        said[images.names[row]] = ", ".join(f"{classes[i]} {100 * share:.1f} %" for i, share in top[row])
+                else:
+                    writer.unreadable(images.names[row], label, part.unreadable[row])
+            unreadable |= part.unreadable
+            if labels is not None:
+                tally.add(part.logits, labels)
+            done += len(part.rows)
+            progress(done + len(unreadable))
+        if not done:
+            first = next(iter(unreadable.values()), "there is none")
+            raise UserError(f"not one of {len(images)} images could be read; the first: {first}", exit_code=1)
+    results: dict[str, Any] = {"predictions": str(output), "images": done, "unreadable": [*unreadable.values()], "said": said}
+    if images.remark is not None:
+        results["remark"] = images.remark
+    if images.labels is None:
+        return results
+    texts = {"acc.log": tally.log(), "per_class.csv": tally.per_class(classes), "confusion.csv": tally.matrix(classes)}
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    title = f"top-1 {tally.top1:.2f} % of {tally.images:,} images"
+    confusion.draw(folder / "confusion.png", tally.confusion[:, :-1], classes, title)
+    return results | {"top1": tally.top1, "top5": tally.top5, "accuracy": [*texts, "confusion.png"]}
+
+
+def predict(run: RunDirectory, config: RunConfig, progress: Callable[[int, int], None]) -> dict[str, Any]:
+    """``task=predict`` of a resolved configuration on the device of this process; returns what to show.
+
+    ``progress`` is told the images done and their number. Raises UserError as ``write_predictions`` does.
+    """
+    task = config.task
+    assert isinstance(task, PredictTask) and config.data.num_classes is not None
+    known = class_names(task, config.data.num_classes)
+    images = find_images(task.input, "task.input", known, config.data.num_classes)
+    classes = shown_names(known, images.folders, config.data.num_classes)
+    batch = batch_size(config, images)
+    source = source_of(task)
+    predictor = open_predictor(config, source, f"task.model={source}", classes, batch)
+    clock = Clock()
+    results = write_predictions(
+        answers(config, images, predictor, batch, clock),
+        images,
+        classes,
+        output=Path(task.output) if task.output is not None else run.path / "predictions.jsonl",
+        folder=run.path,
+        topk=task.topk,
+        progress=lambda done: progress(done, len(images)),
+    )
+    return results | clock.figures()

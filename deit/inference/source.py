@@ -1,0 +1,113 @@
+"""Whose answers a prediction gives: an exported folder or a file of weights, the names of its classes, and its predictor.
+
+The launcher has found it: ``task.model`` of a frozen configuration is the path of a folder of ``task=export`` or of a file of
+weights, and model and data.crop_pct, interpolation, mean and std are what belongs to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deit.config.schema import RunConfig
+from deit.config.tasks import InferenceTask
+from deit.errors import UserError
+from deit.exports import description
+from deit.inference.images import spelled
+from deit.runs import checkpoint
+from deit.runs.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from deit.exports.predictor import Predictor
+
+EXPORTED = tuple(f".{name}" for name in description.EXPORT_FORMATS if name != "safetensors")
+
+
+def export_folder(text: str) -> Path | None:
+    """The folder of ``task=export`` that ``text`` names by itself or by its file; None where it names something else.
+
+    A file of an exported format (.mindir, .onnx, .air) is always taken for one of an export.
+    """
+    path = Path(text).expanduser()
+    if (path / description.FILE).is_file():
+        return path.resolve()
+    beside = path.is_file() and (path.parent / description.FILE).is_file()
+    return path.resolve().parent if path.suffix in EXPORTED or beside else None
+
+
+def run_of_export(text: str) -> RunDirectory | None:
+    """The run from whose weights an exported folder was made; None where ``text`` names none, or the run is not here."""
+    folder = export_folder(text)
+    if folder is None or not (folder / description.FILE).is_file():
+        return None
+    return description.read(folder, text).run_here
+
+
+def source_of(task: InferenceTask) -> Path:
+    """What stands behind a prediction, once the launcher has found it."""
+    assert task.model is not None
+    return Path(task.model)
+
+
+def class_names(task: InferenceTask, num_classes: int) -> list[str] | None:
+    """The names of the classes by label: those of ``task.classes``, else those that the model was trained with.
+
+    None where nobody knows them. Raises UserError where ``task.classes`` is no list of ``num_classes`` names.
+    """
+    if task.classes is not None:
+        return read_names(task.classes, num_classes)
+    if task.model is None:
+        return None
+    known = known_names(source_of(task), f"task.model={task.model}")
+    return known if known is None or len(known) == num_classes else None
+
+
+def known_names(source: Path, named: str) -> list[str] | None:
+    """The names of the classes that a model was trained with; None where nothing beside its weights says them.
+
+    ``source`` is the folder of an export or a file of weights, which ``named`` calls in messages.
+    """
+    folder = export_folder(str(source))
+    if folder is not None:
+        return description.read(folder, named).classes
+    if (source.parent / checkpoint.STATE).is_file():
+        found = checkpoint.read_state(source.parent).get("classes")
+        return found if isinstance(found, list) else None
+    return None
+
+
+def shown_names(known: Sequence[str] | None, folders: Sequence[str] | None, num_classes: int) -> list[str]:
+    """Names to write: the ``known`` ones, else those of the class folders that labels came from, else the labels."""
+    return [spelled(name) for name in known or folders or map(str, range(num_classes))]
+
+
+def open_predictor(config: RunConfig, source: Path, named: str, classes: Sequence[str], batch: int) -> Predictor:
+    """The network of ``source`` (a folder of an export or a file of weights, which ``named`` calls in messages), on the device
+    of this process; ``batch`` images go through it at once, unless it has a batch of its own.
+    """
+    from deit.exports.predictor import open_export, open_network
+    from deit.inference import lite
+    from deit.weights.naming import to_mindspore
+    from deit.weights.read import read_weights
+
+    if not source.is_dir():
+        return open_network(config, to_mindspore(read_weights(source)), classes, batch, named)
+    if config.hardware.target == "ascend" and lite.usable(source):
+        predictor: Predictor = lite.LitePredictor(source, named, config.hardware)
+    else:
+        predictor = open_export(source, named, batch)
+    predictor.classes = list(classes)
+    return predictor
+
+
+def read_names(text: str, num_classes: int) -> list[str]:
+    """The names in the file ``text``, the value of ``task.classes``. Raises UserError where it is no list of so many names."""
+    path = Path(text).expanduser()
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"task.classes={text}: not readable as a list of names ({error}).") from None
+    if len(names) != num_classes:
+        raise UserError(f"task.classes={text}: holds {len(names)} names, but the model has {num_classes} classes.")
+    return names

@@ -1,0 +1,108 @@
+"""Predictions as a file: JSON lines or CSV, by its suffix. It appears under its name only when it is complete."""
+
+from __future__ import annotations
+
+import abc
+import csv
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+import numpy as np
+
+from deit.inference.likeliest import likeliest, probabilities
+from deit.runs.directory import new_file
+
+SUFFIXES = (".jsonl", ".csv")
+
+
+def check_output(text: str, key: str) -> Path:
+    """The file to write, absolute. Raises UserError where it has another suffix, is there already, or has no folder."""
+    return new_file(text, key, SUFFIXES).resolve()
+
+
+class Writer(abc.ABC):
+    """Writes a line for each image, its likeliest ``topk`` classes first; left as a context, nothing half-written stays."""
+
+    def __init__(self, path: Path, classes: Sequence[str], topk: int, labelled: bool) -> None:
+        self.path, self.classes, self.topk, self.labelled = path, classes, min(topk, len(classes)), labelled
+        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+    def __enter__(self) -> Writer:
+        self.file: TextIO = open(self._temporary, "w", encoding="utf-8", newline="")
+        self.begin()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self.file:
+            if kind is None:
+                self.file.flush()
+                os.fsync(self.file.fileno())
+        if kind is None:
+            os.replace(self._temporary, self.path)
+        else:
+            self._temporary.unlink(missing_ok=True)
+
+    def top(self, logits: np.ndarray) -> list[list[tuple[int, float]]]:
+        """The likeliest classes of each row of logits [N, K] with their probabilities."""
+        shares = probabilities(logits)
+        best = likeliest(shares, self.topk)
+        return [[(int(label), float(shares[row, label])) for label in labels] for row, labels in enumerate(best)]
+
+    def begin(self) -> None:  # noqa: B027  # JSON lines have no head
+        """Write what stands before the first line."""
+
+    @abc.abstractmethod
+    def line(self, name: str, label: int | None, top: list[tuple[int, float]]) -> None:
+        """A line for an image and its likeliest classes."""
+
+    @abc.abstractmethod
+    def unreadable(self, name: str, label: int | None, reason: str) -> None:
+        """A line for an image that could not be read."""
+
+
+class JsonLines(Writer):
+    """``{"image": ..., "label": 3, "class": "3", "top": [{"label": 3, "class": "3", "probability": 0.98}, ...]}``"""
+
+    def line(self, name: str, label: int | None, top: list[tuple[int, float]]) -> None:
+        found = [{"label": i, "class": self.classes[i], "probability": _number(share)} for i, share in top]
+        self._write(self._of(name, label) | {"top": found})
+
+    def unreadable(self, name: str, label: int | None, reason: str) -> None:
+        self._write(self._of(name, label) | {"error": reason})
+
+    def _of(self, name: str, label: int | None) -> dict[str, Any]:
+        return {"image": name} | ({} if label is None else {"label": label, "class": self.classes[label]})
+
+    def _write(self, record: dict[str, Any]) -> None:
+        self.file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+class Csv(Writer):
+    """Columns image, class (where labels are known), class_1, probability_1, class_2, ..., error."""
+
+    def begin(self) -> None:
+        self._rows = csv.writer(self.file, lineterminator="\n")
+        top = [name for place in range(1, self.topk + 1) for name in (f"class_{place}", f"probability_{place}")]
+        self._rows.writerow(["image", *(["class"] if self.labelled else []), *top, "error"])
+
+    def line(self, name: str, label: int | None, top: list[tuple[int, float]]) -> None:
+        self._rows.writerow([*self._of(name, label), *(value for i, p in top for value in (self.classes[i], f"{p:.6f}")), ""])
+
+    def unreadable(self, name: str, label: int | None, reason: str) -> None:
+        self._rows.writerow([*self._of(name, label), *[""] * (2 * self.topk), reason])
+
+    def _of(self, name: str, label: int | None) -> list[str]:
+        return [name] if label is None else [name, self.classes[label]]
+
+
+def open_writer(path: Path, classes: Sequence[str], topk: int, labelled: bool) -> Writer:
+    return {".jsonl": JsonLines, ".csv": Csv}[path.suffix](path, classes, topk, labelled)
+
+
+def _number(share: float) -> float | None:
+    """JSON has no nan."""
+    return round(share, 6) if np.isfinite(share) else None

@@ -1,0 +1,127 @@
+"""An exported folder as an MLflow model: the file and its model.json, the code that answers, signature, example, requirements.
+
+Nothing of it needs a tracking store. Before it goes to one it is loaded and asked once in a process of its own, where nothing
+of this project can be imported but what the model brings along.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.metadata
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+# Read by MLflow at its import, or when it saves: a uv project of the working directory is not this model's.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"
+
+import mlflow.pyfunc
+import pandas
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import AnyType, Array, Object, Property
+
+from deit.errors import UserError
+from deit.exports import description
+from deit.exports.description import Description
+from deit.exports.predictor import EXTRA
+from deit.serving import code, model
+
+LOADER = "deit.serving.model"
+TIMEOUT = 600  # seconds that the first answer may take: MindSpore is imported and the graph compiled
+# The distributions that are imported by what a model brings along.
+REQUIRED = ("mlflow", "numpy", "opencv-python-headless", "pillow", "pyyaml")
+REQUIRED_BY_FORMAT = {"mindir": ("mindspore",), "onnx": ("onnxruntime",)}
+# Modules that only one format needs, and that are imported late.
+MODULES_BY_FORMAT = {"mindir": ("deit.engine.mindir",), "onnx": ()}
+
+
+@contextmanager
+def packaged(export: Path, described: Description, metadata: dict[str, Any]) -> Iterator[Path]:
+    """A temporary folder with the MLflow model of a verified export, which has been loaded and asked.
+
+    Raises UserError (exit code 1) where it does not answer.
+    """
+    with tempfile.TemporaryDirectory(prefix="deit_model_") as temporary:
+        base = Path(temporary)
+        for name in (described.file, description.FILE):
+            (base / "export").mkdir(exist_ok=True)
+            shutil.copyfile(export / name, base / "export" / name)
+        code.copy_modules(code.closure(LOADER, *MODULES_BY_FORMAT[described.export_format]), base / "code")
+        folder = base / "model"
+        mlflow.pyfunc.save_model(
+            folder,
+            loader_module=LOADER,
+            data_path=str(base / "export"),
+            code_paths=[str(base / "code" / code.PACKAGE.name)],
+            model_config=model.CONFIG,
+            signature=signature(),
+            input_example=pandas.DataFrame({model.COLUMN: [example_text(described)]}),
+            pip_requirements=requirements(described.export_format),
+            metadata=metadata,
+        )
+        prove(folder, described)
+        yield folder
+
+
+def signature() -> ModelSignature:
+    """A column of images, each base64 text or an array of pixels, hence of any type: the model itself checks them."""
+    place = [Property("label", DataType.long), Property("class", DataType.string)]
+    place.append(Property("probability", DataType.double, required=False))
+    outputs = [
+        ColSpec(DataType.long, "label"),
+        ColSpec(DataType.string, "class"),
+        ColSpec(DataType.double, "probability", required=False),
+        ColSpec(Array(Object(place)), "top"),
+        ColSpec(Array(DataType.double), "probabilities", required=False),
+    ]
+    kinds = {int: DataType.long, bool: DataType.boolean}
+    params = [ParamSpec(name, kinds[type(value)], value) for name, value in model.PARAMS.items()]
+    return ModelSignature(Schema([ColSpec(AnyType(), model.COLUMN)]), Schema(outputs), ParamSchema(params))
+
+
+def requirements(export_format: str) -> list[str]:
+    """The exact versions that are installed here. Raises UserError where one is not, which a format needs."""
+    try:
+        return [f"{name}=={importlib.metadata.version(name)}" for name in (*REQUIRED, *REQUIRED_BY_FORMAT[export_format])]
+    except importlib.metadata.PackageNotFoundError as error:
+        raise UserError(f"an {export_format} model is served with {error.name}, which is not installed here: {EXTRA}") from None
+
+
+def example_text(described: Description) -> str:
+    """A picture of the network's size as base64 text of a PNG: shades of colour, nobody's image."""
+    side = described.preprocessing.img_size
+    ramp = np.linspace(0, 255, side).astype(np.uint8)
+    pixels = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None, :], np.uint8(128)), axis=2)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def prove(folder: Path, described: Description) -> None:
+    """Load the model elsewhere and let it answer its example. Raises UserError (exit code 1) where it cannot."""
+    script = Path(__file__).with_name("proof.py")
+    # -I: neither the working directory nor PYTHONPATH can lend the model what it lacks. -B: it stays as it is.
+    command = [sys.executable, "-I", "-B", str(script), str(folder)]
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, cwd=folder, check=False)
+        answers = json.loads(ended.stdout.splitlines()[-1]) if ended.returncode == 0 and ended.stdout else None
+    except subprocess.TimeoutExpired:
+        raise UserError(f"the MLflow model has not answered its example within {TIMEOUT} seconds.", exit_code=1) from None
+    if answers is None:
+        said = (ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"])[-1]
+        raise UserError(f"the MLflow model does not answer its example: {said}", exit_code=1)
+    if len(answers) != 1 or answers[0]["class"] not in described.classes or answers[0]["probability"] is None:
+        raise UserError(f"the MLflow model answers its example with {answers}.", exit_code=1)

@@ -1,0 +1,90 @@
+"""From what a request holds to images: base64 text of image files, or arrays of pixels, all within limits.
+
+An array is a decoded image. Whatever its size, it goes through the evaluation's transform as the same pixels in a PNG file
+would, so that both get the same answer.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deit.data.decode import check_file_size, check_size, decode
+from deit.errors import BadImage, UserError
+
+SAID = 5  # most images of a request whose faults are told
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``max_images`` in a request, ``max_pixels`` of an image, told by its header before it is decoded."""
+
+    max_images: int
+    max_pixels: int
+
+
+def read_images(cells: Sequence[Any], limits: Limits, transform: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """The pixels that go into the network, uint8 [N, S, S, 3]; ``transform`` makes them of an image uint8 [H, W, 3].
+
+    Each image is cut out before the next one is decoded, so that memory holds one large image at a time.
+    Raises UserError, which names each image that is wrong by its number from 0 on, or says that there are none or too many.
+    """
+    cells = _flat(cells)
+    if not 1 <= len(cells) <= limits.max_images:
+        raise UserError(f"{len(cells)} images in a request; allowed: 1 to {limits.max_images}.")
+    pixels, faults = [], []
+    for number, cell in enumerate(cells):
+        try:
+            pixels.append(transform(_image(cell, f"image {number}", limits.max_pixels)))
+        except UserError as error:
+            faults.append(str(error).replace("data.max_pixels", "max_pixels"))  # which is a server's own limit
+    if faults:
+        more = f"\n... and {len(faults) - SAID} more" if len(faults) > SAID else ""
+        raise UserError("\n".join(faults[:SAID]) + more)
+    return np.stack(pixels)
+
+
+def _flat(cells: Sequence[Any]) -> Sequence[Any]:
+    """MLflow makes one cell of a list of texts, ``{"inputs": {"image": [...]}}``."""
+    if len(cells) == 1 and isinstance(cells[0], list) and cells[0] and all(isinstance(item, str) for item in cells[0]):
+        return cells[0]
+    return cells
+
+
+def _image(cell: Any, name: str, max_pixels: int) -> np.ndarray:
+    if isinstance(cell, str):
+        return _decoded(cell, name, max_pixels)
+    if isinstance(cell, list | np.ndarray):
+        return _array(cell, name, max_pixels)
+    found = "nothing" if cell is None or cell != cell else type(cell).__name__  # pandas has nan for what is missing
+    raise UserError(f"{name}: is {found}, but it must be the base64 text of an image file or an array of pixels [H, W, 3].")
+
+
+def _decoded(text: str, name: str, max_pixels: int) -> np.ndarray:
+    check_file_size(len(text) // 4 * 3, name, max_pixels)
+    try:
+        content = base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):  # ValueError: letters that are not ASCII
+        raise BadImage(name, "no image", "it is no base64 text") from None
+    return decode(content, "pil", name, max_pixels)
+
+
+def _array(cell: list[Any] | np.ndarray, name: str, max_pixels: int) -> np.ndarray:
+    try:
+        array = np.asarray(cell)
+    except (ValueError, OverflowError):
+        raise UserError(f"{name}: its rows differ in length or depth; an array of pixels is [H, W, 3].") from None
+    shape = f"{array.dtype} {list(array.shape)}"
+    if array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        raise UserError(f"{name}: has the shape {list(array.shape)}; an array of pixels is [H, W, 3].")
+    if not np.issubdtype(array.dtype, np.integer):
+        raise UserError(f"{name}: is {shape}, but pixels are whole numbers from 0 to 255.")
+    if array.min() < 0 or array.max() > 255:
+        raise UserError(f"{name}: holds numbers from {array.min()} to {array.max()}, but pixels are from 0 to 255.")
+    check_size(array.shape[1], array.shape[0], name, max_pixels)
+    return array.astype(np.uint8)

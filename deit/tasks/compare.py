@@ -1,0 +1,86 @@
+"""One model's part of a comparison: it answers all images, and how long that takes.
+
+The launcher starts a worker for each model, one after another, so that each has the machine to itself.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deit.comparison import answers
+from deit.comparison.answers import Answers
+from deit.config.schema import RunConfig
+from deit.config.tasks import CompareTask
+from deit.data.datasets import open_dataset
+from deit.data.loader import EvalLoader
+from deit.data.source import Dataset
+from deit.errors import UserError
+from deit.inference.images import spelled
+from deit.inference.labelled import open_tree
+from deit.inference.source import open_predictor, read_names
+from deit.tasks.context import Context, Interrupted
+
+WARM = 3  # batches before the time counts: the first is compiled, in the next ones MindSpore tries out how to use the cores
+LEAST = 5  # batches that are timed, at least LONG seconds together; where there are fewer images, blank ones besides
+LONG = 0.5
+
+
+def compare_task(context: Context) -> dict[str, Any]:
+    """Write ``answers.npz`` into the run directory; returns ``images``, ``top1`` (percent) and ``ms_per_image``.
+
+    The time is that of whole batches in the network, from pixels to logits; reading images is no part of it. Raises
+    UserError (exit code 1) where no image could be used, and Interrupted after a signal.
+    """
+    config, report = context.config, context.report
+    assert isinstance(config.task, CompareTask) and config.data.num_classes is not None
+    (model,) = config.task.models
+    classes = list(map(str, range(config.data.num_classes)))
+    if config.task.classes is not None:
+        classes = read_names(config.task.classes, config.data.num_classes)
+    report.progress(now=True, phase="loading")
+    data = _images(config, classes if config.task.classes is not None else None)
+    batch = config.data.eval_batch_size
+    predictor = open_predictor(config, Path(model), f"task.models: {model}", classes, batch)
+    side = config.model.img_size
+    blank = np.zeros((batch, side, side, 3), np.uint8)
+    for _ in range(WARM):
+        predictor(blank)
+    parts: list[Answers] = []
+    seconds: list[float] = []
+    for read in context.noting(0, EvalLoader(config, data, 0, 1)):
+        if context.stop_signals:
+            raise Interrupted(context.stop_signals[0])
+        pixels = read.images[read.valid]
+        began = time.perf_counter()
+        logits = predictor(pixels)
+        if len(pixels) == batch:
+            seconds.append(time.perf_counter() - began)
+        names = [spelled(data.name(int(index))) for index in read.indices[read.valid]]
+        if names:
+            parts.append(answers.judge(names, read.labels[read.valid], logits))
+        report.progress(phase="answering", evaluated=sum(map(len, parts)), images=len(data))
+    if not parts:
+        raise UserError(f"{data.place}: not one of {len(data)} images could be used.", exit_code=1)
+    while len(seconds) < LEAST or sum(seconds) < LONG:
+        began = time.perf_counter()
+        predictor(blank)
+        seconds.append(time.perf_counter() - began)
+    found = answers.join(parts)
+    answers.write(context.run.path / answers.FILE, found)
+    return {
+        "images": len(found),
+        "top1": 100 * float(found.right.mean()),
+        "ms_per_image": 1000 * float(np.mean(seconds)) / batch,
+    }
+
+
+def _images(config: RunConfig, known: list[str] | None) -> Dataset:
+    task = config.task
+    assert isinstance(task, CompareTask) and config.data.num_classes is not None
+    if task.input is None:
+        return open_dataset(config.data, train=False)
+    return open_tree(task.input, "task.input", known, config.data.num_classes, config.data.max_pixels)

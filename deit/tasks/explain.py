@@ -1,0 +1,76 @@
+"""Pictures of what a network attends to in an image: attention rollout, and each head of the last block."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mindspore import Tensor
+
+from deit.config.tasks import ExplainTask
+from deit.data.source import evenly
+from deit.data.transform import EvalTransform
+from deit.engine.attention import Attentions, maps
+from deit.engine.images import Normalize
+from deit.engine.network import build_network
+from deit.errors import UserError
+from deit.inference.images import find_images, spelled
+from deit.inference.likeliest import probabilities
+from deit.inference.reading import image_of
+from deit.inference.source import class_names, shown_names, source_of
+from deit.models.weights import load_weights
+from deit.tasks.attention_picture import Seen, draw
+from deit.tasks.context import Context, Interrupted
+from deit.weights.naming import to_mindspore
+from deit.weights.read import read_weights
+
+GUESSES = 3  # likeliest classes written above an image
+
+
+def explain(context: Context) -> dict[str, Any]:
+    """Draw ``attention_NUMBER_NAME.png`` of each image into the run directory.
+
+    Returns ``{"pictures": [names], "unreadable": [reasons]}``.
+
+    An image that cannot be read is left out and named. Raises UserError (exit code 1) where none can be read, and Interrupted
+    after a signal.
+    """
+    config, task = context.config, context.config.task
+    assert isinstance(task, ExplainTask) and config.data.num_classes is not None
+    known = class_names(task, config.data.num_classes)
+    images = find_images(task.input, "task.input", known, config.data.num_classes)
+    classes = shown_names(known, images.folders, config.data.num_classes)
+    network = build_network(config)
+    load_weights(network, to_mindspore(read_weights(source_of(task))), source=f"task.model={task.model}")
+    look = Attentions(network, Normalize(config.data.mean, config.data.std))
+    transform = EvalTransform(config)
+    drawn: list[str] = []
+    unreadable: list[str] = []
+    for done, number in enumerate(evenly(len(images), task.images)):
+        if context.stop_signals:
+            raise Interrupted(context.stop_signals[0])
+        context.report.progress(now=True, phase="drawing", evaluated=done)
+        name = images.names[number]
+        try:
+            pixels = transform(image_of(images, number, config.data.max_pixels))
+        except UserError as error:
+            unreadable.append(spelled(str(error)))
+            continue
+        logits, attentions = look(Tensor(np.ascontiguousarray(pixels[None])))
+        shares = probabilities(logits.asnumpy())[0]
+        best = np.argsort(-shares, kind="stable")[:GUESSES]
+        seen = Seen(
+            pixels=pixels,
+            name=name,
+            right=None if images.labels is None else classes[images.labels[number]],
+            guesses=[(classes[label], float(shares[label])) for label in best],
+            maps=maps(attentions.asnumpy()[:, 0], config.model.distilled),
+        )
+        file = f"attention_{number:05d}_{re.sub(r'[^A-Za-z0-9._-]+', '_', Path(name).stem)[:60]}.png"
+        draw(context.run.path / file, seen, f"{config.model.name}, {config.model.depth} blocks")
+        drawn.append(file)
+    if not drawn:
+        raise UserError(f"not one image could be read; the first: {unreadable[0]}", exit_code=1)
+    return {"pictures": drawn, "unreadable": unreadable}

@@ -1,0 +1,188 @@
+"""Write a network for use elsewhere, read it back, and let it stand only if it answers as the checkpoint does."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+from safetensors.numpy import save
+
+from deit.config.schema import PrecisionConfig, RunConfig
+from deit.config.tasks import ExportTask
+from deit.data.datasets import open_dataset
+from deit.data.loader import EvalLoader
+from deit.data.source import Dataset, limited
+from deit.engine.answer import Answer
+from deit.engine.images import Normalize
+from deit.engine.mindir import save_network
+from deit.engine.network import build_network
+from deit.errors import UserError
+from deit.exports import description
+from deit.exports.description import Description, Input, Output, Verification
+from deit.exports.making import making
+from deit.exports.onnx_graph import INPUT, OUTPUT, build_onnx
+from deit.exports.origin import Origin, find_origin
+from deit.exports.predictor import open_export, open_network, preprocessing_of
+from deit.models.shapes import parameter_shapes
+from deit.models.weights import load_weights
+from deit.tasks.context import Context, Interrupted
+from deit.weights.fit import fit
+from deit.weights.read import description as metadata_of
+from deit.weights.read import read_weights
+
+# How far a logit may be off, in shares of the largest logit's size (1 at least). Both are 10 to 100 times what was measured
+# (docs/inference.md): they are for what is wrong, not for rounding.
+TOLERANCE = {"float32": 1e-4, "float16": 3e-2}
+Weights = Mapping[str, np.ndarray]
+
+
+def export_task(context: Context) -> dict[str, Any]:
+    """Returns what is to be said of the export: ``folder``, ``description`` (that of model.json), ``resized``.
+
+    The folder ``task.output`` appears when all is written and verified. Raises UserError (exit code 1) where the file answers
+    otherwise than the checkpoint, Interrupted after a signal; then nothing is left of it.
+    """
+    config, report = context.config, context.report
+    task = config.task
+    assert isinstance(task, ExportTask) and task.output is not None and config.data.num_classes is not None
+    origin, data = find_origin(config), open_dataset(config.data, train=False)
+    zeros = {name: np.zeros(shape, np.float32) for name, shape in _shapes(config).items()}
+    weights, told = fit(read_weights(origin.file), zeros)
+    resized = told.resized.get("pos_embed")
+    output = Path(task.output)
+    try:
+        with making(output) as folder:
+            report.progress(now=True, phase=f"writing {task.format}")
+            path = folder / f"model.{task.format}"
+            write_network(config, weights, path)
+            described = describe(config, origin, data, path, measured=resized is None)
+            description.write(folder, described)
+            if task.format != "air":
+                report.progress(now=True, phase="comparing with the checkpoint", evaluated=0)
+                described = dataclasses.replace(described, verification=_verify(context, weights, origin, data, folder))
+                description.write(folder, described)
+    except OSError as error:
+        raise UserError(f"task.output={output}: could not be written ({error.strerror}).", exit_code=1) from None
+    return {"folder": str(output), "resized": resized, "description": dataclasses.asdict(described)}
+
+
+def _shapes(config: RunConfig) -> dict[str, tuple[int, ...]]:
+    assert config.data.num_classes is not None
+    return parameter_shapes(config.model, config.data.num_classes)
+
+
+def write_network(config: RunConfig, weights: Weights, path: Path) -> None:
+    """Write the network of an export's ``config`` with ``weights``, which have the shapes of its model, as ``path``."""
+    task = config.task
+    assert isinstance(task, ExportTask)
+    half = task.precision == "float16"
+    data, side = config.data, config.model.img_size
+    if task.format == "safetensors":
+        stored = {name: value.astype(np.float16 if half else np.float32) for name, value in weights.items()}
+        model = dataclasses.asdict(dataclasses.replace(config.model, pretrained=None))
+        path.write_bytes(save(stored, metadata_of(model, data.num_classes or 0, "mindspore")))
+    elif task.format == "onnx":
+        pixels = (data.mean, data.std) if task.preprocess_in_graph else None
+        graph = build_onnx(config.model, weights, half=half, batch=task.batch, pixels=pixels)
+        path.write_bytes(graph.SerializeToString())
+    else:
+        cell = Answer(_network(config, weights, half), Normalize(data.mean, data.std) if task.preprocess_in_graph else None)
+        shape = (task.batch, side, side, 3) if task.preprocess_in_graph else (task.batch, 3, side, side)
+        save_network(cell, path, shape, ms.uint8 if task.preprocess_in_graph else ms.float32)
+
+
+def _network(config: RunConfig, weights: Weights, half: bool) -> nn.Cell:
+    network = build_network(dataclasses.replace(config, precision=precision(half)))
+    if half:
+        for parameter in network.get_parameters():
+            parameter.set_dtype(ms.float16)
+    load_weights(network, weights)
+    return network
+
+
+def precision(half: bool) -> PrecisionConfig:
+    return PrecisionConfig("O2" if half else "O0", "float16", "none", 1.0, 1)
+
+
+def describe(config: RunConfig, origin: Origin, data: Dataset, path: Path, *, measured: bool) -> Description:
+    """What ``model.json`` says of the file ``path`` before it has been verified.
+
+    ``measured``: the run's metrics are those of this network, whose images are as large as the run's.
+    """
+    task = config.task
+    assert isinstance(task, ExportTask)
+    side, in_graph = config.model.img_size, task.preprocess_in_graph
+    shape = [task.batch, side, side, 3] if in_graph else [task.batch, 3, side, side]
+    return Description(
+        format=description.FORMAT,
+        file=path.name,
+        export_format=task.format,
+        bytes=path.stat().st_size,
+        sha256=description.sha256(path),
+        model=dataclasses.replace(config.model, pretrained=None),
+        num_classes=len(data.classes),
+        classes=list(data.classes),
+        weights=origin.weights,
+        precision=task.precision,
+        preprocessing=preprocessing_of(config, in_graph),
+        input=Input(INPUT, shape, "uint8" if in_graph else "float32", "NHWC" if in_graph else "NCHW"),
+        output=Output(OUTPUT, [task.batch, len(data.classes)], "float32"),
+        run=origin.source,
+        metrics=origin.metrics if measured else None,
+        verification=None,
+    )
+
+
+def _verify(context: Context, weights: Weights, origin: Origin, data: Dataset, folder: Path) -> Verification:
+    """Answer the same images with what was written, as its users will, and with the checkpoint's network in float32."""
+    config, task = context.config, context.config.task
+    assert isinstance(task, ExportTask)
+    # A batch is filled up with black images, which would be answered too.
+    batch_size = min(config.data.eval_batch_size, task.images, len(data))
+    exact = dataclasses.replace(
+        config, precision=precision(half=False), data=dataclasses.replace(config.data, eval_batch_size=batch_size)
+    )
+    loader = EvalLoader(exact, limited(data, task.images), rank=0, world=1)
+    checkpoint = open_network(exact, weights, data.classes, batch=None, source=str(origin.file))
+    try:
+        export = open_export(folder, f"task.output={task.output}")
+    except UserError as error:
+        raise UserError(f"{error} Nothing was kept.", exit_code=1) from None
+    if task.format == "safetensors":
+        _same_numbers(folder / "model.safetensors", weights, task.precision)
+    difference, largest, agreeing, images = 0.0, 1.0, 0, 0
+    for batch in loader:
+        expected, found = checkpoint(batch.images)[batch.valid], export(batch.images)[batch.valid]
+        if images == 0 and task.batch is None:  # any number of images: one is another number
+            found[:1] = export(batch.images[:1])
+        if not np.isfinite(expected).all():
+            raise UserError(f"{origin.file}: its network answers with numbers that are not finite.", exit_code=1)
+        # NaN in what was written must not pass for a small difference.
+        difference = max(difference, float(np.nan_to_num(np.abs(found - expected), nan=np.inf).max()))
+        largest = max(largest, float(np.abs(expected).max()))
+        agreeing += int((found.argmax(1) == expected.argmax(1)).sum())
+        images += len(expected)
+        context.report.progress(evaluated=images)
+        if context.stop_signals:
+            raise Interrupted(context.stop_signals[0])
+    tolerance = TOLERANCE[task.precision] * largest
+    if difference > tolerance:
+        raise UserError(
+            f"task.format={task.format}: what was written answers otherwise than {origin.file}: on {images} images logits "
+            f"differ by up to {difference:.3g}, allowed is {tolerance:.3g}; top-1 agrees on {agreeing}. Nothing was kept.",
+            exit_code=1,
+        )
+    return Verification(images, difference, tolerance, agreeing / images, f"checkpoint sha256 {origin.sha256}")
+
+
+def _same_numbers(path: Path, weights: Weights, precision: str) -> None:
+    """What was stored is read back bit for bit."""
+    stored = read_weights(path)
+    for name, value in weights.items():
+        if not np.array_equal(stored[name], value.astype(precision).astype(np.float32), equal_nan=True):
+            raise UserError(f"task.format=safetensors: {name} was read back as other numbers. Nothing was kept.", exit_code=1)

@@ -1,0 +1,24 @@
+"""Predict with MindSpore: a run's or a file's network, or an exported MINDIR. An ONNX file needs no worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deit.inference.prediction import predict
+from deit.tasks.context import Context, Interrupted
+
+
+def predict_task(context: Context) -> dict[str, Any]:
+    """Write the predictions and, for labelled images, their accuracy into the run directory; returns what to show.
+
+    Raises Interrupted after a signal; nothing is written then.
+    """
+    report = context.report
+    report.progress(now=True, phase="loading")
+
+    def progress(done: int, total: int) -> None:
+        if context.stop_signals:
+            raise Interrupted(context.stop_signals[0])
+        report.progress(phase="predicting", evaluated=done, images=total)
+
+    return predict(context.run, context.config, progress)
