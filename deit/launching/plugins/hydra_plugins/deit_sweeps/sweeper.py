@@ -3,7 +3,8 @@
 # No postponed annotations here: Hydra runs plugin modules before sys.modules knows them, where dataclasses look.
 
 import itertools
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra._internal.core_plugins import basic_sweeper
@@ -17,17 +18,23 @@ from deit.errors import UserError
 
 @dataclass
 class GridConf(basic_sweeper.BasicSweeperConf):
-    _target_: str = "hydra_plugins.deit_sequential.sweeper.Grid"
+    _target_: str = "hydra_plugins.deit_sweeps.sweeper.Grid"
+    cases: dict[str, list[str]] = field(default_factory=dict)
 
 
-ConfigStore.instance().store(group="hydra/sweeper", name="deit_grid", node=GridConf, provider="deit")
+ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridConf, provider="deit")
 
 
 class Grid(basic_sweeper.BasicSweeper):
     """Every combination of the values given, as one batch, so that the launcher sees all trials before it starts one.
 
-    Values of ``hydra.sweeper.params`` (a template) give way to what is typed.
+    Values of ``hydra.sweeper.params`` (a template) give way to what is typed. ``hydra.sweeper.cases`` lists overrides that go
+    together, each list under a name: every combination is tried with each of them.
     """
+
+    def __init__(self, cases: dict[str, list[str]], **given: Any) -> None:
+        super().__init__(**given)
+        self.cases = cases
 
     def sweep(self, arguments: list[str]) -> Any:
         assert self.hydra_context is not None and self.launcher is not None
@@ -35,8 +42,17 @@ class Grid(basic_sweeper.BasicSweeper):
         overrides.check(params, sweeping=True)
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         given = {override.get_key_element(): override for override in parser.parse_overrides(params + arguments)}
-        trials = list(itertools.product(*(_values(override) for override in given.values())))
-        return self.launcher.launch([list(trial) for trial in trials], initial_job_idx=0)
+        grid = itertools.product(*(_values(override) for override in given.values()))
+        # What is typed for a key of a case would be one value for all of them: a case comes last, and wins.
+        trials = [[*trial, *case] for trial in grid for case in self._cases()]
+        return self.launcher.launch(trials, initial_job_idx=0)
+
+    def _cases(self) -> list[list[str]]:
+        for name, texts in self.cases.items():
+            if not re.fullmatch(r"\w+", name):
+                raise UserError(f"hydra.sweeper.cases: {name!r} is to name a trial; allowed: letters, digits and `_`.")
+            overrides.check(texts, sweeping=False)
+        return [[*texts, f"sweep.case={name}"] for name, texts in self.cases.items()] or [[]]
 
 
 def _values(override: Override) -> list[str]:

@@ -1,0 +1,125 @@
+"""From the overrides of each trial to its checked configuration: all of them before the first trial starts."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hydra.core.config_loader import ConfigLoader
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from deit.config import compose, overrides
+from deit.config.hydra_errors import ERRORS, translate
+from deit.config.remote import is_remote
+from deit.config.schema import RunConfig, SweepConfig
+from deit.errors import UserError
+from deit.sweeps.trial import identity
+from deit.tracking.store import redact
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A trial that is checked, but not yet written anywhere."""
+
+    number: int
+    overrides: list[str]  # as typed, without Hydra's own
+    config: RunConfig
+    ignored: list[str]  # complaints about keys this trial does not use
+
+    def __str__(self) -> str:
+        return f"trial {self.number} ({' '.join(self.overrides)})"
+
+
+class Composer:
+    """Composes, freezes and checks trials of one sweep."""
+
+    def __init__(self, loader: ConfigLoader, config: DictConfig, look: Callable[[RunConfig], RunConfig]) -> None:
+        """``look`` answers what only the place where the trials run can tell, and raises UserError for what it lacks."""
+        self._loader, self._config, self._look = loader, config, look
+
+    def drafts(self, trials: Sequence[Sequence[str]], first: int = 0) -> list[Draft]:
+        """All trials of a sweep. Raises UserError with all that is wrong in any of them."""
+        drafts: list[Draft] = []
+        problems: dict[str, list[str]] = {}  # message -> the trials that have it
+        for number, texts in enumerate(trials, start=first):
+            try:
+                drafts.append(self.draft(number, texts))
+            except UserError as error:
+                problems.setdefault(str(error), []).append(f"trial {number} ({' '.join(_own(texts))})")
+        if problems:
+            raise UserError("\n".join(f"{_some(names)}: {message}" for message, names in problems.items()))
+        # One value of a sweep may well make a key idle that another value needs.
+        ignored = set.intersection(*(set(draft.ignored) for draft in drafts))
+        if ignored:
+            raise UserError("\n".join(f"In every trial: {message}" for message in sorted(ignored)))
+        settings_of(drafts)
+        known: dict[str, Draft] = {}
+        for draft in drafts:
+            other = known.setdefault(identity(draft.config), draft)
+            if other is not draft:
+                raise UserError(f"{other} and {draft} are the same configuration; leave one out.")
+        return drafts
+
+    def draft(self, number: int, texts: Sequence[str]) -> Draft:
+        """One trial, composed and checked by itself. Raises UserError."""
+        typed = _own(texts)
+        try:
+            given = overrides.check(typed, sweeping=False)
+            config = compose.freeze(self._compose(list(texts)), given)
+        except ERRORS as error:
+            raise translate(error, typed) from error
+        if is_remote(config.runs_dir):
+            raise UserError(
+                f"runs_dir={config.runs_dir}: a sweep needs a folder, which its trials share; give runs_dir=FOLDER and copy it "
+                "when the sweep has ended."
+            )
+        return Draft(number, [redact(text) for text in typed], config, compose.idle(config, given))
+
+    def looked_at(self, drafts: Sequence[Draft]) -> list[Draft]:
+        """The trials as they will run: `last` as a teacher must not become the trial before it.
+
+        Raises UserError where one lacks cards, data, weights or a teacher.
+        """
+        looked = []
+        for draft in drafts:
+            try:
+                looked.append(dataclasses.replace(draft, config=self._look(draft.config)))
+            except UserError as error:
+                raise UserError(f"{draft}: {error}") from error
+        return looked
+
+    def _compose(self, texts: list[str]) -> DictConfig:
+        composed = self._loader.load_sweep_config(copy.deepcopy(self._config), texts)
+        for part in ("launcher", "sweeper"):
+            ours, its = self._config.hydra[part], composed.hydra[part]
+            if OmegaConf.to_container(ours) != OmegaConf.to_container(its):
+                raise UserError(
+                    f"The option brings hydra.{part} settings of its own, which a sweep over it would ignore; run it alone."
+                )
+        with open_dict(composed):
+            del composed["hydra"]
+        return composed
+
+
+def settings_of(drafts: Sequence[Draft]) -> SweepConfig:
+    """The settings of the sweep, which its trials must agree on. Raises UserError."""
+    settings = [dataclasses.replace(draft.config.sweep, case=None) for draft in drafts]
+    for draft, other in zip(drafts, settings, strict=True):
+        for name, value in vars(settings[0]).items():
+            if getattr(other, name) != value:
+                raise UserError(
+                    f"sweep.{name} is {value} in {drafts[0]} and {getattr(other, name)} in {draft}, but it is a setting of the "
+                    "whole sweep; give one value."
+                )
+    return settings[0]
+
+
+def _own(texts: Sequence[str]) -> list[str]:
+    return [text for text in texts if not text.startswith("hydra")]
+
+
+def _some(names: list[str]) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")

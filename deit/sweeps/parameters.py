@@ -1,0 +1,48 @@
+"""Swept values as numbers or categories: what a plot's axis and a model of the results need to know."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from deit.sweeps.results import SEED, Results
+
+DECADE = 10.0  # positive numbers that span this factor stand on a logarithmic axis
+
+
+@dataclass
+class Parameter:
+    """One swept key. ``values`` has an entry for each row: None where the trial does not name the key."""
+
+    name: str
+    numeric: bool  # every value named is a finite number
+    log: bool
+    values: list[float | None] | list[str | None]
+
+    @property
+    def levels(self) -> list[float | str]:
+        """Its different values: numbers by size, categories as they came."""
+        found = list(dict.fromkeys(value for value in self.values if value is not None))
+        return sorted(found) if self.numeric else found
+
+
+def parameters(results: Results) -> list[Parameter]:
+    """The swept keys in the order in which the trials name them."""
+    return [_parameter(name, [row.trial.swept.get(name) for row in results.rows]) for name in results.parameters]
+
+
+def _parameter(name: str, texts: list[str | None]) -> Parameter:
+    numbers = [None if text is None else _number(text) for text in texts]
+    known = [number for number in numbers if number is not None]
+    # Seeds are names that happen to be numbers: a larger one is not more of anything.
+    if name == SEED or len(known) < sum(text is not None for text in texts):
+        return Parameter(name, False, False, texts)
+    return Parameter(name, True, min(known) > 0 and max(known) >= DECADE * min(known), numbers)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,224 @@
+"""A sweep from its checked trials to its exit: directories, the loop, summaries; and going on with an earlier one."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from rich.console import Console
+
+from deit.config import frozen
+from deit.config.schema import RunConfig, SweepConfig
+from deit.errors import UserError
+from deit.launching import environment
+from deit.launching.display import duration
+from deit.launching.report import show as show_report
+from deit.launching.run import create as create_run
+from deit.launching.run import held
+from deit.plan import expected_length
+from deit.runs import status
+from deit.sweeps import directory, results
+from deit.sweeps.compose import Draft
+from deit.sweeps.directory import SweepDirectory
+from deit.sweeps.executor import Executor, build
+from deit.sweeps.source import Listed, Source
+from deit.sweeps.table import overview, ranking, use_of_cards
+from deit.sweeps.trial import DONE, FAILED, FINISHED, INTERRUPTED, WAITING, Trial, identity, swept
+from deit.sweeps.work import Work
+from deit.tracking.store import redact
+
+SETTLE = 120.0  # seconds the trials of a sweep that was killed have to write their checkpoints
+RESUMING = ("sweep.resume", "sweep.retries", "sweep.retry_failed", "sweep.trial_timeout", "sweep.cards", "runs_dir")
+
+
+def console() -> Console:
+    """Where a sweep is shown; wide enough for its tables where nobody has a terminal."""
+    return Console(width=None if sys.stdout.isatty() else 128)
+
+
+def open_new(
+    first: Draft, settings: SweepConfig, launcher: str, options: dict[str, Any], search: dict[str, Any] | None
+) -> SweepDirectory:
+    """Make the directory of a new sweep, next to the runs of its first trial.
+
+    ``launcher`` is the option of hydra/launcher, with its ``options``; ``search`` says how trials are found, if they are.
+    """
+    sweep = directory.create(first.config.runs_dir)
+    sweep.write_info(
+        {
+            "id": sweep.id,
+            "created": time.time(),
+            "typed": [redact(text) for text in sys.argv[1:]],
+            "folder": str(Path.cwd()),
+            "launcher": launcher,
+            "launcher_options": options,
+            "search": search,
+            "settings": dataclasses.asdict(settings),
+            "git": environment.git_state(),
+        }
+    )
+    return sweep
+
+
+def make_trials(sweep: SweepDirectory, drafts: Sequence[Draft]) -> list[Trial]:
+    """Freeze every trial into a run directory of its own."""
+    apart = swept([draft.overrides for draft in drafts])
+    return [make_trial(sweep, draft, values) for draft, values in zip(drafts, apart, strict=True)]
+
+
+def make_trial(sweep: SweepDirectory, draft: Draft, values: dict[str, str]) -> Trial:
+    """Freeze one trial; ``values`` tell it apart from the others."""
+    mark = {"id": sweep.id, "trial": draft.number, "overrides": draft.overrides, "swept": values}
+    typed = [redact(text) for text in sys.argv[1:]]
+    run = create_run(draft.config, draft.overrides, {"command": ["python", sys.argv[0], *typed], "sweep": mark})
+    return Trial(
+        draft.number,
+        draft.overrides,
+        values,
+        str(run.path),
+        identity(draft.config),
+        draft.config.hardware.cards * draft.config.hardware.nodes,
+        length=expected_length(draft.config),
+    )
+
+
+def show(drafts: Sequence[Draft], console: Console) -> None:
+    """The trials as a table."""
+    labels = [" ".join(f"{key}={value}" for key, value in values.items()) for values in swept([d.overrides for d in drafts])]
+    console.print(overview([(draft.number, label, draft.config) for draft, label in zip(drafts, labels, strict=True)]))
+
+
+def start(sweep: SweepDirectory, source: Source, executor: Executor, settings: SweepConfig, console: Console) -> None:
+    """Run the trials of ``source`` and sum up. Raises UserError: exit code 1 if any failed, 130 or 143 after a signal."""
+    with sweep.locked():
+        sweep.write_trials(source.trials)
+        executor.begin(sweep)
+        began = time.time()
+        received = Work(sweep, source, executor, settings, console).run()
+    _conclude(sweep, executor, began, received, console)
+
+
+def resume(config: RunConfig, given: Sequence[Override]) -> list[str] | None:
+    """Go on with the sweep that ``config.sweep.resume`` names; ``given`` is what was typed.
+
+    Settings of the sweep that are given now replace its own. Returns None when all is done; for a search, whose trials are not
+    all known, the arguments to compose it again by. Raises UserError as ``start`` does, and for what cannot be given.
+    """
+    assert config.sweep.resume is not None
+    keys = [override.key_or_group for override in given]
+    wrong = [key for key in keys if key not in RESUMING]
+    if wrong:
+        raise UserError(
+            f"{wrong[0]} cannot go with sweep.resume=, whose trials have their whole configuration already. Allowed: "
+            f"{', '.join(RESUMING[1:])}."
+        )
+    if "runs_dir" in keys and config.sweep.resume != "last":
+        raise UserError("runs_dir has no effect unless sweep.resume is last.")
+    sweep = directory.find(config.sweep.resume, "sweep.resume", config.runs_dir)
+    info = sweep.read_info()
+    if info["search"] is not None:
+        os.chdir(info["folder"])
+        kept = [text for text in info["typed"] if not text.startswith(("sweep.resume=", "sweep.retry_failed="))]
+        ours = [str(override.input_line) for override in given if override.key_or_group not in ("sweep.resume", "runs_dir")]
+        return [*kept, *ours, f"sweep.resume={sweep.path}"]
+    settings = merged(info, config.sweep, [key.removeprefix("sweep.") for key in keys if key != "runs_dir"])
+    shown = console()
+    executor = build(info["launcher"], info["launcher_options"], settings, Path(info["folder"]))
+    trials = again(sweep, settings, executor, shown)
+    waiting = [trial for trial in trials if trial.state == WAITING]
+    for trial in waiting:
+        executor.check(frozen.load(trial.directory.config))
+    counts = Counter(trial.state for trial in trials)
+    said = ", ".join(f"{counts[state]} {state}" for state in counts)
+    shown.print(f"sweep {sweep}: {len(trials)} trials, {said}", highlight=False, soft_wrap=True)
+    start(sweep, Listed(trials), executor, settings, shown)
+    return None
+
+
+def merged(info: dict[str, Any], typed: SweepConfig, given: Sequence[str]) -> SweepConfig:
+    """The settings of a sweep that goes on: its own, but for what is given now."""
+    known = {field.name for field in dataclasses.fields(SweepConfig)}
+    values = {name: value for name, value in info["settings"].items() if name in known}
+    return dataclasses.replace(SweepConfig(**values), **{name: getattr(typed, name) for name in given})
+
+
+def again(sweep: SweepDirectory, settings: SweepConfig, executor: Executor, console: Console) -> list[Trial]:
+    """The trials of a sweep that goes on: what is finished stays so, the rest waits; failed ones with ``retry_failed``.
+
+    Trials of a sweep that was killed end by themselves, with a checkpoint; that is waited for. Jobs of a cluster go on, and are
+    taken up again. Raises UserError where a
+    frozen configuration is not the one that was written.
+    """
+    with sweep.locked():
+        trials = sweep.read_trials()
+        for trial in trials:
+            if identity(frozen.load(trial.directory.config)) != trial.identity:
+                raise UserError(
+                    f"{trial.directory.config}: was changed after the sweep began, so its results would not be those of "
+                    f"{trial}. Put it back, or start a new sweep."
+                )
+        executor.begin(sweep)
+        going = [trial for trial in trials if trial.state not in DONE and executor.takes_up(trial)]
+        _wait_for_ends([trial for trial in trials if trial not in going], console)
+        for trial in trials:
+            if trial in going:
+                trial.state = WAITING  # its attempt stays open, and its status is its own
+                continue
+            found = status.read(trial.directory)
+            last = trial.attempts[-1] if trial.attempts else None  # a kill may have come between a start and its record
+            if last is not None and last.ended is None:
+                last.ended = max(last.began, found.updated)  # it may not have come to a status of its own
+            if trial.state not in DONE and found.state == status.FINISHED:
+                trial.state, trial.message = FINISHED, None
+                if last is not None:
+                    last.exit_code = 0
+                trial.read_objectives(settings.objectives)
+            elif trial.state not in (*DONE, FAILED) or (trial.state == FAILED and settings.retry_failed):
+                trial.wait_again()
+        sweep.write_trials(trials)
+    return trials
+
+
+def _wait_for_ends(trials: Sequence[Trial], console: Console) -> None:
+    end = time.monotonic() + SETTLE
+    with console.status("waiting for trials of the earlier launch to write their checkpoints"):
+        while alive := [trial for trial in trials if trial.state not in DONE and held(trial.directory)]:
+            if time.monotonic() > end:
+                raise UserError(f"{alive[0]}: another launch still works on its run {alive[0].directory}.")
+            time.sleep(0.5)
+
+
+def _conclude(sweep: SweepDirectory, executor: Executor, began: float, received: int | None, console: Console) -> None:
+    trials = sweep.read_trials()
+    on = f"python launch.py sweep.resume={shlex.quote(str(sweep))}"
+    if received is not None:
+        raise UserError(f"The sweep was stopped. Go on with:  {on}", exit_code=128 + received)
+    _sum_up(sweep, trials, executor, began, console)
+    unfinished = [trial for trial in trials if trial.state in (FAILED, INTERRUPTED)]
+    if unfinished:
+        lines = [f"{len(unfinished)} of {len(trials)} trials failed:"]
+        lines += [f"{trial}: {(trial.message or '').rstrip('.')}; see {trial.directory}" for trial in unfinished]
+        lines.append(f"Try them again with:  {on} sweep.retry_failed=true")
+        raise UserError("\n".join(lines), exit_code=1)
+
+
+def _sum_up(sweep: SweepDirectory, trials: Sequence[Trial], executor: Executor, began: float, console: Console) -> None:
+    """The best trials, the use of the cards, the files that compare, the links."""
+    now = time.time()
+    console.print(ranking(results.read(sweep)))
+    used = ""
+    if executor.size:
+        used = f"; cards in use {100 * use_of_cards(trials, executor.size, began, now):.0f} % of the time"
+    console.print(f"{len(trials)} trials in {duration(now - began)}{used}", highlight=False)
+    try:
+        show_report(sweep, mlflow=True)
+    except Exception as error:  # a page that cannot be drawn is no reason to call the trials failed
+        console.print(f"no report: {type(error).__name__}: {error}", highlight=False, markup=False)

@@ -1,0 +1,145 @@
+"""What a person sees of a sweep: the trials before they start, and a live table while they run."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from deit.config.schema import RunConfig
+from deit.launching.display import duration
+from deit.plan import global_batch, known_train_images, plan
+from deit.runs import status
+from deit.sweeps.directory import SweepDirectory
+from deit.sweeps.executor import Executor
+from deit.sweeps.results import Results
+from deit.sweeps.source import Source
+from deit.sweeps.trial import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Trial
+
+MOST_ROWS = 30  # of the live table; a terminal shows no more
+STYLES = {RUNNING: "cyan", FINISHED: "green", FAILED: "red", PRUNED: "yellow", INTERRUPTED: "yellow", WAITING: "dim"}
+
+
+def overview(rows: Sequence[tuple[int, str, RunConfig]]) -> Table:
+    """The trials of a sweep before they start; ``rows`` are number, what tells it apart, configuration."""
+    table = Table(title=f"{len(rows)} trials", title_justify="left")
+    for name in ("trial", "cards", "batch", "epochs", "steps"):
+        table.add_column(name, justify="right")
+    table.add_column("model")
+    table.add_column("on")
+    table.add_column("values", overflow="fold")
+    for number, label, config in rows:
+        table.add_row(str(number), *_numbers(config), config.model.name, config.hardware.target, Text(label))
+    return table
+
+
+def _numbers(config: RunConfig) -> tuple[str, ...]:
+    cards = str(config.hardware.cards * config.hardware.nodes)
+    if config.task.name != "train":
+        return cards, "-", "-", "-"
+    images = known_train_images(config)
+    steps = "-" if images is None else f"{plan(config, images).total_steps:,}"
+    return cards, str(global_batch(config)), str(config.schedule.epochs + config.schedule.cooldown_epochs), steps
+
+
+def ranking(found: Results) -> Table:
+    """The trials of a sweep that has ended, the best first; where seeds were swept, their means and deviations."""
+    groups = found.groups()
+    table = Table(title="means over seeds" if groups else "results", title_justify="left")
+    table.add_column("seeds" if groups else "trial", justify="right")
+    for name in found.objectives:
+        table.add_column(name, justify="right")
+    if not groups:
+        table.add_column("state")
+    table.add_column("values", overflow="fold")
+    for group in groups[:MOST_ROWS]:
+        means = zip(group.mean, group.deviation, strict=True)
+        values = [_number(mean) + (f" ± {deviation:.3g}" if deviation is not None else "") for mean, deviation in means]
+        table.add_row(str(len(group.rows)), *values, Text(" ".join(f"{key}={value}" for key, value in group.swept.items())))
+    for row in [] if groups else found.ranked()[:MOST_ROWS]:
+        trial = row.trial
+        state = Text(trial.state, STYLES[trial.state])
+        table.add_row(str(trial.number), *map(_number, row.objectives), state, Text(trial.label))
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.5g}"
+
+
+class LiveTable:
+    """All trials and the use of the cards, on a terminal; elsewhere the lines of the loop tell enough."""
+
+    def __init__(self, sweep: SweepDirectory, source: Source, executor: Executor, console: Console) -> None:
+        self._sweep, self._source, self._executor = sweep, source, executor
+        self._live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
+        self._began = time.time()
+
+    def __enter__(self) -> LiveTable:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live:
+            self._live.stop()
+
+    def update(self) -> None:
+        if self._live:
+            self._live.update(Group(self._table(), Text(self._foot())))
+
+    def _table(self) -> Table:
+        table = Table(title=f"sweep {self._sweep.id}", title_justify="left")
+        for name in ("trial", "state", "epoch", "best top-1 %", "ETA", "cards", "values"):
+            table.add_column(name, justify="right" if name in ("trial", "epoch", "best top-1 %", "ETA") else "left")
+        for trial in most_telling(self._source.trials):
+            table.add_row(str(trial.number), Text(trial.state, STYLES[trial.state]), *_progress(trial), Text(trial.label))
+        return table
+
+    def _foot(self) -> str:
+        counts = Counter(trial.state for trial in self._source.trials)
+        parts = [f"{counts[state]} {state}" for state in STYLES if counts[state]]
+        if self._executor.size:
+            share = use_of_cards(self._source.trials, self._executor.size, self._began, time.time())
+            parts.append(f"cards in use {100 * share:.0f} % of the time so far")
+        return ", ".join(parts)
+
+
+def most_telling(trials: Sequence[Trial]) -> list[Trial]:
+    """As many trials as a terminal shows: those that run, then the latest to end, then those that wait; by number."""
+    order = {RUNNING: 0, WAITING: 2}
+    telling = sorted(
+        trials, key=lambda t: (order.get(t.state, 1), -((t.attempts[-1].ended or 0) if t.attempts else 0), t.number)
+    )
+    return sorted(telling[:MOST_ROWS], key=lambda trial: trial.number)
+
+
+def use_of_cards(trials: Sequence[Trial], size: int, began: float, ended: float) -> float:
+    """Share of the card time from ``began`` to ``ended`` (Unix seconds) in which a trial had the card."""
+    used = sum(
+        len(attempt.cards) * max(0.0, min(attempt.ended or ended, ended) - max(attempt.began, began))
+        for trial in trials
+        for attempt in trial.attempts
+    )
+    return used / (size * max(ended - began, 1e-9))
+
+
+def _progress(trial: Trial) -> tuple[str, str, str, str]:
+    if not trial.attempts:
+        return "", "", "", ""
+    now = status.read(trial.directory)
+    progress, attempt = now.progress, trial.attempts[-1]
+    best = (progress.get("best") or {}).get("val") or (now.results.get("best") or {}).get("val") or {}
+    epoch = f"{progress['epoch']}/{progress['epochs']}" if "epochs" in progress else progress.get("phase", "")
+    left = ""
+    if trial.state == RUNNING and progress.get("step") and progress.get("steps"):
+        passed = time.time() - attempt.began
+        left = duration(passed * (progress["steps"] - progress["step"]) / progress["step"])
+    cards = ",".join(map(str, attempt.cards)) if trial.state == RUNNING else ""
+    return epoch, f"{best['top1']:.2f}" if best else "", left, cards

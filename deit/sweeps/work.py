@@ -1,0 +1,216 @@
+"""The loop over the trials of a sweep: start where there is room, watch, stop, try again, write down.
+
+A trial that fails, is killed or hangs costs only itself. After each event ``trials.jsonl`` says where every trial
+stands, so that a sweep that is killed itself goes on with ``sweep.resume=``.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from deit.config import frozen
+from deit.config.schema import RunConfig, SweepConfig
+from deit.launching import signals
+from deit.launching.display import duration
+from deit.runs import status
+from deit.runs.directory import write_json
+from deit.sweeps.directory import SweepDirectory
+from deit.sweeps.executor import Executor, Handle
+from deit.sweeps.source import Source
+from deit.sweeps.table import LiveTable
+from deit.sweeps.trial import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Attempt, Trial
+
+POLL = 0.3  # seconds
+PRUNE_EVERY = 2.0  # seconds
+SETTLE = 30.0  # seconds a trial has beyond hardware.grace_period from the request to stop to its end
+
+
+@dataclass
+class _Running:
+    """A trial at work. Times are those of ``time.monotonic``."""
+
+    trial: Trial
+    handle: Handle
+    began: float | None = None  # when its process was first seen; a job of a cluster waits before that
+    asked: float | None = None  # when it was asked to stop
+    becomes: str | None = None  # its state once it has stopped, and why
+    reason: str | None = None
+
+
+class Work:
+    """Sees all trials of ``source`` through, on ``executor``."""
+
+    def __init__(
+        self, sweep: SweepDirectory, source: Source, executor: Executor, settings: SweepConfig, console: Console
+    ) -> None:
+        self.sweep, self.source, self.executor, self.settings, self.console = sweep, source, executor, settings, console
+        self.signals: list[int] = []
+        self._running: dict[int, _Running] = {}
+        self._configs: dict[int, RunConfig] = {}
+        self._failures: Counter[int] = Counter()  # of each trial, in this launch of the sweep
+        self._pruned_at = 0.0
+
+    def run(self) -> int | None:
+        """Work until all trials have ended or a signal came; returns the signal, or None."""
+        with signals.handled(self._on_signal):
+            return self._see_through()
+
+    def _see_through(self) -> int | None:
+        try:
+            with LiveTable(self.sweep, self.source, self.executor, self.console) as table:
+                while True:
+                    self._take_ends()
+                    if self.signals and self.executor.outlives:
+                        self._leave()
+                    elif self.signals:
+                        self._stop_all()
+                    else:
+                        self._stop_late_ones()
+                        self._prune()
+                        self._start_what_fits()
+                    table.update()
+                    if not self._running and (self.signals or self.source.exhausted):
+                        return self.signals[0] if self.signals else None
+                    time.sleep(POLL)
+        finally:
+            for running in self._running.values():  # only after a fault of our own
+                running.handle.stop()
+            self.executor.close()
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        self.signals.append(number)
+
+    def _start_what_fits(self) -> None:
+        for trial in () if self.executor.full else self.source.waiting():
+            if self.signals or self.executor.full:
+                return
+            config = self._configs.get(trial.number) or frozen.load(trial.directory.config)
+            self._configs[trial.number] = config
+            handle = self.executor.start(trial, config)
+            if handle is None:
+                continue  # a smaller one may fit
+            going = bool(trial.attempts) and trial.attempts[-1].ended is None  # since an earlier launch of the sweep
+            if not going:
+                trial.attempts.append(Attempt(began=time.time(), cards=handle.cards))
+            again = f", attempt {len(trial.attempts)}" if len(trial.attempts) > 1 else ""
+            trial.state, trial.message = RUNNING, None
+            self._running[trial.number] = _Running(trial, handle)
+            self._write()
+            on = f" on {_cards(handle.cards, config)}" if handle.cards else ""
+            self._say(f"{trial} {'is taken up again' if going else 'starts'}{on}{again}: {trial.directory}")
+
+    def _take_ends(self) -> None:
+        for running in list(self._running.values()):
+            code = running.handle.poll()
+            running.trial.attempts[-1].cards = running.handle.cards
+            running.trial.attempts[-1].began = running.handle.began or running.trial.attempts[-1].began
+            if code is not None:
+                del self._running[running.trial.number]
+                self._ended(running, code)
+
+    def _ended(self, running: _Running, code: int) -> None:
+        trial = running.trial
+        trial.attempts[-1].ended, trial.attempts[-1].exit_code = running.handle.freed or time.time(), code
+        self._judge(running, code)
+        if trial.state == FAILED:
+            self._failures[trial.number] += 1
+            if self._may_try_again(trial, code):
+                trial.wait_again()
+        if trial.state in (FINISHED, PRUNED):
+            trial.read_objectives(self.settings.objectives)
+        if trial.state != WAITING:
+            self.source.ended(trial)
+        self._write()
+        took = duration(trial.attempts[-1].ended - trial.attempts[-1].began)
+        values = zip(self.settings.objectives, trial.objectives or (), strict=False)
+        more = [f"{name} {value:.4g}" for name, value in values] + ([trial.message] if trial.message else [])
+        what = "failed, and will be tried again" if trial.state == WAITING else trial.state
+        self._say(f"{trial} {what} after {took}{': ' if more else ''}{', '.join(more)}")
+
+    def _judge(self, running: _Running, code: int) -> None:
+        """The state a trial has ended in, and why."""
+        trial, now = running.trial, status.read(running.trial.directory)
+        if code == 0:
+            trial.state, trial.message = FINISHED, None
+        elif running.becomes is not None:
+            trial.state, trial.message = running.becomes, running.reason
+        elif code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+            trial.state, trial.message = INTERRUPTED, now.message
+        elif code < 0:
+            trial.state, trial.message = FAILED, f"its launcher was killed by {signal.Signals(-code).name}"
+        else:
+            trial.state, trial.message = FAILED, now.message if now.ended else _last_line(trial)
+        if not now.ended:  # nobody is left who could
+            now.state = status.FAILED if trial.state == FAILED else status.INTERRUPTED
+            now.exit_code, now.message = 1 if code < 0 else code, trial.message
+            status.write(trial.directory, now)
+
+    def _may_try_again(self, trial: Trial, code: int) -> bool:
+        left = self._failures[trial.number] <= self.settings.retries
+        return left and code != 2 and not self.signals  # 2: it would be the same again
+
+    def _stop_late_ones(self) -> None:
+        limit = self.settings.trial_timeout
+        for running in self._running.values():
+            if running.began is None and status.read(running.trial.directory).launcher_pid is not None:
+                running.began = time.monotonic()
+            if limit is not None and running.began is not None and time.monotonic() - running.began > limit:
+                self._ask_to_stop(running, FAILED, f"took longer than sweep.trial_timeout={limit} s")
+            self._insist(running)
+
+    def _prune(self) -> None:
+        if time.monotonic() - self._pruned_at < PRUNE_EVERY:
+            return
+        self._pruned_at = time.monotonic()
+        working = [running.trial for running in self._running.values() if running.asked is None]
+        for number, reason in self.source.to_prune(working).items():
+            self._ask_to_stop(self._running[number], PRUNED, f"pruned: {reason}")
+
+    def _stop_all(self) -> None:
+        name = signal.Signals(self.signals[0]).name
+        for running in self._running.values():
+            self._ask_to_stop(running, INTERRUPTED, f"the sweep was stopped by {name}")  # also the reason of one that is killed
+            if len(self.signals) > 1:
+                running.handle.kill()
+            self._insist(running)
+
+    def _leave(self) -> None:
+        """Let the trials at work go on without the sweep."""
+        if self._running:
+            self._say(f"{len(self._running)} trials go on without the sweep; sweep.resume finds them again")
+        self._running.clear()
+
+    def _ask_to_stop(self, running: _Running, becomes: str, reason: str) -> None:
+        if running.asked is None:
+            running.asked, running.becomes, running.reason = time.monotonic(), becomes, reason
+            write_json(running.trial.directory.stop_reason, reason)
+            running.handle.stop()
+
+    def _insist(self, running: _Running) -> None:
+        patience = self._configs[running.trial.number].hardware.grace_period + SETTLE
+        if running.asked is not None and time.monotonic() - running.asked > patience:
+            running.handle.kill()
+
+    def _write(self) -> None:
+        self.sweep.write_trials(self.source.trials)
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def _cards(cards: list[int], config: RunConfig) -> str:
+    name = "slot" if config.hardware.target == "cpu" else "card"
+    return f"{name}{'s' if len(cards) > 1 else ''} {', '.join(map(str, cards))}"
+
+
+def _last_line(trial: Trial) -> str:
+    """What a trial that failed before its run began has said."""
+    log = trial.directory.logs / "launch.log"
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    return next((line for line in reversed(lines) if line.strip()), "it ended without a word")
