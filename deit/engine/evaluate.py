@@ -14,6 +14,7 @@ from deit.data.loader import EvalBatch
 from deit.engine.distributed import sum_over_ranks
 from deit.engine.images import Normalize
 from deit.engine.loss import mean_of_heads
+from deit.errors import UserError
 
 
 @dataclass
@@ -48,7 +49,9 @@ class EvalStep(nn.Cell):
         ahead = ops.logical_or(logits > own, ops.logical_and(logits == own, classes < column))
         rank = ops.cast(ahead, ms.int32).sum(1)
         sane = ops.isfinite(logits).all(1)
-        loss = ops.logsumexp(logits, 1) - own.reshape((-1,))
+        # Not logsumexp: the last digit of MindSpore's log on the CPU depends on how it splits its input among threads, which it
+        # tries out in the first calls of a process. A resumed run would report another loss.
+        loss = -ops.gather_elements(ops.log_softmax(logits, 1), 1, column).reshape((-1,))
         return ops.logical_and(rank < 1, sane), ops.logical_and(rank < 5, sane), loss
 
 
@@ -66,7 +69,10 @@ class Head(nn.Cell):
 def evaluate(
     step: EvalStep, batches: Iterable[EvalBatch], world: int, progress: Callable[[int], None] = lambda images: None
 ) -> Accuracy:
-    """Evaluate over all ranks; ``progress`` is told the images done by this rank."""
+    """Evaluate over all ranks; ``progress`` is told the images done by this rank.
+
+    Images that could not be used are not counted. Raises UserError (exit code 1) where none could be.
+    """
     right1 = right5 = images = 0
     loss = 0.0
     for batch in batches:
@@ -78,4 +84,6 @@ def evaluate(
         progress(images)
     sums = sum_over_ranks([right1, right5, images, loss], world)
     right1, right5, images, loss = int(sums[0]), int(sums[1]), int(sums[2]), sums[3]
+    if images == 0:
+        raise UserError("none of the images to evaluate can be used; task=check_data says why.", exit_code=1)
     return Accuracy(100 * right1 / images, 100 * right5 / images, loss / images, images)

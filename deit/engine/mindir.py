@@ -1,16 +1,35 @@
-"""An exported network (MINDIR) as a cell, with what its file says of its input and output."""
+"""Networks in MindSpore's own files: MINDIR out and in again, with what a file says of its input and output; AIR out."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mindspore as ms
 from google.protobuf.message import DecodeError
-from mindspore import nn
+from mindspore import Tensor, nn
 from mindspore.train.mind_ir_pb2 import ModelProto, TensorProto
 
 from deit.errors import UserError
+
+# Operators that load libraries, run Python or write files: no network needs them, and a file may come from anybody.
+REFUSED = {
+    *("Custom", "PyFunc", "PyExecute", "PyInterpret", "PythonOp"),
+    *("TensorDump", "ImageSummary", "TensorSummary", "ScalarSummary", "HistogramSummary"),
+}
+
+
+def save_network(cell: nn.Cell, path: Path, shape: Sequence[int | None], dtype: Any) -> None:
+    """Write ``cell`` with its parameters as ``path``, whose suffix (.mindir, .air) is the format.
+
+    It takes one input of this shape, None for an axis of any size (MINDIR alone), and this number type of MindSpore's.
+    """
+    # MindSpore appends the suffix where it is missing, and lets nobody but the owner read the file.
+    ms.export(cell, Tensor(shape=list(shape), dtype=dtype), file_name=str(path), file_format=path.suffix[1:].upper())
+    path.chmod(0o644)
 
 
 @dataclass(frozen=True)
@@ -28,11 +47,7 @@ def load_mindir(path: Path, img_size: int, source: str) -> Mindir:
     A loaded graph runs as a cell of its own or within another, but not in a graph in which anything is differentiated:
     MindSpore 2.10 fails there. Raises UserError, naming ``source``, where the file is damaged or has another interface.
     """
-    proto = ModelProto()
-    try:
-        proto.ParseFromString(path.read_bytes())
-    except (DecodeError, OSError) as error:
-        raise UserError(f"{source}: {path} is damaged or no MINDIR ({error}).") from None
+    proto = _parsed(path, source)
     inputs = [tensor for value in proto.graph.input for tensor in value.tensor]
     # A single output stands as a tensor, a pair as an attribute.
     outputs = [tuple(tensor.dims) for value in proto.graph.output for tensor in value.tensor]
@@ -45,9 +60,32 @@ def load_mindir(path: Path, img_size: int, source: str) -> Mindir:
     if len(outputs) not in (1, 2) or any(len(dims) != 2 or dims[1] != outputs[0][1] or dims[1] < 1 for dims in outputs):
         listed = ", ".join(str(list(dims)) for dims in outputs)
         raise UserError(f"{source}: {path} answers {listed or 'nothing'}, needed are logits [B, classes], or a pair of them.")
+    return Mindir(_cell(path, source), shape[0] if shape[0] > 0 else None, outputs[0][1])
+
+
+def load_graph(path: Path, source: str) -> nn.Cell:
+    """The network of a file whose interface is known. Raises UserError, naming ``source``, as ``load_mindir`` does."""
+    _parsed(path, source)
+    return _cell(path, source)
+
+
+def _parsed(path: Path, source: str) -> ModelProto:
+    """The content of a file, after its operators have been looked at."""
+    proto = ModelProto()
     try:
-        network = nn.GraphCell(ms.load(str(path)))
+        proto.ParseFromString(path.read_bytes())
+    except (DecodeError, OSError) as error:
+        raise UserError(f"{source}: {path} is damaged or no MINDIR ({error}).") from None
+    nodes = [node.op_type for graph in (proto.graph, *proto.functions) for node in graph.node]
+    refused = sorted({name for name in nodes if re.split(r"\W+", name)[-1] in REFUSED})
+    if refused:
+        raise UserError(f"{source}: {path} uses {', '.join(refused)}, which could run or write anything; nothing was executed.")
+    return proto
+
+
+def _cell(path: Path, source: str) -> nn.Cell:
+    try:
+        return nn.GraphCell(ms.load(str(path)))
     except (RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise UserError(f"{source}: {path} could not be loaded ({reason}).") from None
-    return Mindir(network, shape[0] if shape[0] > 0 else None, outputs[0][1])

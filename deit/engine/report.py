@@ -1,16 +1,23 @@
-"""What a worker tells the control side: the journal and the status file. Rank 0 speaks, the others are mute."""
+"""What a worker tells the control side: the journal and the status file. Rank 0 speaks, the others are mute.
+
+The thread that writes checkpoints speaks too, hence the lock. A full disk ends nothing here: the journal's records wait in
+memory, and of the progress only the newest counts.
+"""
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from deit.runs import status
-from deit.runs.directory import RunDirectory
+from deit.runs.directory import DISK_FULL, RunDirectory
 from deit.runs.journal import Journal
 
 REFRESH = 0.5  # seconds between two updates of the live progress
+NOTICES = 50  # most warnings shown on the console; the journal and the log have all
 
 
 class Report:
@@ -20,33 +27,65 @@ class Report:
         self._run, self._status = run, status_now
         self._journal = Journal(run.journal)
         self._next_refresh = 0.0
+        self._lock = threading.RLock()
 
     def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
-        self._journal.metrics(step, metrics)
+        with self._lock:
+            self._journal.metrics(step, metrics)
 
     def event(self, event: str, step: int, **details: Any) -> None:
-        self._journal.event(event, step, **details)
+        with self._lock:
+            self._journal.event(event, step, **details)
 
     def checkpoint(self, step: int, path: str, best: list[str]) -> None:
-        self._journal.checkpoint(step, path, best)
+        with self._lock:
+            self._journal.checkpoint(step, path, best)
+
+    @property
+    def last_checkpoint(self) -> int:
+        """The step of the newest checkpoint in the journal, -1 without one."""
+        return self._journal.last_checkpoint
+
+    def sync(self) -> None:
+        """Make sure that what the journal holds outlives a loss of power. Raises OSError where the disk is full."""
+        with self._lock:
+            self._journal.flush()
+        self._journal.sync()
+
+    def warn(self, event: str, step: int, message: str, **details: Any) -> None:
+        """Say something that must not be missed: as an event, in the log, and on the console."""
+        print(f"warning: {message}", file=sys.stderr, flush=True)
+        self.event(event, step, message=message, **details)
+        notices = self._status.progress.get("notices", [])
+        self.progress(now=True, notices=[*notices, message][:NOTICES])
 
     def progress(self, *, now: bool = False, **values: Any) -> None:
         """Update what the live display shows; written twice a second at most, unless ``now``."""
-        self._status.progress.update(values)
-        if now or time.monotonic() >= self._next_refresh:
-            self._next_refresh = time.monotonic() + REFRESH
-            status.write(self._run, self._status)
+        with self._lock:
+            self._status.progress.update(values)
+            if now or time.monotonic() >= self._next_refresh:
+                self._next_refresh = time.monotonic() + REFRESH
+                try:
+                    status.write(self._run, self._status)
+                except OSError as error:
+                    if error.errno not in DISK_FULL:
+                        raise
 
     def results(self, results: Mapping[str, Any]) -> None:
         """Keep what the task found."""
         self._status.results = dict(results)
 
     def close(self) -> None:
-        self._journal.close()
+        try:
+            self._journal.close()
+        except OSError as error:
+            print(f"warning: the end of {self._run.journal} is lost: {error.strerror}", file=sys.stderr, flush=True)
 
 
 class Mute(Report):
     """The report of the other ranks."""
+
+    last_checkpoint = -1
 
     def __init__(self) -> None:
         pass
@@ -58,6 +97,12 @@ class Mute(Report):
         pass
 
     def checkpoint(self, step: int, path: str, best: list[str]) -> None:
+        pass
+
+    def sync(self) -> None:
+        pass
+
+    def warn(self, event: str, step: int, message: str, **details: Any) -> None:
         pass
 
     def progress(self, *, now: bool = False, **values: Any) -> None:

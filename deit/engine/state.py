@@ -68,6 +68,10 @@ class TrainState:
             # Not set_data: a graph that has run once may go on with the old buffer.
             ops.assign(parameter, Tensor(parts["optimizer"][name], parameter.dtype))
 
+    def scale(self) -> float:
+        """The loss scale of the next step."""
+        return float(self.loss_scale.value.asnumpy())
+
     def _optimizer_state(self) -> dict[str, Parameter]:
         scale = {parameter.name: parameter for parameter in (self.loss_scale.value, self.loss_scale.good_steps)}
         return {**self.optimizer.state, **scale}

@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from deit.config.schema import HardwareConfig, RunConfig
-from deit.launching import hardware
+from deit.launching import hardware, leases
 from deit.runs.directory import RunDirectory
+from deit.tracking.store import SECRETS
 
 ROOT = Path(__file__).resolve().parents[2]  # where the package stands
 RUN_VARIABLE = "DEIT_RUN_DIRECTORY"  # marks every process of a run, whoever its parent is
+
+
+def run_mark(run: RunDirectory, node_rank: int | None) -> str:
+    """The value of RUN_VARIABLE: the run, and which of its machines, should two of them be one."""
+    return f"{run.path} node {node_rank}" if node_rank else str(run.path)
 
 
 def worker_command(config: RunConfig, run_path: str | os.PathLike[str], port: int | None = None) -> list[str]:
@@ -33,6 +40,8 @@ def worker_command(config: RunConfig, run_path: str | os.PathLike[str], port: in
         f"--master_port={port or machine.master_port or 'FREE'}",
         f"--log_dir={RunDirectory(run_path).logs}",
         f"--cluster_time_out={machine.cluster_timeout}",
+        *(["--bind_core=True"] if machine.bind_core else []),
+        *([f"--rank_table_file={machine.rank_table}"] if machine.rank_table else []),
         "--join=True",
         f"--tail_worker_log={machine.cards * machine.nodes}",  # no such rank: its `tail -f` would outlive a killed msrun
         "python",  # msrun knows it by this name and takes it from PATH: worker_environment puts ours first
@@ -40,28 +49,38 @@ def worker_command(config: RunConfig, run_path: str | os.PathLike[str], port: in
     ]
 
 
-def worker_environment(machine: HardwareConfig, run: RunDirectory) -> dict[str, str]:
-    """The environment of the workers: this interpreter first in PATH, the chosen cards, no foreign run."""
-    environment = dict(os.environ)
+def python_environment() -> dict[str, str]:
+    """This process's environment for another Python of ours: the package is found wherever that one works."""
+    return os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)}
+
+
+def worker_environment(machine: HardwareConfig, run: RunDirectory, cards: Sequence[int] = ()) -> dict[str, str]:
+    """The environment of the workers: this interpreter first in PATH, the cards chosen for them, no foreign run."""
+    environment = python_environment()
     # A worker that knew an MLflow run would end it at its own exit.
     for name in ("MLFLOW_RUN_ID", "MS_ROLE", "RANK_ID", "RANK_SIZE", "MS_WORKER_NUM"):
         environment.pop(name, None)
+    for name in SECRETS:  # they talk to no server, and what they log stays in the run directory
+        environment.pop(name, None)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
-    environment["PYTHONPATH"] = f"{ROOT}{os.pathsep}{environment.get('PYTHONPATH', '')}".rstrip(os.pathsep)
     environment["PYTHONUNBUFFERED"] = "1"
     environment["GLOG_v"] = environment.get("GLOG_v", "3")  # MindSpore: errors only
-    environment[RUN_VARIABLE] = str(run.path)
-    if machine.target in hardware.VISIBLE:
-        chosen = machine.card_ids or hardware.card_ids(machine.target)[: machine.cards]
-        environment[hardware.VISIBLE[machine.target]] = ",".join(map(str, chosen))
-    elif machine.cards > 1:
+    environment[RUN_VARIABLE] = run_mark(run, machine.node_rank)
+    if cards:
+        environment[hardware.VISIBLE[machine.target]] = ",".join(map(str, cards))
+    share = hardware.cores() // machine.cards
+    if machine.target == "cpu" and share < (os.cpu_count() or 1):
         # Processes of one CPU share its cores, instead of each starting a thread for every core.
-        environment["OMP_NUM_THREADS"] = str(max(1, hardware.cores() // machine.cards))
+        environment["OMP_NUM_THREADS"] = str(max(1, share))
     return environment
 
 
-def free_port() -> int:
-    """A port nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def lease_port(holder: str) -> tuple[int, leases.Lease]:
+    """A port nobody listens on, and the lease that keeps other launches from choosing it too."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        lease = leases.take("port", port, holder)
+        if lease is not None:
+            return port, lease

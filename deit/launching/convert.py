@@ -12,12 +12,13 @@ from pathlib import Path
 
 from safetensors.numpy import save
 
-from deit.config.schema import ConvertTask, RunConfig
+from deit.config.schema import RunConfig
+from deit.config.tasks import ConvertTask
 from deit.errors import UserError
 from deit.models.shapes import parameter_count, parameter_shapes
 from deit.runs import checkpoint
-from deit.runs.directory import RunDirectory
-from deit.weights.find import files_of_checkpoint
+from deit.runs.directory import RunDirectory, new_file, shown
+from deit.weights.find import files_of_checkpoint, one_of
 from deit.weights.fit import require_exact
 from deit.weights.naming import to_mindspore, to_timm
 from deit.weights.read import description, read_shapes, read_weights
@@ -44,7 +45,7 @@ def convert(config: RunConfig) -> int:
     count = parameter_count(config.model, classes)
     print(
         f"{output}: {count:,} parameters of {config.model.name} for {classes} classes, names of {task.naming}, from "
-        f"{_shown(source)}"
+        f"{shown(source)}"
     )
     return 0
 
@@ -61,7 +62,7 @@ def check(config: RunConfig) -> tuple[Path, int]:
     else:
         assert config.checkpoint is not None
         key, files = "checkpoint", files_of_checkpoint(config.checkpoint, config)
-    source = _chosen(files, task.weights, f"{key}={getattr(config, key)}")
+    _, source = one_of(files, task.weights, f"{key}={getattr(config, key)}")
     head = read_shapes(source)[0].get("head.weight")
     if not head:
         raise UserError(f"{key}={source}: has no head.weight, so it is no classifier of this program or of timm's DeiT.")
@@ -75,30 +76,11 @@ def _task(config: RunConfig) -> ConvertTask:
 
 
 def _output(task: ConvertTask) -> Path:
-    output = Path(task.output).expanduser()
-    if output.suffix != ".safetensors":
-        raise UserError(f"task.output is {task.output!r}; allowed: the name of a .safetensors file.")
-    if output.exists():
-        raise UserError(f"task.output is {task.output!r}, which exists already; remove it, or give another name.")
-    if not output.parent.is_dir():
-        raise UserError(f"task.output is {task.output!r}, but there is no folder {output.parent}; make it first.")
-    return output
-
-
-def _chosen(files: dict[str, Path], weights: str, source: str) -> Path:
-    raw, ema = files["val"], files.get("val_ema")
-    if weights == "ema" and ema is None:
-        raise UserError(f"{source}: has no moving average, but task.weights is ema; give task.weights=raw.")
-    return raw if weights == "raw" or ema is None else ema
+    return new_file(task.output, "task.output", [".safetensors"])
 
 
 def _source_text(config: RunConfig) -> str:
     return f"run={config.run}" if config.run is not None else f"checkpoint={config.checkpoint} as {config.model.name}"
-
-
-def _shown(path: Path) -> str:
-    """Relative where it lies below the working directory."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _write(path: Path, content: bytes) -> None:

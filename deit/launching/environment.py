@@ -13,6 +13,7 @@ from typing import Any
 from deit.config.schema import RunConfig
 from deit.launching.command import ROOT
 from deit.launching.hardware import cores
+from deit.tracking.store import redact
 
 PACKAGES = ("mindspore", "numpy", "hydra-core", "omegaconf", "mlflow", "opencv-python-headless", "pillow", "safetensors")
 
@@ -20,7 +21,7 @@ PACKAGES = ("mindspore", "numpy", "hydra-core", "omegaconf", "mlflow", "opencv-p
 def describe(config: RunConfig) -> dict[str, Any]:
     """The environment of a run about to start."""
     return {
-        "command": ["python", *sys.argv],
+        "command": ["python", *(redact(text) for text in sys.argv)],
         "working_directory": str(Path.cwd()),
         "git": git_state(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},

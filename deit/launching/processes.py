@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from deit.launching.command import RUN_VARIABLE
+from deit.launching.command import RUN_VARIABLE, run_mark
 from deit.lifeline import end_with_parent
 from deit.runs.directory import RunDirectory
 
@@ -26,10 +26,12 @@ def start(
     *,
     death_signal: int | None,
     folder: Path | None = None,
+    shielded: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a command in a session of its own, its output appended to ``log``.
 
-    It gets ``death_signal`` when the launcher dies, even by SIGKILL; ``folder`` is where it works.
+    It gets ``death_signal`` when the launcher dies, even by SIGKILL; ``folder`` is where it works. ``shielded``: it begins
+    with SIGTERM ignored, which a batch system may send to every process of a job; the launcher has its own ways to end it.
     """
     with open(log, "ab") as output:
         return subprocess.Popen(
@@ -40,13 +42,21 @@ def start(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=None if death_signal is None else partial(end_with_parent, death_signal),
+            preexec_fn=partial(_prepare, death_signal, shielded, os.getpid()),
         )
 
 
-def of_run(run: RunDirectory) -> list[int]:
-    """The living processes of a run, other than this one."""
-    marker = f"{RUN_VARIABLE}={run.path}".encode()
+def _prepare(death_signal: int | None, shielded: bool, parent: int) -> None:
+    """What a new process does before it becomes the command."""
+    if shielded:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if death_signal is not None:
+        end_with_parent(death_signal, parent)
+
+
+def of_run(run: RunDirectory, node_rank: int | None = None) -> list[int]:
+    """The living processes of a run (of several machines: those of ``node_rank``) on this machine, other than this one."""
+    marker = f"{RUN_VARIABLE}={run_mark(run, node_rank)}".encode()
     found = []
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit() or int(folder.name) == os.getpid():
@@ -59,10 +69,10 @@ def of_run(run: RunDirectory) -> list[int]:
     return found
 
 
-def kill_all(run: RunDirectory, patience: float = 10.0) -> None:
-    """SIGKILL every process of the run and wait until they are gone."""
+def kill_all(run: RunDirectory, node_rank: int | None = None, patience: float = 10.0) -> None:
+    """SIGKILL every process of the run, as ``of_run`` finds them, and wait until they are gone."""
     end = time.monotonic() + patience
-    while (alive := of_run(run)) and time.monotonic() < end:
+    while (alive := of_run(run, node_rank)) and time.monotonic() < end:
         for pid in alive:
             try:
                 os.kill(pid, signal.SIGKILL)

@@ -2,20 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from deit.config.schema import RunConfig
+from deit.config.tasks import CompareTask, InferenceTask, PostprocessTask
 
 
-def start(config: RunConfig, overrides: list[str], sweep: dict[str, Any] | None = None) -> int:
-    """Run, or with dry_run only show, one configuration; returns the exit code.
-
-    ``overrides`` is what was typed; ``sweep`` (id, overrides) marks a trial.
-    """
+def start(config: RunConfig, overrides: list[str]) -> int:
+    """Run, or with dry_run only show, one configuration; returns the exit code. ``overrides`` is what was typed."""
     if config.task.name == "convert":
         from deit.launching.convert import convert
 
         return convert(config)
+    if config.task.name == "report":
+        from deit.launching.report import report
+
+        return report(config)
+    if config.task.name == "check_data":
+        from deit.launching.check_data import check_data
+
+        return check_data(config)
+    if config.task.name == "pack":
+        from deit.launching.pack import pack
+
+        return pack(config)
+    if config.task.name == "sync":
+        from deit.launching.sync import sync
+
+        return sync(config, overrides)
+    if config.task.name == "register":
+        from deit.launching.register import register
+
+        return register(config, overrides)
+    if isinstance(config.task, InferenceTask | PostprocessTask):
+        from deit.launching.inference import intention
+        from deit.launching.offline import postprocess, preprocess
+
+        if config.dry_run:
+            print(f"dry run: {intention(config)}")
+            return 0
+        if config.task.name == "preprocess":
+            return preprocess(config)
+        if config.task.name == "postprocess":
+            return postprocess(config, overrides)
+    if isinstance(config.task, CompareTask) and config.dry_run:
+        print(
+            f"dry run: would compare {', '.join(config.task.models)} on {config.task.input or f'the data {config.data.name}'}"
+        )
+        return 0
     if config.dry_run:
         from deit.dry_run import show
 
@@ -23,4 +55,4 @@ def start(config: RunConfig, overrides: list[str], sweep: dict[str, Any] | None 
         return 0
     from deit.launching.run import run_task
 
-    return run_task(config, overrides, sweep=sweep)
+    return run_task(config, overrides)

@@ -4,8 +4,9 @@
         model.safetensors       weights, names as timm's (gamma and beta for norms), float32
         ema.safetensors         the moving average, where it is on
         optimizer.safetensors   moments and step count of the optimizer, loss scale
-        state.json              step, epoch, model, best results; size and SHA-256 of each file
+        state.json              step, epoch, model, best results; size and SHA-256 of each file and of itself
     checkpoints/best.json       {"val": {"checkpoint": "step_00000120", "top1": ...}, "val_ema": {...}}
+    checkpoints/damaged_step_*  what was found damaged at a resume; never deleted, never read again
 
 Plain numpy and safetensors, so that the control side can look into a checkpoint without MindSpore, and
 nothing in a checkpoint is ever executed.
@@ -13,24 +14,34 @@ nothing in a checkpoint is ever executed.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load as parse_safetensors
-from safetensors.numpy import save as format_safetensors
 
 from deit.errors import UserError
-from deit.runs.directory import RunDirectory, read_json
+from deit.runs.directory import RunDirectory, read_json, write_json
 
 STATE = "state.json"
+PARTS = {"val": "model.safetensors", "val_ema": "ema.safetensors"}  # weights by the prefix of their metrics
+MOST_STATE = 16 << 20  # bytes of state.json; most of it are the names of the classes
 FORMAT = 1  # of state.json; raised when a program of before could not read what is written now
 Weights = dict[str, np.ndarray]
+# What safetensors calls the types a checkpoint may hold.
+DTYPES = {"float16": "F16", "float32": "F32", "float64": "F64", "int32": "I32", "int64": "I64", "uint8": "U8", "bool": "BOOL"}
+
+
+class Damaged(UserError):
+    """A checkpoint that is not what was written: truncated, changed, or without one of its files."""
 
 
 def folder_name(step: int) -> str:
@@ -42,87 +53,193 @@ def write(run: RunDirectory, step: int, parts: Mapping[str, Weights], state: Map
     """Write a checkpoint of ``parts`` (``model``, ``ema``, ``optimizer``) and ``state``.
 
     All is written and synced under another name, then renamed: a crash leaves either the whole folder or
-    none. A folder of the same step, left by an earlier attempt, is replaced.
+    none, and so does an error, such as that of a full disk. A folder of the same step, left by an earlier attempt, is replaced.
     """
     final = run.checkpoints / folder_name(step)
     temporary = run.checkpoints / f".{final.name}.{os.getpid()}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    files = {}
-    for part, weights in parts.items():
-        content = format_safetensors({name: np.asarray(value, order="C") for name, value in weights.items()})
-        _write_synced(temporary / f"{part}.safetensors", content)
-        files[f"{part}.safetensors"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    _write_synced(temporary / STATE, json.dumps({"format": FORMAT, "step": step, **state, "files": files}, indent=1).encode())
-    if final.exists():
-        shutil.rmtree(final)
-    temporary.rename(final)
-    _sync_folder(run.checkpoints)
+    try:
+        temporary.mkdir(parents=True)
+        files = {f"{part}.safetensors": _write_tensors(temporary / f"{part}.safetensors", parts[part]) for part in parts}
+        content = {"format": FORMAT, "step": step, **state, "files": files}
+        text = json.dumps(content | {"sha256": _digest(content)}, indent=1)
+        _write_synced(temporary / STATE, [text.encode()])
+        if final.exists():
+            _remove(final)
+        temporary.rename(final)
+        _sync_folder(run.checkpoints)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     return final
+
+
+def point_at_best(run: RunDirectory, best: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write ``best.json``. A pointer whose checkpoint is not there, because it could not be written, stays what it was."""
+    try:
+        known = best_of(run)
+    except UserError:
+        known = {}  # damaged: what it should say is in ``best``
+    there = {name: entry for name, entry in best.items() if (run.checkpoints / entry["checkpoint"] / STATE).is_file()}
+    kept = {name: entry for name, entry in known.items() if name in best and name not in there}
+    write_json(run.best, kept | there)
 
 
 def complete(run: RunDirectory) -> list[Path]:
     """The checkpoints of a run, oldest first."""
-    return sorted(path for path in run.checkpoints.glob("step_*") if (path / STATE).is_file())
+    return sorted(path for path in run.checkpoints.glob("step_*") if (path / STATE).is_file() and not path.is_symlink())
+
+
+def best_of(run: RunDirectory) -> dict[str, dict[str, Any]]:
+    """``best.json``: the best checkpoint of each kind of weights, nothing where there is none yet.
+
+    Raises UserError where it is damaged or names anything but a checkpoint of its own folder.
+    """
+    try:
+        best = read_json(run.best) or {}
+        names = [entry["checkpoint"] for entry in best.values()]
+    except (ValueError, OSError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{run.best}: damaged ({type(error).__name__}: {error}).") from None
+    if not set(best) <= set(PARTS):
+        raise UserError(f"{run.best}: damaged, it knows {', '.join(map(repr, best))}; allowed: {', '.join(PARTS)}.")
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch(r"step_\d{8,}", name):
+            raise UserError(f"{run.best}: names {name!r}, which is no checkpoint of this run, such as {folder_name(0)}.")
+    return dict(best)
+
+
+def newest_whole(run: RunDirectory) -> tuple[Path | None, list[Damaged]]:
+    """(the newest checkpoint that is what was written, what is wrong with each newer one); every byte is read.
+
+    None where there is no checkpoint at all. Raises UserError, naming them, where there are some, but none is whole.
+    """
+    folders = sorted((path for path in run.checkpoints.glob("step_*") if not path.is_symlink()), reverse=True)
+    damaged: list[Damaged] = []
+    for path in folders:
+        try:
+            for name in read_state(path)["files"]:
+                read_file(path / name)
+        except Damaged as error:
+            damaged.append(error)
+        else:
+            return path, damaged
+    if damaged:
+        reasons = "\n".join(f"  {error}" for error in damaged)
+        raise UserError(
+            f"resume: no checkpoint of {run} is whole:\n{reasons}\nPut one of them right, or start a new run.", exit_code=1
+        )
+    return None, []
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged checkpoint to ``damaged_<name>``, so that none takes it for one and nothing deletes it."""
+    number = 0
+    while True:
+        aside = path.with_name(f"damaged_{path.name}" + (f".{number}" if number else ""))
+        if not aside.exists():
+            return path.rename(aside)
+        number += 1
 
 
 def prune(run: RunDirectory, keep_last: int) -> None:
-    """Delete all but the ``keep_last`` newest checkpoints and those ``best.json`` points at, and torn leftovers."""
-    best = {entry["checkpoint"] for entry in (read_json(run.best) or {}).values()}
-    for path in complete(run)[:-keep_last]:
+    """Delete all but the ``keep_last`` newest checkpoints, those that ``best.json`` or one of these calls the best, and debris.
+
+    What an older checkpoint calls the best is kept with it, so that a run which falls back to it finds them.
+    """
+    there = complete(run)
+    pointers: list[dict[str, Any]] = [best_of(run)]
+    for path in there[-keep_last:]:
+        try:
+            pointers.append(read_state(path).get("best") or {})
+        except UserError:
+            continue  # damaged since it was written: left for the resume that will say so
+    best = {entry["checkpoint"] for pointer in pointers for entry in pointer.values()}
+    for path in there[:-keep_last]:
         if path.name not in best:
-            # The state goes first: without it the folder is no checkpoint, whatever of it is left by a crash.
-            (path / STATE).unlink()
-            shutil.rmtree(path)
-    torn = [path for path in run.checkpoints.glob("step_*") if not (path / STATE).is_file()]
-    for path in (*torn, *run.checkpoints.glob(".step_*.tmp")):
-        shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
+    for path in run.checkpoints.glob(".*.tmp"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:  # of ``best.json``
+            path.unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    # Renamed first: what a crash leaves of it is no checkpoint.
+    hidden = path.rename(path.with_name(f".{path.name}.removed.{os.getpid()}.tmp"))
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """``state.json`` of a checkpoint folder. Raises UserError where it is none."""
+    """``state.json`` of a checkpoint folder. Raises UserError where it is none, Damaged where it was one."""
     try:
+        check_inside(path / STATE)
+        if (path / STATE).stat().st_size > MOST_STATE:
+            raise UserError(f"{path / STATE}: larger than the {MOST_STATE} bytes that it may need.")
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: not a checkpoint, it holds no {STATE}.") from None
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path / STATE}: damaged ({error}).") from None
+        raise Damaged(f"{path}: not a checkpoint, it holds no {STATE}.") from None
+    except (ValueError, OSError, RecursionError) as error:
+        raise Damaged(f"{path / STATE}: damaged ({error}).") from None
     if not isinstance(state, dict) or not isinstance(state.get("files"), dict):
-        raise UserError(f"{path / STATE}: damaged, it lists no files.")
+        raise Damaged(f"{path / STATE}: damaged, it lists no files.")
+    for name, about in state["files"].items():
+        if not re.fullmatch(r"\w+\.\w+", name):
+            raise UserError(f"{path / STATE}: lists {name!r}, which is no file of a checkpoint folder.")
+        if not isinstance(about, dict) or type(about.get("bytes")) is not int or not isinstance(about.get("sha256"), str):
+            raise Damaged(f"{path / STATE}: damaged, it does not say what is in {name}.")
     if state.get("format") != FORMAT:
         raise UserError(f"{path / STATE}: has format {state.get('format')}, this program reads format {FORMAT}.")
+    expected = state.pop("sha256", None)  # checkpoints of before had none
+    if expected is not None and expected != _digest(state):
+        raise Damaged(f"{path / STATE}: damaged, its SHA-256 is not the one in it.")
     return state
+
+
+def check_inside(path: Path) -> None:
+    """Raise UserError where a file of a checkpoint folder is a link to somewhere else: a folder may come from anybody."""
+    if path.is_symlink():
+        raise UserError(f"{path}: a link, but a checkpoint holds its files itself; put the file in its place.")
 
 
 def read_part(path: Path, part: str) -> Weights:
     """The tensors of one part of a checkpoint folder, after its checksum has been compared."""
-    return parse_safetensors(read_file(path / f"{part}.safetensors"))
+    file = path / f"{part}.safetensors"
+    try:
+        return parse_safetensors(read_file(file))
+    except SafetensorError as error:
+        raise Damaged(f"{file}: damaged ({error}).") from None
 
 
 def read_file(path: Path) -> bytes:
     """The content of a file of a checkpoint folder, after its checksum has been compared.
 
-    Raises UserError where the folder has no such file, or where it is not what was written.
+    Raises UserError where the folder has no such part, Damaged where the file is not what was written.
     """
     expected = read_state(path.parent)["files"].get(path.name)
     if expected is None:
         raise UserError(f"{path.parent}: has no {path.name}.")
+    check_inside(path)
     try:
-        content = path.read_bytes()
+        size = path.stat().st_size
+        content = path.read_bytes() if size == expected["bytes"] else b""
     except OSError as error:
-        raise UserError(f"{path}: not readable ({error.strerror}).") from None
-    if len(content) != expected["bytes"]:
-        raise UserError(f"{path}: truncated, {len(content)} of {expected['bytes']} bytes.")
+        kind = Damaged if error.errno in (errno.ENOENT, errno.EIO) else UserError  # no permission is no damage
+        raise kind(f"{path}: not readable ({error.strerror}).") from None
+    if size != expected["bytes"]:
+        raise Damaged(f"{path}: truncated, {size} of {expected['bytes']} bytes.")
     if hashlib.sha256(content).hexdigest() != expected["sha256"]:
-        raise UserError(f"{path}: damaged, its SHA-256 is not the one in {STATE}.")
+        raise Damaged(f"{path}: damaged, its SHA-256 is not the one in {STATE}.")
     return content
 
 
 def weights_of_folder(path: Path) -> dict[str, Path]:
     """The files of raw (``val``) and EMA (``val_ema``) weights of a checkpoint, as far as it has them."""
     files = read_state(path)["files"]
-    names = {"val": "model.safetensors", "val_ema": "ema.safetensors"}
-    return {prefix: path / name for prefix, name in names.items() if name in files}
+    found = {prefix: path / name for prefix, name in PARTS.items() if name in files}
+    for file in found.values():
+        check_inside(file)
+    return found
 
 
 def weights_of_run(run: RunDirectory, which: str) -> dict[str, Path]:
@@ -131,7 +248,7 @@ def weights_of_run(run: RunDirectory, which: str) -> dict[str, Path]:
     Raises UserError where the run has none yet.
     """
     existing = complete(run)
-    best = read_json(run.best) or {}
+    best = best_of(run)
     if not existing or (which == "best" and not best):
         raise UserError(f"{run}: this run has no {which} checkpoint yet.")
     if which == "last":
@@ -139,9 +256,39 @@ def weights_of_run(run: RunDirectory, which: str) -> dict[str, Path]:
     return {prefix: weights_of_folder(run.checkpoints / entry["checkpoint"])[prefix] for prefix, entry in best.items()}
 
 
-def _write_synced(path: Path, content: bytes) -> None:
+def _write_tensors(path: Path, weights: Weights) -> dict[str, Any]:
+    """Write a safetensors file; returns its size and SHA-256 as they were in memory.
+
+    It goes out array by array, because the library would make two more copies of it in memory, and hold the interpreter's
+    lock meanwhile, which a training that goes on needs.
+    """
+    # Larger elements first: then each array begins at a multiple of its element's size.
+    arrays = sorted(weights.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
+    header: dict[str, Any] = {}
+    end = 0
+    for name, value in arrays:
+        header[name] = {"dtype": DTYPES[value.dtype.name], "shape": value.shape, "data_offsets": [end, end + value.nbytes]}
+        end += value.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    pieces = [len(text).to_bytes(8, "little"), text]
+    pieces += [np.ascontiguousarray(value).reshape(-1).view(np.uint8).data for _, value in arrays]  # type: ignore[misc]
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    _write_synced(path, pieces)
+    return {"bytes": 8 + len(text) + end, "sha256": digest.hexdigest()}
+
+
+def _digest(state: Mapping[str, Any]) -> str:
+    """The SHA-256 of what ``state.json`` says, whatever its layout."""
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+
+def _write_synced(path: Path, pieces: Sequence[bytes | memoryview]) -> None:
     with open(path, "wb") as file:
-        file.write(content)
+        for piece in pieces:
+            file.write(piece)
         file.flush()
         os.fsync(file.fileno())
 

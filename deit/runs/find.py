@@ -6,15 +6,24 @@ import re
 from pathlib import Path
 
 from deit.config import frozen
+from deit.config.remote import is_remote
 from deit.errors import UserError
+from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
+
+EXPORT = "model.json"  # stands in a folder of task=export, of which nothing else is known here
 
 
 def find_run(text: str, key: str, runs_dir: str, tracking_uri: str | None) -> RunDirectory:
     """The run that ``text``, the value of ``key`` (``run`` or ``resume``), stands for.
 
-    ``last`` is the newest training below ``runs_dir``. Raises UserError where there is none.
+    ``last`` is the newest training below ``runs_dir``. A run in a store is fetched to this machine. Raises UserError where
+    there is none.
     """
+    if is_remote(text) or (text == "last" and is_remote(runs_dir)):
+        from deit.storage.runs import fetch_run, newest_run  # imports the store's library
+
+        return fetch_run(newest_run(runs_dir, key) if text == "last" else text, key)
     if text == "last":
         return _newest(key, runs_dir)
     if re.fullmatch(r"[0-9a-f]{32}", text) and not Path(text).exists():
@@ -27,12 +36,44 @@ def find_run(text: str, key: str, runs_dir: str, tracking_uri: str | None) -> Ru
     if not run.path.is_dir():
         raise UserError(f"{key}={text}: there is no such directory. Allowed: a run directory, `last`, or an MLflow run id.")
     if not run.config.is_file():
-        raise UserError(f"{key}={text}: not a run directory, it holds no config.yaml.")
+        raise UserError(f"{key}={text}: not a run directory, it holds no config.yaml.{_rather(run.path, key)}")
     return run
 
 
+def run_of_checkpoint(file: Path) -> RunDirectory | None:
+    """The run in which a checkpoint folder, or a file in one, stands; None where it stands in none."""
+    folder = file if file.is_dir() else file.parent
+    above = folder.parent.parent
+    return RunDirectory(above) if (folder / checkpoint.STATE).is_file() and (above / "config.yaml").is_file() else None
+
+
+def _rather(path: Path, key: str) -> str:
+    """What a folder is that is no run directory, and where it is taken."""
+    run = run_of_checkpoint(path)
+    if run is not None:
+        which = ", and task.which=best or last" if key == "run" else ""
+        return f" It is a checkpoint of the run {run}; give {key}={run}{which}."
+    if (path / EXPORT).is_file():
+        return " It is a folder of task=export, which task.model= and task.models= take."
+    return ""
+
+
+def run_behind(text: str, key: str, runs_dir: str, tracking_uri: str | None) -> tuple[RunDirectory, Path | None] | None:
+    """The run that ``text`` names, and, where it names a checkpoint folder of the run or a file in one, that path.
+
+    None where it names no run, such as a file of weights. Raises UserError as ``find_run`` does.
+    """
+    if is_remote(text):
+        return find_run(text, key, runs_dir, tracking_uri), None
+    path = Path(text).expanduser()
+    if text == "last" or (path / "config.yaml").is_file() or (re.fullmatch(r"[0-9a-f]{32}", text) and not path.exists()):
+        return find_run(str(path), key, runs_dir, tracking_uri), None
+    run = run_of_checkpoint(path.resolve())
+    return None if run is None else (run, path.resolve())
+
+
 def _newest(key: str, runs_dir: str) -> RunDirectory:
-    # A run directory's name begins with its date and time, so the order of names is the order of launches.
+    # A run directory's name is the moment of its launch, so the order of names is the order of launches.
     candidates = sorted(Path(runs_dir).glob("*/*/config.yaml"), key=lambda path: path.parent.name, reverse=True)
     for path in candidates:
         config = frozen.load(path)

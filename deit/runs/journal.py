@@ -7,7 +7,8 @@ Kinds of records (each has ``time``, Unix milliseconds):
     {"kind": "event", "time": ..., "step": 120, "event": "resumed", ...}
 
 ``step`` counts optimizer steps from 0. A metric of a step is written once, also after a resume: the writer
-knows from the file what is already there.
+knows from the file what is already there. A disk that is full loses no record: they wait in memory and follow
+once there is room.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from deit.errors import UserError
+from deit.runs.directory import DISK_FULL
 
 
 def now_ms() -> int:
@@ -30,15 +34,19 @@ class Journal:
     """The writer. One process has it open at a time: rank 0 of the run."""
 
     def __init__(self, path: Path) -> None:
-        """Open for appending; a torn last line, left by a killed writer, is cut off."""
+        """Open for appending; a torn last line, left by a killed writer, is cut off. Raises UserError where it is damaged."""
         self._written: dict[str, int] = {}
+        self.last_checkpoint = -1  # step of the newest one recorded
+        self._waiting = b""  # what a full disk has not taken yet
         end = 0
         if path.exists():
             for offset, record in read(path):
                 end = offset
                 for name in record.get("metrics", ()):
                     self._written[name] = max(self._written.get(name, -1), record["step"])
-        self._file = open(path, "ab")  # noqa: SIM115  # open as long as the run
+                if record["kind"] == "checkpoint":
+                    self.last_checkpoint = max(self.last_checkpoint, record["step"])
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115  # open as long as the run
         if end < self._file.tell():
             self._file.truncate(end)
             self._file.seek(0, os.SEEK_END)
@@ -56,17 +64,35 @@ class Journal:
 
     def checkpoint(self, step: int, path: str, best: list[str]) -> None:
         """Record a complete checkpoint; ``best`` lists the weights (val, val_ema) it is the best of."""
+        self.last_checkpoint = max(self.last_checkpoint, step)
         self._append({"kind": "checkpoint", "time": now_ms(), "step": step, "path": path, "best": best})
 
     def _append(self, record: dict[str, Any]) -> None:
-        # One write call a line: a reader never sees two records mixed. JSON has no nan or inf, so a
-        # diverged loss is written as a word.
-        self._file.write(json.dumps(_words(record)).encode() + b"\n")
-        self._file.flush()
+        # JSON has no nan or inf, so a diverged loss is written as a word.
+        self._waiting += json.dumps(_words(record)).encode() + b"\n"
+        try:
+            self.flush()
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+
+    def flush(self) -> None:
+        """Write what a full disk has not taken so far. Raises OSError where it is still full."""
+        # It may take half a line: the next attempt goes on behind it, and no reader takes half a line for one.
+        while self._waiting:
+            self._waiting = self._waiting[self._file.write(self._waiting) :]
+
+    def sync(self) -> None:
+        """Make sure that what is written outlives a loss of power."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        os.fsync(self._file.fileno())
-        self._file.close()
+        """Write and sync what is left. Raises OSError where the disk is still too full for it."""
+        try:
+            self.flush()
+            self.sync()
+        finally:
+            self._file.close()
 
 
 def _words(value: Any) -> Any:
@@ -80,7 +106,8 @@ def _words(value: Any) -> Any:
 def read(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (offset after the record, record) for each complete record from ``offset`` on.
 
-    An unfinished last line is not a record yet. Metrics written as words (nan, inf) become floats.
+    An unfinished last line is not a record yet. Metrics written as words (nan, inf) become floats. Raises UserError at a line
+    that is no record.
     """
     if not path.exists():
         return
@@ -89,8 +116,26 @@ def read(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
         for line in file:
             if not line.endswith(b"\n"):
                 return
+            try:
+                record = _record(line)
+            except (ValueError, TypeError, AttributeError, RecursionError) as error:
+                raise UserError(f"{path}: damaged at byte {offset} ({error}); without that line it can be read.") from None
             offset += len(line)
-            record = json.loads(line)
-            if "metrics" in record:
-                record["metrics"] = {name: float(value) for name, value in record["metrics"].items()}
             yield offset, record
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(line)
+    if type(record.get("time")) is not int or type(record.get("step")) is not int or not isinstance(record.get("kind"), str):
+        raise ValueError("no record of a journal")
+    if "metrics" in record:
+        record["metrics"] = {name: float(value) for name, value in record["metrics"].items()}
+    return record
+
+
+def latest(path: Path, names: Collection[str]) -> dict[str, float]:
+    """The newest value of each of these metrics; those never recorded are left out."""
+    found: dict[str, float] = {}
+    for _, record in read(path):
+        found.update({name: value for name, value in record.get("metrics", {}).items() if name in names})
+    return found

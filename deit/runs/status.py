@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from deit.errors import UserError
 from deit.runs.directory import RunDirectory, read_json, write_json
 
 CREATED, RUNNING, FINISHED, FAILED, INTERRUPTED = "created", "running", "finished", "failed", "interrupted"
 ENDED = (FINISHED, FAILED, INTERRUPTED)
+GONE = "its launcher and workers are gone: killed, or the machine went down"  # of a run whose end nobody could record
 
 
 @dataclass
@@ -27,6 +31,7 @@ class Status:
     launcher_pid: int | None = None
     worker_pid: int | None = None
     updated: float = 0.0  # Unix seconds
+    released: bool = False  # its processes have ended for good: others may have its cards
     progress: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
 
@@ -36,13 +41,37 @@ class Status:
 
 
 def read(run: RunDirectory) -> Status:
-    """The status on disk; a new one where there is none."""
-    values = read_json(run.status) or {}
+    """The status on disk; a new one where there is none, or none that can be read."""
+    try:
+        values = read_json(run.status)
+    except ValueError:  # while a run goes on it is not synced, so that a loss of power may leave anything
+        values = None
+    values = values if isinstance(values, dict) else {}
     known = {f.name for f in dataclasses.fields(Status)}
     return Status(**{name: value for name, value in values.items() if name in known})
 
 
-def write(run: RunDirectory, status: Status) -> None:
-    """Replace the status on disk. Only an ended state is worth an fsync."""
-    status.updated = time.time()
+def end(run: RunDirectory, status: Status, state: str, exit_code: int, message: str | None = None) -> int:
+    """Write how a run ended of which no process is left; returns ``exit_code``."""
+    status.state, status.exit_code, status.message, status.released = state, exit_code, message, True
+    write(run, status)
+    return exit_code
+
+
+@contextmanager
+def failure_recorded(run: RunDirectory, status: Status) -> Iterator[None]:
+    """An error in the block ends the run as failed before it goes on upward."""
+    try:
+        yield
+    except UserError as error:
+        end(run, status, FAILED, error.exit_code, str(error))
+        raise
+    except Exception as error:
+        end(run, status, FAILED, 1, f"{type(error).__name__}: {error}")
+        raise
+
+
+def write(run: RunDirectory, status: Status, *, updated: float | None = None) -> None:
+    """Replace the status on disk, as of now or of ``updated``. Only an ended state is worth an fsync."""
+    status.updated = time.time() if updated is None else updated
     write_json(run.status, dataclasses.asdict(status), durable=status.ended)

@@ -13,8 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from deit.comparison import files as comparison
 from deit.config.schema import RunConfig
-from deit.runs.directory import RunDirectory, read_json
+from deit.runs import checkpoint
+from deit.runs.directory import RunDirectory
 from deit.tracking import progress, records
 from deit.tracking.answers import Refused
 from deit.tracking.describe import short_name
@@ -29,8 +31,9 @@ class _Item(NamedTuple):
     put: Callable[[RemoteRun], None]
 
 
-def put(run: RunDirectory, config: RunConfig, remote: RemoteRun, done: progress.Progress, *, final: bool) -> None:
-    """Send what exists and was not sent; ``final`` adds what is only complete when the run has ended."""
+def put(run: RunDirectory, config: RunConfig, remote: RemoteRun, done: progress.Progress, *, final: bool) -> int:
+    """Send what exists and was not sent; ``final`` adds what is only complete when the run has ended. Returns how many."""
+    sent = 0
     items = list(_early(run))
     if final:
         items += [*_late(run), *_checkpoints(run, config)]
@@ -43,10 +46,12 @@ def put(run: RunDirectory, config: RunConfig, remote: RemoteRun, done: progress.
             continue
         try:
             item.put(remote)
+            sent += 1
         except Refused as error:
             _log.warning("MLflow refused the artifact %s: %s", item.name, error)
         done.artifacts[item.name] = signature
         progress.write(run, done)
+    return sent
 
 
 def _early(run: RunDirectory) -> Iterator[_Item]:
@@ -59,11 +64,14 @@ def _late(run: RunDirectory) -> Iterator[_Item]:
     for path in sorted(run.logs.glob("*.log")):
         if path.name != "shipper.log":  # still being written, by us
             yield _Item(f"logs/{path.name}", path, partial(_put_text, path, f"logs/{path.name}"))
+    yield _Item(run.bad_images.name, run.bad_images, partial(_put_file, run.bad_images, None))
     yield _Item(run.journal.name, run.journal, partial(_put_file, run.journal, None))
+    for path in (run.path / name for name in comparison.FILES):
+        yield _Item(path.name, path, partial(_put_file, path, None))
 
 
 def _checkpoints(run: RunDirectory, config: RunConfig) -> Iterator[_Item]:
-    for weights, entry in (read_json(run.best) or {}).items():
+    for weights, entry in checkpoint.best_of(run).items():
         folder = run.checkpoints / entry["checkpoint"]
         if config.tracking.upload_checkpoints:
             place = f"checkpoints/{folder.name}"

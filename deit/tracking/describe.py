@@ -13,15 +13,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import psutil
-import yaml
 
-from deit.config import frozen
+from deit.config import frozen, plain
+from deit.config.ignored import IDLE_GROUPS
 from deit.config.schema import RunConfig
+from deit.runs import status
 from deit.runs.directory import RunDirectory, read_json
+from deit.sweeps.trial import label
 from deit.tracking.store import redact
 
 DIRECTORY_TAG = "run.directory"
 RUN_TAG = "run.id"
+OUTCOME_TAG = "outcome"
 
 # Keys that say how the program was called, not what the run is.
 _BOOKKEEPING = ("run", "resume", "dry_run")
@@ -35,14 +38,16 @@ def params(config: RunConfig) -> dict[str, str]:
 
     Values are written as on the command line, lists as JSON.
     """
-    values = {key: value for key, value in frozen.to_dict(config).items() if key not in _BOOKKEEPING}
+    # A comparison's models have recipes of their own, and its configuration holds that of one of them.
+    idle = IDLE_GROUPS["compare"] if config.task.name == "compare" else ()
+    values = {key: value for key, value in frozen.to_dict(config).items() if key not in (*_BOOKKEEPING, *idle)}
     return {_name(key): _text(value, _PARAM_LENGTH) for key, value in _leaves(values)}
 
 
 def tags(run: RunDirectory, config: RunConfig) -> dict[str, str]:
     """The circumstances of a run as MLflow tags."""
     environment = read_json(run.environment) or {}
-    overrides = yaml.safe_load(run.overrides.read_text(encoding="utf-8")) if run.overrides.exists() else None
+    overrides = plain.load(run.overrides) if run.overrides.exists() else None
     values: dict[str, Any] = {
         **dict(_leaves(environment)),
         "recipe": config.name,
@@ -60,8 +65,19 @@ def tags(run: RunDirectory, config: RunConfig) -> dict[str, str]:
     return {_name(key): _text(value, _TAG_LENGTH) for key, value in values.items() if value not in (None, "")}
 
 
+def outcome(now: status.Status) -> str:
+    """How a run ended, for the tag ``outcome``: what its status says of it, or the bare state where that is all there is."""
+    return _text(now.message or (now.state if now.ended else status.GONE), _TAG_LENGTH)
+
+
+def last_launch(run: RunDirectory) -> dict[str, Any]:
+    """What ``environment.json`` says of the newest launch: that of the newest resume, if there was one."""
+    first = read_json(run.environment) or {}
+    return dict((first.get("resumes") or [first])[-1])
+
+
 def short_name(run: RunDirectory, name: str) -> str:
-    """``name`` and the random end of the run directory's name: short enough for MLflow's table."""
+    """``name`` and the end of the run directory's name: short enough for MLflow's table."""
     return f"{name}-{run.id[-6:]}"
 
 
@@ -70,8 +86,7 @@ def run_name(run: RunDirectory, name: str) -> str:
     swept = (read_json(run.environment) or {}).get("sweep", {}).get("swept")
     if not swept:
         return short_name(run, name)
-    values = " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in swept.items())
-    return _text(f"{values} {run.id[-6:]}", _NAME_LENGTH)
+    return _text(f"{label(swept)} {run.id[-6:]}", _NAME_LENGTH)
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -16,6 +16,7 @@ def find_run_directory(uri: str, run_id: str) -> Path:
     directory is not on this machine.
     """
     store.check_uri(uri)
+    uri = store.with_credentials(uri)
     shown = store.redact(uri)
     database = store.sqlite_file(uri)
     if database is not None and not database.exists():  # asking would make it

@@ -1,4 +1,4 @@
-"""How far the shipping of a run has come: ``tracking/state.json`` of the run directory.
+"""How far the shipping of a run to one store has come: a file for each store in ``tracking/`` of the run directory.
 
 Written after each thing MLflow accepted. A shipper that was killed repeats at most the last one, and MLflow
 stores a repeated point once.
@@ -7,28 +7,83 @@ stores a repeated point once.
 from __future__ import annotations
 
 import dataclasses
+import fcntl
+import hashlib
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from deit.errors import UserError
+from deit.runs import status
 from deit.runs.directory import RunDirectory, read_json, write_json
+from deit.tracking import records
+
+_READABLE = 40  # characters of a store's name that stand in the name of its file
 
 
 @dataclass
 class Progress:
-    """``offsets`` counts bytes sent of each journal; ``artifacts`` maps a sent file to its size and time."""
+    """``offsets`` counts bytes sent of each journal; ``artifacts`` maps a sent file to its size and time.
 
+    ``closed`` is how the run had ended when all was sent, as ``ending`` says it.
+    """
+
+    server: str  # store.identity
     experiment_id: str | None = None
     run_id: str | None = None
     offsets: dict[str, int] = field(default_factory=lambda: {"journal": 0, "system": 0})
     artifacts: dict[str, list[int]] = field(default_factory=dict)
+    closed: str | None = None
 
 
-def read(run: RunDirectory) -> Progress:
+def path(run: RunDirectory, server: str) -> Path:
+    """The file of the progress at ``server``, the ``store.identity`` of a URI."""
+    readable = re.sub(r"\W+", "_", server.partition("://")[2]).strip("_")[-_READABLE:]
+    return run.tracking / f"{readable}_{hashlib.sha256(server.encode()).hexdigest()[:8]}.json"
+
+
+def read(run: RunDirectory, server: str) -> Progress:
     """The progress on disk; nothing sent where there is none."""
-    values: dict[str, Any] | None = read_json(run.tracking / "state.json")
-    return Progress(**values) if values else Progress()
+    values: dict[str, Any] | None = read_json(path(run, server))
+    return Progress(**values) if values else Progress(server)
 
 
 def write(run: RunDirectory, progress: Progress) -> None:
     """Replace the progress on disk."""
-    write_json(run.tracking / "state.json", dataclasses.asdict(progress))
+    write_json(path(run, progress.server), dataclasses.asdict(progress))
+
+
+def ending(now: status.Status) -> str:
+    """What MLflow is told of the end of a run; where it changes, MLflow has to be told again."""
+    return f"{now.state}: {now.message}" if now.message else now.state
+
+
+def complete(run: RunDirectory, server: str) -> bool:
+    """Whether the run has ended and ``server`` has all of it, as far as this side knows. Asks nobody."""
+    now, done = status.read(run), read(run, server)
+    journals = (run.journal, done.offsets["journal"]), (run.system_journal, done.offsets["system"])
+    try:
+        return now.ended and done.closed == ending(now) and not any(any(records.batches(*journal)) for journal in journals)
+    except UserError:  # behind a damaged line
+        return False
+
+
+@contextmanager
+def turn(run: RunDirectory, server: str, goes_on: Callable[[], bool]) -> Iterator[bool]:
+    """Hold the right to ship the run to ``server``: one process at a time. False if ``goes_on`` ended the wait for it."""
+    with open(path(run, server).with_suffix(".lock"), "w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not goes_on():
+                    yield False
+                    return
+                time.sleep(0.2)
+            else:
+                yield True
+                return

@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ import requests
 from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from deit.tracking import describe, store
 from deit.tracking.answers import Refused, RunGone, Unavailable
@@ -44,7 +46,8 @@ for _name in ("mlflow", "alembic", "sqlalchemy"):
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Turn what MLflow raises within into one of ``deit.tracking.answers``."""
     try:
         yield
     except MlflowException as error:
@@ -52,6 +55,8 @@ def _translated() -> Iterator[None]:
             raise RunGone(str(error)) from None
         if error.error_code == "INVALID_PARAMETER_VALUE":
             raise Refused(str(error)) from None
+        raise Unavailable(str(error)) from None
+    except SQLAlchemyError as error:  # while the database is opened: no room, locked, damaged
         raise Unavailable(str(error)) from None
     except requests.RequestException as error:  # only the transfer of artifacts raises these
         status = error.response.status_code if error.response is not None else None
@@ -68,14 +73,33 @@ def connect(uri: str) -> MlflowClient:
     """
     database = store.sqlite_file(uri)
     if database is None:
-        with _translated():
+        with translated():
             return MlflowClient(tracking_uri=uri)
     database.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{database}.lock", "a") as lock, _translated():
+    with open(f"{database}.lock", "a") as lock, translated():
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if not database.exists():
+            _make_database(database)
         client = MlflowClient(tracking_uri=f"sqlite:///{database}")
         client.search_experiments(max_results=1)  # the first question opens the database
     return client
+
+
+def _make_database(database: Path) -> None:
+    """A new database, which takes MLflow seconds, appears only when it is complete: a torn one could never be opened again."""
+    for torn in database.parent.glob(f".{database.name}.*.new*"):
+        torn.unlink()
+    # Each attempt has a name of its own: MLflow keeps connections by name, to a file that may be gone.
+    temporary = database.with_name(f".{database.name}.{secrets.token_hex(4)}.new")
+    MlflowClient(tracking_uri=f"sqlite:///{temporary}").search_experiments(max_results=1)
+    temporary.rename(database)
+
+
+def ask(uri: str) -> None:
+    """Ask the store the smallest question. Raises Unavailable where it does not answer."""
+    client = connect(uri)
+    with translated():
+        client.search_experiments(max_results=1)
 
 
 def find_experiment(client: MlflowClient, uri: str, name: str) -> str:
@@ -84,7 +108,7 @@ def find_experiment(client: MlflowClient, uri: str, name: str) -> str:
     Several runs may ask at once; one makes it and the others find it. With SQLite the artifacts lie beside the
     database, in ``mlruns/<name>``, as an absolute path, so that ``mlflow ui`` shows them from any folder.
     """
-    with _translated():
+    with translated():
         found = client.get_experiment_by_name(name)
         if found is None:
             database = store.sqlite_file(uri)
@@ -106,11 +130,20 @@ def find_run(client: MlflowClient, experiment_id: str, run_id: str, directory: s
 
     A shipper that was killed right after it made the run finds it so, instead of making a second one.
     """
-    query = f"tags.`{describe.RUN_TAG}` = '{run_id}'"
-    for run in client.search_runs([experiment_id], filter_string=query, order_by=["attributes.start_time DESC"]):
-        if run.data.tags.get(describe.DIRECTORY_TAG) == directory:
-            return str(run.info.run_id)
-    return None
+    found = _runs_of(client, experiment_id, run_id, directory)
+    return str(found[0].info.run_id) if found else None
+
+
+def _runs_of(client: MlflowClient, experiment_id: str, run_id: str, directory: str) -> list[Run]:
+    found = find_tagged(client, experiment_id, describe.RUN_TAG, run_id)
+    return [run for run in found if run.data.tags.get(describe.DIRECTORY_TAG) == directory]
+
+
+def find_tagged(client: MlflowClient, experiment_id: str, tag: str, value: str) -> list[Run]:
+    """The runs of an experiment whose ``tag`` has this value, the newest first; deleted ones are left out."""
+    with translated():
+        query = f"tags.`{tag}` = '{value}'"
+        return list(client.search_runs([experiment_id], filter_string=query, order_by=["attributes.start_time DESC"]))
 
 
 class RemoteRun:
@@ -131,12 +164,12 @@ class RemoteRun:
         cls, client: MlflowClient, uri: str, experiment_id: str, name: str, tags: dict[str, str], started: int
     ) -> RemoteRun:
         """Make a new run that began at ``started``, Unix milliseconds."""
-        with _translated():
+        with translated():
             run = client.create_run(experiment_id, start_time=started, tags=tags, run_name=name)
         return cls(client, uri, run.info.run_id)
 
     def _get(self) -> Run:
-        with _translated():
+        with translated():
             run = self._client.get_run(self.run_id)
         if run.info.lifecycle_stage == LifecycleStage.DELETED:
             raise RunGone(f"run {self.run_id} is deleted")
@@ -169,7 +202,7 @@ class RemoteRun:
     def _deliver(self, items: list[Any], call: Callable[[list[Any]], object]) -> None:
         """Hand ``items`` to ``call``. What MLflow refuses is found by halving, noted and left out; the others arrive."""
         try:
-            with _translated():
+            with translated():
                 call(items)
         except Refused as error:
             self._get()  # a deleted run refuses everything; that is RunGone
@@ -183,7 +216,7 @@ class RemoteRun:
     def put_file(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or a folder with all in it, into the run's artifacts. Raises Refused."""
         self._check_artifacts()
-        with _translated():
+        with translated():
             if path.is_dir():
                 self._client.log_artifacts(self.run_id, str(path), folder)
             else:
@@ -192,7 +225,7 @@ class RemoteRun:
     def put_text(self, text: str, name: str) -> None:
         """Write an artifact called ``name``, without the credentials that may stand in ``text``. Raises Refused."""
         self._check_artifacts()
-        with _translated():
+        with translated():
             self._client.log_text(self.run_id, store.redact(text), name)
 
     def _check_artifacts(self) -> None:
@@ -201,13 +234,24 @@ class RemoteRun:
 
     def begin(self) -> None:
         """Show the run as running, also one that had ended and goes on."""
-        with _translated():
+        with translated():
             self._client.update_run(self.run_id, status="RUNNING")
 
     def end(self, status: str, ended: int) -> None:
         """Close the run: ``FINISHED``, ``FAILED`` or ``KILLED``, at ``ended``, Unix milliseconds."""
-        with _translated():
+        with translated():
             self._client.set_terminated(self.run_id, status, ended)
+
+    def delete_strays(self, run_id: str, directory: str) -> None:
+        """Delete the empty doubles of this MLflow run, which is that of the run directory given.
+
+        A slow server makes one after the shipper has given up waiting for it and has asked for another.
+        """
+        for run in _runs_of(self._client, self.experiment_id, run_id, directory):
+            if run.info.run_id != self.run_id and not run.data.metrics and run.info.status == "RUNNING":
+                _log.warning("run %s is an empty double, made by a call that was given up; it is deleted", run.info.run_id)
+                with translated():
+                    self._client.delete_run(run.info.run_id)
 
     def register(self, name: str, tags: dict[str, str], points: Sequence[Point]) -> None:
         """Give a checkpoint an entry among MLflow's models, with the metrics ``points``, but without a copy.
@@ -218,7 +262,7 @@ class RemoteRun:
         """
         self._check_artifacts()  # MLflow writes a small description of the entry there
         query = f"source_run_id = '{self.run_id}'"
-        with _translated():
+        with translated():
             model_id = None
             for model in self._client.search_logged_models([self.experiment_id], filter_string=query):
                 if model.tags.get("weights") != tags["weights"]:

@@ -1,0 +1,115 @@
+"""What the steps have answered, collected without waiting for the device at each of them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mindspore import Tensor
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A step whose loss or gradient was not finite, where a dynamic loss scale does not excuse it."""
+
+    step: int  # counted from 0
+    loss: float
+    in_a_row: int  # bad steps up to this one, without a good one between
+
+
+class Meter:
+    """Losses, overflows and bad steps. What a resumed run needs of it is in ``saved``.
+
+    A gradient that is not finite is normal under a dynamic loss scale, which is then lowered; not so where the scale is at
+    its end, 1, or where there is none.
+    """
+
+    def __init__(self, dynamic: bool) -> None:
+        self._dynamic = dynamic
+        self._losses: list[float] = []  # of the window since the metrics were last written
+        self._overflows = 0
+        self._in_a_row = 0
+        self._bad: list[Bad] = []  # not yet asked for
+        self._scale = 1.0  # of the next step
+        self._pending: list[tuple[int, list[Tensor], Tensor, Tensor, Tensor]] = []
+        self._steps = 0
+        self._norm = math.nan
+        self.start(0.0)
+
+    def begin(self, scale: float, saved: Mapping[str, Any] | None = None) -> None:
+        """Begin with the loss scale ``scale``, behind the steps of a checkpoint if ``saved`` is given."""
+        saved = saved or {"window": [], "overflows": 0}
+        self._scale, self._losses, self._overflows = scale, list(saved["window"]), saved["overflows"]
+        # Checkpoints of before have neither.
+        self._in_a_row = saved.get("in_a_row", 0)
+        self._bad = [Bad(**bad) for bad in saved.get("bad", [])]
+        self._pending.clear()
+        self._steps = 0
+
+    def saved(self) -> dict[str, Any]:
+        """What ``begin`` takes."""
+        self._read()
+        return {
+            "window": list(self._losses),
+            "overflows": self._overflows,
+            "in_a_row": self._in_a_row,
+            "bad": [vars(bad) for bad in self._bad],
+        }
+
+    def start(self, waited: float) -> None:
+        """The clock of the window's speed begins; ``waited`` is TrainLoader.waited."""
+        self._began, self._waited = time.perf_counter(), waited
+
+    def add(self, step: int, losses: list[Tensor], norm: Tensor, finite: Tensor, scale: Tensor) -> None:
+        """Take what TrainStep has answered to each micro batch of a step (losses) and to the last (the rest)."""
+        self._pending.append((step, losses, norm, finite, scale))
+
+    def bad(self) -> list[Bad]:
+        """The bad steps since this was last asked."""
+        self._read()
+        found, self._bad = self._bad, []
+        return found
+
+    def has_bad(self) -> bool:
+        """Whether ``bad`` has something to tell."""
+        self._read()
+        return bool(self._bad)
+
+    def _read(self) -> None:
+        for step, losses, norm, finite, scale in self._pending:
+            loss = float(np.mean([float(value.asnumpy()) for value in losses]))
+            whole = bool(finite.asnumpy())
+            excused = self._dynamic and self._scale > 1
+            self._overflows += not whole
+            if (whole and math.isfinite(loss)) or excused:
+                self._in_a_row = 0
+            else:
+                self._in_a_row += 1
+                self._bad.append(Bad(step, loss, self._in_a_row))
+            self._losses.append(loss)
+            self._norm, self._scale = float(norm.asnumpy()), float(scale.asnumpy())
+        self._steps += len(self._pending)
+        self._pending.clear()
+
+    def metrics(self, waited: float, global_batch: int) -> dict[str, float]:
+        """The metrics of the window, which begins anew. Its loss is the mean of the finite ones, if there are any."""
+        self._read()
+        now = time.perf_counter()
+        seconds = max(now - self._began, 1e-9)
+        finite = [loss for loss in self._losses if math.isfinite(loss)]
+        metrics = {
+            "train/loss": float(np.mean(finite or self._losses)),
+            "train/grad_norm": self._norm,
+            "train/loss_scale": self._scale,
+            "train/overflows": float(self._overflows),
+            "perf/images_per_s": self._steps * global_batch / seconds,
+            "perf/step_ms": 1000 * seconds / max(self._steps, 1),
+            "perf/data_wait": (waited - self._waited) / seconds,
+        }
+        self._losses, self._steps = [], 0
+        self.start(waited)
+        return metrics

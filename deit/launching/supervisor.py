@@ -1,0 +1,389 @@
+"""The processes of one run, and the watch over them: start, show, restart, end.
+
+The supervisor owns the processes: it forwards signals, sees every way a worker can die or hang, and sets the
+final state where the workers could not. Training does not depend on it for anything else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from deit.config.schema import RunConfig
+from deit.launching import leases, processes, signals
+from deit.launching.command import lease_port, worker_command, worker_environment
+from deit.launching.companion import Companion
+from deit.launching.display import Display, duration, results_table
+from deit.launching.machines import Machines, Word
+from deit.launching.preflight import begins_pretrained, pretrained_fit
+from deit.launching.shipping import Shipper
+from deit.lr_curve import draw
+from deit.runs import checkpoint, status
+from deit.runs.directory import DISK_FULL, RunDirectory, read_json
+
+SETTLE = 3.0  # seconds the other ranks have to end by themselves after one has failed or stopped
+TEARDOWN = 30.0  # seconds all ranks have to give their devices back after a run that went well
+POLL = 0.2  # seconds
+FULL = 2**20  # bytes; with less the disk is called full
+STACKS = 2.0  # seconds all ranks have to write their stacks before a hanging run is ended
+LONGEST_BACKOFF = 60.0  # seconds between a crash and the next start
+ONE_WISH = 5.0  # seconds in which a batch system may send SIGTERM several times and mean it once
+
+
+class Supervisor:
+    """The processes of one run on this machine, and the watch over them. With several, the one of machine 0 sets the status."""
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        config: RunConfig,
+        cards: Sequence[int],
+        machines: Machines,
+        console: Console,
+        uploader: Companion | None = None,
+    ) -> None:
+        self.run, self.config, self.cards, self.machines, self.console = run, config, cards, machines, console
+        self.signals: list[int] = []
+        self._signalled = float("-inf")
+        self._elsewhere: Word | None = None  # how the run ended on another machine
+        self.multiple = config.hardware.cards * config.hardware.nodes > 1
+        self.began = time.monotonic()
+        self.shipper, self.uploader = Shipper(run, config), uploader
+        self._port: leases.Lease | None = None
+
+    def execute(self) -> int:
+        """Work on the run until it has ended; returns the exit code."""
+        with signals.handled(self._on_signal):
+            return self._see_through()
+
+    def _see_through(self) -> int:
+        if self.machines.first:
+            self.run.stop_reason.unlink(missing_ok=True)
+        shipper = self.shipper
+        try:
+            shipper.start()
+            with Display(self.run, self.config, self.console) if self.machines.first else nullcontext() as display:
+                final = self._work(display)
+            final.released = True  # before what is left is sent to MLflow, which needs no card
+            self._record(final)
+            self.machines.tell(final)
+            self._show(final)
+            signals = len(self.signals)
+            shipper.finish(self.console, hurry=lambda: len(self.signals) > signals)
+        except BaseException:
+            # A fault of the launcher's own: the run must not stand there as if it were still going on.
+            self._kill_all()
+            self.machines.tell(self._final(1, None, None))
+            raise
+        finally:
+            self._kill_all()
+            shipper.stop()
+            if self._port is not None:
+                self._port.release()
+        assert final.exit_code is not None
+        return final.exit_code
+
+    def _work(self, display: Display | None) -> status.Status:
+        """Start all workers, and again after a crash as often as ``hardware.max_restarts`` says; returns the final status."""
+        restarts, crashed_at = 0, -1
+        while True:
+            worker = self._start_workers()
+            if restarts == 0:
+                if self.machines.first and self.config.task.name == "train":  # of a resumed run it may be another course
+                    draw(self.config, self.run.lr_curve)
+                self._introduce()
+            final = self._watch(worker, display)
+            # Exit code 2 is a mistake of the user's: it would be the same again.
+            if final.state != status.FAILED or final.exit_code != 1 or restarts >= self.config.hardware.max_restarts:
+                return final
+            step = final.progress.get("step", 0)
+            if step == crashed_at:
+                final.message = f"{final.message}; a second time at step {step}, so it was not started again"
+                self._record(final)
+                return final
+            crashed_at, restarts = step, restarts + 1
+            self._back_off(final, restarts)
+            if self.signals:
+                return self._final(1, None, None)
+            self.shipper.start()  # it may have seen the end that was none
+
+    def _back_off(self, final: status.Status, restarts: int) -> None:
+        """Wait before the next start, but not beyond a signal."""
+        wait = min(LONGEST_BACKOFF, 2.0 ** (restarts - 1))
+        of = f"restart {restarts} of {self.config.hardware.max_restarts}"
+        self._say(f"{final.message}; {of} from the last checkpoint in {wait:.0f} s")
+        final.state, final.exit_code = status.CREATED, None
+        self._record(final)
+        end = time.monotonic() + wait
+        while time.monotonic() < end and not self.signals:
+            time.sleep(POLL)
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        again = number == signal.SIGTERM and time.monotonic() - self._signalled < ONE_WISH
+        self._signalled = time.monotonic()
+        if not again:
+            self.signals.append(number)
+
+    def _introduce(self) -> None:
+        """Say what a person should know of this start: what was taken from ``model.pretrained``, and what is not needed."""
+        if begins_pretrained(self.config):
+            self._say(f"weights of {self.config.model.pretrained}")
+            for line in pretrained_fit(self.config).lines():
+                self._say(f"  {line}")
+            self._say(f"  every name: {self.run.pretrained.name} in the run directory")
+        if self.config.hardware.rank_table:
+            self._say("hardware.rank_table is handed to msrun, which finds the cards without one: it can be left out")
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def _start_workers(self) -> subprocess.Popen[bytes]:
+        machine = self.config.hardware
+        port = machine.master_port
+        if self.multiple and port is None:
+            if self._port is not None:
+                self._port.release()
+            port, self._port = lease_port(str(self.run.path))
+        for old in self._pid_files():
+            old.unlink()
+        if self.multiple:
+            self._keep_logs()
+        return processes.start(
+            worker_command(self.config, self.run.path, port),
+            worker_environment(machine, self.run, self.cards),
+            self._msrun_log if self.multiple else self.run.logs / "worker_0.log",
+            # A lone worker still writes its checkpoint; ranks without their msrun would wait for each other.
+            death_signal=signal.SIGKILL if self.multiple else signal.SIGTERM,
+            shielded=self.multiple,  # msrun would leave its ranks behind; those have handlers of their own
+            # MindSpore drops its debris (rank_0/, kernel_meta/) where it works.
+            folder=self.run.logs,
+        )
+
+    def _keep_logs(self) -> None:
+        """Rename the logs of an earlier part of the run: msrun would overwrite them."""
+        for log in filter(Path.exists, (self.run.logs / f"worker_{rank}.log" for rank in self.machines.ranks)):
+            parts = len(list(self.run.logs.glob(f"{log.stem}.part*.log")))
+            log.rename(log.with_name(f"{log.stem}.part{parts + 1}.log"))
+
+    def _pid_files(self) -> list[Path]:
+        """Of the ranks of this machine; numbers of processes mean nothing on another one."""
+        return list(filter(Path.exists, (self.run.logs / f"worker_{rank}.pid" for rank in self.machines.ranks)))
+
+    @property
+    def _msrun_log(self) -> Path:
+        return self.run.logs / ("msrun.log" if self.machines.first else f"msrun_node{self.machines.node}.log")
+
+    def _kill_all(self) -> None:
+        processes.kill_all(self.run, self.machines.node)
+
+    def _record(self, final: status.Status) -> None:
+        """Write the status. A full disk is only spoken of: whoever looks later sees a run whose processes are gone."""
+        if not self.machines.first:
+            return
+        try:
+            status.write(self.run, final)
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            Console(stderr=True).print(
+                f"warning: {self.run.status} cannot be written: {error.strerror}", highlight=False, soft_wrap=True, markup=False
+            )
+
+    def _watch(self, worker: subprocess.Popen[bytes], display: Display | None) -> status.Status:
+        """Wait for the end of all workers, whatever it is; returns the final status, also on disk."""
+        forwarded = 0
+        deadline = None  # when patience with the rest of the processes ends
+        dead: int | None = None  # the rank that died without a word
+        hang = _Hang(self.config.hardware.hang_timeout)
+        while worker.poll() is None:
+            now = status.read(self.run)
+            if display:
+                display.update(now)
+            self.shipper.watch()
+            if self.uploader is not None:
+                self.uploader.watch()
+            self._listen()
+            if len(self.signals) > forwarded:
+                forwarded = len(self.signals)
+                deadline = self._forward(now, forwarded)
+            ended = self._ended(now)
+            if ended and deadline is None:
+                deadline = time.monotonic() + (TEARDOWN if ended == status.FINISHED else SETTLE)
+            elif dead is None and not ended and (dead := self._dead_rank()) is not None:
+                deadline = min(deadline or float("inf"), time.monotonic() + SETTLE)
+            elif hang.found(now) and deadline is None:
+                self._ask_for_stacks()
+                deadline = time.monotonic() + STACKS
+            if deadline is not None and (time.monotonic() > deadline or (forwarded and ended and self.multiple)):
+                break
+            time.sleep(POLL)
+        self._kill_all()
+        code = worker.wait()
+        return self._final(code, dead, hang.message)
+
+    def _listen(self) -> None:
+        """Hear what the launchers of other machines say."""
+        for word in self.machines.heard():
+            if word.state == status.RUNNING:
+                if self.machines.first and not self.signals and word.signal is not None:
+                    self.signals.append(word.signal)
+            elif self._elsewhere is None and (word.state != status.FINISHED or word.node == 0):
+                self._elsewhere = word
+
+    def _ended(self, now: status.Status) -> str | None:
+        """The state the run has ended in, here or on another machine."""
+        if self.machines.first and now.ended:  # elsewhere the file may still tell of an earlier start
+            return now.state
+        return self._elsewhere.state if self._elsewhere else None
+
+    def _ask_for_stacks(self) -> None:
+        """Let every rank write into its log where each of its threads stands."""
+        for file in self._pid_files():
+            try:
+                os.kill(int(file.read_text()), signal.SIGUSR1)
+            except (ValueError, ProcessLookupError):
+                continue
+
+    def _forward(self, now: status.Status, count: int) -> float:
+        """Hand a signal to rank 0, which writes a checkpoint; a second one ends all at once."""
+        if not self.machines.first:
+            if count > 1:
+                return time.monotonic()
+            self.machines.tell(status.Status(status.RUNNING), signal=self.signals[0])
+            return time.monotonic() + self.config.hardware.grace_period
+        if count > 1 or now.worker_pid is None or now.state != status.RUNNING:
+            return time.monotonic()
+        writing = "writing a checkpoint" if self.config.task.name == "train" else "stopping"
+        self._say(f"{signal.Signals(self.signals[0]).name}: {writing} (once more ends the run at once)")
+        try:
+            # Always SIGTERM: MindSpore catches SIGINT itself.
+            os.kill(now.worker_pid, signal.SIGTERM)
+        except ProcessLookupError:
+            return time.monotonic()
+        return time.monotonic() + self.config.hardware.grace_period
+
+    def _dead_rank(self) -> int | None:
+        """A rank whose process is gone while the run has not ended; msrun would notice it much later."""
+        # On other machines msrun has no scheduler to wait for, and ends when a rank does; whether that ended well, it knows.
+        if not self.multiple or not self.machines.first:
+            return None
+        for file in self._pid_files():
+            pid = file.read_text()
+            if pid and not _alive(int(pid)):  # empty while it is being written
+                return int(file.stem.removeprefix("worker_"))
+        return None
+
+    def _first_to_die(self) -> tuple[int, int] | None:
+        """(rank, exit code) of the worker whose end msrun noticed; it kills the others right after that."""
+        log = self._msrun_log
+        found = re.search(r"Worker process (\d+) exit with exception. Error code: (-?\d+)", processes.tail(log))
+        for file in self._pid_files():
+            if found and file.read_text() == found[1]:
+                return int(file.stem.removeprefix("worker_")), int(found[2])
+        return None
+
+    def _final(self, code: int, dead: int | None, hung: str | None) -> status.Status:
+        final = status.read(self.run) if self.machines.first else status.Status()
+        if final.state in (status.FINISHED, status.FAILED):
+            return final
+        if self._elsewhere and self._elsewhere.state != status.FINISHED:
+            word = self._elsewhere
+            final.state, final.exit_code, dead = word.state, word.exit_code, word.dead_rank
+            final.message = (
+                word.message
+                if word.message is None or word.message.startswith("machine ")
+                else f"machine {word.node}: {word.message}"
+            )
+        elif self.signals:
+            in_vain = self.config.task.name == "train" and not final.ended
+            written = ", before a checkpoint could be written" if in_vain else ""
+            reason = read_json(self.run.stop_reason) or f"stopped by {signal.Signals(self.signals[0]).name}"
+            final.state, final.exit_code = status.INTERRUPTED, 128 + self.signals[0]
+            final.message = f"{reason}{written}"
+        elif code == 0 and not self.machines.first:  # rank 0 and its results are on another machine
+            final.state, final.exit_code = status.FINISHED, 0
+        elif not final.ended:
+            how = _exit_text(code)
+            if self.multiple and (first := self._first_to_die()) is not None:
+                dead, how = first[0], _exit_text(first[1])
+            elif dead is not None:
+                how = "it is gone"
+            who = f"rank {dead}" if dead is not None else "msrun" if self.multiple else "the worker"
+            final.state, final.exit_code = status.FAILED, 1
+            final.message = hung or f"{who} ended unexpectedly ({how})"
+            # Then neither the status nor the log could say why.
+            if not hung and (free := shutil.disk_usage(self.run.path).free) < FULL:
+                final.message += f"; the disk of {self.run} is full: {free} bytes are free"
+        final.progress["dead_rank"] = dead
+        self._record(final)
+        return final
+
+    def _show(self, final: status.Status) -> None:
+        """Tell how the run ended and what to do next."""
+        took = duration(time.monotonic() - self.began)
+        if final.state == status.FINISHED:
+            if final.results:
+                self.console.print(results_table(self.run, final.results, self.config.task.name), soft_wrap=True)
+            self.console.print(f"finished in {took}; the run directory is {self.run}", highlight=False, soft_wrap=True)
+            return
+        error = Console(stderr=True)
+        error.print(f"{final.state} after {took}: {final.message}", highlight=False, soft_wrap=True, markup=False)
+        if final.state == status.FAILED and final.exit_code == 1:
+            log = self._telling_log(final.progress.get("dead_rank"))
+            error.print(f"the end of {log}:\n{processes.tail(log)}", highlight=False, soft_wrap=True, markup=False)
+        if self.config.task.name == "train" and checkpoint.complete(self.run):
+            error.print(
+                f"go on with:  python launch.py resume={shlex.quote(str(self.run))}",
+                highlight=False,
+                soft_wrap=True,
+                markup=False,
+            )
+
+    def _telling_log(self, dead: int | None) -> Path:
+        log = self.run.logs / f"worker_{dead or 0}.log"
+        return log if log.exists() or not self.multiple else self._msrun_log
+
+
+class _Hang:
+    """Notices that a run has not come any further for too long."""
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._seen: object = None
+        self._since = time.monotonic()
+        self.message: str | None = None
+
+    def found(self, now: status.Status) -> bool:
+        """Whether the newest progress is older than the limit; ``message`` then says so."""
+        place = tuple(now.progress.get(key) for key in ("phase", "step", "evaluated"))
+        if place != self._seen:
+            self._seen, self._since = place, time.monotonic()
+        elif self._limit is not None and time.monotonic() - self._since > self._limit:
+            self.message = (
+                f"no progress for hardware.hang_timeout={self._limit} s while {now.progress.get('phase', 'starting')}, at "
+                f"step {now.progress.get('step', 0)}; the logs of the workers end with their stacks"
+            )
+        return self.message is not None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        # The state stands after the name in parentheses; Z is a process that has ended but was not waited for.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _exit_text(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

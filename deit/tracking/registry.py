@@ -1,0 +1,173 @@
+"""MLflow's model registry, as ``task=register`` writes to it: a logged model of a run, a version of it, and an alias.
+
+Importing this module imports MLflow, which takes seconds; import it where it is needed. A call is accepted or raises one of
+``deit.tracking.answers``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import LoggedModelOutput, Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+
+from deit.runs.journal import now_ms
+from deit.tracking import describe, store
+from deit.tracking.answers import Refused
+from deit.tracking.records import Point
+from deit.tracking.remote import RemoteRun, connect, find_experiment, translated
+
+_PAGE = 1000  # experiments MLflow lists in one answer
+_MLMODEL = "MLmodel"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The run whose weights are registered, where it is known: its id and directory, and the step of the weights."""
+
+    run_id: str
+    directory: str
+    step: int
+
+
+@dataclass(frozen=True)
+class Registered:
+    """``version`` of the registered model; ``found``: the run it was logged to is the one its weights come from."""
+
+    version: str
+    experiment_id: str
+    run_id: str
+    found: bool
+
+
+class Registry:
+    """The registry of a store, for one name of a model."""
+
+    def __init__(self, uri: str, name: str) -> None:
+        """Raises Unavailable, at once, where the store does not answer or has no registry."""
+        self._uri, self._name = uri, name
+        self._client = connect(store.with_credentials(uri))
+        # A registry in a database looks for a logged model where the process, not where the client is told to.
+        mlflow.set_tracking_uri(self._client.tracking_uri)
+        with translated():
+            self._client.search_registered_models(max_results=1)
+
+    def register(
+        self,
+        package: Path,
+        *,
+        alias: str | None,
+        origin: Origin | None,
+        experiment: str,
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+    ) -> Registered:
+        """Log the MLflow model in the folder ``package``, make it the next version, and let ``alias`` mean that version.
+
+        It is logged to the run of ``origin``; where that is not in the store, to a new run of ``experiment``, with ``metrics``.
+        Where a step of it fails, the ones before are undone as far as the store still answers. Raises as all of this module.
+        """
+        run = self._run_of(origin)
+        remote = RemoteRun(self._client, self._uri, run.info.run_id) if run else self._new_run(experiment)
+        step = origin.step if origin else 0
+        with contextlib.ExitStack() as undo:
+            if run is None:
+                undo.callback(self._drop, self._client.delete_run, remote.run_id)
+            model_id = self._log(package, remote, step, tags, undo)
+            points = self._points(remote.run_id, metrics, step) if run else _points_now(metrics, step)
+            remote.send(points, model_id)
+            version = self._version(model_id, remote.run_id, tags, undo)
+            if alias is not None:
+                with translated():
+                    self._client.set_registered_model_alias(self._name, alias, version.version)
+            if run is None:
+                remote.end("FINISHED", now_ms())
+            undo.pop_all()
+        return Registered(str(version.version), remote.experiment_id, remote.run_id, run is not None)
+
+    def _run_of(self, origin: Origin | None) -> Run | None:
+        """The newest run in any experiment that a shipper has made of this run directory."""
+        if origin is None or not re.fullmatch(r"[\w.-]+", origin.run_id):
+            return None
+        with translated():
+            query = f"tags.`{describe.RUN_TAG}` = '{origin.run_id}'"
+            found = self._client.search_runs(list(self._experiments()), query, order_by=["attributes.start_time DESC"])
+        return next((run for run in found if run.data.tags.get(describe.DIRECTORY_TAG) == origin.directory), None)
+
+    def _experiments(self) -> Iterator[str]:
+        token = None
+        while True:
+            page = self._client.search_experiments(max_results=_PAGE, page_token=token)
+            yield from (experiment.experiment_id for experiment in page)
+            token = page.token
+            if not token:
+                return
+
+    def _new_run(self, experiment: str) -> RemoteRun:
+        experiment_id = find_experiment(self._client, self._uri, experiment)
+        tags = {"task": "register", "mlflow.source.name": "launch.py", "mlflow.source.type": "LOCAL"}
+        return RemoteRun.create(self._client, self._uri, experiment_id, self._name, tags, now_ms())
+
+    def _log(self, package: Path, remote: RemoteRun, step: int, tags: Mapping[str, str], undo: contextlib.ExitStack) -> str:
+        with translated():
+            logged = self._client.create_logged_model(
+                remote.experiment_id, self._name, source_run_id=remote.run_id, tags=dict(tags), model_type="classifier"
+            )
+            model_id = str(logged.model_id)
+            undo.callback(self._drop, self._client.delete_logged_model, model_id)
+            if store.sqlite_file(self._uri) is not None and logged.artifact_location.startswith("mlflow-artifacts:"):
+                raise Refused(
+                    "its experiment was made by an MLflow server, and keeps artifacts where only that server can write"
+                )
+            about = Model.load(str(package))
+            about.model_id = about.model_uuid = model_id
+            about.run_id, about.artifact_path = remote.run_id, logged.artifact_location
+            about.save(str(package / _MLMODEL))
+            self._client.log_model_artifacts(model_id, str(package))
+            self._client.finalize_logged_model(model_id, "READY")
+            self._client.log_outputs(remote.run_id, [LoggedModelOutput(model_id, step)])
+        return model_id
+
+    def _points(self, run_id: str, metrics: Mapping[str, float], step: int) -> list[Point]:
+        """The run's own metrics of that step, with their times: sent again, for the model, they are not doubled."""
+        with translated():
+            histories = [self._client.get_metric_history(run_id, name) for name in metrics]
+        return [Point(m.key, m.value, m.timestamp, m.step) for history in histories for m in history if m.step == step]
+
+    def _version(self, model_id: str, run_id: str, tags: Mapping[str, str], undo: contextlib.ExitStack) -> ModelVersion:
+        with translated():
+            try:
+                self._client.create_registered_model(self._name)
+                undo.callback(self._drop, self._client.delete_registered_model, self._name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            version = self._client.create_model_version(
+                self._name, f"models:/{model_id}", run_id, tags=dict(tags), model_id=model_id, await_creation_for=0
+            )
+            undo.callback(self._drop, self._client.delete_model_version, self._name, version.version)
+            # By this the UI leads from the logged model to the version.
+            versions = json.dumps([{"name": self._name, "version": version.version}])
+            self._client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: versions})
+        return version
+
+    @staticmethod
+    def _drop(delete: Any, *which: str) -> None:
+        # What has failed may have taken the store with it.
+        with contextlib.suppress(Exception):
+            delete(*which)
+
+
+def _points_now(metrics: Mapping[str, float], step: int) -> list[Point]:
+    now = now_ms()
+    return [Point(name, value, now, step) for name, value in metrics.items()]

@@ -1,0 +1,170 @@
+"""Sends what a run directory holds to one MLflow store: what is new, once, whoever calls and however often.
+
+``deit.tracking.shipper`` calls it all through a run, ``task=sync`` and ``deit.tracking.stale`` afterwards.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deit.config.schema import RunConfig
+from deit.errors import UserError
+from deit.runs import status
+from deit.runs.directory import RunDirectory
+from deit.runs.journal import now_ms
+from deit.tracking import describe, progress, records, store
+from deit.tracking.answers import RunGone
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from deit.tracking.remote import RemoteRun
+
+_log = logging.getLogger(__name__)
+
+PAUSES = (1.0, 3.0)  # seconds between the attempts of ``deliver``
+
+_OUTCOMES = {status.FINISHED: "FINISHED", status.FAILED: "FAILED", status.INTERRUPTED: "KILLED"}
+
+
+def own_uri(run: RunDirectory, config: RunConfig) -> str:
+    """Where the run itself is tracked; a relative SQLite path as seen from where the run was last launched.
+
+    Raises UserError where the run is not tracked.
+    """
+    if config.tracking.backend != "mlflow" or config.tracking.uri is None:
+        raise UserError(f"{run.config}: tracking.backend is {config.tracking.backend}; only mlflow is shipped to.")
+    return store.anchored(config.tracking.uri, Path(describe.last_launch(run).get("working_directory", "")))
+
+
+def word_for(now: status.Status) -> str | None:
+    """MLflow's word for the end of a run; None where its status names no end."""
+    return _OUTCOMES.get(now.state)
+
+
+class Sender:
+    """Ships one run to one store. Whoever holds ``progress.turn`` may call it."""
+
+    def __init__(self, run: RunDirectory, config: RunConfig, uri: str) -> None:
+        self.run, self.config, self.uri = run, config, uri
+        self.progress = progress.read(run, store.identity(uri))
+        self.points = self.files = 0  # accepted by MLflow since this object was made
+        self.accepted: Callable[[int], None] = lambda points: None  # told of each batch
+        self._remote: RemoteRun | None = None
+
+    def reload(self) -> None:
+        """Read the progress again: another process may have sent meanwhile."""
+        self.progress = progress.read(self.run, self.progress.server)
+
+    def unsent(self) -> int:
+        """How many points are not sent yet; those of a damaged journal are not counted."""
+        count = 0
+        for name in self._journals():
+            try:
+                count += sum(len(batch.points) for batch in self._batches(name))
+            except UserError:  # ``send`` says so
+                continue
+        return count
+
+    def send(self, outcome: str | None) -> None:
+        """Send all there is. ``outcome``, ``FINISHED``, ``FAILED`` or ``KILLED``, closes the run.
+
+        Raises Unavailable, Refused, RunGone and whatever MLflow has beside these; what was accepted until then is not
+        sent again.
+        """
+        from deit.tracking import artifacts  # imports MLflow
+
+        now = status.read(self.run)
+        try:
+            remote = self._open(goes_on=outcome is None)
+            for name in self._journals():
+                for batch in self._batches(name):
+                    remote.send(batch.points)
+                    self.points += len(batch.points)
+                    self.progress.offsets[name] = batch.offset
+                    self._note()
+                    self.accepted(len(batch.points))
+            if outcome:
+                remote.delete_strays(self.run.id, str(self.run.path))
+                # The tags once more: by now it is known how the run ended.
+                remote.describe({}, describe.tags(self.run, self.config) | {describe.OUTCOME_TAG: describe.outcome(now)})
+                # The run ended when its status says so, not when a server was back to hear of it.
+                remote.end(outcome, int(now.updated * 1000) if now.updated else now_ms())
+            self.files += artifacts.put(self.run, self.config, remote, self.progress, final=outcome is not None)
+            if outcome:
+                self.progress.closed = progress.ending(now)
+                self._note()
+        except RunGone:
+            self._remote = None  # the next attempt looks whether it is really gone, and then makes another
+            raise
+
+    def _journals(self) -> dict[str, Path]:
+        return {"journal": self.run.journal, "system": self.run.system_journal}
+
+    def _batches(self, name: str) -> Iterator[records.Batch]:
+        return records.batches(self._journals()[name], self.progress.offsets[name])
+
+    def _note(self) -> None:
+        progress.write(self.run, self.progress)
+
+    def _open(self, goes_on: bool) -> RemoteRun:
+        if self._remote is None:
+            from deit.tracking import remote as far  # imports MLflow
+
+            client = far.connect(store.with_credentials(self.uri))
+            # First the experiment: where it was deleted with all its runs, to restore it restores this one.
+            experiment_id = far.find_experiment(client, self.uri, self.config.tracking.experiment)
+            tags = describe.tags(self.run, self.config)
+            remote = self._known(client) or self._new(client, experiment_id, tags)
+            self.progress.experiment_id, self.progress.run_id = remote.experiment_id, remote.run_id
+            self._note()
+            if goes_on:
+                self.progress.closed = None
+                self._note()
+                remote.begin()
+            remote.describe(describe.params(self.config), tags)
+            _log.info("shipping to %s", store.run_url(self.uri, remote.experiment_id, remote.run_id))
+            self._remote = remote
+        return self._remote
+
+    def _known(self, client: MlflowClient) -> RemoteRun | None:
+        """The MLflow run of an earlier attempt; None where there was none, or where it was deleted."""
+        from deit.tracking import remote as far
+
+        if self.progress.run_id is None:
+            return None
+        try:
+            return far.RemoteRun(client, self.uri, self.progress.run_id)
+        except RunGone:
+            _log.warning("run %s was deleted in MLflow; everything is sent again, to a new one", self.progress.run_id)
+            self.progress = progress.Progress(self.progress.server)
+            return None
+
+    def _new(self, client: MlflowClient, experiment_id: str, tags: dict[str, str]) -> RemoteRun:
+        """A new MLflow run, or the one made by an attempt that was killed before it could note its id."""
+        from deit.tracking import remote as far
+
+        run_id = far.find_run(client, experiment_id, self.run.id, str(self.run.path))
+        if run_id:
+            return far.RemoteRun(client, self.uri, run_id)
+        name = self.config.tracking.run_name or describe.run_name(self.run, self.config.name)
+        started = records.first_time(self.run.journal) or now_ms()
+        return far.RemoteRun.create(client, self.uri, experiment_id, name, tags, started)
+
+
+def deliver(sender: Sender, outcome: str | None) -> Exception | None:
+    """Send a run now or say what is in the way: a few attempts within seconds, unless MLflow itself is slow to answer."""
+    for pause in (*PAUSES, None):
+        try:
+            sender.send(outcome)
+        except Exception as error:  # whatever it is: the run directory keeps all for a later attempt
+            if pause is None:
+                return error
+            time.sleep(pause)
+        else:
+            break
+    return None

@@ -1,0 +1,24 @@
+"""A short run of the bench of faults; the long one is a benchmark."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parents[2] / "benchmarks" / "chaos.py"
+
+
+def test_random_faults_are_survived_to_the_same_bits(tmp_path: Path) -> None:
+    kinds = ("kill worker", "bit flip")
+    ended = subprocess.run(
+        [sys.executable, str(BENCH), "--faults", "2", "--steps", "200", "--kinds", *kinds],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    for kind in kinds:  # tries, survived, runs, same bits, lost points, doubled
+        assert re.search(rf"│ {kind} +│ +1 │ +1 │ +(\d+) │ +\1 │ +0 │ +0 │", ended.stdout), ended.stdout

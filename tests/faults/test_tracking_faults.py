@@ -1,0 +1,396 @@
+"""MLflow may fail: the training goes on, and in the end everything is there once.
+
+With a real MLflow server, a proxy that breaks the way to it, real launches and SIGKILL. What a shipper does with a server
+that comes late or falls over stands in ``test_tracking_shipper.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import os
+import re
+import shlex
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from composition import composed
+from mlflow_faults import Proxy, Server, client, lost_and_doubled, remote_runs
+from rich.console import Console
+from test_launch import LAUNCH, SMALL, launch
+
+from deit.config import frozen
+from deit.launching import companion, processes, shipping
+from deit.launching.command import RUN_VARIABLE
+from deit.runs import directory, status
+from deit.runs.directory import RunDirectory, write_json
+from deit.runs.journal import Journal
+from deit.tracking import progress, stale
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server.start()
+    server.kill()
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    proxy = Proxy(server.port)
+    yield proxy
+    proxy.close()
+
+
+def until(condition: Callable[[], Any], seconds: float = 90) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    pytest.fail(f"waited {seconds} s in vain")
+
+
+def make_run(folder: Path, uri: str, points: int = 100, **tracking: Any) -> RunDirectory:
+    """A run as the launcher and the workers make it, still going on: this process is its launcher."""
+    values = frozen.to_dict(composed("experiment=quickstart"))
+    values["tracking"] |= {"uri": uri, "system_metrics_every": 0} | tracking
+    values["runs_dir"] = str(folder / "runs")
+    run = directory.create(folder / "runs", "quickstart")
+    frozen.save(frozen.from_dict(values), run.config)
+    run.overrides.write_text(yaml.safe_dump(["experiment=quickstart"]))
+    write_json(run.environment, {"host": socket.gethostname(), "working_directory": str(folder)})
+    write(run, range(points))
+    set_status(run, status.RUNNING)
+    return run
+
+
+def set_status(run: RunDirectory, state: str, launcher: int | None = None, updated: float | None = None) -> None:
+    released = state in status.ENDED
+    status.write(run, status.Status(state=state, launcher_pid=launcher or os.getpid(), released=released), updated=updated)
+
+
+def write(run: RunDirectory, steps: range) -> None:
+    writer = Journal(run.journal)
+    for step in steps:
+        writer.metrics(step, {"train/loss": 3.0 / (step + 1)})
+    writer.close()
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left(tmp_path: Path) -> Iterator[None]:
+    """Whatever a test that fails leaves behind: a shipper goes on by itself."""
+    yield
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(tmp_path) in word for word in process.info["cmdline"] or []):
+            process.kill()
+
+
+def start(run: RunDirectory, **environment: str) -> subprocess.Popen[bytes]:
+    with open(run.logs / "shipper.log", "ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "deit.tracking.shipper", str(run.path)],
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+            stdout=log,
+            stderr=log,
+        )
+
+
+def log(run: RunDirectory) -> str:
+    return (run.logs / "shipper.log").read_text()
+
+
+def shippers(run: RunDirectory) -> list[psutil.Process]:
+    return working("deit.tracking.shipper", run.path)
+
+
+def working(module: str, path: Path) -> list[psutil.Process]:
+    """The processes ``python -m MODULE PATH``."""
+    lines = ((process, process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
+    return [process for process, line in lines if module in line and str(path) in line]
+
+
+def test_a_run_at_a_broken_server_is_sent_later_and_to_another_one(server: Server, proxy: Proxy, tmp_path: Path) -> None:
+    proxy.fault = "hole"
+    ended = launch(tmp_path, *SMALL, f"tracking.uri={proxy.uri}", "tracking.flush_timeout=2", "tracking.system_metrics_every=1")
+    assert ended.returncode == 0, ended.stderr
+    (path,) = tmp_path.glob("runs/quickstart/*")
+    run = RunDirectory(path)
+    assert time.time() - status.read(run).updated < 60  # and not the two minutes of the default
+    assert shippers(run) == [] and proxy.requests > 0
+    (later,) = re.findall(r"Send it later: python launch\.py (.*)", ended.stdout)
+
+    proxy.fault = "500"
+    failed = launch(tmp_path, *shlex.split(later))
+    assert failed.returncode == 1 and "too many 500 error responses" in failed.stdout, failed.stdout
+    assert lost_and_doubled(server.uri, run)[0] > 0
+
+    proxy.fault = None
+    sent = launch(tmp_path, "task=sync")  # without run=: all that is not sent yet
+    assert sent.returncode == 0 and "all is there" in sent.stdout, sent.stdout + sent.stderr
+    assert lost_and_doubled(server.uri, run) == (0, 0)
+    (there,) = remote_runs(server.uri, run)
+    assert (there.info.status, there.data.tags["outcome"]) == ("FINISHED", "finished")
+
+    other = f"sqlite:///{tmp_path}/other.db"
+    for points in (100, 0):  # at least; and the second time there is nothing left
+        again = launch(tmp_path, *shlex.split(later), "tracking.uri=sqlite:///other.db")
+        assert again.returncode == 0, again.stdout + again.stderr
+        (count,) = re.findall(r"(\d+)/\1 points", again.stdout)
+        assert (int(count) >= points) if points else int(count) == 0
+        assert lost_and_doubled(other, run) == (0, 0) and len(remote_runs(other, run)) == 1
+
+
+def test_sync_chooses_what_has_ended_and_is_not_all_sent(tmp_path: Path, command: Callable[..., Any]) -> None:
+    """A dry run asks no server."""
+    ended = make_run(tmp_path, "sqlite:///mlflow.db", points=7)
+    write_json(ended.environment, {"host": "node01", "working_directory": "/elsewhere"})  # from where the path is seen
+    set_status(ended, status.FAILED)
+    untracked = make_run(tmp_path, "sqlite:///mlflow.db", backend="none")
+    set_status(untracked, status.FINISHED)
+    going, killed = make_run(tmp_path, "http://node01:5000"), make_run(tmp_path, "http://node01:5000", points=8)
+    set_status(killed, status.RUNNING, launcher=_dead_pid())
+    done = make_run(tmp_path, "http://node01:5000")
+    set_status(done, status.FINISHED)
+    progress.write(
+        done,
+        progress.Progress(
+            "http://node01:5000", offsets={"journal": done.journal.stat().st_size, "system": 0}, closed=status.FINISHED
+        ),
+    )
+
+    damaged = make_run(tmp_path, "http://node01:5000")
+    set_status(damaged, status.FINISHED)
+    with open(damaged.journal, "a") as file:
+        file.write("no record\n")
+
+    def planned(*arguments: str) -> list[list[str]]:
+        outcome = command("task=sync", "dry_run=true", *arguments)
+        assert outcome.code == 0, outcome.err
+        return [re.split(r" *│ *", line)[1:-1] for line in outcome.out.splitlines() if line.startswith("│")]
+
+    def row(run: RunDirectory, store: str, points: int) -> list[str]:
+        return [str(run.path.relative_to(tmp_path)), store, str(points)]
+
+    rows = [row(ended, "sqlite:////elsewhere/mlflow.db", 7), row(killed, "http://node01:5000", 8)]
+    rows.append(row(damaged, "http://node01:5000", 0))
+    assert sorted(planned()) == sorted(rows)
+    assert status.read(killed).state == status.INTERRUPTED
+    assert planned(f"run={going.path}") == [row(going, "http://node01:5000", 100)]
+    assert planned(f"run={done.path}", "tracking.uri=http://node02:5000") == [row(done, "http://node02:5000", 100)]
+    assert planned(f"run={untracked.path}", "tracking=mlflow", "tracking.uri=http://node02:5000")[0][2] == "100"
+    for wrong, told in (
+        ((f"run={untracked.path}",), "it was made with tracking=none; give tracking=mlflow tracking.uri=URI too."),
+        (("resume=last",), "task.name was 'train' in this run and cannot become 'sync'"),
+        (("checkpoint=x",), "checkpoint=x with task=sync: it sends runs to MLflow"),
+        ((f"run={done.path}", "tracking.uri=node02"), "tracking.uri is node02, which has no scheme"),
+        (("seed=1",), "seed has no effect with task=sync"),
+    ):
+        outcome = command("task=sync", *wrong)
+        assert outcome.code == 2 and told in outcome.err
+    outcome = command("-m", "task=sync", f"run={done.path},{ended.path}")
+    assert outcome.code == 2 and "task=sync is no trial of a sweep" in outcome.err
+
+
+def _dead_pid() -> int:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    return gone.pid
+
+
+def test_runs_of_dead_processes_are_settled_and_others_left_alone(tmp_path: Path) -> None:
+    dead = _dead_pid()
+    runs = {
+        name: make_run(tmp_path, "http://node01:5000", points=1)
+        for name in ("killed", "reused", "alive", "other", "locked", "waiting")
+    }
+    status.write(runs["waiting"], status.Status())  # a trial of a sweep that is to be started once more
+    before = psutil.Process().create_time() - 60
+    set_status(runs["killed"], status.CREATED, launcher=dead)
+    set_status(runs["reused"], status.RUNNING, updated=before)  # our number belonged to somebody else then
+    for name in ("other", "locked"):
+        set_status(runs[name], status.RUNNING, launcher=dead)
+    write_json(runs["other"].environment, {"host": "another"})
+    worker = make_run(tmp_path, "http://node01:5000", points=1)  # the launcher is gone, a process of the run is not
+    set_status(worker, status.RUNNING, launcher=dead)
+    lasting = subprocess.Popen(["sleep", "60"], env={RUN_VARIABLE: str(worker.path)})
+    try:
+        with open(runs["locked"].path / ".lock", "w") as held:  # by a launcher that this process cannot see
+            fcntl.flock(held, fcntl.LOCK_EX)
+            assert [name for name, run in runs.items() if stale.settle(run)] == ["killed", "reused"]
+            assert not stale.settle(worker)
+    finally:
+        lasting.kill()
+        lasting.wait()
+    now = status.read(runs["reused"])
+    assert (now.state, now.updated, now.message, now.exit_code) == (status.INTERRUPTED, before, status.GONE, 1)
+    assert {status.read(runs[name]).state for name in ("alive", "other", "locked")} == {status.RUNNING}
+    assert status.read(runs["waiting"]).state == status.CREATED
+    assert stale.settle(worker) and stale.settle(runs["locked"])
+
+
+def test_killed_launcher_worker_and_shipper_then_the_next_launch_then_resume(server: Server, tmp_path: Path) -> None:
+    output = tmp_path / "output.txt"
+    with open(output, "w") as file:
+        arguments = (*SMALL, "schedule.epochs=60", "tracking.log_every=1", f"tracking.uri={server.uri}")
+        launcher = subprocess.Popen([sys.executable, str(LAUNCH), *arguments], cwd=tmp_path, stdout=file, stderr=file)
+    folders = tmp_path / "runs" / "quickstart"
+    run = until(lambda: next((RunDirectory(path) for path in folders.glob("*") if any(path.glob("tracking/*.json"))), None))
+    until(lambda: any(folders.glob("*/checkpoints/step_*/state.json")))
+    until(lambda: not working("deit.tracking.stale", tmp_path / "runs"))  # its own search would find it killed as well
+    launcher.kill()
+    for process in shippers(run):
+        process.kill()
+    processes.kill_all(run)
+    launcher.wait()
+    assert status.read(run).state == status.RUNNING
+    (there,) = remote_runs(server.uri, run)
+    assert there.info.status == "RUNNING"
+
+    # Any next launch sets it right, whatever it does itself.
+    assert launch(tmp_path, "task=preview", *SMALL[:1], "tracking=none").returncode == 0
+    until(lambda: status.read(run).state == status.INTERRUPTED)
+    (there,) = until(lambda: [r for r in remote_runs(server.uri, run) if r.info.status == "KILLED"])
+    assert there.data.tags["outcome"] == status.GONE
+    assert lost_and_doubled(server.uri, run) == (0, 0)
+
+    resumed = launch(tmp_path, f"resume={run.path}", f"schedule.max_steps={status.read(run).progress['step'] + 40}")
+    assert resumed.returncode == 0, resumed.stderr
+    (after,) = remote_runs(server.uri, run)
+    assert after.info.run_id == there.info.run_id
+    assert (after.info.status, after.data.tags["outcome"]) == ("FINISHED", "finished")
+    assert lost_and_doubled(server.uri, run) == (0, 0)
+
+
+def test_a_dead_shipper_is_started_again_but_not_for_ever(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(companion, "FIRST_PAUSE", 0.01)
+    run = make_run(tmp_path, server.uri, flush_timeout=60)
+    shipper = shipping.Shipper(run, frozen.load(run.config))
+    shipper.start()
+
+    def killed_and_watched() -> bool:
+        assert shipper.process is not None
+        pid = shipper.process.pid
+        os.kill(pid, signal.SIGKILL)
+        shipper.process.wait()
+        end = time.monotonic() + 1
+        while shipper.process.pid == pid and time.monotonic() < end:
+            shipper.watch()
+            time.sleep(0.01)
+        return shipper.process.pid != pid
+
+    assert killed_and_watched()
+    until(lambda: lost_and_doubled(server.uri, run) == (0, 0))
+    write(run, range(100, 150))
+    set_status(run, status.INTERRUPTED)
+    said = Console(file=io.StringIO(), width=200)
+    shipper.finish(said, hurry=lambda: False)
+    assert "this run: http" in said.file.getvalue()
+    assert lost_and_doubled(server.uri, run) == (0, 0) and len(remote_runs(server.uri, run)) == 1
+
+    # The launcher has the last word on how the run ended, and it arrives too.
+    now = status.read(run)
+    now.message = "pruned at step 150"
+    status.write(run, now)
+    shipper.finish(said, hurry=lambda: False)
+    (there,) = remote_runs(server.uri, run)
+    assert (there.info.status, there.data.tags["outcome"]) == ("KILLED", "pruned at step 150")
+
+    set_status(run, status.RUNNING)
+    lives = 0
+    while killed_and_watched():
+        lives += 1
+        assert lives < companion.RESTARTS
+
+
+def test_a_slow_server_makes_no_second_run(server: Server, proxy: Proxy, tmp_path: Path) -> None:
+    """The run is made after the shipper has given up waiting for it, and has asked for another one."""
+    run = make_run(tmp_path, proxy.uri)
+    proxy.fault, proxy.only, proxy.delay = "slow", "runs/create", 3.0
+    process = start(run, MLFLOW_HTTP_REQUEST_TIMEOUT="1")
+    until(lambda: len(remote_runs(server.uri, run)) > 1)
+    proxy.fault = None
+    until(lambda: lost_and_doubled(server.uri, run) == (0, 0))
+    set_status(run, status.FINISHED)
+    assert process.wait(60) == 0, log(run)
+    assert len(remote_runs(server.uri, run)) == 1 and "is an empty double" in log(run)
+    assert lost_and_doubled(server.uri, run) == (0, 0)
+
+
+def test_a_locked_database_delays_nobody(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client(uri)
+    run = make_run(tmp_path, uri, flush_timeout=1)
+    shipper = shipping.Shipper(run, frozen.load(run.config))
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        shipper.start()
+        set_status(run, status.FINISHED)
+        time.sleep(6)  # it hangs in a call to SQLite now, where it hears no signal
+        said = Console(file=io.StringIO(), width=500)
+        shipper.finish(said, hurry=lambda: False)
+        assert "not all was sent within tracking.flush_timeout=1 s" in said.file.getvalue()
+        assert shippers(run) == []
+    sent = launch(tmp_path, "task=sync", f"run={run.path}")
+    assert sent.returncode == 0, sent.stdout
+    assert lost_and_doubled(uri, run) == (0, 0)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a full disk needs the right to mount one")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_full_disk_is_survived_while_the_database_is_made_and_later(small_disk: Path, tmp_path: Path) -> None:
+    uri = f"sqlite:///{small_disk}/mlflow.db"
+    run = make_run(tmp_path, uri)
+    process = start(run)
+    until(lambda: "will try again" in log(run))
+    assert not (small_disk / "mlflow.db").exists()
+    subprocess.run(["mount", "-o", "remount,size=3m", str(small_disk)], check=True)
+    until(lambda: "all is sent again" in log(run))
+    assert lost_and_doubled(uri, run) == (0, 0)
+    with contextlib.suppress(OSError), open(small_disk / "filler", "wb", buffering=0) as filler:
+        while filler.write(bytes(4096)):
+            pass
+    write(run, range(100, 3000))
+    until(lambda: log(run).count("will try again") == 2)
+    set_status(run, status.FINISHED)
+    (small_disk / "filler").unlink()
+    assert process.wait(90) == 0, log(run)
+    assert lost_and_doubled(uri, run) == (0, 0) and len(remote_runs(uri, run)) == 1
+
+
+def test_a_shipper_killed_while_it_makes_the_database_leaves_none_that_is_torn(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    run = make_run(tmp_path, uri)
+    process = start(run)
+    until(lambda: any(path.stat().st_size > 100_000 for path in tmp_path.glob(".mlflow.db.*.new")))
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "mlflow.db").exists()
+    set_status(run, status.FINISHED)
+    assert start(run).wait(90) == 0, log(run)
+    assert lost_and_doubled(uri, run) == (0, 0)
+    assert not list(tmp_path.glob(".mlflow.db.*"))
