@@ -9,8 +9,9 @@ REFERENCE := .reference
 quickstart: install
 	$(BIN)/python launch.py experiment=quickstart
 
+# Two files of tests at a time: much of a test is waiting for a server, a signal or a grace period.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .

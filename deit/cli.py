@@ -19,7 +19,9 @@ from omegaconf import DictConfig
 
 from deit.config import compose, help, keys, options, overrides
 from deit.config.hydra_errors import ERRORS, translate
+from deit.config.schema import RunConfig
 from deit.errors import UserError, nearest
+from deit.tracking.store import redact
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(typed)
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(redact(str(error)), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -50,23 +52,37 @@ def _run(typed: list[str]) -> int:
         given: list[Override] = []
         if not (args.shell_completion or args.hydra_help):
             given = overrides.check(args.overrides, sweeping=_sweeps(args))
-        composed = _compose(typed)
+        composed = _compose(typed, args.overrides)
         if composed is None:
             return 0
         config = compose.freeze(composed, given)
     except ERRORS as error:
         raise translate(error, args.overrides) from error
-    ignored = compose.idle(config, given)
+    if config.sweep.resume is not None:
+        return _resume_sweep(config, given)
+    ignored = compose.idle(config, given) + overrides.of_sweeps(given)
     if ignored:
         raise UserError("\n".join(ignored))
     from deit.launching.start import start  # the launcher is not needed to show a configuration
 
-    return start(config, [text for text in args.overrides if not text.startswith("hydra")])
+    return start(config, [redact(text) for text in args.overrides if not text.startswith("hydra")])
 
 
-def _compose(typed: list[str]) -> DictConfig | None:
-    """Let Hydra do its part. Returns the composed configuration of a single run, which is still to be started;
-    None where Hydra has done all there was to do: shown something, or swept through the trials.
+def _resume_sweep(config: RunConfig, given: Sequence[Override]) -> int:
+    """``sweep.resume=``: its trials are frozen and need no Hydra; a search composes more of them by what was typed then."""
+    from deit.sweeps import start
+
+    again = start.resume(config, given)
+    if again is not None and _compose(again, _parse(again).overrides) is not None:
+        raise AssertionError("a search composes no single run")
+    return 0
+
+
+def _compose(typed: list[str], settings: list[str]) -> DictConfig | None:
+    """Let Hydra do its part; ``settings`` are the words of ``typed`` that are no flags.
+
+    Returns the composed configuration of a single run, which is still to be started; None where Hydra has done all there
+    was to do: shown something, or swept through the trials.
     """
     composed: list[DictConfig] = []
 
@@ -76,7 +92,8 @@ def _compose(typed: list[str]) -> DictConfig | None:
 
     # Hydra would print and swallow errors itself; this is its way of handing them on.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [sys.argv[0], *typed]
+    # Its parser wants all settings in one place, though people type `experiment=quickstart -m seed=0,1`.
+    sys.argv = [sys.argv[0], *settings, *(text for text in typed if text not in settings)]
     try:
         collect()
     except SystemExit as end:  # Hydra's way to end after its help pages
@@ -86,7 +103,7 @@ def _compose(typed: list[str]) -> DictConfig | None:
 
 
 def _sweeps(args: argparse.Namespace) -> bool:
-    template = any(text.startswith("sweep=") and text != "sweep=null" for text in args.overrides)
+    template = any(text.startswith("sweep=") for text in args.overrides)
     return args.multirun or template or "hydra.mode=MULTIRUN" in args.overrides
 
 

@@ -17,7 +17,8 @@ from rich.table import Table
 
 from deit import lr_curve
 from deit.config import frozen, rules
-from deit.config.schema import PreviewTask, RunConfig
+from deit.config.schema import RunConfig
+from deit.config.tasks import ExportTask, PreviewTask
 from deit.data.summary import summary
 from deit.errors import UserError
 from deit.models.shapes import gmacs, parameter_count, parameter_shapes
@@ -112,6 +113,8 @@ def _of_task(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
         whose = "" if ranks(config) == 1 else f" of the first of {ranks(config)} processes"
         batch = f"{config.data.batch_size} images, those of the first step{whose}"
         return [("batch", batch), ("augment", summary(config.augment)), ("shown", f"at most {config.task.images} images")]
+    if isinstance(config.task, ExportTask):
+        return [("hardware", _hardware(config)), *_export(config, config.task)]
     device = [("hardware", _hardware(config)), ("precision", _precision(config))]
     return device + (_training(config, planned) if config.task.name == "train" else _evaluation(config))
 
@@ -119,6 +122,21 @@ def _of_task(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
 def _evaluation(config: RunConfig) -> list[tuple[str, str]]:
     of = f"run {config.run} ({getattr(config.task, 'which', '')})" if config.run else f"checkpoint {config.checkpoint}"
     return [("weights", of), ("batch", f"{config.data.eval_batch_size} a card")]
+
+
+def _export(config: RunConfig, task: ExportTask) -> list[tuple[str, str]]:
+    of = f"run {config.run} ({task.which})" if config.run else f"checkpoint {config.checkpoint}"
+    chosen = {"auto": "EMA where there is one", "ema": "EMA", "raw": "raw"}[task.weights]
+    takes = "pixels, normalised in the graph" if task.preprocess_in_graph else "normalised images"
+    size = "a batch of any size" if task.batch is None else f"batches of {task.batch}"
+    where = task.output or f"exports/{task.format}_<weights> of the run"
+    compared = "nothing here reads it back" if task.format == "air" else f"{task.images} validation images"
+    return [
+        ("weights", f"{chosen}, of {of}"),
+        ("format", f"{task.format}, {task.precision}, {size} of {takes}"),
+        ("output", where),
+        ("compared on", compared),
+    ]
 
 
 def _training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:

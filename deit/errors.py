@@ -18,6 +18,24 @@ class UserError(Exception):
         self.exit_code = exit_code
 
 
+class BadImage(UserError):
+    """An image of the data that cannot be used: ``file`` names it, ``kind`` is one of ``BAD``, ``reason`` says more."""
+
+    def __init__(self, file: str, kind: str, reason: str) -> None:
+        super().__init__(f"{file}: not readable as an image ({reason}).", exit_code=1)
+        self.file, self.kind, self.reason = file, kind, reason
+
+
+# What can be wrong with an image.
+BAD = {
+    "empty": "the file is empty",
+    "no image": "the content is none of the formats that are read",
+    "damaged": "truncated, or its bytes are wrong",
+    "too large": "more pixels than data.max_pixels, or a file that no such image needs",
+    "too long": "hundreds of times as long as wide, so that resizing it would take all memory",
+}
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` for the allowed name most like ``name``, or the empty string."""
     close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deit.config.schema import PreviewTask, RunConfig, ScheduleConfig
+from deit.config.schema import RunConfig, ScheduleConfig
+from deit.config.tasks import PreviewTask
 from deit.optim.schedule import learning_rate, peak_lr
 
 
@@ -64,6 +65,20 @@ def steps_per_epoch(config: RunConfig, train_images: int) -> int:
         a_rank = train_images // 256 * 256 // ranks(config)
         return a_rank // config.data.batch_size // config.optim.accumulation_steps
     return train_images // global_batch(config)
+
+
+def expected_length(config: RunConfig) -> float:
+    """How long a run may take, in no unit: image passes of one card times the multiply-adds of each. To order runs by."""
+    from deit.models.shapes import gmacs  # here, so that most commands need no more than arithmetic
+
+    cost = gmacs(config.model, config.data.num_classes or 1)
+    if config.task.name != "train":
+        return cost * (config.data.val_size or 1) / ranks(config)
+    images = known_train_images(config) or 1
+    passes = images * (config.schedule.epochs + config.schedule.cooldown_epochs)
+    if config.schedule.max_steps is not None:
+        passes = min(passes, config.schedule.max_steps * global_batch(config))
+    return cost * passes / ranks(config)
 
 
 def known_train_images(config: RunConfig) -> int | None:

@@ -3,11 +3,13 @@
     python -m deit.worker RUN_DIR
 
 This is what the launcher starts, directly or through msrun; by hand, under a debugger or under a
-scheduler it is the same program. It reads ``config.yaml``, writes the journal, the status and checkpoints.
+scheduler it is the same program. It reads ``config.yaml``, writes the journal, the status and checkpoints. On SIGUSR1
+each process writes the Python stacks of all its threads into its log.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -21,7 +23,7 @@ from deit.config.schema import RunConfig
 from deit.errors import UserError
 from deit.lifeline import end_with_parent
 from deit.runs import status
-from deit.runs.directory import RunDirectory
+from deit.runs.directory import DISK_FULL, RunDirectory
 
 
 def main(arguments: list[str]) -> int:
@@ -29,6 +31,8 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m deit.worker RUN_DIR", file=sys.stderr)
         return 2
+    # `kill -USR1 PID` writes what every thread is doing into the log: to learn where a rank hangs.
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     run = RunDirectory(arguments[0])
     try:
         config = frozen.load(run.config)
@@ -68,15 +72,26 @@ def set_device(ms: Any, config: RunConfig) -> None:
 def work(run: RunDirectory, config: RunConfig, rank: int, world: int) -> int:
     """Run the task and record how it ended."""
     from deit.engine.report import Mute, Report
+    from deit.tasks.compare import compare_task
     from deit.tasks.context import Context, Interrupted
     from deit.tasks.evaluate import evaluate_task
+    from deit.tasks.explain import explain
+    from deit.tasks.export import export_task
+    from deit.tasks.predict import predict_task
     from deit.tasks.preview import preview
     from deit.tasks.train import train
 
-    tasks = {"train": train, "evaluate": evaluate_task, "preview": preview}
+    tasks = {
+        **{"train": train, "evaluate": evaluate_task, "export": export_task},
+        **{"preview": preview, "predict": predict_task, "explain": explain, "compare": compare_task},
+    }
     now = status.read(run)
     now.state, now.worker_pid, now.message, now.exit_code, now.progress = status.RUNNING, os.getpid(), None, None, {}
-    report = Report(run, now) if rank == 0 else Mute()
+    try:
+        report = Report(run, now) if rank == 0 else Mute()
+    except UserError as error:  # the journal is damaged
+        print(error, file=sys.stderr)
+        return status.end(run, now, status.FAILED, error.exit_code, str(error))
     context = Context(run, config, report, rank, world)
     if rank == 0:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -87,7 +102,13 @@ def work(run: RunDirectory, config: RunConfig, rank: int, world: int) -> int:
         report.close()
         if rank == 0:
             now.state, now.exit_code, now.message = state, exit_code, message
-            status.write(run, now)
+            try:
+                status.write(run, now)
+            except OSError as error:
+                if error.errno not in DISK_FULL:
+                    raise
+                print(f"{run.status} cannot be written: {error.strerror}", file=sys.stderr, flush=True)
+                return exit_code or 1  # nobody could read that it has finished
         return exit_code
 
     try:
@@ -102,7 +123,9 @@ def work(run: RunDirectory, config: RunConfig, rank: int, world: int) -> int:
         return ended(status.FAILED, error.exit_code, str(error))
     except Exception as error:
         traceback.print_exc()
-        return ended(status.FAILED, 1, f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}")
+        # MindSpore frames what it says with lines of dashes, and puts headings behind a dash.
+        said = next((line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("-")), "")
+        return ended(status.FAILED, 1, f"{type(error).__name__}: {said}")
     return ended(status.FINISHED, 0, None)
 
 

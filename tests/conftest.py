@@ -47,6 +47,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     from deit.cli import main
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(sys, "argv", ["launch.py"])
 
     def run(*arguments: str) -> Outcome:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from composition import composed
 
-from deit.config import rules
+from deit.config import ignored
 from deit.data.operations import argument
 from deit.data.policy import jitters, parse_policy
 from deit.data.randaugment import OPERATIONS, WEIGHTS_0, RandAugment
@@ -86,8 +86,8 @@ def test_colour_jitter_goes_with_3_augment_alone():
     assert jitters(None) and jitters("3a") and jitters("rand-m9-t3aw")
     assert not jitters("rand-m9-mstd0.5-inc1")
     typed = ["augment.color_jitter"]
-    assert rules.idle(composed("augment=deit3"), typed) == rules.idle(composed("augment=light"), typed) == []
-    (complaint,) = rules.idle(composed("augment=deit"), typed)
+    assert ignored.problems(composed("augment=deit3"), typed) == ignored.problems(composed("augment=light"), typed) == []
+    (complaint,) = ignored.problems(composed("augment=deit"), typed)
     assert complaint == "augment.color_jitter has no effect while augment.auto_augment is rand-m9-mstd0.5-inc1."
 
 

@@ -53,10 +53,33 @@ TYPED = [
     ("--config-name nope", ["nope", "--config-name"]),
     ("hydra.run.dir=here", ["hydra.run.dir", "runs_dir"]),
     ("hydra.nope=1", ["hydra.nope"]),
-    ("hydra/launcher=nope", ["hydra/launcher", "'nope'", "deit_sequential"]),
+    ("hydra/launcher=nope", ["hydra/launcher", "'nope'", "cards"]),
+    ("-m hydra/launcher=basic seed=1,2", ["hydra/launcher", "'basic'", "cards"]),
+    ("sweep.retries=1 experiment=quickstart", ["sweep.retries", "no effect", "-m"]),
+    (
+        "hydra/launcher=slurm hydra.launcher.partition=p",
+        ["hydra/launcher=slurm has no effect", "hydra.launcher.partition=p has"],
+    ),
+    ("hydra/sweeper=optuna experiment=quickstart", ["hydra/sweeper=optuna has no effect outside a sweep", "-m"]),
+    ("sweep=null", ["sweep is a group", "leave it out"]),
+    ("-m seed=1,2 sweep.retries=1,2 experiment=quickstart", ["sweep.retries", "whole sweep"]),
+    ("-m seed=1,2 experiment=quickstart sweep.directions=[up]", ["sweep.directions", "maximize, minimize"]),
+    ("sweep.resume=last", ["sweep.resume=last", "no sweep"]),
+    ("sweep.resume=nowhere", ["sweep.resume=nowhere", "sweep.json"]),
+    ("sweep.resume=last optim=sgd", ["optim", "sweep.resume", "whole configuration"]),
     ("data.root=${modle.name}", ["data.root", "${modle.name}", "modle"]),
     ("data.root=${oc.env:DEIT_TEST_UNSET}", ["data.root", "DEIT_TEST_UNSET", "not set"]),
     ("name=a/b", ["name", "'a/b'", "letters"]),
+    # A trained model where a recipe belongs, and keys of a task without their `task.`.
+    ("task=predict model=out/model.onnx task.input=x", ["model is 'out/model.onnx'", "as task.model=out/model.onnx."]),
+    ("task=compare model=last", ["task.models=[last,...]"]),
+    ("task=export model=last", ["run=last or checkpoint=last"]),
+    ("task=predict input=x", ["unknown key input", "'task.input'"]),
+    ("task=register alias=x", ["unknown key alias", "'task.alias'"]),
+    ("task=export run=last export.format=onnx", ["unknown key export.format", "'task.format'"]),
+    ("task=compare models=[a,b]", ["unknown key models", "'task.models'?"]),
+    ("task=compare runs=[a,b]", ["unknown key runs", "'task.models' or 'runs_dir'"]),
+    ("task=predict checkpoint=x task.input=s3://photos/val", ["task.input is 's3://photos/val'", "of this machine"]),
 ]
 RULES = [
     ("model.num_heads=5", ["model.embed_dim is 384", "model.num_heads 5", "multiple of num_heads"]),
@@ -112,7 +135,12 @@ SWEEPS = [
         "-m schedule=cosine,paper schedule.min_lr=1e-6 schedule.cooldown_epochs=0",
         ["trial 0", "trial 1", "the same configuration"],
     ),
-    ("-m sweep=lr_weight_decay,quickstart_grid", ["sweep=lr_weight_decay", "run it alone"]),
+    ("-m sweep=lr_weight_decay,quickstart_grid", ["sweep=lr_weight_decay,quickstart_grid", "one template"]),
+    ("sweep=lr_weight_decay,quickstart_grid", ["sweep=lr_weight_decay,quickstart_grid", "one template"]),
+    ("-m experiment=quickstart,null", ["experiment is a group", "quickstart", "to choose none, leave it out"]),
+    ("sweep=quickstart_grid experiment=null", ["experiment=null", "to choose none, leave it out"]),
+    ("-m +hydra.sweeper.params.seed=1,2", ["+hydra.sweeper.params.seed=1,2", "in a template", "seed=0,1"]),
+    ("-m seed=1,2 hydra.launcher.address=auto", ["hydra.launcher.address belongs to hydra/launcher=ray;"]),
     ("sweep=lr_weight_decay data.batch_size=3", ["trial 0", "7 more", "data.batch_size is 3"]),
     ("sweep=nope", ["sweep", "'nope'", "lr_weight_decay"]),
 ]
@@ -248,6 +276,12 @@ FILES = [
     ("model", "name: bad\nimg_size: x\n", ["model/bad", "model.img_size", "'x'", "a whole number"]),
     ("model", "name: bad\n", ["model.img_size is not given", "pixels"]),
     ("local", GLOBAL + "data:\n  path: /images\n", ["local/default", "data.path"]),
+    ("sweep", GLOBAL + "hydra:\n  sweeper:\n    params:\n      seed: 1,2\n", ["sweep=bad", "`mode: MULTIRUN`"]),
+    (
+        "sweep",
+        GLOBAL + "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      hydra/launcher: slurm\n      seed: 1,2\n",
+        ["trial 0 (seed=1", "hydra.launcher settings of its own"],
+    ),
 ]
 
 

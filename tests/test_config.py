@@ -15,12 +15,20 @@ from deit.errors import UserError
 # What an option needs beside itself to be a complete recipe.
 NEEDS = {
     "task=convert": ["checkpoint=x.safetensors", "task.output=y.safetensors"],
+    "task=export": ["checkpoint=x.safetensors"],
+    "task=pack": ["task.output=packed"],
+    "task=report": ["sweep.dir=last"],
+    "task=register": ["task.model=exported", "task.registered_model_name=name"],
+    "task=predict": ["task.model=x.onnx", "task.input=photos"],
+    "task=explain": ["task.model=x.safetensors", "task.input=photos"],
+    "task=preprocess": ["task.input=photos", "task.output=ready"],
+    "task=postprocess": ["task.input=ready", "task.results=results"],
+    "task=compare": ["task.models=[x.onnx,y.onnx]", "task.input=photos"],
     "task=evaluate": ["checkpoint=x.safetensors"],
     "data=imagefolder": ["data.root=/images"],
     "distill=soft": ["distill.teacher=runs/t", "model=deit_tiny_distilled"],
     "distill=hard": ["distill.teacher=runs/t", "model=deit_tiny_distilled"],
     "experiment=digits_distilled": ["distill.teacher=runs/t"],
-    "hardware=ascend2x8": ["hardware.node_rank=0", "hardware.master_addr=10.0.0.1"],
     "model=deit_tiny_distilled": ["distill=hard", "distill.teacher=runs/t"],
     "model=deit_small_distilled": ["distill=hard", "distill.teacher=runs/t"],
     "model=deit_base_distilled": ["distill=hard", "distill.teacher=runs/t"],
@@ -111,21 +119,16 @@ def test_suggestions() -> None:
     assert found == expected
 
 
-def test_composing_is_quick_and_imports_neither_mindspore_nor_mlflow(tmp_path: Path) -> None:
+def test_composing_imports_neither_mindspore_nor_mlflow(tmp_path: Path) -> None:
+    """Each would take seconds; how long composing takes, benchmarks/composing.py measures."""
     program = (
-        "import sys, time; start = time.perf_counter(); from deit.cli import main; "
-        "code = main(['--cfg', 'job']); took = time.perf_counter() - start; "
+        "import sys; from deit.cli import main; code = main(['--cfg', 'job']); "
         "heavy = {'mindspore', 'mlflow', 'cv2', 'matplotlib', 'torch'} & set(sys.modules); "
-        "print(code, sorted(heavy), took, file=sys.stderr)"
+        "print(code, sorted(heavy), file=sys.stderr)"
     )
-    best = 9.0
-    for _ in range(3):  # the machine may be busy with something else
-        ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
-        code, heavy, took = ended.stderr.split(maxsplit=2)
-        assert (code, heavy) == ("0", "[]")
-        best = min(best, float(took))
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ended.stderr == "0 []\n"
     assert "base_lr: 0.0005" in ended.stdout
-    assert best < 1.0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -140,3 +143,19 @@ def test_the_example_of_local_settings_goes_with_everything(more: str, command, 
     (folder / "local" / "default.yaml").write_text(example)
     outcome = command("--config-dir", str(folder), more, "dry_run=true", f"runs_dir={folder}/runs")
     assert outcome.code == 0, outcome.err
+
+
+def test_a_frozen_configuration_from_before_a_key_with_a_default_is_read(tmp_path: Path) -> None:
+    config = freeze("experiment=quickstart")
+    values = frozen.to_dict(config)
+    for node, name in keys_with_defaults():
+        del (values[node] if node else values)[name]
+    assert frozen.from_dict(values) == config
+    with pytest.raises(UserError, match=r"missing data\.workers"):
+        frozen.from_dict({**values, "data": {k: v for k, v in values["data"].items() if k != "workers"}})
+
+
+def keys_with_defaults() -> list[tuple[str, str]]:
+    paths = [key.path.rpartition(".") for key in keys.table().values()]
+    kinds = keys.node_types() | {"": type(freeze("experiment=quickstart"))}
+    return [(node, name) for node, _, name in paths if name in frozen._defaults(kinds[node])]

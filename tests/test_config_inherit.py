@@ -9,6 +9,7 @@ from conftest import freeze
 
 from deit.config import frozen
 from deit.errors import UserError
+from deit.plan import plan
 
 
 @pytest.fixture
@@ -35,6 +36,18 @@ def test_resume_takes_what_is_safe(run: Path) -> None:
     assert (config.schedule.max_steps, config.schedule.eval_every, config.optim.momentum) == (5, 2, 0.8)
 
 
+def test_resume_with_more_epochs_takes_a_new_course(run: Path) -> None:
+    """The learning rate goes on as if the longer schedule had been there from the beginning."""
+    typed = ("schedule.epochs=20", "optim.on_nonfinite=skip", "checkpointing.every_steps=50")
+    config, base = freeze(f"resume={run}", *typed), frozen.load(run / "config.yaml")
+    assert (config.optim.on_nonfinite, config.checkpointing.every_steps) == ("skip", 50)
+    old, new = plan(base, 1000), plan(config, 1000)
+    whole = plan(freeze("experiment=quickstart", "seed=7", "optim=sgd", "schedule.epochs=20"), 1000)
+    done = old.total_steps
+    assert (done, new.total_steps) == (9 * 15, 20 * 15)
+    assert new.learning_rate(done) == whole.learning_rate(done) > old.learning_rate(done - 1)
+
+
 def test_group_typed_with_resume_sees_the_runs_values(run: Path) -> None:
     # tracking.experiment is ${data.name}: the run's digits, not the imagenet of the defaults.
     assert freeze(f"resume={run}", "tracking=mlflow").tracking.experiment == "digits"
@@ -52,7 +65,7 @@ def test_resume_on_other_cards_needs_the_same_global_batch(run: Path) -> None:
     [
         ("seed=8", "seed was 7 in this run and cannot become 8 with resume="),
         ("model=deit_tiny", "model.name was 'deit_micro' in this run and cannot become 'deit_tiny'"),
-        ("schedule.epochs=20", "schedule.epochs was 9"),
+        ("schedule.epochs=8", "schedule.epochs was 9 in this run and can only become more with resume=, not 8"),
         ("ema=none", "ema.enabled was true"),
         ("experiment=quickstart", "experiment=quickstart: cannot go with resume="),
         ("debug=fast", "debug=fast: cannot go with resume="),

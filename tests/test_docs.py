@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from composition import composed
+from sweeps_on_disk import make_sweep
 
 from deit.config import frozen, help, keys, options
 from deit.runs import directory
@@ -53,13 +55,19 @@ def test_the_documents_have_commands() -> None:
 def test_command_composes(file: str, arguments: str, command, tmp_path: Path) -> None:
     """A dry run composes and checks the whole command and starts nothing.
 
-    `last` and other names of runs stand for a finished run, which is put there.
+    `last` and other names of runs stand for a finished run, which is put there, and for a sweep.
     """
     run = directory.create(tmp_path / "runs", "quickstart")
     frozen.save(composed("experiment=quickstart"), run.config)
+    make_sweep(tmp_path, [])
     replaced = [re.sub(r"=RUN$", f"={run.path}", text) for text in shlex.split(arguments)]
-    dry = [] if "--help" in replaced or "dry_run=true" in replaced else ["dry_run=true"]
+    # The sweep that is put there has no trials, so that going on with it starts nothing.
+    starts = not any(text == "--help" or text.startswith(("dry_run=", "sweep.resume=")) for text in replaced)
+    dry = ["dry_run=true"] if starts else []
     outcome = command(*replaced, *dry)
+    if "hydra/launcher=ray" in replaced and importlib.util.find_spec("ray") is None:  # an extra that is not in `dev`
+        assert outcome.code == 2 and "deit-mindspore[ray]" in outcome.err
+        return
     assert outcome.code == 0, outcome.err
 
 

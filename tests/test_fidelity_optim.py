@@ -147,9 +147,9 @@ class Output(nn.Cell):
 def configured(training: inputs.Training) -> RunConfig:
     common = (training.lr, None, training.weight_decay, False, training.clip, 1)
     if training.optimizer == "adamw":
-        optim: OptimConfig = AdamWOptim("adamw", *common, list(inputs.BETAS), inputs.EPS)
+        optim: OptimConfig = AdamWOptim("adamw", *common, betas=list(inputs.BETAS), eps=inputs.EPS)
     else:
-        optim = SgdOptim("sgd", *common, inputs.MOMENTUM, training.nesterov)
+        optim = SgdOptim("sgd", *common, momentum=inputs.MOMENTUM, nesterov=training.nesterov)
     config = composed("experiment=quickstart", "augment=none")
     scale = "dynamic" if training.scaled else "none"
     return dataclasses.replace(

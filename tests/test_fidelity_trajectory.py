@@ -27,7 +27,8 @@ pytestmark = pytest.mark.usefixtures("graph_mode")
 def configured(training: inputs.Training) -> RunConfig:
     mixing = ("augment.mixup=0.8", "augment.cutmix=1.0", "augment.mixup_prob=1.0", "augment.reprob=0.0")
     config = composed("experiment=quickstart", *mixing, f"data.batch_size={training.batch}")
-    optim = AdamWOptim("adamw", training.lr, None, inputs.WEIGHT_DECAY, False, training.clip, 1, list(inputs.BETAS), inputs.EPS)
+    common = (training.lr, None, inputs.WEIGHT_DECAY, False, training.clip, 1)
+    optim = AdamWOptim("adamw", *common, betas=list(inputs.BETAS), eps=inputs.EPS)
     return dataclasses.replace(
         config,
         model=training.model,

@@ -23,8 +23,8 @@ from deit.optim.schedule import learning_rate, peak_lr
 
 CONF = Path(__file__).parent.parent / "conf"
 COSINE = ScheduleConfig("cosine", 300, 10, 5, 1e-6, 1e-5, "epoch", None)
-ADAMW = AdamWOptim("adamw", 5e-4, 512, 0.05, False, None, 1, [0.9, 0.999], 1e-8)
-SGD = SgdOptim("sgd", 0.1, 512, 1e-2, False, None, 1, 0.9, False)
+ADAMW = AdamWOptim("adamw", 5e-4, 512, 0.05, False, None, 1, betas=[0.9, 0.999], eps=1e-8)
+SGD = SgdOptim("sgd", 0.1, 512, 1e-2, False, None, 1, momentum=0.9, nesterov=False)
 
 
 pytestmark = pytest.mark.usefixtures("graph_mode")

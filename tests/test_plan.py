@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -39,7 +39,7 @@ def test_repeated_augmentation_counts_as_the_reference_does() -> None:
 
 def test_accumulation_machines_and_max_steps() -> None:
     config = freeze(
-        *("hardware=ascend2x8", "hardware.node_rank=0", "hardware.master_addr=a"),
+        "hardware=ascend2x8",
         *("data.batch_size=32", "optim.accumulation_steps=2", "schedule.max_steps=7"),
     )
     planned = plan(config, 10_000)
@@ -123,49 +123,39 @@ def test_dry_run_without_the_data_says_so(command) -> None:
     assert "--worker_num=8" in flat
 
 
-def test_sweep_freezes_and_shows_each_trial(command, tmp_path: Path) -> None:
-    outcome = command("-m", "experiment=quickstart", "seed=1,2", "optim.base_lr=1e-3,2e-3", "dry_run=true")
+def test_a_dry_sweep_shows_each_trial_and_writes_nothing(command, tmp_path: Path) -> None:
+    outcome = command("experiment=quickstart", "-m", "seed=1,2", "optim.base_lr=1e-3,2e-3", "dry_run=true")
     assert (outcome.code, outcome.err) == (0, "")
-    configs = [frozen.load(path) for path in tmp_path.glob("runs/quickstart/*/config.yaml")]
-    assert sorted((config.seed, config.optim.base_lr) for config in configs) == [(1, 1e-3), (1, 2e-3), (2, 1e-3), (2, 2e-3)]
-    assert "[4/4] experiment=quickstart seed=2 optim.base_lr=0.002 dry_run=true" in outcome.out
-    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+    assert "4 trials" in outcome.out
+    for values in ("seed=1 optim.base_lr=0.001", "seed=2 optim.base_lr=0.002"):
+        assert outcome.out.count(values) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("template", options.groups()["sweep"])
 def test_each_template_composes_and_tells_its_command(command, template: str) -> None:
-    """It makes as many trials as its values say, and its head says how to start it."""
+    """It makes as many trials as its values say, and its head says how to start it and what it costs."""
     file = options.groups()["sweep"][template]
-    params = yaml.safe_load(file.read_text())["hydra"]["sweeper"]["params"]
-    expected = math.prod(len(str(values).split(",")) for values in params.values())
+    sweeper = yaml.safe_load(file.read_text())["hydra"]["sweeper"]
+    params = sweeper.get("params", {})
+    listed = math.prod(len(str(values).split(",")) for values in params.values()) * max(1, len(sweeper.get("cases", {})))
+    expected = sweeper.get("n_trials", listed)  # a search says how many
     outcome = command(f"sweep={template}", "dry_run=true")
     assert outcome.code == 0, outcome.err
-    assert f"[{expected}/{expected}]" in outcome.out and f"[{expected + 1}/" not in outcome.out
-    assert all(f"{key}=" in outcome.out for key in params)
-    assert f"python launch.py sweep={template}" in file.read_text()
+    assert f"{expected} trials" in outcome.out
+    assert all(re.search(rf"{re.escape(key)} ?=", outcome.out) for key, values in params.items() if "," in str(values))
+    assert f"python launch.py sweep={template}" in file.read_text() and "# cost: " in file.read_text()
 
 
 def test_template_gives_way_to_what_is_typed(command, tmp_path: Path) -> None:
     outcome = command("sweep=quickstart_grid", "augment.mixup_prob=0.1", "dry_run=true")
     assert (outcome.code, outcome.err) == (0, "")
-    configs = [frozen.load(path) for path in tmp_path.glob("runs/quickstart/*/config.yaml")]
-    assert sorted((config.optim.base_lr, config.augment.mixup_prob) for config in configs) == [(1e-3, 0.1), (2e-3, 0.1)]
+    assert "2 trials" in outcome.out
+    assert outcome.out.count("optim.base_lr=0.001") == 1 and outcome.out.count("optim.base_lr=0.002") == 1
 
 
 def test_a_missing_folder_of_any_trial_is_found_before_the_first_starts(command, tmp_path: Path) -> None:
     outcome = command("-m", "experiment=quickstart", "data=digits,cifar10", "hardware=cpu", "tracking=none")
-    assert outcome.code == 2 and "[1/2]" not in outcome.out
+    assert outcome.code == 2 and outcome.out == ""
     assert "trial 1" in outcome.err and "data.root" in outcome.err
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_failed_trial_does_not_stop_the_others(process, tmp_path: Path) -> None:
-    # A learning rate this high leaves no finite loss, which shows only in the training itself.
-    outcome = process(
-        "-m", "experiment=quickstart", "debug=fast", "model.depth=1", "optim.clip_grad=null", "optim.base_lr=1e30,1e-3"
-    )
-    assert outcome.code == 1, outcome.err
-    assert "[1/2]" in outcome.out and "[2/2]" in outcome.out
-    assert "diverged" in outcome.err and "1 of 2 trials failed:" in outcome.err
-    states = {json.loads(path.read_text())["state"] for path in tmp_path.glob("runs/debug/*/status.json")}
-    assert states == {"failed", "finished"}

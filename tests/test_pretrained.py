@@ -132,7 +132,7 @@ def test_convert_refuses(command: Callable, tmp_path: Path, arguments: tuple[str
 def test_convert_refuses_an_average_that_is_not_there(trained: Path, command: Callable, tmp_path: Path) -> None:
     folder = shutil.copytree(checkpoint.complete(only_run(trained))[-1], tmp_path / "raw_only")
     state = json.loads((folder / "state.json").read_text())
-    del state["files"]["ema.safetensors"]
+    del state["files"]["ema.safetensors"], state["sha256"]
     (folder / "state.json").write_text(json.dumps(state))
     common = ("task=convert", f"checkpoint={folder}", *SMALL[:3], "task.output=x.safetensors")
     outcome = command(*common, "task.weights=ema")
@@ -304,7 +304,9 @@ def test_last_is_the_same_run_for_every_trial_of_a_sweep(trained: Path, monkeypa
     """When the second trial starts, the first is the newest run; but `last` was asked before the sweep began."""
     monkeypatch.chdir(trained)
     config = composed(*SMALL, "model.pretrained=last")  # registers the plugins
-    from hydra_plugins.deit_sequential.launcher import Sequential, Trial
+    from hydra_plugins.deit_sweeps.launcher import Cards
 
-    looked = Sequential()._look(Trial(0, [], config, []))
+    from deit.sweeps.compose import Composer, Draft
+
+    (looked,) = Composer(None, None, Cards().look).looked_at([Draft(0, [], config, [])])
     assert looked.config.model.pretrained == str(best(only_run(trained), "val_ema"))

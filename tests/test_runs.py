@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
+import signal
+import subprocess
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,8 @@ from composition import composed
 
 from deit.config import frozen
 from deit.errors import UserError
+from deit.launching.command import RUN_VARIABLE
+from deit.launching.run import held, locked
 from deit.runs import checkpoint, directory, status
 from deit.runs.directory import RunDirectory, write_json
 from deit.runs.find import find_run
@@ -52,8 +58,9 @@ def test_a_config_edited_wrongly_is_refused(tmp_path: Path, old: str, new: str, 
     assert told in str(error.value)
 
 
-def test_two_directories_of_the_same_second_differ(tmp_path: Path) -> None:
-    assert len({directory.create(tmp_path, "x").path for _ in range(20)}) == 20
+def test_directories_of_the_same_second_differ_and_sort_as_they_were_made(tmp_path: Path) -> None:
+    made = [directory.create(tmp_path, "x").id for _ in range(50)]
+    assert len(set(made)) == 50 and made == sorted(made)
 
 
 def test_journal_cuts_a_torn_line_and_writes_no_metric_twice(tmp_path: Path) -> None:
@@ -80,12 +87,74 @@ def test_journal_cuts_a_torn_line_and_writes_no_metric_twice(tmp_path: Path) -> 
     assert [r["step"] for _, r in read(path, offsets[1])] == [20, 30] and offsets[-1] == path.stat().st_size
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"garbage",
+        b"\0\0",
+        b"[1]",
+        b"[" * 100_000,
+        b'{"kind": "metrics", "time": 1}',
+        b'{"kind": "metrics", "time": 1, "step": 2, "metrics": {"a": "x"}}',
+    ],
+)
+def test_a_damaged_line_of_a_journal_is_named(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "journal.jsonl"
+    first = Journal(path)
+    first.metrics(10, {"train/loss": 2.0})
+    first.close()
+    size = path.stat().st_size
+    with open(path, "ab") as file:
+        file.write(line + b"\n")
+    for use in (Journal, records):
+        with pytest.raises(UserError, match=rf"journal\.jsonl: damaged at byte {size} \(.{{1,200}}\); without that line"):
+            use(path)
+
+
 def test_status_round_trip(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     assert status.read(run).state == status.CREATED
     status.write(run, status.Status(state=status.FAILED, message="why", exit_code=1, progress={"step": 3}))
     found = status.read(run)
     assert (found.state, found.message, found.exit_code, found.progress, found.ended) == ("failed", "why", 1, {"step": 3}, True)
+    for torn in ("", '{"state": "fai', "\0\0\0", "[]"):  # by a loss of power
+        run.status.write_text(torn)
+        assert status.read(run) == status.Status()
+
+
+def test_where_no_run_directory_can_be_made_runs_dir_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "unmounted").symlink_to(tmp_path / "nothing")
+    for place in ("file", "file/below", "unmounted"):
+        with pytest.raises(UserError, match=f"runs_dir={tmp_path / place}: no folder can be made there .*give another"):
+            directory.create(tmp_path / place, "x")
+
+
+def test_who_looks_at_a_run_for_a_moment_keeps_no_launch_from_it(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    with open(run.path / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert held(run)
+        with pytest.raises(UserError, match="still being worked on by another launch"), locked(run, patient=False):
+            pass
+        threading.Timer(0.3, lock.close).start()
+        with locked(run):
+            pass
+    assert not held(run)
+
+
+def test_a_launch_waits_for_what_a_killed_one_has_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = new_run(tmp_path)
+    worker = subprocess.Popen(["sleep", "600"], env={RUN_VARIABLE: str(run.path)})
+    try:
+        assert held(run)
+        threading.Timer(0.3, worker.kill).start()
+        with locked(run):
+            assert worker.wait(60) == -signal.SIGKILL
+        assert f"its launcher was killed; waiting for its processes to end: [{worker.pid}]" in capsys.readouterr().err
+    finally:
+        worker.kill()
+        worker.wait()
 
 
 WEIGHTS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3).T, "b": np.ones(4, np.float32), "scalar": np.array(3, np.int32)}
@@ -94,6 +163,7 @@ WEIGHTS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3).T, "b": np.ones(4, 
 def test_checkpoint_round_trip_is_exact_and_leaves_no_debris(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     (run.checkpoints / ".step_00000001.99.tmp").mkdir()  # a writer that was killed
+    (run.checkpoints / ".best.json.99.tmp").touch()  # and another
     path = checkpoint.write(run, 7, {"model": WEIGHTS}, {"epoch": 1})
     state = checkpoint.read_state(path)
     assert (state["step"], state["epoch"]) == (7, 1)

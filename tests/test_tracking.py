@@ -159,10 +159,12 @@ def test_an_unfinished_line_waits(tmp_path: Path) -> None:
 
 def test_progress_is_kept(tmp_path: Path) -> None:
     run = directory.create(tmp_path, "x")
-    assert progress.read(run) == progress.Progress()
-    kept = progress.Progress("1", "abc", {"journal": 10, "system": 20}, {"config.yaml": [1, 2]})
+    server = "http://127.0.0.1:5000"
+    assert progress.read(run, server) == progress.Progress(server)
+    kept = progress.Progress(server, "1", "abc", {"journal": 10, "system": 20}, {"config.yaml": [1, 2]}, "finished")
     progress.write(run, kept)
-    assert progress.read(run) == kept
+    assert progress.read(run, server) == kept
+    assert progress.read(run, "http://127.0.0.1:5001") == progress.Progress("http://127.0.0.1:5001")
 
 
 # --- system metrics ---

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from typing import Any
 import pytest
 import yaml
 from composition import composed
+from ports import reserved_port
 
 from deit.config import frozen
 from deit.errors import UserError
@@ -62,7 +62,7 @@ def _make_run(folder: Path, **tracking: Any) -> RunDirectory:
 
 
 def _set_status(run: RunDirectory, state: str, launcher: int | None = None) -> None:
-    status.write(run, status.Status(state=state, launcher_pid=launcher or os.getpid()))
+    status.write(run, status.Status(state=state, launcher_pid=launcher or os.getpid(), released=state in status.ENDED))
 
 
 def _write(run: RunDirectory, steps: range) -> None:
@@ -102,7 +102,8 @@ def _until(condition: Callable[[], Any], seconds: float = 60) -> Any:
 
 
 def _state(run: RunDirectory) -> dict[str, Any]:
-    return read_json(run.tracking / "state.json") or {}
+    (state,) = [*run.tracking.glob("[!.]*.json")] or [run.tracking / "none"]
+    return read_json(state) or {}
 
 
 # --- what MLflow then holds ---
@@ -249,7 +250,7 @@ def test_a_run_arrives_whole_and_goes_on_when_resumed(tmp_path: Path) -> None:
     assert len(client.search_runs([found.info.experiment_id])) == 1
 
     # Everything once more, as after a loss of the shipper's memory: nothing is doubled.
-    (run.tracking / "state.json").unlink()
+    next(run.tracking.glob("*.json")).unlink()
     _ship(run, tmp_path)
     assert _state(run)["run_id"] == run_id
     again = _arrived(client, run_id)
@@ -349,9 +350,7 @@ class _Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = reserved_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""Each value by itself: the choices and limits that ``schema.option`` keeps beside the type."""
+"""Each value by itself: the choices and limits that ``option`` keeps beside the type."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from deit.config import check, keys, options, overrides, rules
+from deit.config import check, ignored, keys, options, overrides, rules, trusted
 from deit.config.frozen import from_dict
 from deit.config.inherit import find_base, inherit
 from deit.config.schema import VARIANTS, RunConfig
@@ -20,6 +20,7 @@ def register() -> None:
     """Make the dataclasses known to Hydra, under the names that conf/ lists (schema, schema/GROUP/OPTION), and our plugins."""
     if str(options.PLUGINS) not in sys.path:
         sys.path.insert(0, str(options.PLUGINS))
+    trusted.install()
     store = ConfigStore.instance()
     store.store(name="schema", node=RunConfig)
     for group, kind in keys.node_types().items():
@@ -30,37 +31,41 @@ def register() -> None:
 def freeze(composed: DictConfig, typed: Sequence[Override]) -> RunConfig:
     """The checked configuration of one run. ``composed`` has no ``hydra`` node; ``typed`` are its parsed overrides.
 
+    Credentials in tracking.uri are no part of it: they go into the environment (see ``store.set_aside``).
+
     Raises UserError, with one line for each problem found, and OmegaConf's errors where an interpolation leads nowhere
     (see ``hydra_errors.translate``).
     """
     base = find_base(composed)
     if base is not None:
-        key, path, base_config = base
-        config = inherit(base_config, composed, typed)
-        setattr(config, key, path)  # `last` may be another run by the time it is needed
+        config = inherit(base.config, composed, typed)
+        base.name_in(config)
     else:
         config = _resolved(composed)
     # The rules count on values within their limits.
     found = check.problems(config) or rules.problems(config)
     if found:
         raise UserError("\n".join(found))
+    from deit.tracking.store import set_aside
+
+    config.tracking.uri = set_aside(config.tracking.uri)
     return config
 
 
 def idle(config: RunConfig, typed: Sequence[Override]) -> list[str]:
     """One line for each key that was typed although ``config`` ignores it."""
-    return rules.idle(config, overrides.dotted(typed))
+    return ignored.problems(config, overrides.dotted(typed))
 
 
 def _resolved(composed: DictConfig) -> RunConfig:
     # What the task does not look at may stay open, such as the teacher of a training that is only previewed.
-    idle_groups = rules.IDLE_GROUPS.get(composed.task.name, ())
+    idle_groups = ignored.IDLE_GROUPS.get(composed.task.name, ())
     for key in OmegaConf.missing_keys(composed):
         if key.partition(".")[0] in idle_groups:
             OmegaConf.update(composed, key, None)
     missing = sorted(OmegaConf.missing_keys(composed))
     if missing:
-        raise UserError("\n".join(map(keys.not_given, missing)))
+        raise UserError("\n".join(keys.not_given(key, composed.task.name) for key in missing))
     for group, kind in keys.node_types().items():
         named, is_type = composed[group].name if kind in VARIANTS else None, OmegaConf.get_type(composed[group])
         if named in VARIANTS.get(kind, {}) and VARIANTS[kind][named] is not is_type:

@@ -14,8 +14,12 @@ from typing import Any
 
 import yaml
 
+from deit.config import plain
+from deit.config.option import MISSING
 from deit.config.schema import VARIANTS, RunConfig
 from deit.errors import UserError, nearest
+
+Kind = typing.TypeVar("Kind")
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
@@ -28,17 +32,20 @@ def from_dict(values: dict[str, Any], place: str = "configuration") -> RunConfig
 
     Raises UserError for a missing or unknown key or a value of the wrong type.
     """
-    return typing.cast(RunConfig, _build(RunConfig, values, "", place))
+    return typed(RunConfig, values, place)
+
+
+def typed(kind: type[Kind], values: Any, place: str) -> Kind:
+    """The dataclass ``kind`` out of plain values, whose names and types are checked like those of a configuration."""
+    return typing.cast(Kind, _build(kind, values, "", place))
 
 
 def load(path: Path) -> RunConfig:
     """Read a ``config.yaml``. Raises UserError where it is not there or not a configuration."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = plain.load(path)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file, so this is no run directory.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as YAML ({str(error).splitlines()[0]}).") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: holds {type(values).__name__}, but a configuration is a mapping of keys.")
     return from_dict(values, str(path))
@@ -57,7 +64,7 @@ def save(config: RunConfig, path: Path) -> None:
 
 def _build(kind: type, values: Any, key: str, place: str) -> Any:
     if not isinstance(values, dict):
-        raise UserError(f"{place}: {key} is {values!r}, but it is a group of keys.")
+        raise UserError(f"{place}: {key or 'all of it'} is {values!r}, but it is a group of keys.")
     if kind in VARIANTS:
         name = values.get("name")
         if name not in VARIANTS[kind]:
@@ -68,10 +75,24 @@ def _build(kind: type, values: Any, key: str, place: str) -> Any:
     for name in values:
         if name not in names:
             raise UserError(f"{place}: unknown key {_join(key, name)}.{nearest(name, names)} Allowed: {', '.join(names)}.")
+    values = {**_defaults(kind), **values}
     missing = [_join(key, name) for name in names if name not in values]
     if missing:
         raise UserError(f"{place}: missing {', '.join(missing)}.")
     return kind(**{name: _convert(hints[name], values[name], _join(key, name), place) for name in names})
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    """The values of keys whose default the schema has: a file from before such a key was there stays readable."""
+    found = {}
+    for field in dataclasses.fields(kind):
+        value = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+        if value is dataclasses.MISSING:  # it must be given
+            continue
+        plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+        if plain != MISSING and not (isinstance(plain, dict) and MISSING in plain.values()):
+            found[field.name] = plain
+    return found
 
 
 def _join(key: str, name: str) -> str:

@@ -99,7 +99,9 @@ def _topic(console: Console, topic: str, values: dict[str, Any]) -> None:
     if topic in options.groups():
         console.print(f"[bold]{topic}=[/]  {GROUPS.get(topic, '')}")
         console.print(_options(topic))
-    shown = [key for key in keys.table().values() if key.path == topic or key.path.startswith(f"{topic}.")]
+    shown = [
+        key for path, found in keys.definitions().items() for key in found if path == topic or path.startswith(f"{topic}.")
+    ]
     if not shown:
         return
     console.print("\n[bold]keys[/], what is allowed, and the value now\n")
@@ -107,7 +109,8 @@ def _topic(console: Console, topic: str, values: dict[str, Any]) -> None:
     for key in shown:
         group, _, name = key.path.rpartition(".")
         node = values.get(group, {}) if group else values
-        now = _yaml(node[name]) if name in node else f"only {group}={' or '.join(key.variants)}"
+        is_there = name in node and (not key.variants or node.get("name") in key.variants)
+        now = _yaml(node[name]) if is_there else f"only {group}={' or '.join(key.variants)}"
         grid.add_row(key.path, escape(key.expected), escape(now), escape(key.metadata["help"]))
     console.print(grid)
 

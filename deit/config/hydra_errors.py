@@ -6,16 +6,19 @@ files and a few that only the composition shows.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
+from hydra.core.config_store import ConfigNode, ConfigStore
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError, OmegaConfBaseException
 
 from deit.config import keys, options
 from deit.config.overrides import GLOBAL_GROUPS, unknown_key, unknown_option
+from deit.config.tasks import TASKS
 from deit.errors import UserError, nearest
 
 ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
@@ -56,15 +59,30 @@ def _yaml_message(error: yaml.MarkedYAMLError) -> str:
 
 def _missing_message(error: MissingConfigException, typed: Sequence[str]) -> str:
     missing = error.missing_cfg_file or ""
-    group, _, option = missing.rpartition("/")
+    # What is typed may be a path itself.
+    whole = next((text for text in typed if text.replace("=", "/", 1) == missing), None)
+    group, _, option = whole.partition("=") if whole is not None else missing.rpartition("/")
     if not group:
         return f"{str(error).splitlines()[0]} (--config-name, --config-path)."
     allowed = error.options or options.groups().get(group, {})
     if not allowed:
         return f"{_asking_file(group, typed)}{group!r} is no group.{nearest(group, options.groups())}"
-    message = unknown_option(group, option, allowed)
+    message = unknown_option(group, option, allowed) + (_trained(option, typed) if group == "model" else "")
     is_typed = any(re.match(rf"{re.escape(group)}=.*{re.escape(option)}", text) for text in typed)
     return message if is_typed else f"{_asking_file(group, typed)}{message}"
+
+
+def _trained(option: str, typed: Sequence[str]) -> str:
+    """Where a task wants a trained model, which ``model`` is not: that is the recipe of one."""
+    task = next((text.partition("=")[2] for text in typed if text.startswith("task=")), "")
+    names = [field.name for field in dataclasses.fields(TASKS[task])] if task in TASKS else []
+    if "models" in names:
+        return f" The models to compare are task.models=[{option},...]."
+    if "model" in names:
+        return f" A trained model is given to task={task} as task.model={option}."
+    if task in ("evaluate", "export", "convert"):
+        return f" A trained model is given to task={task} as run={option} or checkpoint={option}."
+    return ""
 
 
 def _asking_file(group: str, typed: Sequence[str]) -> str:
@@ -87,6 +105,8 @@ def _composition_message(error: Exception, typed: Sequence[str]) -> str:
     full_key = next((line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")), "")
     if re.search(r"^Key '[^']+' (is )?not in ", text, re.M) and full_key and not full_key.startswith("hydra"):
         return _unknown_key_message(full_key, place, text)
+    if re.search(r"^Key '[^']+' (is )?not in ", text, re.M) and full_key.startswith(("hydra.sweeper.", "hydra.launcher.")):
+        return f"{place}{_plugin_key_message(full_key)}"
     key = keys.table().get(re.sub(r"\[\d+\]$", "", full_key))
     if key is not None and ("ValidationError" in lines[0] or cause is not None):
         value = re.search(r"Value '(.*)' (?:of type|is not)", text)
@@ -112,6 +132,27 @@ def _unknown_key_message(full_key: str, place: str, text: str) -> str:
     if full_key in GLOBAL_GROUPS:
         return f"{place}the file writes into the whole configuration, so its first line must be `# @package _global_`."
     return f"{place}{unknown_key(full_key)}"
+
+
+def _plugin_key_message(full_key: str) -> str:
+    """For a key that the chosen option of ``hydra/sweeper``, ``hydra/launcher`` or a group of theirs does not have."""
+    path, _, name = full_key.rpartition(".")
+    group = path.replace(".", "/")
+    nodes = ConfigStore.instance().repo
+    for part in group.split("/"):
+        nodes = nodes.get(part, {})
+    nodes = {file.removesuffix(".yaml"): entry for file, entry in nodes.items() if isinstance(entry, ConfigNode)}
+    found = {name: set(nodes[name].node) for name in options.PLUGIN_OPTIONS.get(group, nodes) if name in nodes}
+    having = [option for option, names in found.items() if name in names]
+    if having:
+        return f"{full_key} belongs to {group}={' or '.join(having)}; the option that is chosen has no such key."
+    names = sorted({key for names in found.values() for key in names if key not in ("_target_", "defaults", "name")})
+    return f"unknown key {full_key}.{nearest(name, names)} Keys of {group}, by option: {_by_option(found, names)}."
+
+
+def _by_option(found: dict[str, set[str]], names: list[str]) -> str:
+    listed = {option: [name for name in names if name in has] for option, has in found.items()}
+    return "; ".join(f"{option}: {', '.join(has)}" for option, has in listed.items() if has)
 
 
 def _place(line: str) -> str:

@@ -14,7 +14,7 @@ from deit.config.frozen import type_name
 from deit.config.schema import VARIANTS, RunConfig
 
 # Names people know from timm, facebookresearch/deit and other trainers, and what they are called here.
-ALIASES = {
+ALIASES: dict[str, str | tuple[str, ...]] = {
     "aa": "augment.auto_augment",
     "amp": "precision",
     "b": "data.batch_size",
@@ -39,6 +39,7 @@ ALIASES = {
     "optimizer": "optim",
     "output": "runs_dir",
     "output_dir": "runs_dir",
+    "runs": ("task.models", "runs_dir"),
     "sched": "schedule",
     "scheduler": "schedule",
     "teacher_path": "distill.teacher",
@@ -48,7 +49,7 @@ ALIASES = {
 
 @dataclass(frozen=True)
 class Key:
-    """One key: its dotted path, the dataclass that has it, its type and the metadata of ``schema.option``."""
+    """One key: its dotted path, the dataclass that has it, its type and the metadata of ``option``."""
 
     path: str
     owner: type
@@ -90,7 +91,16 @@ def spoken(value: Any) -> str:
 @functools.cache
 def table() -> dict[str, Key]:
     """All keys by dotted path, in the order of the schema; the keys of all variants of a group."""
-    keys: dict[str, Key] = {}
+    return {
+        path: dataclasses.replace(found[-1], variants=tuple(name for key in found for name in key.variants))
+        for path, found in definitions().items()
+    }
+
+
+@functools.cache
+def definitions() -> dict[str, list[Key]]:
+    """The same, with all that options of a group mean by one name: ``task.format`` has other values in each task."""
+    keys: dict[str, list[Key]] = {}
     for group, kind in node_types().items():
         kinds = VARIANTS.get(kind, {"": kind})
         for variant, owner in kinds.items():
@@ -98,18 +108,24 @@ def table() -> dict[str, Key]:
             for field in dataclasses.fields(owner):
                 path = f"{group}.{field.name}"
                 shared = field.name in {f.name for f in dataclasses.fields(kind)}
-                variants = () if shared else (*(keys[path].variants if path in keys else ()), variant)
-                keys[path] = Key(path, owner, hints[field.name], field.metadata, variants)
+                variants = () if shared else (variant,)
+                found = keys.setdefault(path, [])
+                for number, key in enumerate(found):
+                    if (key.hint, key.metadata) == (hints[field.name], field.metadata):
+                        found[number] = dataclasses.replace(key, variants=(*key.variants, *variants))
+                        break
+                else:
+                    found.append(Key(path, owner, hints[field.name], field.metadata, variants))
     hints = typing.get_type_hints(RunConfig)
     for field in dataclasses.fields(RunConfig):
         if field.name not in node_types():
-            keys[field.name] = Key(field.name, RunConfig, hints[field.name], field.metadata)
+            keys[field.name] = [Key(field.name, RunConfig, hints[field.name], field.metadata)]
     return keys
 
 
-def not_given(path: str) -> str:
-    """The message for a key that has no value yet."""
-    key = table()[path]
+def not_given(path: str, task: str) -> str:
+    """The message for a key that has no value yet; ``task`` is the task chosen, whose keys are meant."""
+    key = next((key for key in definitions()[path] if task in key.variants), table()[path])
     return f"{path} is not given, and the chosen files leave it open; give {path}=VALUE, {key.expected}. {key.metadata['help']}"
 
 
@@ -138,7 +154,8 @@ def suggestion(path: str) -> str:
     prefix = f"{group}." if group in node_types() else ""
     exact = [key for key in table() if key.rpartition(".")[2] == name]
     if name in ALIASES:
-        found = [ALIASES[name]]
+        alias = ALIASES[name]
+        found = [alias] if isinstance(alias, str) else [*alias]
     elif exact:
         found = exact
     else:

@@ -10,6 +10,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
 TEMPLATES = ROOT / "multirun_templates"
+# Ours among Hydra's launchers and sweepers; only these keep what a sweep promises.
+PLUGIN_OPTIONS = {"hydra/launcher": ("cards", "slurm", "ray"), "hydra/sweeper": ("grid", "optuna")}
 PLUGINS = ROOT / "deit" / "launching" / "plugins"  # holds the namespace folder hydra_plugins
 
 

@@ -16,14 +16,20 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from deit.config import keys, options
+from deit.config import keys, options, trusted
 from deit.config.schema import VARIANTS
 from deit.errors import UserError, nearest
 
 # Groups whose files write anywhere in the configuration; none of them need be chosen.
 GLOBAL_GROUPS = ("experiment", "debug", "sweep")
+# By these it would call anything, at its own time.
+HYDRA_CALLS = ("hydra.callbacks", "hydra.job_logging", "hydra.hydra_logging")
 # Hydra would make folders of its own with these; the launcher makes the run directory.
 HYDRA_FOLDERS = ("hydra.run.", "hydra.sweep.", "hydra.output_subdir", "hydra.job.chdir")
+# What makes the trials of a template.
+HYDRA_TEMPLATES = ("hydra.sweeper.params", "hydra.sweeper.cases")
+# What is chosen among plugins, with / between its parts.
+HYDRA_OPTIONS = ("hydra.sweeper", "hydra.launcher", "hydra.sweeper.sampler", "hydra.sweeper.pruner")
 
 
 def check(typed: Sequence[str], *, sweeping: bool) -> list[Override]:
@@ -54,6 +60,21 @@ def chosen_groups(overrides: Iterable[Override]) -> list[str]:
     return [o.key_or_group for o in overrides if o.key_or_group in options.groups()]
 
 
+def of_sweeps(overrides: Sequence[Override]) -> list[str]:
+    """One line for each key and each option that only a sweep uses, typed for a run by itself."""
+    used = ("sweep.dir",)  # by task=report
+    found = [key for key in dotted(overrides) if key.startswith("sweep.") and key not in used]
+    plugins = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
+    found += [str(o.input_line) for o in overrides if o.key_or_group.startswith(plugins)]
+    lines = [f"{text} has no effect outside a sweep (-m, or sweep=TEMPLATE)." for text in found]
+    for override in overrides:
+        if override.key_or_group == "sweep":
+            lines.append(
+                f"{override.input_line}: the file makes no sweep of it; a template has `mode: MULTIRUN` below `hydra:`."
+            )
+    return lines
+
+
 def _parse(text: str) -> Override:
     if "=" not in text and not text.startswith("~"):
         homes = [f"{group}={text}" for group, found in options.groups().items() if text in found]
@@ -78,9 +99,11 @@ def _empty(text: str) -> Override:
 
 def _problems(override: Override, sweeping: bool) -> Iterator[str]:
     text, key = str(override.input_line), override.key_or_group
+    if key in options.PLUGIN_OPTIONS and override.value() not in options.PLUGIN_OPTIONS[key]:
+        yield f"{text}: {unknown_option(key, str(override.value()), options.PLUGIN_OPTIONS[key])}"
+        return
     if key.startswith(("hydra.", "hydra/")):
-        if key.startswith(HYDRA_FOLDERS):
-            yield f"{text}: Hydra makes no folders here; runs stand in runs_dir, which may be given."
+        yield from _hydra_problems(override)
         return
     if override.type is not OverrideType.CHANGE:
         sign = text[: len(text) - len(text.lstrip("+~"))]
@@ -100,6 +123,22 @@ def _problems(override: Override, sweeping: bool) -> Iterator[str]:
         yield f"{text}: {unknown_key(key)}"
 
 
+def _hydra_problems(override: Override) -> Iterator[str]:
+    text, key = str(override.input_line), override.key_or_group
+    if key.startswith(HYDRA_FOLDERS):
+        yield f"{text}: Hydra makes no folders here; runs stand in runs_dir, which may be given."
+    elif key.split(".")[-1] in trusted.CALLS or any(trusted.calls(value) for value in _elements(override)):
+        yield f"{text}: what is called comes with an option; allowed: hydra/launcher=OPTION, hydra/sweeper=OPTION, their keys."
+    elif key.replace("/", ".").startswith(HYDRA_CALLS):
+        yield f"{text}: nothing is called back here, and logs stand in the run directory; leave it out."
+    elif key.startswith(HYDRA_TEMPLATES):
+        yield f"{text}: stands in a template (multirun_templates/sweep/); values are typed for their keys, such as seed=0,1."
+    elif key in HYDRA_OPTIONS:
+        yield f"{text}: an option of a group; give {key.replace('.', '/')}={override.value()}."
+    elif key.startswith(HYDRA_OPTIONS) and override.type is not OverrideType.CHANGE:
+        yield f"{text}: `{text[0]}` adds or deletes keys, but the plugins' keys are closed; give key=value."
+
+
 def unknown_key(key: str) -> str:
     """Why a dotted key is refused, what it may have meant and what is allowed beside it."""
     group = key.rpartition(".")[0]
@@ -115,7 +154,8 @@ def unknown_key(key: str) -> str:
 def _unknown_hint(key: str) -> str:
     if key in keys.table() or key in options.groups():
         return ""
-    close = difflib.get_close_matches(key, options.groups(), n=1, cutoff=0.75) if "." not in key else []
+    named = any(path.rpartition(".")[2] == key for path in keys.table())  # `models` is task.models rather than model
+    close = difflib.get_close_matches(key, options.groups(), n=1, cutoff=0.75) if "." not in key and not named else []
     return f" Did you mean {close[0]!r}?" if close else keys.suggestion(key)
 
 
@@ -129,13 +169,17 @@ def _elements(override: Override) -> Iterator[Any]:
 
 def _option_problems(override: Override) -> Iterator[str]:
     group, allowed = override.key_or_group, list(options.groups()[override.key_or_group])
+    if group == "sweep" and override.is_sweep_override():
+        yield f"{override.input_line}: a sweep has one template; start each by itself, or write one that has the keys of both."
+        return
     for value in _elements(override):
-        if isinstance(value, str) or (value is None and group in GLOBAL_GROUPS):
+        if isinstance(value, str):
             continue
         if isinstance(value, list):
             yield f"{override.input_line}: a group takes one option; several make a sweep: -m {group}=A,B."
         else:
-            yield f"{override.input_line}: {group} is a group; allowed: {', '.join(allowed)}."
+            none = "; to choose none, leave it out" if group in GLOBAL_GROUPS else ""
+            yield f"{override.input_line}: {group} is a group; allowed: {', '.join(allowed)}{none}."
 
 
 def unknown_option(group: str, option: str, allowed: Iterable[str]) -> str:

@@ -7,36 +7,90 @@ puts the real target in its place and asks again.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from pathlib import Path
 
 from deit import plan
 from deit.config.keys import spoken
-from deit.config.schema import ConvertTask, PreviewTask, RunConfig, SgdOptim
-from deit.errors import UserError
+from deit.config.remote import is_remote
+from deit.config.remote import problem as remote_problem
+from deit.config.schema import RunConfig
+from deit.config.tasks import (
+    CompareTask,
+    ExplainTask,
+    ExportTask,
+    InferenceTask,
+    PredictTask,
+    PreviewTask,
+    RegisterTask,
+)
+from deit.errors import UserError, nearest
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "digits": 10}
 WITHOUT_FOLDER = ("digits", "synthetic")
-# Groups that a task does not look at, whatever stands in them.
-IDLE_GROUPS = {
-    "evaluate": ("augment", "optim", "schedule", "ema", "distill", "checkpointing"),
-    "preview": ("optim", "schedule", "ema", "distill", "checkpointing", "precision"),
-    "convert": ("data", "augment", "optim", "schedule", "ema", "distill", "precision", "hardware", "checkpointing"),
-}
 
 
 def problems(config: RunConfig) -> list[str]:
     """One line for each broken rule. The values must have passed ``check.problems``."""
-    found = _names(config) + _task(config)
+    found = _names(config) + _task(config) + _files(config) + _runs_dir(config)
     if config.task.name == "convert":  # which needs neither data nor device
         return found + _model(config)
+    if config.task.name in ("report", "sync"):  # which read what is there
+        return found
+    if config.task.name in ("predict", "explain", "preprocess", "postprocess"):  # whose images are those of task.input
+        return found + _inference(config)
+    if isinstance(config.task, CompareTask):  # whose models each have a recipe of their own
+        wrong = _compare(config, config.task)
+        wrong = wrong or ([] if config.task.input is not None else _data(config))
+        return found + wrong + _hardware(config) + _tracking(config)
+    if isinstance(config.task, RegisterTask):
+        found += _register(config.task) + _registry(config)
+        return found + (_data(config) + _model(config) if config.run is not None else [])
     found += _data(config)
+    if config.task.name in ("check_data", "pack"):  # which need nothing else
+        return found
+    if isinstance(config.task, ExportTask):  # which has a device and a precision of its own
+        return found + _model(config) + _export(config, config.task)
     if config.task.name != "preview":  # which has no network, no device and no metrics
         found += _model(config) + _hardware(config) + _precision(config) + _tracking(config)
     if config.task.name in ("train", "preview"):
         found += _augment(config) + _batch(config)
     if config.task.name == "train":
-        found += _distill(config) + _schedule(config)
+        found += _distill(config) + _schedule(config) + _objectives(config)
+    return found
+
+
+def metrics(config: RunConfig) -> list[str]:
+    """The metrics by which trainings can be compared, as their journals name them."""
+    weights = ("val", "val_ema") if config.ema.enabled else ("val",)
+    found = [f"best/{prefix}_top1" for prefix in weights]
+    found += [f"{prefix}/{metric}" for prefix in weights for metric in ("top1", "top5", "loss")]
+    return [*found, "train/loss", "perf/images_per_s", "perf/step_ms", "perf/data_wait"]
+
+
+def _objectives(config: RunConfig) -> list[str]:
+    names, directions, found = config.sweep.objectives, config.sweep.directions, []
+    for name in names:
+        if name not in metrics(config):
+            found.append(
+                f"sweep.objectives has {name!r}, which no training finds.{nearest(name, metrics(config))} "
+                f"Allowed: {', '.join(metrics(config))}{'' if config.ema.enabled else '; those of val_ema with ema.enabled'}."
+            )
+    if len(names) != len(directions) or not names or len(set(names)) < len(names):
+        found.append(
+            f"sweep.objectives is [{', '.join(names)}] and sweep.directions [{', '.join(directions)}]; give different metrics, "
+            "and for each maximize or minimize."
+        )
+    return found
+
+
+def _runs_dir(config: RunConfig) -> list[str]:
+    if not is_remote(config.runs_dir):
+        return []
+    found = [f"runs_dir {wrong}."] if (wrong := remote_problem(config.runs_dir)) else []
+    if config.hardware.nodes > 1:
+        found.append(
+            f"runs_dir is in a store, but hardware.nodes is {config.hardware.nodes}: several machines work on one "
+            "run directory; give a folder that all of them share."
+        )
     return found
 
 
@@ -54,14 +108,86 @@ def _task(config: RunConfig) -> list[str]:
     values = ", ".join(f"{key}={getattr(config, key)}" for key in given)
     if task == "train" and set(given) - {"resume"}:
         return [f"{values} with task=train: run and checkpoint say what to evaluate; give task=evaluate, or resume= to go on."]
-    if task in ("evaluate", "convert") and "resume" in given:
+    if task == "report":
+        if given:
+            return [f"{values} with task=report: it shows a sweep; give sweep.dir= instead."]
+        if config.sweep.dir is None:
+            return ["task=report needs sweep.dir, the directory of a sweep or `last`, but it is null."]
+        return []
+    if task in ("evaluate", "convert", "export") and "resume" in given:
         return [f"{values} with task={task}: resume goes on with a training; give run= or checkpoint= instead."]
     if task == "preview" and set(given) - {"run"}:
         return [f"{values} with task=preview: it looks at no weights; give run= for the recipe of a run, or leave them out."]
-    if task in ("evaluate", "convert") and len(given) != 1:
+    if task in ("check_data", "pack") and given:
+        return [f"{values} with task={task}: it looks at the images alone; leave out {' and '.join(given)}."]
+    if task == "pack" and config.data.source != "imagefolder":
+        return [
+            f"data.source is {config.data.source}, but task=pack packs image files in class folders; give data=imagenet, or "
+            "data=imagefolder data.root=FOLDER."
+        ]
+    if task == "sync" and set(given) - {"run"}:
+        return [f"{values} with task=sync: it sends runs to MLflow; give run= for one of them, or leave them out."]
+    if task in ("evaluate", "convert", "export") and len(given) != 1:
         found = f"both are given ({values})" if given else "neither is given"
         return [f"task={task} needs either run (a run directory, `last`, an MLflow run id) or checkpoint, but {found}."]
+    if task == "compare" and set(given) - {"resume"}:
+        return [f"{values} with task=compare: task.models says what to compare; leave out {' and '.join(given)}."]
+    if isinstance(config.task, RegisterTask):
+        sources = [f"task.model={config.task.model}"] if config.task.model is not None else []
+        sources += [f"{key}={getattr(config, key)}" for key in given]
+        if len(sources) != 1 or set(given) - {"run"}:
+            return [
+                "task=register needs either run (a run directory, `last`, an MLflow run id) or task.model (a folder of "
+                f"task=export), but {'found are ' + ', '.join(sources) if sources else 'neither is given'}."
+            ]
+    if task == "postprocess" and given:
+        return [f"{values} with task=postprocess: task.input says all it needs to know; leave out {' and '.join(given)}."]
     return []
+
+
+def _files(config: RunConfig) -> list[str]:
+    """Of addresses in a store, where a file or a folder of this machine is read or written."""
+    keys = {f"task.{key}": getattr(config.task, key, None) for key in ("input", "output", "results", "classes")}
+    return [
+        f"{key} is {value!r}, but addresses in a store are for data.root, runs_dir and runs; give a file or folder of this "
+        "machine."
+        for key, value in {**keys, "checkpoint": config.checkpoint}.items()
+        if is_remote(value)
+    ]
+
+
+def _inference(config: RunConfig) -> list[str]:
+    task = config.task
+    if not isinstance(task, InferenceTask):  # postprocess, which has no network
+        return []
+    given = {"task.model": task.model, "run": config.run, "checkpoint": config.checkpoint, "resume": config.resume}
+    typed = [f"{key}={value}" for key, value in given.items() if value is not None]
+    if config.resume is not None:
+        return [f"{', '.join(typed)} with task={task.name}: resume goes on with a training; give task.model= instead."]
+    if len(typed) > 1 or (not typed and task.name != "preprocess"):
+        found = f"several are given ({', '.join(typed)})" if typed else "it is null"
+        return [
+            f"task={task.name} needs task.model (a folder of task=export, a run directory, `last`, an MLflow run id, a "
+            f"checkpoint folder, a file of weights), or run or checkpoint in its place, but {found}."
+        ]
+    found_all = _model(config)
+    if isinstance(task, PredictTask | ExplainTask):
+        found_all += _hardware(config) + _precision(config)
+    return found_all
+
+
+def _compare(config: RunConfig, task: CompareTask) -> list[str]:
+    if len(task.models) < 2:
+        return [f"task.models is [{', '.join(task.models)}]; allowed: two models or more, such as task.models=[RUN,RUN]."]
+    twice = [text for text in dict.fromkeys(task.models) if task.models.count(text) > 1]
+    if twice:
+        return [f"task.models names {twice[0]} twice; allowed: each model once."]
+    return []
+
+
+def network(config: RunConfig) -> list[str]:
+    """One line for each reason why the network of ``config`` cannot be computed on its device."""
+    return _model(config) + _precision(config)
 
 
 def _model(config: RunConfig) -> list[str]:
@@ -89,6 +215,8 @@ def _data(config: RunConfig) -> list[str]:
         found.append(f"data.root is {data.root!r}, but data.source={data.source} reads no folder; give data.root=null.")
     if data.source not in WITHOUT_FOLDER and not data.root:
         found.append(f"data.root is {spoken(data.root)}, but data.source={data.source} reads a folder; give data.root=FOLDER.")
+    if data.root is not None and is_remote(data.root) and (wrong := remote_problem(data.root)):
+        found.append(f"data.root {wrong}.")
     classes = CLASSES.get(data.source)
     if classes is not None and data.num_classes not in (None, classes):
         found.append(f"data.num_classes is {data.num_classes}, but data.source={data.source} has {classes}.")
@@ -146,6 +274,40 @@ def _distill(config: RunConfig) -> list[str]:
     return found
 
 
+def _export(config: RunConfig, task: ExportTask) -> list[str]:
+    found = []
+    if task.format == "air" and task.batch is None:
+        found.append("task.batch is null, but task.format=air has a batch of one size only; give task.batch=NUMBER.")
+    ids = config.hardware.card_ids
+    if task.format == "air" and ids is not None and len(ids) != 1:
+        found.append(f"hardware.card_ids is {ids}, but task.format=air needs one card; name one.")
+    return found
+
+
+def _register(task: RegisterTask) -> list[str]:
+    name, alias, found = task.registered_model_name, task.alias, []
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        found.append(
+            f"task.registered_model_name is {name!r}; allowed: letters, digits, `.`, `_` and `-`, the first a letter or digit."
+        )
+    # MLflow keeps v1, v2, ... and latest for versions.
+    if alias is not None and not re.fullmatch(r"(?!(?i:v\d+|latest)$)[A-Za-z0-9_-]{1,255}", alias):
+        found.append(
+            f"task.alias is {alias!r}; allowed: letters, digits, `_` and `-`, but neither `latest` nor v and a number, which "
+            "MLflow keeps for versions."
+        )
+    return found
+
+
+def _registry(config: RunConfig) -> list[str]:
+    if config.tracking.backend == "none":
+        return [
+            "tracking.backend is none, but task=register writes into MLflow's model registry; give tracking=mlflow "
+            "tracking.uri=URI."
+        ]
+    return _tracking(config)
+
+
 def _batch(config: RunConfig) -> list[str]:
     images = plan.known_train_images(config)
     return [too_few_images(config, images)] if images is not None and plan.steps_per_epoch(config, images) == 0 else []
@@ -186,12 +348,12 @@ def too_few_images(config: RunConfig, train_images: int) -> str:
 def _hardware(config: RunConfig) -> list[str]:
     hardware, found = config.hardware, []
     if hardware.nodes > 1:
-        needed = ("node_rank", "master_addr", "master_port")
-        found += [
-            f"hardware.{key} is null, but hardware.nodes is {hardware.nodes}; give hardware.{key}=VALUE on each machine."
-            for key in needed
-            if getattr(hardware, key) is None
-        ]
+        if hardware.max_restarts:
+            found.append(
+                f"hardware.max_restarts is {hardware.max_restarts}, but hardware.nodes is {hardware.nodes}: the launchers of "
+                "several machines start nothing again; give hardware.max_restarts=0 (sweep.retries tries a trial again)."
+            )
+        # Which machine this is may stay open: where the run is started, a person or Slurm tells it (launching/hardware.py).
         if hardware.node_rank is not None and hardware.node_rank >= hardware.nodes:
             found.append(
                 f"hardware.node_rank is {hardware.node_rank}, but hardware.nodes is {hardware.nodes}; "
@@ -203,6 +365,10 @@ def _hardware(config: RunConfig) -> list[str]:
             for key in ("node_rank", "master_addr")
             if getattr(hardware, key) is not None
         ]
+    if hardware.rank_table is not None and hardware.target == "cpu":
+        found.append(
+            f"hardware.rank_table is {hardware.rank_table!r}, but hardware.target=cpu has no ranks' cards; leave it out."
+        )
     ids = hardware.card_ids
     if ids is not None:
         if hardware.target == "cpu":
@@ -260,79 +426,3 @@ def _tracking(config: RunConfig) -> list[str]:
     except UserError as error:
         return [str(error)]
     return []
-
-
-def idle(config: RunConfig, typed: Sequence[str]) -> list[str]:
-    """One line for each key of ``typed`` (dotted keys a person gave) that this configuration would ignore.
-
-    Groups bring many values that lie idle; only what somebody typed is worth a complaint.
-    """
-    reasons = _idle_reasons(config)
-    return [f"{key} has no effect {reasons[key]}." for key in typed if key in reasons]
-
-
-def _idle_reasons(config: RunConfig) -> dict[str, str]:
-    from deit.data.policy import jitters  # here, so that most commands need no NumPy
-
-    augment, schedule, precision = config.augment, config.schedule, config.precision
-    reasons: dict[str, str] = {}
-
-    def unused(when: bool, why: str, *keys: str) -> None:
-        if when:
-            reasons.update({key: reasons.get(key, why) for key in keys})
-
-    def unused_but(group: str, *used: str) -> None:
-        keys = (f"{group}.{key}" for key in vars(getattr(config, group)) if key not in used)
-        unused(True, f"with task={config.task.name}", *keys)
-
-    for group in IDLE_GROUPS.get(config.task.name, ()):
-        unused_but(group)
-    if isinstance(config.task, PreviewTask):
-        unused_but("model", "name", "img_size")
-        unused_but("hardware", "cards", "nodes", "jit")
-        # An MLflow run id is looked up where tracking says.
-        unused_but("tracking", *(("backend", "uri") if config.run is not None else ()))
-        unused(True, "with task=preview", "data.eval_batch_size", "weights_dir")
-        unused(config.task.ranks is not None, "while task.ranks is set", "hardware.cards", "hardware.nodes")
-    if config.task.name == "evaluate":
-        unused(True, "with task=evaluate", "data.batch_size", "data.train_limit", "data.train_size", "seed")
-        unused(True, "with task=evaluate", "model.drop_rate", "model.drop_path_rate", "model.pretrained", "tracking.log_every")
-        unused(True, "with task=evaluate", *(f"precision.{key}" for key in vars(precision) if key.startswith("loss_scale")))
-        unused(config.run is None, "without run=", "task.which")
-        unused(not config.model.distilled, "without model.distilled", "task.heads")
-    if isinstance(config.task, ConvertTask):
-        used = ("backend", "uri") if config.run is not None else ()
-        unused_but("tracking", *used)
-        unused(True, "with task=convert", "model.drop_rate", "model.drop_path_rate", "model.attention", "model.pretrained")
-        unused(True, "with task=convert", "seed", "name")
-        unused(config.run is None, "without run=", "task.which", "runs_dir")
-        is_folder = config.checkpoint is None or Path(config.checkpoint).is_dir()
-        unused(not is_folder, "with checkpoint=FILE, which holds one set of weights", "task.weights")
-    named = (config.model.pretrained, config.distill.teacher, config.checkpoint)
-    unused(named == (None,) * 3, "without model.pretrained, distill.teacher or checkpoint", "weights_dir")
-    policy_alone = not jitters(augment.auto_augment)
-    unused(policy_alone, f"while augment.auto_augment is {augment.auto_augment}", "augment.color_jitter")
-    unused(augment.reprob == 0, "while augment.reprob is 0", "augment.remode", "augment.recount")
-    mixing = (augment.mixup > 0) + (augment.cutmix > 0)
-    drawn = ("augment.mixup", "augment.cutmix", "augment.mixup_mode", "augment.mixup_switch_prob")
-    unused(augment.mixup_prob == 0, "while augment.mixup_prob is 0", *drawn)
-    unused(mixing == 0, "while augment.mixup and augment.cutmix are 0", "augment.mixup_prob", "augment.mixup_mode")
-    unused(mixing < 2, "unless augment.mixup and augment.cutmix are both above 0", "augment.mixup_switch_prob")
-    unused(not config.ema.enabled, "while ema.enabled is false", "ema.decay")
-    unused(config.distill.type == "none", "with distill.type=none", "distill.alpha", "distill.tau")
-    unused(config.distill.type == "hard", "with distill.type=hard", "distill.tau")
-    unused(not config.model.distilled, "without model.distilled", "optim.decay_dist_token")
-    unused(schedule.warmup_epochs == 0, "while schedule.warmup_epochs is 0", "schedule.warmup_lr")
-    constant = schedule.name == "constant" and schedule.cooldown_epochs == 0
-    unused(constant, "with schedule.name=constant and no cooldown", "schedule.min_lr")
-    unused(precision.level == "O0", "with precision.level=O0", "precision.dtype")
-    unused(precision.loss_scale == "none", "with precision.loss_scale=none", "precision.loss_scale_init")
-    unused(precision.loss_scale != "dynamic", "unless precision.loss_scale=dynamic", "precision.loss_scale_window")
-    unused(config.optim.weight_decay == 0, "while optim.weight_decay is 0", "optim.decay_dist_token")
-    shipping = ("uri", "experiment", "run_name", "upload_checkpoints", "flush_timeout", "system_metrics_every")
-    unused(config.tracking.backend == "none", "with tracking.backend=none", *(f"tracking.{key}" for key in shipping))
-    alone = plan.ranks(config) == 1
-    unused(alone, "with one process", "hardware.master_port", "hardware.cluster_timeout")
-    still = isinstance(config.optim, SgdOptim) and config.optim.momentum == 0
-    unused(still, "while optim.momentum is 0", "optim.nesterov")
-    return reasons

@@ -3,76 +3,18 @@
 Hydra merges the YAML of ``conf/`` and the command line into these dataclasses, so an unknown key or a
 wrong type is refused wherever it is written. Values stand in the YAML, not here: a field without a
 default must be given by its group's file. ``option`` keeps the description and the limits beside the
-type; ``deit.config.check`` reads them.
+type; ``deit.config.check`` reads them. The tasks' own keys stand in ``deit.config.tasks``.
 
 The module imports neither Hydra nor MindSpore, because both sides of the program use it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Optional
 
-MISSING: Any = "???"  # what OmegaConf calls MISSING; spelled out so that the workers need no OmegaConf
-
-
-def option(
-    help: str,
-    *,
-    unit: str | None = None,
-    choices: Sequence[Any] | None = None,
-    low: float | None = None,
-    high: float | None = None,
-    above: float | None = None,
-    length: int | None = None,
-    default: Any = MISSING,
-) -> Any:
-    """A field of the schema.
-
-    ``help`` says what the key does, ``unit`` what its number counts. ``choices`` lists the allowed
-    values; ``low`` and ``high`` are inclusive limits, ``above`` an exclusive one; for a list they hold
-    for each element, of which there are ``length``.
-    """
-    metadata = {"help": help, "unit": unit, "choices": choices, "low": low, "high": high, "above": above, "length": length}
-    return field(default=default, metadata={k: v for k, v in metadata.items() if v is not None})
-
-
-@dataclass
-class TaskConfig:
-    name: str = option("What to do.", choices=("train", "evaluate", "preview", "convert"))
-
-
-@dataclass
-class TrainTask(TaskConfig):
-    """Needs no keys of its own."""
-
-
-@dataclass
-class EvaluateTask(TaskConfig):
-    which: str = option("Which checkpoint of `run` to take.", choices=("best", "last"))
-    heads: bool = option("Evaluate each head of a distilled model by itself too, not only their mean.")
-
-
-@dataclass
-class PreviewTask(TaskConfig):
-    images: int = option("Most images shown; of the training a batch is all there is.", unit="images", low=1, high=64)
-    ranks: Optional[int] = option(
-        "Processes of the training, of which the first is shown; null: hardware.cards * hardware.nodes.",
-        unit="processes",
-        low=1,
-    )
-
-
-@dataclass
-class ConvertTask(TaskConfig):
-    output: str = option("The .safetensors file to write; there must be none yet.")
-    naming: str = option("Whose names the parameters get; they differ for the norms alone.", choices=("mindspore", "timm"))
-    which: str = option("Which checkpoint of `run` to take.", choices=("best", "last"))
-    weights: str = option(
-        "Which weights of a run or checkpoint folder; auto takes the moving average where there is one.",
-        choices=("auto", "raw", "ema"),
-    )
+from deit.config.option import option
+from deit.config.tasks import TASKS, TaskConfig
 
 
 @dataclass
@@ -104,7 +46,18 @@ class ModelConfig:
 class DataConfig:
     name: str = option("Name of the data set; also the name of its MLflow experiment.")
     source: str = option("How the data set is read.", choices=("imagefolder", "cifar10", "cifar100", "digits", "synthetic"))
-    root: Optional[str] = option("Folder of the data set; null for data that needs none (digits, synthetic).")
+    root: Optional[str] = option(
+        "Folder of the data set, or s3://BUCKET/PATH or obs://BUCKET/PATH, which is copied to this machine first; null for "
+        "data that needs none (digits, synthetic)."
+    )
+    cache_dir: Optional[str] = option(
+        "Folder of this machine for the copy of a remote data.root; null: $DEIT_CACHE, else ~/.cache/deit.", default=None
+    )
+    format: str = option(
+        "How the images of an imagefolder lie in data.root: in class folders, or packed by task=pack; auto looks.",
+        choices=("auto", "folder", "tar", "mindrecord"),
+        default="auto",
+    )
     num_classes: Optional[int] = option("Number of classes; null counts the class folders of train/.", low=2)
     train_size: Optional[int] = option(
         "Number of training images, checked against what is found; null accepts what is found.", unit="images", low=1
@@ -118,6 +71,18 @@ class DataConfig:
     eval_batch_size: int = option("Images of one card in one forward pass of the evaluation.", unit="images", low=1)
     workers: int = option(
         "Threads of one card that read and augment images; 0 reads in the training thread.", unit="threads", low=0
+    )
+    on_bad_image: str = option(
+        "What a damaged or otherwise unusable image does: error ends the run, skip lets another image of its batch take its "
+        "place, replace one drawn from all. An evaluation leaves it out and does not count it.",
+        choices=("error", "skip", "replace"),
+        default="error",
+    )
+    max_pixels: int = option(
+        "Most pixels of an image, told by its header before it is decoded; one that has more is a bad image.",
+        unit="pixels",
+        low=1,
+        default=178_956_970,  # where Pillow refuses a decompression bomb
     )
     crop_pct: float = option(
         "The evaluation resizes the short side to img_size / crop_pct, then crops the centre.", above=0, high=1
@@ -162,6 +127,15 @@ class OptimConfig:
     decay_dist_token: bool = option("Decay dist_token as facebookresearch/deit does; timm does not.")
     clip_grad: Optional[float] = option("Largest global norm of the gradient; null does not clip.", above=0)
     accumulation_steps: int = option("Forward passes of one optimizer step.", low=1)
+    on_nonfinite: str = option(
+        "After a step whose loss or gradient is not finite, and which no dynamic loss scale can help: stop; skip the batch; or "
+        "rollback, take the steps since the last checkpoint again.",
+        choices=("stop", "skip", "rollback"),
+        default="stop",
+    )
+    max_nonfinite: int = option(
+        "skip: stop after so many such steps in a row; rollback: after so many returns to one checkpoint.", low=1, default=10
+    )
 
 
 @dataclass
@@ -230,12 +204,35 @@ class HardwareConfig:
     )
     cards: int = option("Cards of one machine, one process each (CPU: processes).", low=1)
     nodes: int = option("Number of machines.", low=1)
-    node_rank: Optional[int] = option("Number of this machine, 0 is the master.", low=0)
-    master_addr: Optional[str] = option("Address of machine 0.")
-    master_port: Optional[int] = option("Port of the scheduler; null takes a free one (one machine only).", low=1, high=65535)
+    node_rank: Optional[int] = option("Number of this machine, 0 is the master; null takes Slurm's word.", low=0)
+    master_addr: Optional[str] = option("Address of machine 0; null takes Slurm's word.")
+    master_port: Optional[int] = option(
+        "Port of the scheduler; null takes a free one, of several machines 8118 or one from the number of the job in Slurm.",
+        low=1,
+        high=65535,
+    )
     card_ids: Optional[list[int]] = option("Which cards to use; null takes the first ones.", low=0)
     jit: bool = option("Compile the steps as graphs; false runs them operator by operator (slow, for a debugger).")
     cluster_timeout: int = option("How long the processes wait for each other at the start.", unit="seconds", low=10)
+    max_restarts: int = option(
+        "How often all ranks are started again from the last checkpoint after one has crashed or hung.", low=0, default=0
+    )
+    hang_timeout: Optional[int] = option(
+        "A run that comes no further for so long is ended, with the stacks of all ranks in their logs; null: never.",
+        unit="seconds",
+        low=1,
+        default=3600,
+    )
+    grace_period: int = option(
+        "How long the workers have to write a checkpoint and end after SIGTERM or SIGINT, before they are killed.",
+        unit="seconds",
+        low=1,
+        default=60,
+    )
+    bind_core: bool = option("Let msrun bind each process to cores of its own.", default=False)
+    rank_table: Optional[str] = option(
+        "Rank table file for clusters that still need one; msrun finds the cards without.", default=None
+    )
 
 
 @dataclass
@@ -254,6 +251,42 @@ class TrackingConfig:
 class CheckpointingConfig:
     every: int = option("Write a checkpoint after every so many epochs, and always after the last.", unit="epochs", low=1)
     keep_last: int = option("Newest checkpoints kept; the best are kept besides.", low=1)
+    every_steps: Optional[int] = option(
+        "Also after every so many optimizer steps, within an epoch too; null: off.", unit="steps", low=1, default=None
+    )
+    every_minutes: Optional[float] = option(
+        "Also when the last checkpoint is so old, within an epoch too; null: off.", unit="minutes", above=0, default=None
+    )
+    upload_timeout: int = option(
+        "How long the end of a run waits for what is not yet copied to a remote runs_dir.", unit="seconds", low=0, default=600
+    )
+
+
+@dataclass
+class SweepConfig:
+    """How the trials of a sweep (`-m`, or sweep=TEMPLATE) share this machine; a run by itself uses none of it."""
+
+    cards: Optional[int] = option(
+        "Cards the trials share, each taking hardware.cards of them; null: all that are here (CPU: a slot for each core).",
+        low=1,
+        default=None,
+    )
+    trial_timeout: Optional[int] = option(
+        "A trial that takes longer is stopped and counts as failed; null: no limit.", unit="seconds", low=1, default=None
+    )
+    retries: int = option(
+        "How often a trial that failed, was killed or took too long is tried again; it goes on from its checkpoint.",
+        low=0,
+        default=0,
+    )
+    objectives: list[str] = option("Metrics by which trials are compared, as in the journal.", default=["best/val_top1"])
+    directions: list[str] = option(
+        "Whether each objective is better high or low.", choices=("maximize", "minimize"), default=["maximize"]
+    )
+    case: Optional[str] = option("Set by a template that lists cases: the name of this one.", default=None)
+    resume: Optional[str] = option("The sweep to go on with: its directory or `last`.", default=None)
+    retry_failed: bool = option("With sweep.resume: start failed trials again, too.", default=False)
+    dir: Optional[str] = option("The sweep of task=report: its directory or `last`.", default=None)
 
 
 @dataclass
@@ -272,22 +305,28 @@ class RunConfig:
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     checkpointing: CheckpointingConfig = field(default_factory=CheckpointingConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
     name: str = option("Name of the recipe; runs stand in runs_dir/name/.")
     seed: int = option("Seed of every random choice.", low=0, high=2**63 - 1)
-    runs_dir: str = option("Folder of all runs.")
-    run: Optional[str] = option("The run to evaluate or preview: its directory, `last`, or its MLflow run id.")
+    runs_dir: str = option(
+        "Folder of all runs, or s3://BUCKET/PATH or obs://BUCKET/PATH: then they stand in $DEIT_CACHE/runs "
+        "(~/.cache/deit/runs) and are copied there while they go on."
+    )
+    run: Optional[str] = option(
+        "The run to evaluate, preview, convert, export, register, sync or predict with: its directory, `last`, or its MLflow "
+        "run id."
+    )
     checkpoint: Optional[str] = option(
-        "The checkpoint to evaluate or convert: a checkpoint folder, a file (.safetensors, .pth) or an official name."
+        "The checkpoint to evaluate, convert, export or predict with: a checkpoint folder, a file (.safetensors, .pth) or an "
+        "official name."
     )
     weights_dir: str = option("Folder in which official weights are looked for by their name.")
     resume: Optional[str] = option("The run to go on with: its directory, `last`, or its MLflow run id.")
     dry_run: bool = option("Print the composed recipe and start nothing.")
 
 
-TRACKED_TASKS = ("train", "evaluate")  # the others find no metrics, so that there is nothing to send to MLflow
-
 # The groups whose options differ in their keys: the key `name` says which type an option is.
 VARIANTS: dict[type, dict[str, type]] = {
-    TaskConfig: {"train": TrainTask, "evaluate": EvaluateTask, "preview": PreviewTask, "convert": ConvertTask},
+    TaskConfig: TASKS,
     OptimConfig: {"adamw": AdamWOptim, "sgd": SgdOptim},
 }

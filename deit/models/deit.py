@@ -36,18 +36,31 @@ class Attention(nn.Cell):
 
     def construct(self, x: Tensor, dropout_key: Tensor | None) -> Tensor:
         batch, tokens, width = x.shape
-        qkv = self.qkv(x).astype(self.matmul_type).reshape(batch, tokens, 3, self.heads, width // self.heads)
-        # unstack, not slices: the gradient of three slices costs 15 % of a step.
-        q, k, v = ops.unstack(qkv.transpose(2, 0, 3, 1, 4))
+        q, k, v = self.project(x)
         if self.flash:
             # The operator's own default scale is 1.
             y = ops.flash_attention_score(q, k, v, self.heads, scalar_value=self.scale, input_layout="BNSD")
         else:
-            # Scaling q instead of the scores is less work and keeps float16 scores in range.
-            scores = self.scores(q * self.scale, k).astype(self.norm_type)
-            y = self.weigh(ops.softmax(scores, -1).astype(self.matmul_type), v)
+            y = self.weigh(self.attend(q, k).astype(self.matmul_type), v)
         y = y.transpose(0, 2, 1, 3).reshape(batch, tokens, width).astype(self.rest_type)
         return self.proj_drop(self.proj(y), dropout_key)
+
+    def project(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Queries, keys and values, each [B, heads, N, D / heads]."""
+        batch, tokens, width = x.shape
+        qkv = self.qkv(x).astype(self.matmul_type).reshape(batch, tokens, 3, self.heads, width // self.heads)
+        # unstack, not slices: the gradient of three slices costs 15 % of a step.
+        return ops.unstack(qkv.transpose(2, 0, 3, 1, 4))
+
+    def attend(self, q: Tensor, k: Tensor) -> Tensor:
+        """How much each token attends to each, [B, heads, N, N]; rows sum to 1."""
+        # Scaling q instead of the scores is less work and keeps float16 scores in range.
+        return ops.softmax(self.scores(q * self.scale, k).astype(self.norm_type), -1)
+
+    def probabilities(self, x: Tensor) -> Tensor:
+        """The attention of the tokens [B, N, D] to each other, float32 [B, heads, N, N]."""
+        q, k, _ = self.project(x)
+        return self.attend(q, k).astype(ms.float32)
 
 
 class Mlp(nn.Cell):
@@ -114,12 +127,7 @@ class DeiT(nn.Cell):
         another one for each step and card; None is no dropout.
         """
         batch = images.shape[0]
-        x = self.patch_embed(images)
-        tokens = [self.token(self.cls_token, batch)]
-        if self.distilled:
-            tokens.append(self.token(self.dist_token, batch))
-        x = ops.concat([*tokens, x], 1) + self.pos_embed.astype(self.rest_type)
-        x = self.pos_drop(x, dropout_key)
+        x = self.embed(images, dropout_key)
         if drop_path is None:
             for block in self.blocks:
                 x = block(x, None, None, dropout_key)
@@ -127,6 +135,20 @@ class DeiT(nn.Cell):
             paths = ops.unstack(drop_path.astype(self.rest_type).reshape(-1, batch, 1, 1))
             for number, block in enumerate(self.blocks):
                 x = block(x, paths[2 * number], paths[2 * number + 1], dropout_key)
+        return self.classify(x)
+
+    def embed(self, images: Tensor, dropout_key: Tensor | None) -> Tensor:
+        """The tokens that go into the first block, [B, N, D]."""
+        batch = images.shape[0]
+        x = self.patch_embed(images)
+        tokens = [self.token(self.cls_token, batch)]
+        if self.distilled:
+            tokens.append(self.token(self.dist_token, batch))
+        x = ops.concat([*tokens, x], 1) + self.pos_embed.astype(self.rest_type)
+        return self.pos_drop(x, dropout_key)
+
+    def classify(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """The logits of the tokens that come out of the last block."""
         # Only the tokens that are read need the last norm.
         logits = self.head(self.norm(x[:, 0])).astype(ms.float32)
         if self.distilled:

@@ -50,6 +50,8 @@ def files_of_checkpoint(text: str, config: RunConfig) -> dict[str, Path]:
     Raises UserError where there is none.
     """
     path = Path(text).expanduser()
+    if (path / "config.yaml").is_file():
+        raise UserError(f"checkpoint={text}: is a run directory, not one of its checkpoints; give run={text}.")
     if path.is_dir():
         return checkpoint.weights_of_folder(path.resolve())
     if path.exists() or text in OFFICIAL:
@@ -58,6 +60,18 @@ def files_of_checkpoint(text: str, config: RunConfig) -> dict[str, Path]:
         f"checkpoint={text}: there is no such file or folder.{nearest(text, OFFICIAL)} Allowed: a file "
         f"({', '.join(SUFFIXES)}), a checkpoint folder, or an official name such as {next(iter(OFFICIAL))}."
     )
+
+
+def one_of(files: dict[str, Path], weights: str, source: str) -> tuple[str, Path]:
+    """Which of the ``files`` of a run or checkpoint ``task.weights`` means: ``raw`` or ``ema``, and its file.
+
+    ``auto`` is the moving average where there is one. Raises UserError, naming ``source``, where ``ema`` is not there.
+    """
+    if weights == "ema" and "val_ema" not in files:
+        raise UserError(f"{source}: has no moving average, but task.weights is ema; give task.weights=raw.")
+    if weights == "raw" or "val_ema" not in files:
+        return "raw", files["val"]
+    return "ema", files["val_ema"]
 
 
 def _files(key: str) -> tuple[str, ...]:

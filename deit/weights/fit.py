@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from deit.errors import UserError
+from deit.runs.find import run_of_checkpoint
 from deit.weights.naming import to_mindspore
 from deit.weights.pos_embed import resize, side
 from deit.weights.read import read_shapes, said_of
@@ -104,6 +105,12 @@ def fit(weights: Mapping[str, np.ndarray], initial: Mapping[str, np.ndarray]) ->
     return fitted, fitting
 
 
+def recipe_of(path: Path) -> list[str]:
+    """Where the recipe of weights is that stand in a run; nothing where they stand in none."""
+    run = run_of_checkpoint(path)
+    return [] if run is None else [f"run={run} in place of checkpoint= brings the recipe with it"]
+
+
 def require_exact(path: Path, needed: Shapes, model_name: str, key: str) -> None:
     """Compare a file of weights with a model, reading only its header.
 
@@ -125,6 +132,7 @@ def require_exact(path: Path, needed: Shapes, model_name: str, key: str) -> None
             if names
         ]
         listed += [said] if (said := said_of(path)) else []
+        listed += recipe_of(path) if key == "checkpoint" else []
         raise UserError(f"{key}={path}: belongs to another model than {model_name}. " + "; ".join(listed) + ".")
 
 

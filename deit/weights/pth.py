@@ -49,6 +49,7 @@ _ALLOWED = {*_KINDS, _TENSOR, _PARAMETER, _ORDERED_DICT, _ARGUMENTS}
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first object of the older format
 _MOST_PICKLE = 4 << 20  # bytes; that of a large model with its optimizer has half a million
+_MOST_BYTES = 16 << 30  # of the file
 _MOST_COPIES = 4  # tensors may share storages; together they are at most so many times the file
 
 
@@ -257,6 +258,8 @@ def _weights(found: Any) -> dict[str, _Tensor]:
 
 
 def _load(weights: dict[str, _Tensor], fetch: Fetch, size: int) -> dict[str, np.ndarray]:
+    if size > _MOST_BYTES:
+        raise UserError(f"{size:,} bytes are more than the {_MOST_BYTES:,} that weights may have.")
     if sum(tensor.bytes for tensor in weights.values()) > _MOST_COPIES * size:
         raise UserError("its tensors overlap so much that they are many times the file; save them as tensors of their own.")
     numbers: dict[str, np.ndarray] = {}

@@ -25,6 +25,8 @@ Shapes = dict[str, tuple[int, ...]]
 
 TORCH = (".pth", ".pt", ".bin")
 SUFFIXES = (".safetensors", *TORCH)
+MOST_BYTES = 16 << 30  # of a file; the largest of those known here has 1.4 GB with its optimizer
+MOST_HEADER = 16 << 20  # of a safetensors file, which has some 100 bytes a tensor
 FORMAT = "deit"  # the metadata `format` of files that describe themselves
 
 _KINDS: dict[str, Kind] = {
@@ -52,6 +54,7 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
         _check_prefix(path, prefix)
     if path.suffix in TORCH:
         return _printable(read_pth(path), path)
+    _check_header(path)
     content = checkpoint.read_file(path) if _is_part(path) else _bytes(path)
     try:
         entries = safetensors.deserialize(content)
@@ -74,6 +77,7 @@ def read_shapes(path: Path) -> tuple[Shapes, dict[str, str]]:
     _check_suffix(path)
     if path.suffix in TORCH:
         return _printable(read_pth_shapes(path), path), {}
+    _check_header(path)
     try:
         with safetensors.safe_open(path, framework="np") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
@@ -123,6 +127,22 @@ def _check_suffix(path: Path) -> None:
 def _is_part(path: Path) -> bool:
     """Whether the file belongs to a checkpoint folder."""
     return (path.parent / checkpoint.STATE).is_file()
+
+
+def _check_header(path: Path) -> None:
+    """Judge the sizes a safetensors file claims before anything of them is allocated."""
+    try:
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+    except OSError as error:
+        raise UserError(f"{path}: not readable ({error.strerror}).") from None
+    if size > MOST_BYTES:
+        raise UserError(f"{path}: {size:,} bytes are more than the {MOST_BYTES:,} that weights may have.")
+    if size < 8 or header > size - 8:
+        raise UserError(f"{path}: truncated or no safetensors file (its header would end beyond the file).")
+    if header > MOST_HEADER:
+        raise UserError(f"{path}: its header has {header:,} bytes, more than the {MOST_HEADER:,} that weights may need.")
 
 
 def _bytes(path: Path) -> bytes:

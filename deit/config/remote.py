@@ -1,0 +1,66 @@
+"""Addresses in object stores, ``s3://bucket/path`` and ``obs://bucket/path``, and where their copies lie on this machine.
+
+Text alone: nothing here asks a store. The places are functions of the address, so that the workers find what the control side
+has copied without being told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+SCHEMES = ("s3", "obs")
+CACHE_VARIABLE = "DEIT_CACHE"
+COMPLETE = "complete.json"  # stands beside a copy of data that is whole
+
+
+def is_remote(text: str | None) -> bool:
+    """Whether ``text`` is an address in an object store, right or wrong."""
+    return text is not None and text.partition("://")[0] in SCHEMES and "://" in text
+
+
+def problem(text: str) -> str | None:
+    """What is wrong with an address, in words that never repeat a secret; None where it can be asked for."""
+    rest = text.partition("://")[2]
+    bucket, _, path = rest.partition("/")
+    if "@" in bucket or ":" in bucket:
+        return "carries credentials or a port, but an address is s3://BUCKET/PATH; keys stand in the environment"
+    if "?" in rest or "#" in rest:
+        return "has options behind the ? or #, which nothing reads; give s3://BUCKET/PATH"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]+", bucket):
+        return "names no bucket; give s3://BUCKET/PATH"
+    if any(part in ("", ".", "..") for part in path.rstrip("/").split("/") if path):
+        return "has an empty part, `.` or `..` in its path"
+    return None
+
+
+def split(address: str) -> tuple[str, str]:
+    """(bucket, path without slashes around it) of an address that ``problem`` has nothing against."""
+    bucket, _, path = address.partition("://")[2].partition("/")
+    return bucket, path.strip("/")
+
+
+def cache_folder(cache_dir: str | None = None) -> Path:
+    """The folder of copies: ``cache_dir``, else $DEIT_CACHE, else the user's cache folder."""
+    folder = cache_dir or os.environ.get(CACHE_VARIABLE)
+    if folder:
+        return Path(folder).expanduser().absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "deit"
+
+
+def data_copy(root: str, cache_dir: str | None) -> Path:
+    """Where the copy of ``data.root`` lies, a folder or a file; the folder around it holds what is known of it."""
+    bucket, path = split(root)
+    name = path.rpartition("/")[2] or bucket
+    digest = hashlib.sha256(f"{root.partition('://')[0]}://{bucket}/{path}".encode()).hexdigest()[:10]
+    return cache_folder(cache_dir) / "data" / f"{bucket}-{name}-{digest}" / name
+
+
+def runs_copy(runs_dir: str) -> str:
+    """The folder of runs on this machine: ``runs_dir`` itself, or where those of a store are worked on."""
+    if not is_remote(runs_dir):
+        return runs_dir
+    bucket, path = split(runs_dir)
+    return str(cache_folder() / "runs" / runs_dir.partition("://")[0] / bucket / path)
