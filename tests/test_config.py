@@ -145,6 +145,14 @@ def test_the_example_of_local_settings_goes_with_everything(more: str, command, 
     assert outcome.code == 0, outcome.err
 
 
+def test_a_path_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = freeze("experiment=quickstart", "runs_dir='~/runs'")
+    assert config.runs_dir == f"{tmp_path}/runs"
+    config = freeze("task=compare", "data=digits", "task.models=['~/a.mindir',b.onnx]", "task.input='~/images'")
+    assert (config.task.models, config.task.input) == ([f"{tmp_path}/a.mindir", "b.onnx"], f"{tmp_path}/images")
+
+
 def test_a_frozen_configuration_from_before_a_key_with_a_default_is_read(tmp_path: Path) -> None:
     config = freeze("experiment=quickstart")
     values = frozen.to_dict(config)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from deit.config import check, ignored, keys, options, overrides, rules, trusted
 from deit.config.frozen import from_dict
@@ -36,6 +37,7 @@ def freeze(composed: DictConfig, typed: Sequence[Override]) -> RunConfig:
     Raises UserError, with one line for each problem found, and OmegaConf's errors where an interpolation leads nowhere
     (see ``hydra_errors.translate``).
     """
+    _expand_home(composed)
     base = find_base(composed)
     if base is not None:
         config = inherit(base.config, composed, typed)
@@ -55,6 +57,18 @@ def freeze(composed: DictConfig, typed: Sequence[Override]) -> RunConfig:
 def idle(config: RunConfig, typed: Sequence[Override]) -> list[str]:
     """One line for each key that was typed although ``config`` ignores it."""
     return ignored.problems(config, overrides.dotted(typed))
+
+
+def _expand_home(node: DictConfig | ListConfig) -> None:
+    """Put the home folder in place of a leading ``~/``: no shell does it in a YAML file, nor every shell behind a ``=``."""
+    for key in range(len(node)) if isinstance(node, ListConfig) else list(node):
+        if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
+            continue
+        value = node[key]
+        if isinstance(value, DictConfig | ListConfig):
+            _expand_home(value)
+        elif isinstance(value, str) and value.startswith("~/"):
+            node[key] = str(Path(value).expanduser())
 
 
 def _resolved(composed: DictConfig) -> RunConfig:

@@ -209,7 +209,7 @@ def _idle_of_comparison(
     unused_but("hardware", "target", "card_ids", "jit", "grace_period", "hang_timeout", "max_restarts")
     unused(True, "with task=compare", "seed", "tracking.log_every", "tracking.system_metrics_every")
     unused(True, "with task=compare", "tracking.upload_checkpoints")
-    folders = [text for text in task.models if text not in exported and Path(text).expanduser().is_dir()]
+    folders = [text for text in task.models if text not in exported and Path(text).is_dir()]
     unused(not folders, "unless one of task.models is a run or a checkpoint folder", "task.weights", "task.which")
 
 

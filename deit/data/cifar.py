@@ -54,7 +54,7 @@ def open_cifar(data: DataConfig, train: bool) -> ArrayDataset:
     archive = ARCHIVES[data.source]
     if data.root is None:
         raise UserError(f"data.root is null, but data.source={data.source} reads the files of {archive.folder}.")
-    root = Path(data.root).expanduser()
+    root = Path(data.root)
     if (root / archive.folder).is_dir():
         root = root / archive.folder
     files = [root / name for name in (archive.train if train else archive.val)]

@@ -65,7 +65,7 @@ def open_folder(data: DataConfig, train: bool) -> ImageFolder:
     """List the images of a split. Raises UserError where data.root is not laid out as said above."""
     if data.root is None:
         raise UserError("data.root is null, but data.source=imagefolder reads a folder that holds train/ and val/.")
-    root = Path(data.root).expanduser()
+    root = Path(data.root)
     if not root.is_dir():
         raise UserError(f"data.root: there is no folder {root}. Give the folder that holds train/ and val/.")
     for split in ("train", "val"):

@@ -132,7 +132,7 @@ def format_of(data: DataConfig) -> str:
     """
     if data.root is None:
         return "folder"
-    root = Path(data.root).expanduser()
+    root = Path(data.root)
     try:
         described = read_description(root)
     except UserError:
@@ -213,7 +213,7 @@ class Packed(EncodedDataset):
 def open_packed(data: DataConfig, train: bool) -> Packed:
     """A split of data.root, which task=pack has written. Raises UserError where it is not whole."""
     assert data.root is not None
-    found = packed_split(Path(data.root).expanduser() / ("train" if train else "val"), data.max_pixels)
+    found = packed_split(Path(data.root) / ("train" if train else "val"), data.max_pixels)
     assert found is not None  # format_of has found it
     return found
 

@@ -61,7 +61,7 @@ def find_origin(config: RunConfig) -> Origin:
     else:
         assert config.checkpoint is not None
         key, files = "checkpoint", files_of_checkpoint(config.checkpoint, config)
-    if config.checkpoint is not None and not Path(config.checkpoint).expanduser().is_dir():
+    if config.checkpoint is not None and not Path(config.checkpoint).is_dir():
         file = files["val"].resolve()
         weights = "ema" if _is_part(file) and file.stem == "ema" else "raw"
     else:
@@ -104,7 +104,7 @@ def output_folder(config: RunConfig, origin: Origin) -> Path:
     task = config.task
     assert isinstance(task, ExportTask)
     if task.output is not None:
-        output = Path(task.output).expanduser().absolute()
+        output = Path(task.output).absolute()
         if not output.parent.is_dir():
             raise UserError(f"task.output is {task.output!r}, but there is no folder {output.parent}; make it first.")
     elif origin.run is None:

@@ -47,7 +47,7 @@ def find_images(text: str, key: str, classes: Sequence[str] | None, num_classes:
     known (None), where there are just ``num_classes`` folders, which then count in the order of their names.
     Raises UserError where there is no such file or folder, or no image in it.
     """
-    path = Path(text).expanduser()
+    path = Path(text)
     if (path / INDEX).is_file() and (packed := packed_split(path, sys.maxsize)) is not None:
         found = _in_shards(packed, classes, num_classes)
     elif path.is_dir():

@@ -38,7 +38,7 @@ def open_tree(text: str, key: str, known: Sequence[str] | None, num_classes: int
 
     Raises UserError where there is no such tree, or where its images have no labels.
     """
-    if not Path(text).expanduser().is_dir():
+    if not Path(text).is_dir():
         raise UserError(f"{key}={text}: there is no such folder, and labels come from class folders.")
     images = find_images(text, key, known, num_classes)
     if images.labels is None:

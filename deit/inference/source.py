@@ -29,7 +29,7 @@ def export_folder(text: str) -> Path | None:
 
     A file of an exported format (.mindir, .onnx, .air) is always taken for one of an export.
     """
-    path = Path(text).expanduser()
+    path = Path(text)
     if (path / description.FILE).is_file():
         return path.resolve()
     beside = path.is_file() and (path.parent / description.FILE).is_file()
@@ -103,7 +103,7 @@ def open_predictor(config: RunConfig, source: Path, named: str, classes: Sequenc
 
 def read_names(text: str, num_classes: int) -> list[str]:
     """The names in the file ``text``, the value of ``task.classes``. Raises UserError where it is no list of so many names."""
-    path = Path(text).expanduser()
+    path = Path(text)
     try:
         names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

@@ -93,9 +93,9 @@ def resolved(config: RunConfig) -> RunConfig:
         config = dataclasses.replace(config, name="compare")
     task = dataclasses.replace(
         task,
-        models=[str(Path(text).expanduser().resolve()) if Path(text).expanduser().exists() else text for text in task.models],
-        input=None if task.input is None else str(Path(task.input).expanduser().resolve()),
-        classes=None if task.classes is None else str(Path(task.classes).expanduser().resolve()),
+        models=[str(Path(text).resolve()) if Path(text).exists() else text for text in task.models],
+        input=None if task.input is None else str(Path(task.input).resolve()),
+        classes=None if task.classes is None else str(Path(task.classes).resolve()),
     )
     config = dataclasses.replace(config, task=task)
     open_images(config, find_models(config))

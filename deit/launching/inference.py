@@ -133,7 +133,7 @@ def _of_weights(config: RunConfig) -> RunConfig:
     """A file of weights, or a checkpoint folder that stands in no run: they say what model they are of."""
     assert isinstance(config.task, InferenceTask) and config.task.model is not None
     text = config.task.model
-    path = Path(text).expanduser()
+    path = Path(text)
     if (path / checkpoint.STATE).is_file():
         _, file = one_of(checkpoint.weights_of_folder(path.resolve()), config.task.weights, f"task.model={text}")
     else:
@@ -171,8 +171,8 @@ def _with_images(config: RunConfig) -> RunConfig:
     assert isinstance(task, InferenceTask)
     task = dataclasses.replace(
         task,
-        input=str(Path(task.input).expanduser().resolve()),
-        classes=None if task.classes is None else str(Path(task.classes).expanduser().resolve()),
+        input=str(Path(task.input).resolve()),
+        classes=None if task.classes is None else str(Path(task.classes).resolve()),
     )
     classes = config.data.num_classes
     if classes is not None:

@@ -163,7 +163,7 @@ def check(config: RunConfig) -> None:
 def _prepared(config: RunConfig) -> tuple[RunConfig, Path]:
     config = inference.resolved(config)
     assert isinstance(config.task, PreprocessTask)
-    output = Path(config.task.output).expanduser()
+    output = Path(config.task.output)
     if output.exists():
         raise UserError(f"task.output is {config.task.output!r}, which exists already; remove it, or give another name.")
     if not output.absolute().parent.is_dir():
@@ -210,7 +210,7 @@ def _input_name(number: int, image: str) -> str:
 
 def _read(task: PostprocessTask) -> tuple[dict[str, Any], Images, list[str]]:
     """What task=preprocess wrote: its description, the images, and the names of their inputs."""
-    folder = Path(task.input).expanduser()
+    folder = Path(task.input)
     named = f"task.input={task.input}"
     try:
         described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
@@ -232,7 +232,7 @@ def _read(task: PostprocessTask) -> tuple[dict[str, Any], Images, list[str]]:
 
 def _results(task: PostprocessTask, inputs: list[str], classes: int) -> Path:
     """The folder of results. Raises UserError where it holds none of these inputs, or one of another size."""
-    folder = Path(task.results).expanduser()
+    folder = Path(task.results)
     if not folder.is_dir():
         raise UserError(f"task.results={task.results}: there is no such folder.")
     sizes = {name: path.stat().st_size for name in inputs if (path := folder / _result_name(name)).is_file()}

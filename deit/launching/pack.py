@@ -105,7 +105,7 @@ def pack(config: RunConfig) -> int:
 
 
 def _output(text: str) -> Path:
-    path = Path(text).expanduser().absolute()
+    path = Path(text).absolute()
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise UserError(f"task.output is {text!r}, which exists already; remove it, or give another name.")
     if not path.parent.is_dir():

@@ -136,7 +136,7 @@ def _with_data(config: RunConfig) -> RunConfig:
     if data.root is not None and is_remote(data.root):
         stage(data)
     elif data.root is not None:
-        data = dataclasses.replace(data, root=str(Path(data.root).expanduser().resolve()))
+        data = dataclasses.replace(data, root=str(Path(data.root).resolve()))
     trains = config.task.name in ("train", "preview")
     key = repr((data, trains))
     if key not in _seen:
@@ -157,7 +157,7 @@ def _with_data_of_recipe(config: RunConfig) -> RunConfig:
     try:
         return _with_data(config)
     except UserError as error:
-        recipe = recipe_of(Path(config.checkpoint).expanduser().resolve()) if config.checkpoint is not None else []
+        recipe = recipe_of(Path(config.checkpoint).resolve()) if config.checkpoint is not None else []
         raise UserError(" ".join([str(error), *(f"{text}." for text in recipe)]), exit_code=error.exit_code) from None
 
 
@@ -180,7 +180,7 @@ def _with_checkpoint(config: RunConfig) -> RunConfig:
         assert config.checkpoint is not None
         key, files = "checkpoint", files_of_checkpoint(config.checkpoint, config)
         found = files["val"]
-        folder = Path(config.checkpoint).expanduser().is_dir()
+        folder = Path(config.checkpoint).is_dir()
         config = dataclasses.replace(config, checkpoint=str(found.parent if folder else found))
     for file in files.values():
         require_exact(file, _shapes(config), config.model.name, key)

@@ -30,7 +30,7 @@ def check_space(config: RunConfig) -> None:
     best = 1 + config.ema.enabled
     count = config.checkpointing.keep_last + best + 1
     one = checkpoint_bytes(config)
-    folder = Path(config.resume or runs_copy(config.runs_dir)).expanduser().resolve()
+    folder = Path(config.resume or runs_copy(config.runs_dir)).resolve()
     written = sum(file.stat().st_size for file in RunDirectory(folder).checkpoints.glob("step_*/*")) if config.resume else 0
     needed = max(count * one - written, one)
     free = free_below(folder)
