@@ -26,11 +26,12 @@ from deit.comparison.answers import Answers
 from deit.config import frozen
 from deit.engine.report import Mute
 from deit.errors import UserError
+from deit.files import write_json
 from deit.launching.compared import find_models, labels
 from deit.launching.preflight import prepare
 from deit.models.shapes import parameter_shapes
 from deit.runs import checkpoint, directory, status
-from deit.runs.directory import RunDirectory, write_json
+from deit.runs.directory import RunDirectory
 from deit.tasks.compare import compare_task
 from deit.tasks.context import Context
 from deit.tracking import progress, store

@@ -19,12 +19,12 @@ from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.errors import UserError
 from deit.exports import description
-from deit.exports.making import making
+from deit.files import whole_folder, write_json
 from deit.launching.preflight import prepare
 from deit.models.initialisation import initial_weights
 from deit.models.shapes import parameter_shapes
 from deit.runs import checkpoint, directory
-from deit.runs.directory import RunDirectory, write_json
+from deit.runs.directory import RunDirectory
 from deit.weights.pos_embed import resize
 
 SMALL = ("experiment=quickstart", "model.embed_dim=16", "model.num_heads=2", "tracking=none", "data.val_limit=40")
@@ -190,8 +190,8 @@ def test_what_answers_otherwise_is_not_kept(
 def test_what_a_killed_export_leaves_is_removed_by_the_next(tmp_path: Path) -> None:
     code = (
         "import pathlib, signal\n"
-        "from deit.exports.making import making\n"
-        "with making(pathlib.Path('x')) as folder:\n"
+        "from deit.files import whole_folder\n"
+        "with whole_folder(pathlib.Path('x')) as folder:\n"
         "    (folder / 'half').write_text('half')\n"
         "    print('here', flush=True)\n"
         "    signal.pause()"
@@ -200,13 +200,13 @@ def test_what_a_killed_export_leaves_is_removed_by_the_next(tmp_path: Path) -> N
     killed = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
     assert killed.stdout is not None and killed.stdout.readline() == "here\n"
     (left,) = tmp_path.iterdir()
-    with making(tmp_path / "x.y"):  # a name that begins alike, and a maker that lives
+    with whole_folder(tmp_path / "x.y"):  # a name that begins alike, and a maker that lives
         killed.kill()
         killed.communicate()
-        with making(tmp_path / "x") as folder:
+        with whole_folder(tmp_path / "x") as folder:
             assert not left.exists()
             (folder / "whole").write_text("whole")
-        with pytest.raises(OSError), making(tmp_path / "x") as folder:  # there meanwhile
+        with pytest.raises(OSError), whole_folder(tmp_path / "x") as folder:  # there meanwhile
             (folder / "whole").write_text("other")
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == ["x", "x.y", "x/whole"]
     assert (tmp_path / "x" / "whole").read_text() == "whole"

@@ -22,8 +22,9 @@ from safetensors.numpy import save_file
 
 from deit.config import frozen
 from deit.errors import UserError
+from deit.files import write_json
 from deit.runs import checkpoint, directory
-from deit.runs.directory import RunDirectory, write_json
+from deit.runs.directory import RunDirectory
 from deit.tracking import store
 from deit.weights.read import MOST_HEADER, read_shapes, read_weights
 

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "deit"
 CONTROL = ("config", "launching", "storage", "sweeps", "tracking", "cli", "plan", "dry_run", "lr_curve")
 WORKER = ("worker", "tasks", "engine", "data", "models", "optim")
-BOTH = ("runs", "weights", "exports", "inference", "comparison", "errors", "randomness", "lifeline")
+BOTH = ("runs", "weights", "exports", "inference", "comparison", "errors", "files", "randomness", "lifeline")
 SERVED = ("serving",)  # runs in MLflow's server: neither side
 
 
@@ -63,7 +63,7 @@ def test_a_served_model_brings_no_side_along() -> None:
 
     model, mindir = closure("deit.serving.model"), closure("deit.serving.model", "deit.engine.mindir")
     parts = {name.split(".")[1] for name in model if "." in name}
-    assert parts == {"config", "data", "errors", "exports", "inference", "runs", "serving"}
+    assert parts == {"config", "data", "errors", "exports", "files", "inference", "runs", "serving"}
     assert set(mindir) - set(model) == {"deit.engine", "deit.engine.mindir"}
     assert {name for name in model if name.startswith("deit.serving.")} == {"deit.serving.model", "deit.serving.request"}
     assert "deit.config.rules" not in model
@@ -84,7 +84,7 @@ def imports(part: str) -> set[str]:
     return found - {part}
 
 
-BELOW = {"config", "errors", "randomness"}
+BELOW = {"files", "config", "errors", "randomness"}
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,10 @@ BELOW = {"config", "errors", "randomness"}
         ("models", BELOW),
         ("data", BELOW),
         ("optim", BELOW),
-        ("runs", {"config", "errors", "tracking", "storage"}),  # where an MLflow run id is looked up, a remote run fetched
+        (
+            "runs",
+            {"config", "errors", "files", "tracking", "storage"},
+        ),  # where an MLflow run id is looked up, a remote run fetched
         ("engine", BELOW | {"models", "data", "optim", "runs", "weights"}),
         ("weights", {"config", "errors", "runs"}),
         ("exports", BELOW | {"models", "weights", "engine", "runs"}),

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from deit.files import read_json
 from deit.launching import processes
 from deit.runs import checkpoint, status
-from deit.runs.directory import RunDirectory, read_json
+from deit.runs.directory import RunDirectory
 from deit.runs.journal import read
 
 LAUNCH = Path(__file__).resolve().parents[1] / "launch.py"

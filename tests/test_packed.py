@@ -30,11 +30,12 @@ from deit.data.packed import INDEX
 from deit.data.shard import Source, write_tar
 from deit.data.transform import EvalTransform
 from deit.errors import UserError
+from deit.files import read_json
 from deit.inference.images import find_images
 from deit.inference.labelled import open_tree
 from deit.inference.reading import batches
 from deit.runs import status
-from deit.runs.directory import RunDirectory, read_json
+from deit.runs.directory import RunDirectory
 
 FORMATS = ("tar", "mindrecord")
 LONG = "long" * 40 + ".jpg"  # more than the 100 bytes of a plain tar header

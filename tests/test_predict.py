@@ -30,6 +30,7 @@ from deit.engine.network import build_network
 from deit.engine.report import Mute
 from deit.errors import UserError
 from deit.exports.predictor import normalize, preprocessing_of
+from deit.files import write_json
 from deit.inference import on_cpu
 from deit.inference.accuracy import Tally, ranks
 from deit.inference.images import find_images
@@ -39,7 +40,7 @@ from deit.launching.preflight import prepare
 from deit.models.shapes import parameter_shapes
 from deit.models.weights import load_weights
 from deit.runs import checkpoint, directory
-from deit.runs.directory import RunDirectory, write_json
+from deit.runs.directory import RunDirectory
 from deit.tasks.context import Context, Interrupted
 from deit.tasks.evaluate import evaluate_task
 from deit.tasks.explain import explain

@@ -21,9 +21,10 @@ from test_launch import launch, only_run
 from deit.config import frozen
 from deit.config.schema import ModelConfig
 from deit.engine.state import TrainState, first_weights
+from deit.files import read_json
 from deit.launching.preflight import begins_pretrained, prepare
 from deit.runs import checkpoint, status
-from deit.runs.directory import RunDirectory, read_json
+from deit.runs.directory import RunDirectory
 from deit.runs.journal import read
 from deit.weights.fit import fit
 from deit.weights.naming import to_mindspore

@@ -15,10 +15,11 @@ from composition import composed
 
 from deit.config import frozen
 from deit.errors import UserError
+from deit.files import write_json
 from deit.launching.command import RUN_VARIABLE
 from deit.launching.run import held, locked
 from deit.runs import checkpoint, directory, status
-from deit.runs.directory import RunDirectory, write_json
+from deit.runs.directory import RunDirectory
 from deit.runs.find import find_run
 from deit.runs.journal import Journal, read
 

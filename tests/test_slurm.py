@@ -18,10 +18,11 @@ from test_launch import LAUNCH, SMALL, metrics, signal_workers
 
 from deit.config.schema import HardwareConfig
 from deit.errors import UserError
+from deit.files import read_json
 from deit.launching import hardware
 from deit.launching.slurm import Allocation, allocation, job_cards
 from deit.runs import checkpoint, status
-from deit.runs.directory import RunDirectory, read_json
+from deit.runs.directory import RunDirectory
 from deit.sweeps.directory import find
 from deit.sweeps.trial import Trial
 

@@ -20,8 +20,8 @@ import pytest
 from conftest import Outcome
 from sweeps_on_disk import BEGAN, failed, grid, make_run, make_sweep, train
 
+from deit.files import write_json
 from deit.runs import status
-from deit.runs.directory import write_json
 from deit.runs.journal import Journal
 from deit.sweeps import curves, links, report, results, summary
 from deit.sweeps.directory import SweepDirectory

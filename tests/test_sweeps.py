@@ -17,10 +17,11 @@ import pytest
 from conftest import freeze
 from test_launch import LAUNCH, SMALL, signal_workers
 
+from deit.files import read_json
 from deit.launching import processes
 from deit.plan import expected_length
 from deit.runs import checkpoint, journal, status
-from deit.runs.directory import RunDirectory, read_json
+from deit.runs.directory import RunDirectory
 from deit.sweeps.directory import SweepDirectory
 from deit.sweeps.pool import CardPool
 from deit.sweeps.source import Listed

@@ -25,8 +25,9 @@ from ports import reserved_port
 
 from deit.config import frozen
 from deit.errors import UserError
+from deit.files import read_json, write_json
 from deit.runs import directory, journal, status
-from deit.runs.directory import RunDirectory, read_json, write_json
+from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
 from deit.tracking import describe
 from deit.tracking.lookup import find_run_directory

@@ -27,10 +27,11 @@ from safetensors.numpy import save_file
 from deit.config import options
 from deit.config.schema import ModelConfig
 from deit.errors import UserError
+from deit.files import write_json
 from deit.models.initialisation import initial_weights
 from deit.models.shapes import parameter_count, parameter_shapes
 from deit.runs import checkpoint, directory
-from deit.runs.directory import RunDirectory, write_json
+from deit.runs.directory import RunDirectory
 from deit.weights import official, pth
 from deit.weights.find import files_of_checkpoint, find_weights
 from deit.weights.fit import compare, fit, require_exact

@@ -7,7 +7,6 @@ Of each image only what the statistics need is kept, so that ImageNet's validati
 
 from __future__ import annotations
 
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from deit.errors import UserError
+from deit.files import whole_file
 from deit.inference.accuracy import ranks
 
 FILE = "answers.npz"
@@ -66,10 +66,8 @@ def join(parts: list[Answers]) -> Answers:
 
 def write(path: Path, answers: Answers) -> None:
     """Write the file; it appears only when it is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
+    with whole_file(path) as file:
         np.savez_compressed(file, **{name: getattr(answers, name) for name in Answers.__dataclass_fields__})
-    os.replace(temporary, path)
 
 
 def read(path: Path) -> Answers:

@@ -17,8 +17,9 @@ import numpy as np
 from deit.comparison import picture
 from deit.comparison.answers import NONE, Answers
 from deit.comparison.results import ModelResult, PairResult, Results
+from deit.files import write_json, write_text
 from deit.inference.accuracy import csv_text
-from deit.runs.directory import RunDirectory, write_json, write_text
+from deit.runs.directory import RunDirectory
 
 JSON, MODELS, PAIRS, PICTURE, DISAGREEMENTS = "compare.json", "compare.csv", "pairs.csv", "compare.png", "disagreements.csv"
 FILES = (JSON, MODELS, PAIRS, PICTURE, DISAGREEMENTS)

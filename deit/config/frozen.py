@@ -6,7 +6,6 @@ A worker reads ``config.yaml`` with nothing but PyYAML; it needs neither Hydra n
 from __future__ import annotations
 
 import dataclasses
-import os
 import types
 import typing
 from pathlib import Path
@@ -18,6 +17,7 @@ from deit.config import plain
 from deit.config.option import MISSING
 from deit.config.schema import VARIANTS, RunConfig
 from deit.errors import UserError, nearest
+from deit.files import write_text
 
 Kind = typing.TypeVar("Kind")
 
@@ -54,12 +54,7 @@ def load(path: Path) -> RunConfig:
 def save(config: RunConfig, path: Path) -> None:
     """Write the configuration; the file appears only when it is complete."""
     text = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True, width=120)
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    write_text(path, text)
 
 
 def _build(kind: type, values: Any, key: str, place: str) -> Any:

@@ -26,7 +26,8 @@ from deit.data.source import Dataset
 from deit.engine.meter import Bad
 from deit.engine.report import Report
 from deit.errors import UserError
-from deit.runs.directory import RunDirectory, write_json
+from deit.files import write_json
+from deit.runs.directory import RunDirectory
 
 
 class Verdict(Enum):

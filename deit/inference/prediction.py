@@ -24,7 +24,7 @@ from deit.inference.accuracy import Tally
 from deit.inference.images import Images, find_images
 from deit.inference.reading import batches
 from deit.inference.source import class_names, open_predictor, shown_names, source_of
-from deit.inference.writing import open_writer
+from deit.inference.writing import Writer, open_writer
 from deit.runs.directory import RunDirectory
 
 SAID = 5  # most images whose classes are shown on the screen, too
@@ -100,55 +100,63 @@ def write_predictions(
     written; the predictions are then not there.
     """
     try:
-        return _written(found, images, classes, output, folder, topk, progress)
+        with open_writer(output, classes, topk, images.labels is not None) as writer:
+            seen = _each(found, images, classes, writer, progress)
+        results: dict[str, Any] = {
+            "predictions": str(output),
+            "images": seen.images,
+            "unreadable": [*seen.unreadable.values()],
+            "said": seen.said,
+        }
+        if images.remark is not None:
+            results["remark"] = images.remark
+        return results if images.labels is None else results | _accuracy(seen.tally, classes, folder)
     except OSError as error:  # those of images are UserErrors
         raise UserError(f"{output} or the files in {folder} could not be written ({error.strerror}).", exit_code=1) from None
 
 
-def _written(
-    found: Iterable[Answers],
-    images: Images,
-    classes: list[str],
-    output: Path,
-    folder: Path,
-    topk: int,
-    progress: Callable[[int], None],
-) -> dict[str, Any]:
-    tally = Tally(len(classes))
-    unreadable: dict[int, str] = {}
-    done = 0
-    said: dict[str, str] = {}
-    with open_writer(output, classes, topk, images.labels is not None) as writer:
-        for part in found:
-            labels = None if images.labels is None else images.labels[part.rows]
-            top = dict(zip(part.rows, writer.top(part.logits), strict=True))
-            for row in sorted([*top, *part.unreadable]):
-                label = None if images.labels is None else int(images.labels[row])
-                if row in top:
-                    writer.line(images.names[row], label, top[row])
-                    if len(images) <= SAID:
-                        said[images.names[row]] = ", ".join(f"{classes[i]} {100 * share:.1f} %" for i, share in top[row])
-                else:
-                    writer.unreadable(images.names[row], label, part.unreadable[row])
-            unreadable |= part.unreadable
-            if labels is not None:
-                tally.add(part.logits, labels)
-            done += len(part.rows)
-            progress(done + len(unreadable))
-        if not done:
-            first = next(iter(unreadable.values()), "there is none")
-            raise UserError(f"not one of {len(images)} images could be read; the first: {first}", exit_code=1)
-    results: dict[str, Any] = {"predictions": str(output), "images": done, "unreadable": [*unreadable.values()], "said": said}
-    if images.remark is not None:
-        results["remark"] = images.remark
-    if images.labels is None:
-        return results
+@dataclass
+class _Seen:
+    tally: Tally
+    images: int = 0
+    unreadable: dict[int, str] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)
+
+
+def _each(
+    found: Iterable[Answers], images: Images, classes: list[str], writer: Writer, progress: Callable[[int], None]
+) -> _Seen:
+    """A line for each image; their logits are counted as they come, and not kept."""
+    seen = _Seen(Tally(len(classes)))
+    for part in found:
+        labels = None if images.labels is None else images.labels[part.rows]
+        top = dict(zip(part.rows, writer.top(part.logits), strict=True))
+        for row in sorted([*top, *part.unreadable]):
+            label = None if images.labels is None else int(images.labels[row])
+            if row in top:
+                writer.line(images.names[row], label, top[row])
+                if len(images) <= SAID:
+                    seen.said[images.names[row]] = ", ".join(f"{classes[i]} {100 * share:.1f} %" for i, share in top[row])
+            else:
+                writer.unreadable(images.names[row], label, part.unreadable[row])
+        seen.unreadable |= part.unreadable
+        if labels is not None:
+            seen.tally.add(part.logits, labels)
+        seen.images += len(part.rows)
+        progress(seen.images + len(seen.unreadable))
+    if not seen.images:
+        first = next(iter(seen.unreadable.values()), "there is none")
+        raise UserError(f"not one of {len(images)} images could be read; the first: {first}", exit_code=1)
+    return seen
+
+
+def _accuracy(tally: Tally, classes: list[str], folder: Path) -> dict[str, Any]:
     texts = {"acc.log": tally.log(), "per_class.csv": tally.per_class(classes), "confusion.csv": tally.matrix(classes)}
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     title = f"top-1 {tally.top1:.2f} % of {tally.images:,} images"
     confusion.draw(folder / "confusion.png", tally.confusion[:, :-1], classes, title)
-    return results | {"top1": tally.top1, "top5": tally.top5, "accuracy": [*texts, "confusion.png"]}
+    return {"top1": tally.top1, "top5": tally.top5, "accuracy": [*texts, "confusion.png"]}
 
 
 def predict(run: RunDirectory, config: RunConfig, progress: Callable[[int, int], None]) -> dict[str, Any]:

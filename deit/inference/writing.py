@@ -5,14 +5,14 @@ from __future__ import annotations
 import abc
 import csv
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
+from deit.files import whole_file
 from deit.inference.likeliest import likeliest, probabilities
 from deit.runs.directory import new_file
 
@@ -29,22 +29,15 @@ class Writer(abc.ABC):
 
     def __init__(self, path: Path, classes: Sequence[str], topk: int, labelled: bool) -> None:
         self.path, self.classes, self.topk, self.labelled = path, classes, min(topk, len(classes)), labelled
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._whole = whole_file(path, "w")
 
     def __enter__(self) -> Writer:
-        self.file: TextIO = open(self._temporary, "w", encoding="utf-8", newline="")
+        self.file = self._whole.__enter__()
         self.begin()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with self.file:
-            if kind is None:
-                self.file.flush()
-                os.fsync(self.file.fileno())
-        if kind is None:
-            os.replace(self._temporary, self.path)
-        else:
-            self._temporary.unlink(missing_ok=True)
+        self._whole.__exit__(kind, error, trace)
 
     def top(self, logits: np.ndarray) -> list[list[tuple[int, float]]]:
         """The likeliest classes of each row of logits [N, K] with their probabilities."""

@@ -27,7 +27,8 @@ from deit.data.folder import ImageFolder
 from deit.data.packed import Packed
 from deit.data.source import Dataset, Subset
 from deit.errors import BAD, BadImage, UserError
-from deit.runs.directory import new_file, write_json
+from deit.files import write_json
+from deit.runs.directory import new_file
 from deit.storage.staging import stage
 
 CHUNK = 64  # images a thread takes at a time

@@ -29,6 +29,7 @@ from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.config.tasks import CompareTask
 from deit.data.source import Dataset
+from deit.files import read_json, write_json, write_text
 from deit.launching import compare_table, signals
 from deit.launching.compared import Model, class_list, find_models, open_images
 from deit.launching.machines import Machines
@@ -36,7 +37,7 @@ from deit.launching.shipping import Shipper
 from deit.launching.supervisor import Supervisor
 from deit.models.shapes import gmacs, parameter_count
 from deit.runs import status
-from deit.runs.directory import RunDirectory, read_json, write_json, write_text
+from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
 
 CLASSES = "classes.txt"

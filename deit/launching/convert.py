@@ -7,7 +7,6 @@ made.
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 
 from safetensors.numpy import save
@@ -15,6 +14,7 @@ from safetensors.numpy import save
 from deit.config.schema import RunConfig
 from deit.config.tasks import ConvertTask
 from deit.errors import UserError
+from deit.files import whole_file
 from deit.models.shapes import parameter_count, parameter_shapes
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory, new_file, shown
@@ -85,13 +85,8 @@ def _source_text(config: RunConfig) -> str:
 
 def _write(path: Path, content: bytes) -> None:
     """The file appears under its name only when it is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with whole_file(path) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(f"task.output={path}: could not be written ({error.strerror}).", exit_code=1) from None

@@ -14,9 +14,10 @@ from typing import Any
 
 from deit.config.schema import HardwareConfig, RunConfig
 from deit.errors import UserError
+from deit.files import read_json, write_json
 from deit.launching import slurm
 from deit.runs import status
-from deit.runs.directory import RunDirectory, read_json, write_json
+from deit.runs.directory import RunDirectory
 
 
 @dataclass

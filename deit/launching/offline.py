@@ -32,8 +32,8 @@ from deit.config.tasks import PostprocessTask, PreprocessTask
 from deit.data.transform import EvalTransform
 from deit.errors import UserError
 from deit.exports import description
-from deit.exports.making import making
 from deit.exports.predictor import normalize, preprocessing_of
+from deit.files import whole_folder
 from deit.inference.accuracy import csv_text
 from deit.inference.images import Images, find_images
 from deit.inference.prediction import Answers, write_predictions
@@ -80,7 +80,7 @@ def preprocess(config: RunConfig) -> int:
     left_out = 0
     console = Console(stderr=True)
     try:
-        with signals.noted() as got, making(output) as folder, inference.bar(console) as advance:
+        with signals.noted() as got, whole_folder(output) as folder, inference.bar(console) as advance:
             (folder / INPUTS).mkdir()
             for batch in batches(images, EvalTransform(config), AT_ONCE, config.data.workers, config.data.max_pixels):
                 inputs = batch.images if preprocessing.in_graph else normalize(batch.images, preprocessing)

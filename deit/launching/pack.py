@@ -36,11 +36,12 @@ from deit.data.datasets import open_dataset
 from deit.data.folder import ImageFolder
 from deit.data.shard import Source, Written, sample_key, write_tar
 from deit.errors import UserError
+from deit.files import read_json, write_json
 from deit.launching.command import python_environment
 from deit.launching.hardware import cores
 from deit.launching.processes import tail
 from deit.launching.space import spoken
-from deit.runs.directory import read_json, shown, write_json
+from deit.runs.directory import shown
 from deit.storage.staging import stage
 
 STATE = ".pack"  # in OUTPUT.part: the lock, the plan, and a record of each shard that is done

@@ -20,6 +20,7 @@ from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.config.tasks import CompareTask, PredictTask
 from deit.errors import UserError
+from deit.files import read_json, write_json
 from deit.launching import environment, hardware, inference, processes
 from deit.launching.machines import Machines, Meeting, common
 from deit.launching.preflight import prepare
@@ -61,7 +62,7 @@ def create(config: RunConfig, overrides: list[str], circumstances: dict[str, Any
     frozen.save(common(config), run.config)
     run.overrides.write_text(yaml.safe_dump(overrides), encoding="utf-8")
     if circumstances:
-        directory.write_json(run.environment, circumstances)
+        write_json(run.environment, circumstances)
     return run
 
 
@@ -91,12 +92,12 @@ def work(run: RunDirectory, config: RunConfig, cards: Sequence[int], overrides: 
 def _describe(run: RunDirectory, config: RunConfig, cards: Sequence[int], overrides: Sequence[str]) -> None:
     """Note in ``environment.json`` where the run is at work now."""
     described = environment.describe(config) | ({"card_ids": list(cards)} if cards else {})
-    first = directory.read_json(run.environment) or {}
+    first = read_json(run.environment) or {}
     if "host" in first:  # of an earlier start
         described = first | {"resumes": [*first.get("resumes", []), described | {"overrides": list(overrides)}]}
     else:
         described |= first
-    directory.write_json(run.environment, described)
+    write_json(run.environment, described)
 
 
 @contextmanager

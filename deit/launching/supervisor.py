@@ -21,6 +21,7 @@ from typing import Any
 from rich.console import Console
 
 from deit.config.schema import RunConfig
+from deit.files import read_json
 from deit.launching import leases, processes, signals
 from deit.launching.command import lease_port, worker_command, worker_environment
 from deit.launching.companion import Companion
@@ -30,7 +31,7 @@ from deit.launching.preflight import begins_pretrained, pretrained_fit
 from deit.launching.shipping import Shipper
 from deit.lr_curve import draw
 from deit.runs import checkpoint, status
-from deit.runs.directory import DISK_FULL, RunDirectory, read_json
+from deit.runs.directory import DISK_FULL, RunDirectory
 
 SETTLE = 3.0  # seconds the other ranks have to end by themselves after one has failed or stopped
 TEARDOWN = 30.0  # seconds all ranks have to give their devices back after a run that went well

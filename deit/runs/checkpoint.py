@@ -29,7 +29,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as parse_safetensors
 
 from deit.errors import UserError
-from deit.runs.directory import RunDirectory, read_json, write_json
+from deit.files import read_json, write_json
+from deit.runs.directory import RunDirectory
 
 STATE = "state.json"
 PARTS = {"val": "model.safetensors", "val_ema": "ema.safetensors"}  # weights by the prefix of their metrics

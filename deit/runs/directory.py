@@ -22,12 +22,10 @@ runs/<name>/<date_time_id>/
 from __future__ import annotations
 
 import errno
-import json
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from deit.config.remote import runs_copy
 from deit.errors import UserError
@@ -109,26 +107,6 @@ def new_folder(runs_dir: str | os.PathLike[str], name: str) -> Path:
         raise UserError(f"runs_dir={runs_dir}: no folder can be made there ({reason}); give another runs_dir=FOLDER.") from None
 
 
-def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
-    """Replace a JSON file as a whole: a reader sees the old or the new one, never half of one."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=False) + "\n", durable=durable)
-
-
-def write_text(path: Path, text: str, *, durable: bool = True) -> None:
-    """The same for any text, whose line ends stay as they are."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def new_file(text: str, key: str, suffixes: Sequence[str], *, otherwise: str = "") -> Path:
     """The file to be written that ``text``, the value of ``key``, names.
 
@@ -143,11 +121,3 @@ def new_file(text: str, key: str, suffixes: Sequence[str], *, otherwise: str = "
     if not path.parent.is_dir():
         raise UserError(f"{key} is {text!r}, but there is no folder {path.parent}; make it first.")
     return path
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file, or None where it does not exist yet."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None

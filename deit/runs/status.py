@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deit.errors import UserError
-from deit.runs.directory import RunDirectory, read_json, write_json
+from deit.files import read_json, write_json
+from deit.runs.directory import RunDirectory
 
 CREATED, RUNNING, FINISHED, FAILED, INTERRUPTED = "created", "running", "finished", "failed", "interrupted"
 ENDED = (FINISHED, FAILED, INTERRUPTED)

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from deit.config.remote import is_remote
 from deit.config.schema import RunConfig
+from deit.files import read_json, write_json
 from deit.runs import checkpoint
-from deit.runs.directory import RunDirectory, read_json, write_json
+from deit.runs.directory import RunDirectory
 from deit.storage.store import NothingThere, Store, open_store
 
 RECORD = ".upload.json"

@@ -22,8 +22,8 @@ from rich.console import Console
 from deit.config.remote import COMPLETE, data_copy, is_remote
 from deit.config.schema import DataConfig
 from deit.errors import UserError
+from deit.files import read_json, write_json
 from deit.launching.space import free_below, spoken
-from deit.runs.directory import read_json, write_json
 from deit.storage import locks
 from deit.storage.copying import Manifest, check_names, copy
 from deit.storage.store import Object, Store, Unreachable, open_store

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from deit.errors import UserError
-from deit.runs.directory import new_folder, read_json, write_json
+from deit.files import read_json, write_json, write_text
+from deit.runs.directory import new_folder
 from deit.sweeps.trial import Trial
 
 FOLDER = "sweeps"  # below runs_dir
@@ -64,12 +65,7 @@ class SweepDirectory:
 
     def write_trials(self, trials: Sequence[Trial]) -> None:
         """Replace ``trials.jsonl`` as a whole: a reader, or a kill -9, finds the old or the new one."""
-        temporary = self.trials.with_name(f".{self.trials.name}.tmp")
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(trial.to_dict()) + "\n" for trial in trials)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.trials)
+        write_text(self.trials, "".join(json.dumps(trial.to_dict()) + "\n" for trial in trials))
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -16,10 +16,11 @@ from typing import Any
 
 from deit.config.schema import RunConfig, SweepConfig
 from deit.errors import UserError
+from deit.files import read_json, write_json
 from deit.launching import hardware, processes
 from deit.launching.command import python_environment
 from deit.launching.run import held
-from deit.runs.directory import RunDirectory, read_json, write_json
+from deit.runs.directory import RunDirectory
 from deit.sweeps.executor import Executor, Handle
 from deit.sweeps.trial import Trial
 

@@ -17,7 +17,7 @@ from importlib.resources import files
 from typing import Any
 
 from deit.config import frozen
-from deit.runs.directory import write_text
+from deit.files import write_text
 from deit.sweeps import links, results, summary
 from deit.sweeps.curves import curves
 from deit.sweeps.directory import SweepDirectory

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from deit.config.schema import HardwareConfig, RunConfig, SweepConfig
 from deit.errors import UserError
+from deit.files import read_json, write_json
 from deit.launching import slurm
 from deit.launching.command import ROOT
 from deit.launching.hardware import VISIBLE
 from deit.launching.slurm_job import Job
 from deit.runs import status
-from deit.runs.directory import read_json, write_json
 from deit.sweeps.directory import SweepDirectory
 from deit.sweeps.executor import Executor, Handle
 from deit.sweeps.trial import Trial

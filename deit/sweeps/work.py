@@ -16,10 +16,10 @@ from rich.console import Console
 
 from deit.config import frozen
 from deit.config.schema import RunConfig, SweepConfig
+from deit.files import write_json
 from deit.launching import signals
 from deit.launching.display import duration
 from deit.runs import status
-from deit.runs.directory import write_json
 from deit.sweeps.directory import SweepDirectory
 from deit.sweeps.executor import Executor, Handle
 from deit.sweeps.source import Source

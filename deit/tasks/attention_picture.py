@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from deit.engine.attention import Maps
+from deit.files import whole_file
 from deit.tasks.picture import drawable
 
 COLUMNS = 8  # most pictures beside each other
@@ -52,10 +52,9 @@ def draw(path: Path, seen: Seen, title: str) -> None:
     figure.suptitle(
         f"{_shortened(seen.name)}: {_said(seen)}\n{title}; bright: attended to, each picture by its own maximum", fontsize=9
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    # matplotlib would write its version into the file; without it equal pictures are equal files.
-    figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
-    os.replace(temporary, path)
+    with whole_file(path, durable=False) as file:
+        # matplotlib would write its version into the file; without it equal pictures are equal files.
+        figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
 
 
 def _show(ax: Any, image: np.ndarray, title: str) -> None:

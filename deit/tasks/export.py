@@ -24,10 +24,10 @@ from deit.engine.network import build_network
 from deit.errors import UserError
 from deit.exports import description
 from deit.exports.description import Description, Input, Output, Verification
-from deit.exports.making import making
 from deit.exports.onnx_graph import INPUT, OUTPUT, build_onnx
 from deit.exports.origin import Origin, find_origin
 from deit.exports.predictor import open_export, open_network, preprocessing_of
+from deit.files import whole_folder
 from deit.models.shapes import parameter_shapes
 from deit.models.weights import load_weights
 from deit.tasks.context import Context, Interrupted
@@ -56,7 +56,7 @@ def export_task(context: Context) -> dict[str, Any]:
     resized = told.resized.get("pos_embed")
     output = Path(task.output)
     try:
-        with making(output) as folder:
+        with whole_folder(output) as folder:
             report.progress(now=True, phase=f"writing {task.format}")
             path = folder / f"model.{task.format}"
             write_network(config, weights, path)

@@ -5,13 +5,14 @@ Small images are enlarged by a whole factor without interpolation, so that each 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from deit.files import whole_file
 
 # All in pixels.
 WIDTH = 2000  # of the picture; no column is added beyond it
@@ -83,9 +84,9 @@ class Layout:
 
 def draw(path: Path, title: str, subtitle: list[str], cards: list[Card]) -> None:
     """Write the picture of ``cards``; the file appears only when it is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    sheet(title, subtitle, cards).save(temporary, format="PNG")
-    os.replace(temporary, path)
+    picture = sheet(title, subtitle, cards)
+    with whole_file(path, durable=False) as file:
+        picture.save(file, format="PNG")
 
 
 def sheet(title: str, subtitle: list[str], cards: list[Card]) -> Image.Image:

@@ -32,9 +32,9 @@ from deit.engine.state import TrainState, first_weights
 from deit.engine.step import TrainStep
 from deit.engine.teacher import Teaching, build_teaching
 from deit.errors import UserError
+from deit.files import write_json
 from deit.plan import plan
 from deit.runs import checkpoint
-from deit.runs.directory import write_json
 from deit.tasks.context import Context, Interrupted, StopRequested
 from deit.weights.fit import fit
 from deit.weights.read import read_weights

@@ -17,8 +17,9 @@ import psutil
 from deit.config import frozen, plain
 from deit.config.ignored import IDLE_GROUPS
 from deit.config.schema import RunConfig
+from deit.files import read_json
 from deit.runs import status
-from deit.runs.directory import RunDirectory, read_json
+from deit.runs.directory import RunDirectory
 from deit.sweeps.trial import label
 from deit.tracking.store import redact
 

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from deit.errors import UserError
+from deit.files import read_json, write_json
 from deit.runs import status
-from deit.runs.directory import RunDirectory, read_json, write_json
+from deit.runs.directory import RunDirectory
 from deit.tracking import records
 
 _READABLE = 40  # characters of a store's name that stand in the name of its file

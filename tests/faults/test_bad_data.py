@@ -20,8 +20,9 @@ from deit.data.datasets import check_images, open_dataset
 from deit.data.decode import FORMATS, decode
 from deit.data.loader import EvalLoader, TrainLoader
 from deit.errors import BAD, BadImage, UserError
+from deit.files import read_json
 from deit.runs.bad_images import BadImages
-from deit.runs.directory import RunDirectory, read_json
+from deit.runs.directory import RunDirectory
 from deit.runs.journal import read
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch.py"

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from test_launch import SMALL, Running, background, metrics  # noqa: F401  # the fixture
 
+from deit.files import read_json
 from deit.launching import processes
 from deit.runs import checkpoint, status
-from deit.runs.directory import RunDirectory, read_json
+from deit.runs.directory import RunDirectory
 
 
 def kill_when_another(run: RunDirectory, rank: int, last: int | None, number: int) -> int:

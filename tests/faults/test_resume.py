@@ -29,13 +29,14 @@ from deit.engine.report import Report
 from deit.engine.resume import newest
 from deit.engine.saver import Saver
 from deit.errors import UserError
+from deit.files import read_json
 from deit.launching import processes
 from deit.launching.space import check_space, checkpoint_bytes
 from deit.launching.unfinished import check_unfinished
 from deit.models.shapes import parameter_shapes
 from deit.randomness import generator
 from deit.runs import checkpoint, directory, status
-from deit.runs.directory import RunDirectory, read_json
+from deit.runs.directory import RunDirectory
 from deit.runs.journal import read
 
 # All that changes from step to step, or is drawn: half precision whose loss scale begins far too high and grows again

@@ -31,10 +31,11 @@ from rich.console import Console
 from test_launch import LAUNCH, SMALL, launch
 
 from deit.config import frozen
+from deit.files import write_json
 from deit.launching import companion, processes, shipping
 from deit.launching.command import RUN_VARIABLE
 from deit.runs import directory, status
-from deit.runs.directory import RunDirectory, write_json
+from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
 from deit.tracking import progress, stale
 

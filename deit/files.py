@@ -1,0 +1,90 @@
+"""Files and folders that appear under their name when they are whole.
+
+So a reader finds the old one or the new one, never half of one. A file is written as ``.NAME.<process>.tmp`` and renamed.
+A folder is longer in the making, and more is left of it by a kill -9; so the next maker can tell whether its own still lives:
+
+    .NAME.<random>.tmp/folder   becomes NAME
+    .NAME.<random>.tmp/lock     is locked as long as its maker lives; the kernel frees it however that ends
+"""
+
+from __future__ import annotations
+
+import fcntl
+import glob
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+
+@contextmanager
+def whole_file(path: Path, mode: str = "wb", *, durable: bool = True) -> Iterator[IO[Any]]:
+    """A file to write into, which replaces ``path`` when the block ends without an error; otherwise nothing stays.
+
+    ``durable``: it is on the disk before it gets its name. Text (mode ``w``) is UTF-8, its line ends stay as they are.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    try:
+        with open(temporary, mode, **text) as file:  # type: ignore[call-overload]
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Replace a file of text as a whole."""
+    with whole_file(path, "w", durable=durable) as file:
+        file.write(text)
+
+
+def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
+    """Replace a JSON file as a whole."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=False) + "\n", durable=durable)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file, or None where it does not exist yet."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def whole_folder(output: Path) -> Iterator[Path]:
+    """An empty folder on the disk of ``output`` to write into; it gets that name when the block ends without an error.
+
+    Raises OSError where it cannot be made, or ``output`` has come to be there meanwhile. Whatever is raised, nothing stays.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for left in output.parent.glob(f".{glob.escape(output.name)}.*.tmp"):
+        _remove_if_dead(left)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent))
+    try:
+        with open(temporary / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            folder = temporary / "folder"  # with the rights of any new folder, which a temporary one has not
+            folder.mkdir()
+            yield folder
+            folder.rename(output)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_if_dead(temporary: Path) -> None:
+    try:
+        with open(temporary / "lock", "r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError:  # its maker lives, it is somebody else's, or it is gone
+        return
