@@ -440,7 +440,7 @@ def test_without_the_package_the_message_says_what_to_install(tmp_path: Path) ->
 
 def trial_with(running: Running, number: int, what: Callable[[RunDirectory], object]) -> RunDirectory:
     """The run of a trial, once ``what`` is true of it."""
-    end = time.monotonic() + 240
+    end = time.monotonic() + 600
     while time.monotonic() < end and running.process.poll() is None:
         trials = [trial for path in running.folder.glob("runs/sweeps/*") for trial in SweepDirectory(path).read_trials()]
         if len(trials) > number and what(trials[number].directory):
@@ -451,14 +451,16 @@ def trial_with(running: Running, number: int, what: Callable[[RunDirectory], obj
 
 def test_a_killed_search_goes_on_and_prunes(background: Callable[..., Running], tmp_path: Path) -> None:
     """Four real trainings: the launcher is killed in the second; of the last, which learns nothing, most is left out."""
+    epochs = 24  # seconds from the first checkpoint, by which a trial is stopped, to the end
     typed = (
         "-m",
         "hydra/sweeper=optuna",
         "hydra/sweeper/sampler=grid",
         "hydra/sweeper/pruner=median",
         "hydra.sweeper.pruner.n_startup_trials=2",
+        "hydra.sweeper.pruner.n_warmup_steps=4",  # before, all are about as good as guessing
         *(text for text in SMALL if not text.startswith(("model.drop_path", "schedule.epochs"))),
-        "schedule.epochs=8",
+        f"schedule.epochs={epochs}",
         "schedule.min_lr=0",
         "augment=none",
         "ema=none",
@@ -477,19 +479,20 @@ def test_a_killed_search_goes_on_and_prunes(background: Callable[..., Running], 
     signal_workers(second_trial, signal.SIGCONT)
     resumed = background("sweep.resume=last")
     # The last trial stands still until it is told to end, as one of hours would be at work for a while yet.
-    pruned = trial_with(resumed, 2, checkpoint.complete)
+    judged = checkpoint.folder_name(4 * 8)
+    pruned = trial_with(resumed, 2, lambda run: any(path.name >= judged for path in checkpoint.complete(run)))
     signal_workers(pruned, signal.SIGSTOP)
     trial_with(resumed, 2, lambda run: run.stop_reason.exists())
     signal_workers(pruned, signal.SIGCONT)
-    assert resumed.end(240) == 0, resumed.output.read_text()
+    assert resumed.end(600) == 0, resumed.output.read_text()
     (path,) = tmp_path.glob("runs/sweeps/*")
     trials = SweepDirectory(path).read_trials()
     assert [trial.state for trial in trials] == [FINISHED, FINISHED, PRUNED]
     assert [len(trial.attempts) for trial in trials] == [1, 2, 1]
     records = optuna.load_study(study_name=STUDY, storage=f"sqlite:///{path}/study.db").trials
     assert [record.state.name for record in records] == ["COMPLETE", "COMPLETE", "PRUNED"]
-    assert [list(record.intermediate_values) for record in records[:2]] == [list(range(1, 9))] * 2
-    assert records[2].last_step < 8
+    assert [list(record.intermediate_values) for record in records[:2]] == [list(range(1, epochs + 1))] * 2
+    assert records[2].last_step < epochs
     assert [record.values for record in records[:2]] == [trial.objectives for trial in trials[:2]]
     info = json.loads((path / "sweep.json").read_text())
     assert info["search"]["space"] == {"optim.base_lr": "1e-2,2e-2,1e-5"}
