@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from deit.runs.directory import RunDirectory
 from deit.tracking.store import SECRETS
 
 ROOT = Path(__file__).resolve().parents[2]  # where the package stands
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+LOCAL_PORTS = range(10_000, 20_000)  # of schedulers on this machine; those of jobs of Slurm follow (``deit.launching.slurm``)
 RUN_VARIABLE = "DEIT_RUN_DIRECTORY"  # marks every process of a run, whoever its parent is
 
 
@@ -76,11 +79,27 @@ def worker_environment(machine: HardwareConfig, run: RunDirectory, cards: Sequen
 
 
 def lease_port(holder: str) -> tuple[int, leases.Lease]:
-    """A port nobody listens on, and the lease that keeps other launches from choosing it too."""
+    """A port nobody listens on, and the lease that keeps other launches from choosing it too.
+
+    The scheduler listens there seconds later, when it has imported MindSpore. So the port is none of those that Linux gives to
+    any connection of this machine meanwhile.
+    """
     while True:
+        port = secrets.choice(_quiet_ports())
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
         lease = leases.take("port", port, holder)
         if lease is not None:
             return port, lease
+
+
+def _quiet_ports() -> range:
+    """Ports below those that Linux gives out by itself (ip(7)), as far as it leaves some."""
+    try:
+        first = int(EPHEMERAL.read_text().split()[0])
+    except (OSError, ValueError, IndexError):  # hidden in this container
+        first = LOCAL_PORTS.stop
+    return range(LOCAL_PORTS.start, min(first, LOCAL_PORTS.stop)) or LOCAL_PORTS
