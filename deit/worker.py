@@ -13,6 +13,7 @@ import faulthandler
 import os
 import signal
 import sys
+import time
 import traceback
 from typing import Any
 
@@ -24,6 +25,8 @@ from deit.errors import UserError
 from deit.lifeline import end_with_parent
 from deit.runs import status
 from deit.runs.directory import DISK_FULL, RunDirectory
+
+LAST_WORD = 60.0  # seconds a slow disk may take to sync the journal and the status
 
 
 def main(arguments: list[str]) -> int:
@@ -109,6 +112,8 @@ def work(run: RunDirectory, config: RunConfig, rank: int, world: int) -> int:
                     raise
                 print(f"{run.status} cannot be written: {error.strerror}", file=sys.stderr, flush=True)
                 return exit_code or 1  # nobody could read that it has finished
+        elif state == status.FINISHED:
+            _await_last_word(run)
         return exit_code
 
     try:
@@ -127,6 +132,13 @@ def work(run: RunDirectory, config: RunConfig, rank: int, world: int) -> int:
         said = next((line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("-")), "")
         return ended(status.FAILED, 1, f"{type(error).__name__}: {said}")
     return ended(status.FINISHED, 0, None)
+
+
+def _await_last_word(run: RunDirectory) -> None:
+    """Stay until rank 0 has written that the run has finished: a rank that is gone before is taken for one that died."""
+    end = time.monotonic() + LAST_WORD
+    while not status.read(run).ended and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 if __name__ == "__main__":
