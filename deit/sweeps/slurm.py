@@ -214,7 +214,10 @@ class _Submitted(Handle):
         state = self._cluster.job_state(self._number, self._since)
         if state is not None:
             if state == "RUNNING" and self._seen != "RUNNING":
-                self.began, self.cards = time.time(), _cards_of(self._number)
+                cards = _cards_of(self._number)
+                if cards is None:
+                    return None
+                self.began, self.cards = time.time(), cards
             self._seen = state
             return None
         self._code = self._outcome()
@@ -287,10 +290,12 @@ def _ask_state(number: str) -> str:
     return found[1] if found else ""
 
 
-def _cards_of(number: str) -> list[int]:
-    """The cards a job has on its first machine, as far as Slurm tells them."""
-    given = slurm.job_cards(_run("scontrol", "show", "job", "--details", number) or "")
-    for names in given.values():
+def _cards_of(number: str) -> list[int] | None:
+    """The cards a job has on its first machine, as far as Slurm tells them; None while it does not answer."""
+    shown = _run("scontrol", "show", "job", "--details", number)
+    if shown is None:
+        return None
+    for names in slurm.job_cards(shown).values():
         for indices in names.values():
             if indices:
                 return indices
