@@ -34,7 +34,7 @@ hydra:
   mode: MULTIRUN
   sweeper:
     cases:
-      hangs: [hardware=cpu]
+      hangs: [hardware=cpu, hardware.hang_timeout=90]
       fails: [hardware=cpu, optim.base_lr=1e30]
       killed: [hardware=cpu2]
       waits: [hardware=cpu2, seed=1]
@@ -123,7 +123,7 @@ class Sweep:
         found = list(self.folder.glob("runs/sweeps/*/trials.jsonl"))
         return self.directory.read_trials() if found else []
 
-    def wait(self, what: Callable[[list[Trial]], Any], timeout: float = 240) -> Any:
+    def wait(self, what: Callable[[list[Trial]], Any], timeout: float = 600) -> Any:
         """The first true answer of ``what``, asked with the trials."""
         assert self.process is not None
         end = time.monotonic() + timeout
@@ -135,7 +135,7 @@ class Sweep:
             time.sleep(0.1)
         raise AssertionError(self.output.read_text())
 
-    def end(self, timeout: float = 300) -> int:
+    def end(self, timeout: float = 600) -> int:
         assert self.process is not None
         return self.process.wait(timeout)
 
@@ -149,6 +149,11 @@ def at_step(step: int, *numbers: int) -> Callable[[list[Trial]], Any]:
         return chosen if len(chosen) == len(numbers) and all(far) else None
 
     return look
+
+
+def at_work(trials: list[Trial]) -> Trial | None:
+    """The first of these trials whose worker has begun: there its checkpoint is certain, should it be told to end."""
+    return next((trial for trial in trials if status.read(trial.directory).state == status.RUNNING), None)
 
 
 @pytest.fixture
@@ -187,7 +192,7 @@ def test_trials_share_slots_and_one_that_fails_dies_or_hangs_costs_only_itself(s
     (sweep.folder / "more" / "sweep" / "ends.yaml").write_text(ENDS)
     sweep.start(
         *("--config-dir", str(sweep.folder / "more"), "sweep=ends", *SMALL, LONG, "tracking=none", "data.batch_size=16"),
-        *("optim.clip_grad=null", "sweep.cards=4", "sweep.retries=1", "hardware.hang_timeout=90"),
+        *("optim.clip_grad=null", "sweep.cards=4", "sweep.retries=1"),
     )
     epoch = {hangs: 16, killed: 8, waits: 8}  # steps
     # There is no room for it before the one that will be killed has ended.
@@ -225,16 +230,21 @@ def test_trials_share_slots_and_one_that_fails_dies_or_hangs_costs_only_itself(s
 
 def test_a_killed_sweep_goes_on_and_every_trial_finishes_once(sweep: Sweep) -> None:
     """kill -9 on the launcher while one trial is finished, two run and another waits; then sweep.resume=."""
-    length = ("schedule.epochs=12", "schedule.eval_every=6")
-    sweep.start("-m", *SMALL, "sweep.cards=2", "seed=0,1,2,3", *length, "hardware=cpu")
-    working = sweep.wait(lambda trials: next((trial for trial in trials if checkpoint.complete(trial.directory)), None))
-    signal_workers(working.directory, signal.SIGSTOP)  # so that it is still at work when the sweep dies
+    length = ("schedule.epochs=12", "schedule.eval_every=6", "hardware.grace_period=120")
+    sweep.start("-m", *SMALL, "hardware=cpu", "sweep.cards=2", "seed=0,1,2,3", *length)
+    # One of the first two, and the one that follows the other, stand still before their first step. So they are still at work
+    # and the last one waits when the sweep dies, however long it takes until MLflow has all of the one that finishes.
+    standing = [sweep.wait(lambda trials: at_work(trials[:2]))]
+    signal_workers(standing[0].directory, signal.SIGSTOP)
+    standing.append(sweep.wait(lambda trials: at_work(trials[2:])))
+    signal_workers(standing[1].directory, signal.SIGSTOP)
     sweep.wait(lambda trials: {FINISHED, RUNNING, WAITING} == {trial.state for trial in trials})
     assert sweep.process is not None
     sweep.process.kill()
     sweep.process.wait()
     before = {trial.number: trial.state for trial in sweep.trials()}
-    signal_workers(working.directory, signal.SIGCONT)
+    for trial in standing:
+        signal_workers(trial.directory, signal.SIGCONT)
     assert {FINISHED, RUNNING, WAITING} == set(before.values())
 
     assert sweep.start("sweep.resume=last").end() == 0, sweep.output.read_text()
@@ -250,7 +260,7 @@ def test_a_killed_sweep_goes_on_and_every_trial_finishes_once(sweep: Sweep) -> N
         went_on += resumed
         assert checkpoint.read_state(checkpoint.complete(trial.directory)[-1])["step"] == 96
         assert trial.objectives == [status.read(trial.directory).results["best"]["val"]["top1"]]
-    assert went_on >= 1 and before[working.number] == RUNNING
+    assert went_on == 2 and [before[trial.number] for trial in standing] == [RUNNING] * 2
 
     from mlflow.tracking import MlflowClient
 
