@@ -182,7 +182,7 @@ def _end_jobs(slurm: Slurm) -> None:
 def _idle(slurm: Slurm) -> int:
     try:
         return slurm.run("sinfo", "--noheader", "--Node", "--partition=two", "--states=idle", "--format=%N").count("n")
-    except subprocess.CalledProcessError:  # the controller is not there yet
+    except subprocess.SubprocessError:  # the controller is not there yet
         return 0
 
 
