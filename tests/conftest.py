@@ -63,7 +63,7 @@ def process(tmp_path: Path) -> Callable[..., Outcome]:
 
     def run(*arguments: str) -> Outcome:
         ended = subprocess.run(
-            [sys.executable, str(LAUNCH), *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=180
+            [sys.executable, str(LAUNCH), *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300
         )
         return Outcome(ended.returncode, ended.stdout, ended.stderr)
 

@@ -227,18 +227,18 @@ def compared(place: Place) -> Compared:
         [*command, *words], cwd=place.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while time.monotonic() < end and started.poll() is None:
             parts = [RunDirectory(path) for path in sorted(place.folder.glob("runs/compare/*/models/*"))]
             if len(parts) == 2 and status.read(parts[1]).worker_pid is not None:
                 break
             time.sleep(0.05)
         started.send_signal(signal.SIGTERM)
-        said, _ = started.communicate(timeout=120)
+        said, _ = started.communicate(timeout=300)
     finally:
         started.kill()
     (run,) = map(RunDirectory, place.folder.glob("runs/compare/*"))
-    ended = subprocess.run([*command, f"resume={run.path}"], cwd=place.folder, capture_output=True, text=True, timeout=180)
+    ended = subprocess.run([*command, f"resume={run.path}"], cwd=place.folder, capture_output=True, text=True, timeout=300)
     return Compared(run, said, started.returncode, Outcome(ended.returncode, ended.stdout, ended.stderr))
 
 

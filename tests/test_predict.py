@@ -194,7 +194,7 @@ def test_onnx_is_predicted_without_mindspore_and_like_the_run(
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(place)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert ended.returncode == 0, ended.stderr
     assert f"top-1         {evaluated['val_ema']['top1']:.3f} %" in ended.stdout

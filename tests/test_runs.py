@@ -6,7 +6,8 @@ import fcntl
 import math
 import signal
 import subprocess
-import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -131,25 +132,46 @@ def test_where_no_run_directory_can_be_made_runs_dir_is_named(tmp_path: Path) ->
             directory.create(tmp_path / place, "x")
 
 
-def test_who_looks_at_a_run_for_a_moment_keeps_no_launch_from_it(tmp_path: Path) -> None:
+@pytest.fixture
+def at_first_wait(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """``at_first_wait(act)``: what a launch waits for happens while it waits, and not before, however slow the machine is."""
+
+    def let(act: Callable[[], object]) -> None:
+        sleep = time.sleep
+
+        def acting(seconds: float) -> None:
+            monkeypatch.setattr(time, "sleep", sleep)
+            act()
+            sleep(seconds)
+
+        monkeypatch.setattr(time, "sleep", acting)
+
+    return let
+
+
+def test_who_looks_at_a_run_for_a_moment_keeps_no_launch_from_it(
+    tmp_path: Path, at_first_wait: Callable[[Callable[[], object]], None]
+) -> None:
     run = new_run(tmp_path)
     with open(run.path / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert held(run)
         with pytest.raises(UserError, match="still being worked on by another launch"), locked(run, patient=False):
             pass
-        threading.Timer(0.3, lock.close).start()
+        at_first_wait(lock.close)
         with locked(run):
             pass
     assert not held(run)
 
 
-def test_a_launch_waits_for_what_a_killed_one_has_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_launch_waits_for_what_a_killed_one_has_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], at_first_wait: Callable[[Callable[[], object]], None]
+) -> None:
     run = new_run(tmp_path)
     worker = subprocess.Popen(["sleep", "600"], env={RUN_VARIABLE: str(run.path)})
     try:
         assert held(run)
-        threading.Timer(0.3, worker.kill).start()
+        at_first_wait(worker.kill)
         with locked(run):
             assert worker.wait(60) == -signal.SIGKILL
         assert f"its launcher was killed; waiting for its processes to end: [{worker.pid}]" in capsys.readouterr().err

@@ -37,6 +37,8 @@ from deit.runs.directory import RunDirectory
 
 NAME = "task.registered_model_name=digits"
 TYPED = ("run=last", NAME, "task.alias=champion")
+PATIENCE = 600.0  # seconds for what a server does beside everything else that the machine may be doing
+PATIENT = {"MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": str(int(PATIENCE))}  # else 60: 200 requests at once wait for each other
 BINARIES = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
@@ -91,7 +93,7 @@ class Server:
             self.process = subprocess.Popen(
                 [Path(sys.executable).parent / "mlflow", *command[1:]],
                 cwd=folder,
-                env=os.environ | BINARIES | {"MLFLOW_TRACKING_URI": uri, **environment},
+                env=os.environ | BINARIES | {"MLFLOW_TRACKING_URI": uri, **PATIENT, **environment},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -99,7 +101,7 @@ class Server:
         self.family = [self.process.pid, *(child.pid for child in psutil.Process(self.process.pid).children(recursive=True))]
 
     def _wait(self) -> None:
-        end = time.monotonic() + 180
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end and self.process.poll() is None:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=5)
@@ -115,7 +117,7 @@ class Server:
             f"http://127.0.0.1:{self.port}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=180) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return answer.status, json.load(answer)["predictions"]
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)["message"]
@@ -123,9 +125,9 @@ class Server:
     def stop(self) -> list[int]:
         """End it as a service manager does; returns the processes that are left of it."""
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
+        self.process.wait(PATIENCE)
         alive = self.family
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while alive and time.monotonic() < end:
             time.sleep(0.1)
             alive = [pid for pid in alive if _lives(pid)]

@@ -14,6 +14,7 @@ import time
 import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class Server:
     """moto's S3 server. Stopped and started again it still has its objects."""
 
     def __init__(self) -> None:
+        self._left: threading.Semaphore | None = None  # objects that may still be handed out
         self.port = reserved_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.start()
@@ -55,9 +57,30 @@ class Server:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no line for each request
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self.port, verbose=False)
         self._server.start()
+        wsgi = self._server._server
+        assert wsgi is not None
+        answer = wsgi.app
+
+        def answer_in_turn(environ: dict[str, Any], start_response: Any) -> Any:
+            left = self._left
+            if left is not None and environ["REQUEST_METHOD"] == "GET" and "list-type" not in environ["QUERY_STRING"]:
+                left.acquire()
+            return answer(environ, start_response)
+
+        wsgi.app = answer_in_turn
 
     def stop(self) -> None:
         self._server.stop()
+
+    @contextmanager
+    def only(self, objects: int) -> Iterator[None]:
+        """Hand out so many objects, and the others after the block: a copy stays half done, however fast it is."""
+        self._left = left = threading.Semaphore(objects)
+        try:
+            yield
+        finally:
+            self._left = None
+            left.release(10_000)
 
     def fill(self, bucket: str, objects: dict[str, bytes]) -> None:
         self.client.create_bucket(Bucket=bucket)
@@ -115,7 +138,7 @@ def staging_process(root: str, then: str = "") -> subprocess.Popen[str]:
 def staged(root: str, code: int = 0) -> str:
     """What such a launch says."""
     process = staging_process(root)
-    said, _ = process.communicate(timeout=90)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == code, said
     return said
 
@@ -128,7 +151,7 @@ def numbers(count: int) -> dict[str, bytes]:
     return {f"set/{i % 7}/{i:04}.bin": bytes([i % 256]) * (200 + i) for i in range(count)}
 
 
-def until(what: Callable[[], Any], timeout: float = 90) -> Any:
+def until(what: Callable[[], Any], timeout: float = 300) -> Any:
     end = time.monotonic() + timeout
     while not (found := what()):
         assert time.monotonic() < end
@@ -140,10 +163,11 @@ def test_a_killed_copy_goes_on_with_what_is_missing(store: Server) -> None:
     store.fill("killed", numbers(FILES))
     local = remote.data_copy("s3://killed/set", None)
     manifest = local.parent / "files.jsonl"
-    process = staging_process("s3://killed/set")
-    until(lambda: manifest.exists() and manifest.read_bytes().count(b"\n") > 40)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    with store.only(FILES // 2):
+        process = staging_process("s3://killed/set")
+        until(lambda: manifest.exists() and manifest.read_bytes().count(b"\n") > 40)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
     there = manifest.read_bytes().count(b"\n")
     assert 40 < there < FILES and not (local.parent / remote.COMPLETE).exists()
 
@@ -162,7 +186,7 @@ def test_two_launches_at_once_copy_once(store: Server) -> None:
         both = [staging_process("s3://shared/set") for _ in range(2)]
         for process in both:
             assert f"is being copied by process {os.getpid()} on " in process.stdout.readline()  # type: ignore[union-attr]
-    said = [process.communicate(timeout=90)[0] for process in both]
+    said = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     first, second = sorted(said, key=lambda text: "unchanged" in text)
     assert f"copied s3://shared/set ({FILES} files" in first and "unchanged" in second and "copied" not in second
@@ -434,7 +458,7 @@ def test_training_from_a_store_into_a_store(store: Server, tmp_path: Path, monke
     store.client.create_bucket(Bucket="results")
 
     def launch(*typed: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, str(LAUNCH), *typed], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+        return subprocess.run([sys.executable, str(LAUNCH), *typed], cwd=tmp_path, capture_output=True, text=True, timeout=300)
 
     with ThreadPoolExecutor(1) as beside:
         waited = beside.submit(launch, *TINY, f"data.root={tmp_path}/animals", "tracking=none")
@@ -474,7 +498,7 @@ def test_training_from_a_store_into_a_store(store: Server, tmp_path: Path, monke
     until(lambda: (run.logs / "uploader.log").exists())
     store.stop()
     try:
-        said, _ = second.communicate(timeout=120)
+        said, _ = second.communicate(timeout=300)
         assert second.returncode == 0, said
         assert "fetched s3://results/runs/quickstart/" in said and "copied s3://pictures/animals (100 files" in said
         assert "not all was copied within checkpointing.upload_timeout=1 s" in said and "task=sync run=" in said
@@ -492,7 +516,7 @@ def test_training_from_a_store_into_a_store(store: Server, tmp_path: Path, monke
         pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
         evaluating = subprocess.Popen([sys.executable, str(LAUNCH), *typed], cwd=tmp_path, text=True, **pipes)  # type: ignore[call-overload]
         until(lambda: f"{address} is being fetched by process {os.getpid()} on " in evaluating.stderr.readline())
-    _, said = evaluating.communicate(timeout=240)
+    _, said = evaluating.communicate(timeout=300)
     assert evaluating.returncode == 0 and f"fetched {address} to " in said, said
     same_weights(whole, checkpoint.complete(RunDirectory(remote.runs_copy(address)))[-1])
 
