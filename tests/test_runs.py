@@ -222,6 +222,21 @@ def test_damage_is_found(tmp_path: Path) -> None:
         assert "model.safetensors" in str(error.value)
 
 
+def test_no_flipped_bit_of_a_state_is_taken_for_anything_but_damage(tmp_path: Path) -> None:
+    """A resume passes over a damaged checkpoint, but ends at one that another program or a stranger seems to have made."""
+    state = checkpoint.write(new_run(tmp_path), 1, {"model": WEIGHTS}, {}) / "state.json"
+    good = state.read_bytes()
+    found = 0
+    for place in range(len(good)):
+        for bit in range(8):
+            state.write_bytes(good[:place] + bytes([good[place] ^ (1 << bit)]) + good[place + 1 :])
+            try:
+                checkpoint.read_state(state.parent)
+            except checkpoint.Damaged:
+                found += 1
+    assert found > 0.9 * 8 * len(good)  # the others stand in the name of the checksum
+
+
 def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
     path = checkpoint.write(new_run(tmp_path), 1, {"model": WEIGHTS}, {})
     state = (path / "state.json").read_text()

@@ -184,15 +184,18 @@ def read_state(path: Path) -> dict[str, Any]:
         raise Damaged(f"{path / STATE}: damaged ({error}).") from None
     if not isinstance(state, dict) or not isinstance(state.get("files"), dict):
         raise Damaged(f"{path / STATE}: damaged, it lists no files.")
+    expected = state.pop("sha256", None)  # checkpoints of before had none
+    changed = expected is not None and expected != _digest(state)
+    # A flipped bit may look like another program's work: what the checksum denies is damage, whatever else it seems to be.
+    refusal = Damaged if changed else UserError
     for name, about in state["files"].items():
         if not re.fullmatch(r"\w+\.\w+", name):
-            raise UserError(f"{path / STATE}: lists {name!r}, which is no file of a checkpoint folder.")
+            raise refusal(f"{path / STATE}: lists {name!r}, which is no file of a checkpoint folder.")
         if not isinstance(about, dict) or type(about.get("bytes")) is not int or not isinstance(about.get("sha256"), str):
             raise Damaged(f"{path / STATE}: damaged, it does not say what is in {name}.")
     if state.get("format") != FORMAT:
-        raise UserError(f"{path / STATE}: has format {state.get('format')}, this program reads format {FORMAT}.")
-    expected = state.pop("sha256", None)  # checkpoints of before had none
-    if expected is not None and expected != _digest(state):
+        raise refusal(f"{path / STATE}: has format {state.get('format')}, this program reads format {FORMAT}.")
+    if changed:
         raise Damaged(f"{path / STATE}: damaged, its SHA-256 is not the one in it.")
     return state
 
