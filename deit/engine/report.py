@@ -54,7 +54,7 @@ class Report:
 
     def warn(self, event: str, step: int, message: str, **details: Any) -> None:
         """Say something that must not be missed: as an event, in the log, and on the console."""
-        print(f"warning: {message}", file=sys.stderr, flush=True)
+        _say(f"warning: {message}")
         self.event(event, step, message=message, **details)
         notices = self._status.progress.get("notices", [])
         self.progress(now=True, notices=[*notices, message][:NOTICES])
@@ -79,7 +79,16 @@ class Report:
         try:
             self._journal.close()
         except OSError as error:
-            print(f"warning: the end of {self._run.journal} is lost: {error.strerror}", file=sys.stderr, flush=True)
+            _say(f"warning: the end of {self._run.journal} is lost: {error.strerror}")
+
+
+def _say(text: str) -> None:
+    """Write into the log, which may lie on the very disk that is full."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
 
 
 class Mute(Report):
