@@ -47,9 +47,9 @@ SMALL = (
     *("experiment=quickstart", "model.embed_dim=16", "model.depth=2", "model.num_heads=2", "model.drop_path_rate=0.1"),
     *("data.train_limit=256", "data.val_limit=100", "data.eval_batch_size=64", "data.batch_size=32", "schedule.epochs=200"),
     *("schedule.eval_every=5", "checkpointing.every_steps=20", "ema.decay=0.9", "tracking.log_every=3"),
-    *("tracking.system_metrics_every=0", "tracking.flush_timeout=60"),
+    *("tracking.system_metrics_every=0", "tracking.flush_timeout=300"),
 )
-PATIENCE = 300.0  # seconds until something counts as not survived
+PATIENCE = 600.0  # seconds until something counts as not survived
 OUTAGE = 4.0  # seconds for which the MLflow server is away, or a process stopped
 
 

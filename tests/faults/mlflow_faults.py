@@ -23,6 +23,7 @@ from ports import reserved_port
 from deit.runs import journal
 from deit.runs.directory import RunDirectory
 
+PATIENCE = 600.0  # seconds for a start, which costs some ten seconds of computing, on a machine that has other things to do
 POINT = tuple[str, int, int, str]  # name, step, time, value as text, so that nan equals nan
 
 
@@ -52,7 +53,7 @@ class Server:
                 start_new_session=True,
                 preexec_fn=lambda: os.nice(5),  # on a small machine its start must not be what slows a training
             )
-        end = time.monotonic() + 90
+        end = time.monotonic() + PATIENCE
         while not self._healthy():
             if time.monotonic() > end or self.process.poll() is not None:
                 raise RuntimeError(f"no MLflow server: {(self.folder / 'server.log').read_text()}")
@@ -76,8 +77,8 @@ class Server:
 class Proxy:
     """Hands requests on to a server, or does what ``fault`` says with them, from one request to the next.
 
-    ``None`` hands on; ``"slow"`` does so after ``delay`` seconds; ``"500"`` answers so; ``"hole"`` never answers; ``"down"``
-    hangs up.
+    ``None`` hands on; ``"slow"`` does so after ``delay`` seconds; ``"held"`` does so once the fault is another; ``"500"``
+    answers so; ``"hole"`` never answers; ``"down"`` hangs up.
     """
 
     def __init__(self, target: int) -> None:
@@ -85,6 +86,7 @@ class Proxy:
         self.delay = 5.0
         self.only = ""  # the requests that the fault is for: those with this in their path
         self.requests = 0  # seen so far
+        self.held: list[str] = []  # the paths of those that were held and are not answered yet
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -108,6 +110,10 @@ class Proxy:
                     raise ConnectionError
                 if fault == "slow":
                     time.sleep(proxy.delay)
+                if fault == "held":
+                    proxy.held.append(self.path)
+                    while proxy.fault == "held":
+                        time.sleep(0.1)
                 if fault == "500":
                     return self.answer(500, [("Content-Type", "text/html")], b"<h1>Internal Server Error</h1>")
                 onward = http.client.HTTPConnection("127.0.0.1", target, timeout=60)
@@ -120,6 +126,8 @@ class Proxy:
                     raise ConnectionError from error
                 finally:
                     onward.close()
+                    if fault == "held":
+                        proxy.held.remove(self.path)
 
             def body(self) -> bytes:
                 if self.headers.get("Transfer-Encoding") != "chunked":

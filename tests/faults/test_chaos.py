@@ -17,7 +17,7 @@ def test_random_faults_are_survived_to_the_same_bits(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=3600,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     for kind in kinds:  # tries, survived, runs, same bits, lost points, doubled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -14,11 +15,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 from composition import composed
-from test_launch import LAUNCH, SMALL, Running, launch, metrics, only_run, same_weights
+from test_launch import LAUNCH, PATIENCE, SMALL, Running, launch, metrics, only_run, same_weights
 
 from deit.config import frozen
 from deit.config.schema import RunConfig
@@ -60,7 +63,6 @@ EVERYTHING = (
     "tracking.log_every=5",
     "tracking=none",
 )
-PATIENCE = 300.0  # seconds, on a machine that has other things to do
 WEIGHTS = {"a": np.arange(6, dtype=np.float32)}
 
 
@@ -76,14 +78,38 @@ def teacher(folder: Path) -> str:
     return str(checkpoint.write(run, 1, {"model": weights}, state) / "model.safetensors")
 
 
+# Of each process that finds it: the first file of a checkpoint never gets to the disk, however fast that is.
+STUCK_DISK = """
+import os, time
+
+fsync = os.fsync
+
+def stuck(descriptor):
+    while "/checkpoints/.step_" in os.readlink(f"/proc/self/fd/{descriptor}"):
+        time.sleep(1)
+    fsync(descriptor)
+
+os.fsync = stuck
+"""
+
+
 class Victim:
     """A launch whose worker is killed at a chosen moment."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, stuck_disk: bool = False) -> None:
         self.folder = folder
+        environment = dict(os.environ)
+        if stuck_disk:
+            (folder / "stuck").mkdir()
+            (folder / "stuck" / "sitecustomize.py").write_text(STUCK_DISK)
+            environment["PYTHONPATH"] = str(folder / "stuck")
         with open(folder / "output.txt", "a") as output:
             self.launcher = subprocess.Popen(
-                [sys.executable, str(LAUNCH), *arguments], cwd=folder, stdout=output, stderr=subprocess.STDOUT
+                [sys.executable, str(LAUNCH), *arguments],
+                cwd=folder,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
 
     def ask_for_stacks(self) -> RunDirectory:
@@ -108,20 +134,36 @@ class Victim:
                 pid = status.read(run).worker_pid
                 if pid is None or status.read(run).state != status.RUNNING or not moment(run):
                     continue
-                os.kill(pid, signal.SIGSTOP)
-                if moment(run):
+                if stopped(pid) and moment(run):
                     victim = int((run.logs / f"worker_{rank}.pid").read_text())
                     os.kill(victim, signal.SIGKILL)
                     os.kill(pid, signal.SIGCONT) if rank else None
                     assert self.launcher.wait(PATIENCE) == 1
                     return run
-                os.kill(pid, signal.SIGCONT)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
             time.sleep(0.002)
         raise AssertionError((self.folder / "output.txt").read_text())
 
 
+def stopped(pid: int) -> bool:
+    """Stop a process, and wait until it stands still; False where it has ended."""
+    try:
+        process = psutil.Process(pid)
+        process.suspend()
+        while process.status() != psutil.STATUS_STOPPED:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            time.sleep(0.001)
+    except psutil.NoSuchProcess:
+        return False
+    return True
+
+
 def writing(run: RunDirectory) -> bool:
-    return len(checkpoint.complete(run)) >= 2 and any(run.checkpoints.glob(".step_*.tmp/*.safetensors"))
+    """One of this worker's own: the one before may have left another."""
+    its = f".step_*.{status.read(run).worker_pid}.tmp/*.safetensors"
+    return len(checkpoint.complete(run)) >= 2 and any(run.checkpoints.glob(its))
 
 
 def evaluating(run: RunDirectory) -> bool:
@@ -174,7 +216,7 @@ def test_a_run_killed_between_and_within_checkpoints_ends_in_the_same_bits(folde
     victim = Victim(killed, *recipe)
     uninterrupted = subprocess.Popen([sys.executable, str(LAUNCH), *recipe], cwd=whole, stdout=subprocess.DEVNULL)
     run = victim.kill_when(ahead)
-    Victim(killed, "resume=last").kill_when(writing)
+    Victim(killed, "resume=last", stuck_disk=True).kill_when(writing)
     assert list(run.checkpoints.glob(".step_*.tmp"))  # half a checkpoint, which nothing may take for one
     ended = launch(killed, "resume=last", timeout=PATIENCE)
     assert ended.returncode == 0, ended.stderr
@@ -189,6 +231,7 @@ def test_a_run_killed_between_and_within_checkpoints_ends_in_the_same_bits(folde
 def test_two_processes_killed_in_an_evaluation_end_in_the_same_bits(folders: tuple[Path, Path]) -> None:
     whole, killed = folders
     recipe = (*EVERYTHING, f"distill.teacher={teacher(whole)}", "hardware=cpu2", "data.batch_size=8", "schedule.epochs=3")
+    recipe += ("data.eval_batch_size=1",)  # so that an evaluation is many steps, one of which is caught
     victim = Victim(killed, *recipe)
     run = victim.ask_for_stacks()
     victim.kill_when(evaluating, rank=1)
@@ -431,6 +474,19 @@ def test_a_full_disk_costs_a_checkpoint_and_nothing_else(small_disk: Path) -> No
     assert [r["step"] for _, r in read(run.journal) if r["kind"] == "checkpoint"] == [8, 32]
 
 
+def test_a_warning_for_which_the_log_has_no_room_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = prepared(tmp_path, "warned")
+    report = Report(run, status.Status())
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        report.warn("checkpoint_failed", 8, "no room")
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
+    report.close()
+    assert [event["step"] for event in events(run, "checkpoint_failed")] == [8]
+
+
 def test_a_run_whose_disk_is_full_at_its_end_says_so_and_can_be_gone_on_with(small_disk: Path, tmp_path: Path) -> None:
     (tmp_path / "runs").symlink_to(small_disk)
     running = Running(tmp_path, *SMALL, "tracking=none", "hardware=cpu", "schedule.epochs=20", "checkpointing.every=5")
@@ -483,14 +539,16 @@ def test_the_error_of_the_writing_thread_surfaces(tmp_path: Path) -> None:
     assert list(run.checkpoints.iterdir()) == []
 
 
-def test_when_checkpoints_are_due(tmp_path: Path) -> None:
+def test_when_checkpoints_are_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     extra = ("checkpointing.every=2", "checkpointing.every_steps=5", "checkpointing.every_minutes=0.001")
     run = prepared(tmp_path, "due", *extra)
+    now = 0.0
+    monkeypatch.setattr("deit.engine.saver.time", SimpleNamespace(monotonic=lambda: now))
     saver = saver_of(run, Report(run, status.Status()))
     assert [step for step in range(33) if saver.due(step)] == [5, 10, 15, 16, 20, 25, 30, 32]
     saver.at(16)
     assert not saver.due(16)
-    time.sleep(0.07)
+    now = 0.07
     assert saver.due(17) and not saver.due_by_steps(17)
 
 

@@ -26,9 +26,9 @@ import psutil
 import pytest
 import yaml
 from composition import composed
-from mlflow_faults import Proxy, Server, client, lost_and_doubled, remote_runs
+from mlflow_faults import PATIENCE, Proxy, Server, client, lost_and_doubled, remote_runs
 from rich.console import Console
-from test_launch import LAUNCH, SMALL, launch
+from test_launch import SMALL, Running, background, launch, signal_workers  # noqa: F401  # the fixture
 
 from deit.config import frozen
 from deit.files import write_json
@@ -56,7 +56,7 @@ def proxy(server: Server) -> Iterator[Proxy]:
     proxy.close()
 
 
-def until(condition: Callable[[], Any], seconds: float = 90) -> Any:
+def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := condition():
@@ -97,7 +97,8 @@ def no_process_is_left(tmp_path: Path) -> Iterator[None]:
     yield
     for process in psutil.process_iter(["cmdline"]):
         if any(str(tmp_path) in word for word in process.info["cmdline"] or []):
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended by itself
+                process.kill()
 
 
 def start(run: RunDirectory, **environment: str) -> subprocess.Popen[bytes]:
@@ -124,15 +125,22 @@ def working(module: str, path: Path) -> list[psutil.Process]:
     return [process for process, line in lines if module in line and str(path) in line]
 
 
-def test_a_run_at_a_broken_server_is_sent_later_and_to_another_one(server: Server, proxy: Proxy, tmp_path: Path) -> None:
+def test_a_run_at_a_broken_server_is_sent_later_and_to_another_one(
+    server: Server,
+    proxy: Proxy,
+    tmp_path: Path,
+    background: Callable[..., Running],  # noqa: F811
+) -> None:
     proxy.fault = "hole"
-    ended = launch(tmp_path, *SMALL, f"tracking.uri={proxy.uri}", "tracking.flush_timeout=2", "tracking.system_metrics_every=1")
-    assert ended.returncode == 0, ended.stderr
-    (path,) = tmp_path.glob("runs/quickstart/*")
-    run = RunDirectory(path)
-    assert time.time() - status.read(run).updated < 60  # and not the two minutes of the default
-    assert shippers(run) == [] and proxy.requests > 0
-    (later,) = re.findall(r"Send it later: python launch\.py (.*)", ended.stdout)
+    running = background(*SMALL, f"tracking.uri={proxy.uri}", "tracking.flush_timeout=2", "tracking.system_metrics_every=1")
+    run = running.wait_for_step(1)
+    signal_workers(run, signal.SIGSTOP)  # so that the shipper, which starts slowly, has asked before the end
+    until(lambda: proxy.requests > 0)
+    signal_workers(run, signal.SIGCONT)
+    said = running.output
+    assert running.end() == 0, said.read_text()
+    assert "not all was sent within tracking.flush_timeout=2 s" in said.read_text() and shippers(run) == []
+    (later,) = re.findall(r"Send it later: python launch\.py (.*)", said.read_text())
 
     proxy.fault = "500"
     failed = launch(tmp_path, *shlex.split(later))
@@ -243,20 +251,23 @@ def test_runs_of_dead_processes_are_settled_and_others_left_alone(tmp_path: Path
     assert stale.settle(worker) and stale.settle(runs["locked"])
 
 
-def test_killed_launcher_worker_and_shipper_then_the_next_launch_then_resume(server: Server, tmp_path: Path) -> None:
-    output = tmp_path / "output.txt"
-    with open(output, "w") as file:
-        arguments = (*SMALL, "schedule.epochs=60", "tracking.log_every=1", f"tracking.uri={server.uri}")
-        launcher = subprocess.Popen([sys.executable, str(LAUNCH), *arguments], cwd=tmp_path, stdout=file, stderr=file)
-    folders = tmp_path / "runs" / "quickstart"
-    run = until(lambda: next((RunDirectory(path) for path in folders.glob("*") if any(path.glob("tracking/*.json"))), None))
-    until(lambda: any(folders.glob("*/checkpoints/step_*/state.json")))
+def test_killed_launcher_worker_and_shipper_then_the_next_launch_then_resume(
+    server: Server,
+    tmp_path: Path,
+    background: Callable[..., Running],  # noqa: F811
+) -> None:
+    running = background(*SMALL, "schedule.epochs=60", "tracking.log_every=1", f"tracking.uri={server.uri}")
+    run = running.wait_for_step(1)
+    until(lambda: any(run.checkpoints.glob("step_*/state.json")))
+    # So that it neither ends before the launcher is killed, nor notes an end of its own when it is told of that.
+    signal_workers(run, signal.SIGSTOP)
+    until(lambda: any(run.tracking.glob("*.json")))
     until(lambda: not working("deit.tracking.stale", tmp_path / "runs"))  # its own search would find it killed as well
-    launcher.kill()
+    running.process.kill()
     for process in shippers(run):
         process.kill()
     processes.kill_all(run)
-    launcher.wait()
+    running.end()
     assert status.read(run).state == status.RUNNING
     (there,) = remote_runs(server.uri, run)
     assert there.info.status == "RUNNING"
@@ -280,16 +291,17 @@ def test_a_dead_shipper_is_started_again_but_not_for_ever(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(companion, "FIRST_PAUSE", 0.01)
-    run = make_run(tmp_path, server.uri, flush_timeout=60)
+    run = make_run(tmp_path, server.uri, flush_timeout=600)
     shipper = shipping.Shipper(run, frozen.load(run.config))
     shipper.start()
 
-    def killed_and_watched() -> bool:
+    def killed_and_watched(patience: float = PATIENCE) -> bool:
+        """Whether it is started again."""
         assert shipper.process is not None
         pid = shipper.process.pid
         os.kill(pid, signal.SIGKILL)
         shipper.process.wait()
-        end = time.monotonic() + 1
+        end = time.monotonic() + patience
         while shipper.process.pid == pid and time.monotonic() < end:
             shipper.watch()
             time.sleep(0.01)
@@ -313,22 +325,23 @@ def test_a_dead_shipper_is_started_again_but_not_for_ever(
     assert (there.info.status, there.data.tags["outcome"]) == ("KILLED", "pruned at step 150")
 
     set_status(run, status.RUNNING)
-    lives = 0
-    while killed_and_watched():
-        lives += 1
-        assert lives < companion.RESTARTS
+    for _ in range(companion.RESTARTS - log(run).count("it is started again (")):
+        assert killed_and_watched()
+    assert not killed_and_watched(patience=1)
 
 
 def test_a_slow_server_makes_no_second_run(server: Server, proxy: Proxy, tmp_path: Path) -> None:
     """The run is made after the shipper has given up waiting for it, and has asked for another one."""
     run = make_run(tmp_path, proxy.uri)
-    proxy.fault, proxy.only, proxy.delay = "slow", "runs/create", 3.0
-    process = start(run, MLFLOW_HTTP_REQUEST_TIMEOUT="1")
-    until(lambda: len(remote_runs(server.uri, run)) > 1)
+    proxy.fault, proxy.only = "held", "runs/create"
+    process = start(run, MLFLOW_HTTP_REQUEST_TIMEOUT="5")
+    until(lambda: len(proxy.held) > 1)
     proxy.fault = None
+    until(lambda: not proxy.held)
+    assert len(remote_runs(server.uri, run)) > 1
     until(lambda: lost_and_doubled(server.uri, run) == (0, 0))
     set_status(run, status.FINISHED)
-    assert process.wait(60) == 0, log(run)
+    assert process.wait(PATIENCE) == 0, log(run)
     assert len(remote_runs(server.uri, run)) == 1 and "is an empty double" in log(run)
     assert lost_and_doubled(server.uri, run) == (0, 0)
 
@@ -379,7 +392,7 @@ def test_a_full_disk_is_survived_while_the_database_is_made_and_later(small_disk
     until(lambda: log(run).count("will try again") == 2)
     set_status(run, status.FINISHED)
     (small_disk / "filler").unlink()
-    assert process.wait(90) == 0, log(run)
+    assert process.wait(PATIENCE) == 0, log(run)
     assert lost_and_doubled(uri, run) == (0, 0) and len(remote_runs(uri, run)) == 1
 
 
@@ -387,11 +400,21 @@ def test_a_shipper_killed_while_it_makes_the_database_leaves_none_that_is_torn(t
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     run = make_run(tmp_path, uri)
     process = start(run)
-    until(lambda: any(path.stat().st_size > 100_000 for path in tmp_path.glob(".mlflow.db.*.new")))
+
+    def half_made() -> bool:
+        """Asked while it stands still."""
+        process.send_signal(signal.SIGSTOP)
+        until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+        if any(path.stat().st_size > 100_000 for path in tmp_path.glob(".mlflow.db.*.new")):
+            return True
+        process.send_signal(signal.SIGCONT)
+        return False
+
+    until(half_made)
     process.kill()
     process.wait()
     assert not (tmp_path / "mlflow.db").exists()
     set_status(run, status.FINISHED)
-    assert start(run).wait(90) == 0, log(run)
+    assert start(run).wait(PATIENCE) == 0, log(run)
     assert lost_and_doubled(uri, run) == (0, 0)
     assert not list(tmp_path.glob(".mlflow.db.*"))
