@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import boto3
 import numpy as np
 import pytest
 from conftest import LAUNCH, Outcome
-from moto.server import ThreadedMotoServer
-from ports import reserved_port
+from object_store import SECRET, Recorder, Server, server, store, tree, until
 from test_launch import same_weights
 
 from deit.config import remote
@@ -33,87 +28,14 @@ from deit.errors import UserError
 from deit.runs import checkpoint, directory, status
 from deit.runs.directory import RunDirectory
 from deit.storage import copying, locks, s3, staging
-from deit.storage.mirror import RECORD, Mirror
-from deit.storage.store import Object, Store, Unreachable
+from deit.storage.folder import RECORD
+from deit.storage.mirror import Mirror
+from deit.storage.store import Object, Unreachable
 
-SECRET = "a-secret-of-forty-letters-that-no-file-has"
+__all__ = ["server", "store"]  # fixtures
+
 NOTHING: dict[str, Any] = {field.name: None for field in dataclasses.fields(DataConfig)}
 FILES = 200  # objects of a copy that is to be met half done
-
-
-class Server:
-    """moto's S3 server. Stopped and started again it still has its objects."""
-
-    def __init__(self) -> None:
-        self._left: threading.Semaphore | None = None  # objects that may still be handed out
-        self.port = reserved_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.start()
-        self.client = boto3.client(
-            "s3", endpoint_url=self.url, aws_access_key_id="key", aws_secret_access_key=SECRET, region_name="us-east-1"
-        )
-
-    def start(self) -> None:
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no line for each request
-        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self.port, verbose=False)
-        self._server.start()
-        wsgi = self._server._server
-        assert wsgi is not None
-        answer = wsgi.app
-
-        def answer_in_turn(environ: dict[str, Any], start_response: Any) -> Any:
-            left = self._left
-            if left is not None and environ["REQUEST_METHOD"] == "GET" and "list-type" not in environ["QUERY_STRING"]:
-                left.acquire()
-            return answer(environ, start_response)
-
-        wsgi.app = answer_in_turn
-
-    def stop(self) -> None:
-        self._server.stop()
-
-    @contextmanager
-    def only(self, objects: int) -> Iterator[None]:
-        """Hand out so many objects, and the others after the block: a copy stays half done, however fast it is."""
-        self._left = left = threading.Semaphore(objects)
-        try:
-            yield
-        finally:
-            self._left = None
-            left.release(10_000)
-
-    def fill(self, bucket: str, objects: dict[str, bytes]) -> None:
-        self.client.create_bucket(Bucket=bucket)
-        for key, content in objects.items():
-            self.client.put_object(Bucket=bucket, Key=key, Body=content)
-
-    def content(self, bucket: str, prefix: str = "") -> dict[str, bytes]:
-        found: dict[str, bytes] = {}
-        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            for entry in page.get("Contents", []):
-                body = self.client.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
-                found[entry["Key"].removeprefix(prefix)] = body
-        return found
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def store(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
-    """The server, in the environment of this test and the processes that it starts; the cache is the test's own."""
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "OBS_ENDPOINT", "S3_ENDPOINT"):
-        monkeypatch.delenv(name, raising=False)
-    values = {"AWS_ENDPOINT_URL": server.url, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": SECRET}
-    values |= {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "DEIT_CACHE": str(tmp_path / "cache")}
-    for name, value in values.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(staging, "_staged", set())
-    return server
 
 
 STAGE = """
@@ -143,20 +65,8 @@ def staged(root: str, code: int = 0) -> str:
     return said
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-
-
 def numbers(count: int) -> dict[str, bytes]:
     return {f"set/{i % 7}/{i:04}.bin": bytes([i % 256]) * (200 + i) for i in range(count)}
-
-
-def until(what: Callable[[], Any], timeout: float = 300) -> Any:
-    end = time.monotonic() + timeout
-    while not (found := what()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return found
 
 
 def test_a_killed_copy_goes_on_with_what_is_missing(store: Server) -> None:
@@ -343,37 +253,6 @@ def test_moxing_behind_the_same_interface(tmp_path: Path, monkeypatch: pytest.Mo
     assert not at("obs://bucket/runs/a/b/c").exists() and store.folders("obs://bucket/nothing") == []
     with pytest.raises(UserError, match=r"data.root=obs://bucket/none: nothing lies there"):
         open_store("obs://bucket/none", "data.root").objects("obs://bucket/none")
-
-
-class Recorder(Store):
-    """A store in memory that notes the order, and goes away after so many files."""
-
-    def __init__(self) -> None:
-        super().__init__("runs_dir")
-        self.there: dict[str, bytes] = {}
-        self.order: list[str] = []
-        self.patience = 10**6
-
-    def put(self, file: Path, address: str) -> None:
-        self.patience -= 1
-        if self.patience < 0:
-            raise Unreachable("away")
-        self.there[address] = file.read_bytes()
-        self.order.append(address)
-
-    def delete(self, addresses: Sequence[str]) -> None:
-        for address in addresses:
-            self.order.append(f"-{address}")
-            del self.there[address]
-
-    def objects(self, address: str) -> list[Object]:
-        raise NotImplementedError
-
-    def folders(self, address: str) -> list[str]:
-        raise NotImplementedError
-
-    def fetch(self, found: Object, part: Path, told: Any, stopped: Any) -> None:
-        raise NotImplementedError
 
 
 def test_the_order_in_which_a_run_is_copied(tmp_path: Path) -> None:

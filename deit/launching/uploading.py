@@ -16,7 +16,8 @@ from deit.launching.companion import Companion
 from deit.runs import status
 from deit.runs.directory import RunDirectory, shown
 from deit.storage import locks
-from deit.storage.mirror import LOCK, LOG, Mirror, address_of
+from deit.storage.folder import LOCK, LOG
+from deit.storage.mirror import Mirror, address_of
 from deit.tracking import stale
 
 POLL = 0.3  # seconds

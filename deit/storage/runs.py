@@ -22,7 +22,8 @@ from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
 from deit.storage import locks
 from deit.storage.copying import Manifest, check_names, copy
-from deit.storage.mirror import ASIDE, Mirror, Signature, signature
+from deit.storage.folder import ASIDE, Signature, signature
+from deit.storage.mirror import Mirror
 from deit.storage.store import NothingThere, Object, Store, open_store
 
 FETCHING = ".fetch"  # folder in the run directory: parts, and the manifest of what has come

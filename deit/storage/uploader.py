@@ -19,7 +19,8 @@ from deit.errors import UserError
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
 from deit.storage import locks
-from deit.storage.mirror import LOCK, Mirror, Stopped, address_of
+from deit.storage.folder import LOCK, Stopped
+from deit.storage.mirror import Mirror, address_of
 from deit.tracking import beside, living
 
 _log = logging.getLogger(__name__)

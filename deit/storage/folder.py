@@ -1,0 +1,141 @@
+"""A folder of this machine and its copy in a store: what is there is known here, what has changed is copied.
+
+``.upload.json`` in the folder says what is there, so that a copying that was killed goes on where it was. In which order the
+files go is a matter of what they are: see ``mirror.py``.
+"""
+
+from __future__ import annotations
+
+import abc
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from deit.files import read_json, write_json
+from deit.storage.store import NothingThere, Store, open_store
+
+RECORD = ".upload.json"
+SNAPSHOTS = ".upload"  # folder of what must not change while it is copied
+LOCK = ".uploading"
+LOG = "uploader.log"  # its own; it would never be all there
+ASIDE = "superseded_"  # in the names of checkpoints that another machine's course has made worthless
+DEBRIS = ("kernel_meta", "rank_", ASIDE)  # the first two are what MindSpore leaves where it works
+
+Signature = tuple[int, int]  # size and time of the last change in nanoseconds
+
+
+class Folder(abc.ABC):
+    """One folder and its copy. Whoever holds its lock (``LOCK``) may call ``send``."""
+
+    def __init__(self, path: Path, address: str) -> None:
+        self.path, self.address = path, address
+        self.goes_on: Callable[[], bool] = lambda: True  # asked before each file
+        self._store: Store | None = None
+        self.reload()
+
+    def reload(self) -> None:
+        """Read again what is there: another process may have copied meanwhile."""
+        about = read_json(self.path / RECORD)
+        known = about["files"] if about and about["address"] == self.address else {}
+        self._there: dict[str, Signature] = {name: (size, time) for name, (size, time) in known.items()}
+
+    def note(self, files: dict[str, Signature]) -> None:
+        """Take files for copied, such as those that have just come from there."""
+        self._there |= files
+        self._save()
+
+    def has(self, file: Path) -> bool:
+        """Whether the store has the file, be it as it was before."""
+        return self._name(file) in self._there
+
+    def missing(self) -> list[str]:
+        """What the store has not, or has otherwise, by name."""
+        return [name for name in self._local() if self._there.get(name) != signature(self.path / name)]
+
+    @abc.abstractmethod
+    def send(self) -> int:
+        """Copy and delete all there is to; how many files were copied. Raises StoreError; what was done until then stays so."""
+
+    @abc.abstractmethod
+    def _local(self) -> Iterator[str]:
+        """Names of the files that belong into the store."""
+
+    def _put_all(self, files: dict[str, Path]) -> int:
+        """Copy those that are not there as they are; how many that were."""
+        return sum(self._put(name, file, signature(file)) for name, file in files.items())
+
+    def _put(self, name: str, file: Path, mark: Signature | None) -> bool:
+        """Copy a file, if the store has it not or with another mark; whether that was done."""
+        if mark is None or self._there.get(name) == mark:
+            return False
+        if not self.goes_on():
+            raise Stopped
+        try:
+            self._far().put(file, f"{self.address}/{name}")
+        except (NothingThere, FileNotFoundError):
+            if file.exists():
+                raise
+            return False  # deleted meanwhile
+        # What was written meanwhile changes the signature, and is copied the next time.
+        self._there[name] = mark
+        self._save()
+        return True
+
+    def _delete(self, names: list[str]) -> None:
+        for name in names:
+            self._far().delete([f"{self.address}/{name}"])
+            del self._there[name]
+            self._save()
+
+    def _snapshots(self, files: list[Path]) -> dict[str, Path]:
+        """Copies of those files that are not in the store as they are now, by name."""
+        folder = self.path / SNAPSHOTS
+        shutil.rmtree(folder, ignore_errors=True)
+        found = {}
+        for file in files:
+            name = self._name(file)
+            if file.exists() and self._there.get(name) != signature(file):
+                folder.mkdir(exist_ok=True)
+                found[name] = Path(shutil.copy2(file, folder / file.name))
+        return found
+
+    def _walk(self) -> Iterator[Path]:
+        """All files but passing ones."""
+        for folder, below, names in os.walk(self.path):  # which passes over a folder that is gone meanwhile
+            below[:] = sorted(filter(_is_kept, below))
+            for file in (Path(folder, name) for name in sorted(filter(_is_kept, names))):
+                if file.is_file() and not file.is_symlink():
+                    yield file
+
+    def _named(self, files: list[Path]) -> dict[str, Path]:
+        return {self._name(file): file for file in files}
+
+    def _name(self, file: Path) -> str:
+        return file.relative_to(self.path).as_posix()
+
+    def _far(self) -> Store:
+        if self._store is None:
+            self._store = open_store(self.address, "runs_dir")
+        return self._store
+
+    def _save(self) -> None:
+        write_json(self.path / RECORD, {"address": self.address, "files": self._there}, durable=False)
+
+
+def _is_kept(name: str) -> bool:
+    """Whether a file or folder of this name is more than a passing thing."""
+    return not name.startswith((".", *DEBRIS)) and not name.endswith(".tmp")
+
+
+class Stopped(Exception):
+    """The copying was told to end; it goes on another time."""
+
+
+def signature(file: Path) -> Signature | None:
+    """Size and time of the last change; None where there is no such file."""
+    try:
+        about = file.stat()
+    except OSError:
+        return None
+    return about.st_size, about.st_mtime_ns
