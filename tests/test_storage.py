@@ -400,8 +400,6 @@ def test_training_from_a_store_into_a_store(store: Server, tmp_path: Path, monke
     same_weights(whole, checkpoint.complete(RunDirectory(remote.runs_copy(address)))[-1])
 
 
-def test_a_sweep_needs_a_folder(command: Callable[..., Outcome]) -> None:
-    outcome = command("-m", "experiment=quickstart", "seed=1,2", "runs_dir=s3://results/runs")
-    assert outcome.code == 2 and "a sweep needs a folder" in outcome.err and outcome.err.count("\n") == 1
+def test_several_machines_need_a_folder(command: Callable[..., Outcome]) -> None:
     outcome = command("experiment=quickstart", "runs_dir=s3://results/runs", "hardware.nodes=2", "dry_run=true")
     assert outcome.code == 2 and "runs_dir is in a store, but hardware.nodes is 2" in outcome.err

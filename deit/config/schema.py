@@ -284,9 +284,9 @@ class SweepConfig:
         "Whether each objective is better high or low.", choices=("maximize", "minimize"), default=["maximize"]
     )
     case: Optional[str] = option("Set by a template that lists cases: the name of this one.", default=None)
-    resume: Optional[str] = option("The sweep to go on with: its directory or `last`.", default=None)
+    resume: Optional[str] = option("The sweep to go on with: its directory, its address in a store, or `last`.", default=None)
     retry_failed: bool = option("With sweep.resume: start failed trials again, too.", default=False)
-    dir: Optional[str] = option("The sweep of task=report: its directory or `last`.", default=None)
+    dir: Optional[str] = option("The sweep of task=report: its directory, its address in a store, or `last`.", default=None)
 
 
 @dataclass

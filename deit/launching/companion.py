@@ -1,4 +1,4 @@
-"""A process beside a run that the training does not depend on: started with it, started again if it dies, ended after it."""
+"""A process beside a run or a sweep that the work does not need: started with it, again if it dies, and ended after it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Protocol
 
 from deit.launching import processes
 from deit.launching.command import python_environment
-from deit.runs.directory import RunDirectory
 
 STOP_PATIENCE = 5.0  # seconds it has after SIGINT
 RESTARTS = 5  # times one that died is started again
@@ -19,14 +19,21 @@ STEADY = 3600.0  # seconds of life after which a death is counted as the first a
 FIRST_PAUSE = 1.0  # seconds before that, doubled each time
 
 
+class Place(Protocol):
+    """The directory of what a companion works for, of a run or of a sweep."""
+
+    path: Path
+    logs: Path
+
+
 class Companion(abc.ABC):
-    """The process ``python -m MODULE RUN_DIR`` of one run."""
+    """The process ``python -m MODULE PLACE`` of one run or sweep."""
 
     name: str  # as its log calls it, which is logs/<name>.log
     module: str
 
-    def __init__(self, run: RunDirectory) -> None:
-        self.run = run
+    def __init__(self, place: Place) -> None:
+        self.place = place
         self.process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._restarts = 0
@@ -38,13 +45,13 @@ class Companion(abc.ABC):
 
     def _begin(self) -> None:
         self._started = time.monotonic()
-        self.process = self._spawn(self.module, self.run.path)
+        self.process = self._spawn(self.module, self.place.path)
 
     def _spawn(self, module: str, argument: Path) -> subprocess.Popen[bytes]:
         return processes.start(
             [sys.executable, "-m", module, str(argument)],
             python_environment(),
-            self.run.logs / f"{self.name}.log",
+            self.place.logs / f"{self.name}.log",
             # It outlives a killed launcher long enough to tell of the end.
             death_signal=None,
             shielded=True,
@@ -70,7 +77,7 @@ class Companion(abc.ABC):
         self._due = None
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         try:
-            with open(self.run.logs / f"{self.name}.log", "a", encoding="utf-8") as log:
+            with open(self.place.logs / f"{self.name}.log", "a", encoding="utf-8") as log:
                 log.write(f"the {self.name} {how}; it is started again ({self._restarts} of {RESTARTS})\n")
             self._begin()
         except OSError:  # no room, no more processes: the training is not to end by that

@@ -26,7 +26,7 @@ class Shipper(Companion):
 
     def __init__(self, run: RunDirectory, config: RunConfig) -> None:
         super().__init__(run)
-        self.config = config
+        self.run, self.config = run, config
 
     def start(self) -> None:
         """Start the shipper, unless it is at work already, and at first the search for runs that were killed."""

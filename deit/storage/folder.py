@@ -1,7 +1,7 @@
 """A folder of this machine and its copy in a store: what is there is known here, what has changed is copied.
 
 ``.upload.json`` in the folder says what is there, so that a copying that was killed goes on where it was. In which order the
-files go is a matter of what they are: see ``mirror.py``.
+files go is a matter of what they are: runs (``mirror.py``), sweeps (``sweeps.py``).
 """
 
 from __future__ import annotations
@@ -44,6 +44,10 @@ class Folder(abc.ABC):
         """Take files for copied, such as those that have just come from there."""
         self._there |= files
         self._save()
+
+    def share(self, other: Folder) -> None:
+        """Reach the store through the connection of another folder."""
+        self._store = other._far()
 
     def has(self, file: Path) -> bool:
         """Whether the store has the file, be it as it was before."""

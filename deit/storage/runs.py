@@ -27,13 +27,16 @@ from deit.storage.mirror import Mirror
 from deit.storage.store import NothingThere, Object, Store, open_store
 
 FETCHING = ".fetch"  # folder in the run directory: parts, and the manifest of what has come
+PARTIAL = ".partial"  # stands in a run directory that was fetched without what is large
+LARGE = ("checkpoints/", "exports/")
 SWEEPS = "sweeps"  # stands beside the runs and is none
 
 
-def fetch_run(address: str, key: str) -> RunDirectory:
+def fetch_run(address: str, key: str, *, light: bool = False, console: Console | None = None) -> RunDirectory:
     """The run at ``address``, the value of ``key``, on this machine, at least as far on as in the store.
 
-    Raises UserError where there is none, or where the store does not answer.
+    ``light``: one that is not here comes without its checkpoints and exports; they come when it is asked for whole. Raises
+    UserError where there is none, or where the store does not answer.
     """
     address = address.rstrip("/")
     store = open_store(address, key)
@@ -48,18 +51,18 @@ def fetch_run(address: str, key: str) -> RunDirectory:
         raise UserError(f"{key}={address}: not a run directory, it holds no config.yaml.")
     check_names(list(found.values()), key)
     run.path.mkdir(parents=True, exist_ok=True)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    said = console or Console(stderr=True, highlight=False, soft_wrap=True)
 
     def waiting(who: str) -> None:
-        console.print(f"{address} is being fetched by {who}; waiting for it", markup=False)
+        said.print(f"{address} is being fetched by {who}; waiting for it", markup=False)
 
     # The first lock is that of who fetches, for whom others wait; the second a launcher's, as long as it works on the run.
     with locks.alone(run.path / ".fetching", waiting), locks.turn(run.path / ".lock") as mine:
         if not mine:
             return run
-        fetching = _Fetching(run, address, store, found)
+        fetching = _Fetching(run, address, store, found, light)
         if fetching.is_ahead():
-            fetching.fetch(console)
+            fetching.fetch(said)
     return run
 
 
@@ -83,7 +86,7 @@ def newest_run(runs_dir: str, key: str) -> str:
                 (one,) = store.objects(f"{address}/config.yaml")
             except NothingThere:
                 continue
-            file = _brought(store, one, folder / FETCHING / "config.yaml")
+            file = brought(store, one, folder / FETCHING / "config.yaml")
         config = frozen.load(file)
         if config.task.name == "train" and not config.dry_run:
             return address
@@ -91,22 +94,28 @@ def newest_run(runs_dir: str, key: str) -> str:
 
 
 class _Fetching:
-    def __init__(self, run: RunDirectory, address: str, store: Store, found: dict[str, Object]) -> None:
+    def __init__(self, run: RunDirectory, address: str, store: Store, found: dict[str, Object], light: bool) -> None:
         self._run, self._address, self._store, self._found = run, address, store, found
-        self._folder = run.path / FETCHING
+        self._folder, self._partial = run.path / FETCHING, run.path / PARTIAL
+        self._light = light and (self._partial.exists() or not run.config.is_file())  # what is here whole stays so
 
     def is_ahead(self) -> bool:
         """Whether the store knows of something later than this machine."""
         if not self._run.config.is_file() or not self._run.status.is_file():
             return True
+        if self._partial.exists() and not self._light:
+            return True
         one = self._found.get("status.json")
         if one is None:  # its uploader has not come so far
             return False
-        about = json.loads(_brought(self._store, one, self._folder / "status.json").read_text(encoding="utf-8"))
+        about = json.loads(brought(self._store, one, self._folder / "status.json").read_text(encoding="utf-8"))
         return bool(about.get("updated", 0.0) > status.read(self._run).updated)
 
     def fetch(self, console: Console) -> None:
         run = self._run
+        if self._light:
+            self._partial.touch()
+            self._found = {name: one for name, one in self._found.items() if not name.startswith(LARGE)}
         remote = self._checkpoints()
         here = {path.name: path for path in checkpoint.complete(run)}
         wanted, places = [], {}
@@ -125,14 +134,17 @@ class _Fetching:
         manifest = Manifest(self._folder / "files.jsonl")
         missing = [one for one in wanted if not manifest.has(one, places[one.name])]
         copy(self._store, missing, lambda one: places[one.name], self._folder / "parts", manifest, console)
-        self._reveal(sorted(remote), here)
+        if not self._light:
+            self._reveal(sorted(remote), here)
         for folder in (run.checkpoints, run.logs, run.tracking):
             folder.mkdir(exist_ok=True)
         if "status.json" in self._found:
-            _brought(self._store, self._found["status.json"], run.status)
+            brought(self._store, self._found["status.json"], run.status)
         shutil.rmtree(self._folder)
         there = {name: mark for name in self._found if (mark := signature(run.path / name)) is not None}
         self._note(there)
+        if not self._light:
+            self._partial.unlink(missing_ok=True)
         console.print(f"fetched {self._address} to {run.path}: {len(missing):,} files", markup=False)
 
     def _checkpoints(self) -> dict[str, Object]:
@@ -169,7 +181,7 @@ class _Fetching:
             Mirror(self._run, self._address).note(there)
 
 
-def _brought(store: Store, one: Object, target: Path) -> Path:
+def brought(store: Store, one: Object, target: Path) -> Path:
     """Fetch a small object to ``target``."""
     part = target.with_name(f".{target.name}.part")
     part.parent.mkdir(parents=True, exist_ok=True)

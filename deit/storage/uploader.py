@@ -1,17 +1,20 @@
-"""The uploader: copies one run into the store of its ``runs_dir``, beside the training and never in its way.
+"""The uploader: copies one run, or the directory of one sweep, into the store of its ``runs_dir``, beside the work and never in
+its way.
 
-    python -m deit.storage.uploader RUN_DIR
+    python -m deit.storage.uploader RUN_OR_SWEEP_DIR
 
-The launcher starts it with the workers. A new checkpoint is copied at once, everything else now and then; what the store does
-not take is tried again. It ends when the launcher tells it, or by itself when launcher and workers are gone and all is copied.
+The launcher starts it with the workers, a sweep with its first trial. What should not wait (a new checkpoint, the end of a
+trial) is copied at once, everything else now and then; what the store does not take is tried again. It ends when the launcher
+tells it, or by itself when nobody is at work any more and all is copied.
 """
 
 from __future__ import annotations
 
+import abc
 import logging
 import sys
 import time
-from pathlib import Path
+from collections.abc import Hashable
 from typing import Any
 
 from deit.config import frozen
@@ -19,29 +22,34 @@ from deit.errors import UserError
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
 from deit.storage import locks
-from deit.storage.folder import LOCK, Stopped
+from deit.storage.folder import LOCK, Folder, Stopped, signature
 from deit.storage.mirror import Mirror, address_of
+from deit.storage.sweeps import SweepMirror
+from deit.sweeps.directory import SweepDirectory
 from deit.tracking import beside, living
 
 _log = logging.getLogger(__name__)
 
-POLL = 0.5  # seconds between two looks at whether there is a new checkpoint
+POLL = 0.5  # seconds between two looks at whether there is something that should not wait
 PERIOD = 15.0  # seconds between two copies of everything else
 LONGEST_WAIT = 30.0  # seconds between two attempts while the store is away
 ABANDONED = 600.0  # seconds for which an uploader without a launcher tries to reach the store
 LAST_WORDS = 4.0  # seconds from SIGINT or SIGTERM to the end
 
 
-class Uploader:
-    def __init__(self, run: RunDirectory) -> None:
-        """Raises UserError where ``run`` holds no configuration, or one whose runs_dir is a folder."""
-        config = frozen.load(run.config)
-        address = address_of(run, config)
-        if address is None:
-            raise UserError(f"{run.config}: runs_dir is {config.runs_dir}, a folder; nothing is copied from there.")
-        self._run, self._mirror = run, Mirror(run, address)
+class Uploader(abc.ABC):
+    def __init__(self, mirror: Folder) -> None:
+        self._mirror = mirror
         self._mirror.goes_on = lambda: not self._stopping
         self._stopping = False
+
+    @abc.abstractmethod
+    def _news(self) -> Hashable:
+        """What is copied at once when it is another than before."""
+
+    @abc.abstractmethod
+    def _accompanied(self) -> bool:
+        """Whether a process whose work this is about is alive."""
 
     def stop(self, *_: Any) -> None:
         """End soon, whatever a call is waiting for; what was not copied whole is copied again another time."""
@@ -49,14 +57,14 @@ class Uploader:
         beside.end_within(LAST_WORDS)
 
     def serve(self) -> None:
-        """Copy until told to stop, or until nobody is left at work on the run and all is copied."""
-        with locks.alone(self._run.path / LOCK, lambda who: _log.info("%s is at work on this run; waiting for it", who)):
+        """Copy until told to stop, or until nobody is left at work and all is copied."""
+        with locks.alone(self._mirror.path / LOCK, lambda who: _log.info("%s is at work on it; waiting for it", who)):
             self._mirror.reload()
             _log.info("copying to %s", self._mirror.address)
             failures, orphaned = 0, None
             while not self._stopping:
                 alone = not self._accompanied()
-                seen = self._checkpoints()
+                seen = self._news()
                 try:
                     self._mirror.send()
                 except Stopped:
@@ -71,32 +79,65 @@ class Uploader:
                     if failures:
                         _log.info("all is copied again, after %d failed attempts", failures)
                     failures = 0
-                    if alone:
-                        _log.info("all is copied, and nobody is at work on the run any more")
+                    if alone and not self._mirror.missing():
+                        _log.info("all is copied, and nobody is at work any more")
                         return
                 orphaned = (orphaned or time.monotonic()) if alone else None
                 if orphaned is not None and time.monotonic() - orphaned > ABANDONED:
-                    _log.info("the store is away and the launcher too; what is not copied stays in the run directory")
+                    _log.info("the store is away and the launcher too; what is not copied stays here")
                     return
                 self._wait(failures, seen)
             _log.info("told to stop")
 
-    def _wait(self, failures: int, seen: list[Path]) -> None:
+    def _wait(self, failures: int, seen: Hashable) -> None:
         until = time.monotonic() + (PERIOD if failures == 0 else min(LONGEST_WAIT, 2.0 ** (failures - 1)))
         while time.monotonic() < until and not self._stopping:
             time.sleep(POLL)
-            hurry = status.read(self._run).ended or self._checkpoints() != seen or not self._accompanied()
-            if failures == 0 and hurry:
+            if failures == 0 and (self._news() != seen or not self._accompanied()):
                 return
 
-    def _checkpoints(self) -> list[Path]:
-        return checkpoint.complete(self._run)
+
+class OfRun(Uploader):
+    def __init__(self, run: RunDirectory) -> None:
+        """Raises UserError where ``run`` holds no configuration, or one whose runs_dir is a folder."""
+        config = frozen.load(run.config)
+        address = address_of(run, config)
+        if address is None:
+            raise UserError(f"{run.config}: runs_dir is {config.runs_dir}, a folder; nothing is copied from there.")
+        super().__init__(Mirror(run, address))
+        self._run = run
+
+    def _news(self) -> Hashable:
+        # Once the run has ended each look finds something new: what is written then, is soon the last.
+        return time.monotonic() if status.read(self._run).ended else tuple(checkpoint.complete(self._run))
 
     def _accompanied(self) -> bool:
-        """Whether a launcher or a worker of the run is alive."""
         now = status.read(self._run)
         return any(living.find(pid, now.updated) for pid in (now.launcher_pid, now.worker_pid))
 
 
+class OfSweep(Uploader):
+    def __init__(self, sweep: SweepDirectory) -> None:
+        """Raises UserError where the sweep's runs_dir is a folder."""
+        address = sweep.address
+        if address is None:
+            raise UserError(f"{sweep}: its runs_dir is a folder; nothing is copied from there.")
+        super().__init__(SweepMirror(sweep, address))
+        self._sweep = sweep
+
+    def _news(self) -> Hashable:
+        sweep = self._sweep
+        return tuple(map(signature, (sweep.trials, sweep.summary_csv, sweep.summary_md, sweep.report)))
+
+    def _accompanied(self) -> bool:
+        return self._sweep.is_worked_on()
+
+
+def of(folder: str) -> Uploader:
+    """The uploader of what stands in ``folder``. Raises UserError where nothing of it belongs into a store."""
+    sweep = SweepDirectory(folder)
+    return OfSweep(sweep) if sweep.info.is_file() else OfRun(RunDirectory(folder))
+
+
 if __name__ == "__main__":
-    sys.exit(beside.serve("deit.storage.uploader", Uploader, sys.argv[1:]))
+    sys.exit(beside.serve("deit.storage.uploader", of, sys.argv[1:]))

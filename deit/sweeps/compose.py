@@ -55,6 +55,7 @@ class Composer:
         if ignored:
             raise UserError("\n".join(f"In every trial: {message}" for message in sorted(ignored)))
         settings_of(drafts)
+        _one_store(drafts)
         known: dict[str, Draft] = {}
         for draft in drafts:
             other = known.setdefault(identity(draft.config), draft)
@@ -70,10 +71,11 @@ class Composer:
             config = compose.freeze(self._compose(list(texts)), given)
         except ERRORS as error:
             raise translate(error, typed) from error
-        if is_remote(config.runs_dir):
+        launcher = self._config.hydra.runtime.choices["hydra/launcher"]
+        if is_remote(config.runs_dir) and launcher != "cards":
             raise UserError(
-                f"runs_dir={config.runs_dir}: a sweep needs a folder, which its trials share; give runs_dir=FOLDER and copy it "
-                "when the sweep has ended."
+                f"runs_dir={config.runs_dir} is in a store, but trials of hydra/launcher={launcher} run on other machines, "
+                "which do not share its copy on this one; allowed: hydra/launcher=cards, or as runs_dir a folder they share."
             )
         return Draft(number, [redact(text) for text in typed], config, compose.idle(config, given))
 
@@ -114,6 +116,17 @@ def settings_of(drafts: Sequence[Draft]) -> SweepConfig:
                     "whole sweep; give one value."
                 )
     return settings[0]
+
+
+def _one_store(drafts: Sequence[Draft]) -> None:
+    """The runs of a sweep in a store are found beside its own directory. Raises UserError."""
+    first = drafts[0].config.runs_dir
+    for draft in drafts:
+        if draft.config.runs_dir != first and (is_remote(first) or is_remote(draft.config.runs_dir)):
+            raise UserError(
+                f"runs_dir is {first} in {drafts[0]} and {draft.config.runs_dir} in {draft}, but a sweep in a store stands in "
+                "one place; give one value."
+            )
 
 
 def _own(texts: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ runs/sweeps/<date_time_id>/
     trials.jsonl    a line for each trial (``deit.sweeps.trial.Trial``), rewritten after each event
     study.db        of a search: Optuna's record of it
     summary.csv  summary.md  report.html    made from all this, at the end and by task=report
+    logs/           of the uploader, where runs_dir is in a store
 
 The runs of the trials stand where other runs do, in runs/<name>/.
 """
@@ -19,10 +20,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from deit.config.remote import is_remote, runs_copy
 from deit.errors import UserError
 from deit.files import read_json, write_json, write_text
 from deit.runs.directory import new_folder
 from deit.sweeps.trial import Trial
+from deit.tracking import living
 
 FOLDER = "sweeps"  # below runs_dir
 
@@ -38,11 +41,24 @@ class SweepDirectory:
         self.summary_csv = self.path / "summary.csv"
         self.summary_md = self.path / "summary.md"
         self.report = self.path / "report.html"
+        self.logs = self.path / "logs"
+        self.lock = self.path / ".lock"
 
     @property
     def id(self) -> str:
         """The folder's own name; the runs of the trials carry it in MLflow as the tag ``sweep.id``."""
         return self.path.name
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What belongs into a store, there or not."""
+        return (self.info, self.trials, self.study, self.summary_csv, self.summary_md, self.report)
+
+    @property
+    def address(self) -> str | None:
+        """Where it is copied to; None where its runs_dir is a folder."""
+        runs_dir = self.read_info().get("runs_dir") or ""  # sweeps of earlier days did not note it
+        return f"{runs_dir.rstrip('/')}/{FOLDER}/{self.id}" if is_remote(runs_dir) else None
 
     def __str__(self) -> str:
         """The path as a person would type it: relative where it lies below the working directory."""
@@ -70,24 +86,38 @@ class SweepDirectory:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the sweep: one launch works on it at a time. Raises UserError where another does."""
-        with open(self.path / ".lock", "w") as lock:
+        with open(self.lock, "a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UserError(f"sweep.resume={self}: this sweep is still being worked on by another launch.") from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
             yield
+
+    def is_worked_on(self) -> bool:
+        """Whether the process that held the sweep last is alive."""
+        try:
+            return living.find(int(self.lock.read_text()), self.lock.stat().st_mtime) is not None
+        except (OSError, ValueError):
+            return False
 
 
 def create(runs_dir: str | os.PathLike[str]) -> SweepDirectory:
     """Make the directory of a new sweep. Raises UserError where none can be made."""
-    return SweepDirectory(new_folder(runs_dir, FOLDER))
+    return SweepDirectory(new_folder(runs_copy(os.fspath(runs_dir)), FOLDER))
 
 
 def find(text: str, key: str, runs_dir: str) -> SweepDirectory:
     """The sweep that ``text``, the value of ``key``, stands for: a directory, or ``last`` for the newest below ``runs_dir``.
 
-    Raises UserError where there is none.
+    One in a store is fetched to this machine, with what of its trials' runs is needed. Raises UserError where there is none.
     """
+    if is_remote(text) or (text == "last" and is_remote(runs_dir)):
+        from deit.storage.sweeps import fetch_sweep, newest_sweep  # imports the store's library
+
+        return fetch_sweep(newest_sweep(runs_dir, key) if text == "last" else text, key, to_go_on=key == "sweep.resume")
     if text == "last":
         found = sorted(Path(runs_dir).glob(f"{FOLDER}/*/sweep.json"))
         if not found:
@@ -95,5 +125,8 @@ def find(text: str, key: str, runs_dir: str) -> SweepDirectory:
         return SweepDirectory(found[-1].parent)
     sweep = SweepDirectory(text)
     if not sweep.info.is_file():
-        raise UserError(f"{key}={text}: not the directory of a sweep, it holds no sweep.json. Allowed: a directory, or `last`.")
+        raise UserError(
+            f"{key}={text}: not the directory of a sweep, it holds no sweep.json. Allowed: a directory, its address in a "
+            "store, or `last`."
+        )
     return sweep

@@ -23,6 +23,7 @@ from deit.launching.display import duration
 from deit.launching.report import show as show_report
 from deit.launching.run import create as create_run
 from deit.launching.run import held
+from deit.launching.uploading import SweepUploader
 from deit.plan import expected_length
 from deit.runs import status
 from deit.sweeps import directory, results
@@ -62,6 +63,8 @@ def open_new(
             "launcher_options": options,
             "search": search,
             "settings": dataclasses.asdict(settings),
+            "runs_dir": first.config.runs_dir,
+            "upload_timeout": first.config.checkpointing.upload_timeout,
             "git": environment.git_state(),
         }
     )
@@ -98,12 +101,17 @@ def show(drafts: Sequence[Draft], console: Console) -> None:
 
 def start(sweep: SweepDirectory, source: Source, executor: Executor, settings: SweepConfig, console: Console) -> None:
     """Run the trials of ``source`` and sum up. Raises UserError: exit code 1 if any failed, 130 or 143 after a signal."""
-    with sweep.locked():
-        sweep.write_trials(source.trials)
-        executor.begin(sweep)
-        began = time.time()
-        received = Work(sweep, source, executor, settings, console).run()
-    _conclude(sweep, executor, began, received, console)
+    uploader = SweepUploader(sweep)
+    try:
+        with sweep.locked():
+            sweep.write_trials(source.trials)
+            executor.begin(sweep)
+            began = time.time()
+            uploader.start()
+            received = Work(sweep, source, executor, settings, console, beside=uploader).run()
+        _conclude(sweep, executor, began, received, console)
+    finally:
+        uploader.finish(console)
 
 
 def resume(config: RunConfig, given: Sequence[Override]) -> list[str] | None:
@@ -125,13 +133,13 @@ def resume(config: RunConfig, given: Sequence[Override]) -> list[str] | None:
     sweep = directory.find(config.sweep.resume, "sweep.resume", config.runs_dir)
     info = sweep.read_info()
     if info["search"] is not None:
-        os.chdir(info["folder"])
+        os.chdir(folder_of(info))
         kept = [text for text in info["typed"] if not text.startswith(("sweep.resume=", "sweep.retry_failed="))]
         ours = [str(override.input_line) for override in given if override.key_or_group not in ("sweep.resume", "runs_dir")]
         return [*kept, *ours, f"sweep.resume={sweep.path}"]
     settings = merged(info, config.sweep, [key.removeprefix("sweep.") for key in keys if key != "runs_dir"])
     shown = console()
-    executor = build(info["launcher"], info["launcher_options"], settings, Path(info["folder"]))
+    executor = build(info["launcher"], info["launcher_options"], settings, folder_of(info))
     trials = again(sweep, settings, executor, shown)
     waiting = [trial for trial in trials if trial.state == WAITING]
     for trial in waiting:
@@ -141,6 +149,12 @@ def resume(config: RunConfig, given: Sequence[Override]) -> list[str] | None:
     shown.print(f"sweep {sweep}: {len(trials)} trials, {said}", highlight=False, soft_wrap=True)
     start(sweep, Listed(trials), executor, settings, shown)
     return None
+
+
+def folder_of(info: dict[str, Any]) -> Path:
+    """Where a sweep goes on: the folder it was begun in, on another machine that of the command."""
+    begun = Path(info["folder"])
+    return begun if begun.is_dir() else Path.cwd()
 
 
 def merged(info: dict[str, Any], typed: SweepConfig, given: Sequence[str]) -> SweepConfig:

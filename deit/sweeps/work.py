@@ -18,6 +18,7 @@ from deit.config import frozen
 from deit.config.schema import RunConfig, SweepConfig
 from deit.files import write_json
 from deit.launching import signals
+from deit.launching.companion import Companion
 from deit.launching.display import duration
 from deit.runs import status
 from deit.sweeps.directory import SweepDirectory
@@ -47,8 +48,16 @@ class Work:
     """Sees all trials of ``source`` through, on ``executor``."""
 
     def __init__(
-        self, sweep: SweepDirectory, source: Source, executor: Executor, settings: SweepConfig, console: Console
+        self,
+        sweep: SweepDirectory,
+        source: Source,
+        executor: Executor,
+        settings: SweepConfig,
+        console: Console,
+        beside: Companion | None = None,
     ) -> None:
+        """``beside`` is started again where it dies."""
+        self._beside = beside
         self.sweep, self.source, self.executor, self.settings, self.console = sweep, source, executor, settings, console
         self.signals: list[int] = []
         self._running: dict[int, _Running] = {}
@@ -75,6 +84,8 @@ class Work:
                         self._prune()
                         self._start_what_fits()
                     table.update()
+                    if self._beside is not None:
+                        self._beside.watch()
                     if not self._running and (self.signals or self.source.exhausted):
                         return self.signals[0] if self.signals else None
                     time.sleep(POLL)

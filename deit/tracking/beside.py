@@ -1,4 +1,4 @@
-"""What the processes beside a run have in common, the shipper and the uploader: ``python -m MODULE RUN_DIR``.
+"""What the processes beside a run or a sweep have in common, the shipper and the uploader: ``python -m MODULE FOLDER``.
 
 The launcher starts and ends them (``deit.launching.companion``).
 """
@@ -11,31 +11,30 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 from deit.errors import UserError
-from deit.runs.directory import RunDirectory
 from deit.tracking.logs import log_to
 
 
 class Beside(Protocol):
-    """Works for one run until that has ended, or until it is told to stop."""
+    """Works for what stands in one folder until that has ended, or until it is told to stop."""
 
     def serve(self) -> None: ...
 
     def stop(self, *_: Any) -> None: ...
 
 
-def serve(module: str, kind: Callable[[RunDirectory], Beside], arguments: list[str]) -> int:
-    """Let a ``kind`` work for the run directory that ``arguments`` name, with its log on stdout; returns the exit code."""
+def serve(module: str, make: Callable[[str], Beside], arguments: list[str]) -> int:
+    """Let what ``make`` makes work for the folder that ``arguments`` name, with its log on stdout; returns the exit code."""
     log_to(sys.stdout)
-    logging.getLogger("botocore").setLevel(logging.WARNING)  # it tells each time where it found its keys
+    for name in ("botocore", "aiobotocore"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # it tells each time where it found its keys
     if len(arguments) != 1:
-        print(f"usage: python -m {module} RUN_DIR", file=sys.stderr)
+        print(f"usage: python -m {module} FOLDER", file=sys.stderr)
         return 2
     try:
-        process = kind(RunDirectory(Path(arguments[0])))
+        process = make(arguments[0])
     except UserError as error:
         print(error, file=sys.stderr)
         return error.exit_code

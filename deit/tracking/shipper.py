@@ -156,4 +156,4 @@ class Shipper:
 
 
 if __name__ == "__main__":
-    sys.exit(beside.serve("deit.tracking.shipper", Shipper, sys.argv[1:]))
+    sys.exit(beside.serve("deit.tracking.shipper", lambda folder: Shipper(RunDirectory(folder)), sys.argv[1:]))
