@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,10 @@ class Server:
     def stop(self) -> None:
         self._server.stop()
 
+    def forget(self) -> None:
+        """Lose all buckets, which moto keeps for the process, whatever server there is."""
+        urllib.request.urlopen(f"{self.url}/moto-api/reset", data=b"").close()
+
     @contextmanager
     def only(self, objects: int) -> Iterator[None]:
         """Hand out so many objects, and the others after the block: a copy stays half done, however fast it is."""
@@ -80,6 +85,7 @@ class Server:
 def server() -> Iterator[Server]:
     server = Server()
     yield server
+    server.forget()
     server.stop()
 
 
