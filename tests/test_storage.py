@@ -305,6 +305,23 @@ def test_the_order_in_which_a_run_is_copied(tmp_path: Path) -> None:
     assert (run.path / RECORD).exists()
 
 
+def test_a_file_replaced_while_it_is_copied_is_copied_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = directory.create(tmp_path, "bench")
+    run.best.write_text("older")
+    store, mirror = Recorder(), Mirror(run, "r")
+    mirror._store = store
+
+    def replaced(source: Any, target: Any) -> None:
+        target.write(source.read())
+        newer = run.path / ".newer"
+        newer.write_text("newer")  # of the same size
+        newer.replace(run.best)
+
+    monkeypatch.setattr("deit.storage.folder.shutil.copyfileobj", replaced)
+    mirror.send()
+    assert store.there["r/checkpoints/best.json"] == b"older" and mirror.missing() == ["checkpoints/best.json"]
+
+
 TINY = (
     *("experiment=quickstart", "model.embed_dim=16", "model.depth=2", "model.num_heads=2", "model.img_size=32"),
     *("model.patch_size=8", "data=imagefolder", "data.num_classes=null", "data.train_limit=null", "data.val_limit=null"),

@@ -101,7 +101,7 @@ class Folder(abc.ABC):
             name = self._name(file)
             if file.exists() and self._there.get(name) != signature(file):
                 folder.mkdir(exist_ok=True)
-                found[name] = Path(shutil.copy2(file, folder / file.name))
+                found[name] = _copied(file, folder / file.name)
         return found
 
     def _walk(self) -> Iterator[Path]:
@@ -125,6 +125,15 @@ class Folder(abc.ABC):
 
     def _save(self) -> None:
         write_json(self.path / RECORD, {"address": self.address, "files": self._there}, durable=False)
+
+
+def _copied(file: Path, copy: Path) -> Path:
+    """A copy with the time of what it holds, also where ``file`` is replaced meanwhile."""
+    with open(file, "rb") as source, open(copy, "wb") as target:
+        about = os.fstat(source.fileno())
+        shutil.copyfileobj(source, target)
+    os.utime(copy, ns=(about.st_atime_ns, about.st_mtime_ns))
+    return copy
 
 
 def _is_kept(name: str) -> bool:

@@ -50,9 +50,8 @@ class Mirror(Folder):
         count += self._put_all(snapshots)
         for folder in reversed(whole):
             count += self._put_checkpoint(folder)
-        settled = all(
-            self.has(folder / checkpoint.STATE) for folder in checkpoint.complete(run)
-        )  # no newer one, which the pointer may mean
+        # There may be a newer one by now, which the pointer may mean.
+        settled = all(self.has(folder / checkpoint.STATE) for folder in checkpoint.complete(run))
         if best is not None and settled:
             count += self._put_all({self._name(run.best): best})
         apart = (f"{run.checkpoints.name}/step_", self._name(run.best), f"{run.tracking.name}/", self._name(run.status))
