@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 from composition import composed
@@ -27,10 +28,10 @@ from deit.launching.run import held
 from deit.launching.uploading import SweepUploader
 from deit.runs import checkpoint, directory, journal, status
 from deit.runs.directory import RunDirectory
+from deit.runs.find import find_run
 from deit.storage import locks
 from deit.storage.folder import LOCK
-from deit.storage.runs import PARTIAL
-from deit.storage.sweeps import SweepMirror
+from deit.storage.sweeps import SweepMirror, fetch_sweep
 from deit.sweeps.directory import SweepDirectory
 from deit.sweeps.search import STUDY
 from deit.sweeps.trial import FINISHED, RUNNING, WAITING, Attempt, Trial, identity
@@ -110,9 +111,9 @@ def test_a_search_lands_in_the_store_whole_and_grows_on_another_machine(
     assert f"quickstart/{more[2].directory.id}/status.json" in now
     # Of the finished ones there is here what can be read.
     for trial in more[:2]:
-        assert (trial.directory.path / PARTIAL).exists() and not checkpoint.complete(trial.directory)
+        assert trial.directory.partial.exists() and not checkpoint.complete(trial.directory)
         assert trial.directory.journal.read_bytes() == there[f"quickstart/{trial.directory.id}/journal.jsonl"]
-    assert not (more[2].directory.path / PARTIAL).exists() and checkpoint.complete(more[2].directory)
+    assert not more[2].directory.partial.exists() and checkpoint.complete(more[2].directory)
 
 
 def test_a_killed_sweep_goes_on_on_another_machine(
@@ -195,7 +196,8 @@ def small_sweep(folder: Path, states: list[str], runs_dir: str = RUNS) -> SweepD
     sweep.path.rename(path)
     sweep = SweepDirectory(path)
     sweep.write_info(sweep.read_info() | {"runs_dir": runs_dir, "upload_timeout": 1})
-    return sweep
+    with sweep.locked():  # a launch has worked on it
+        return sweep
 
 
 def test_the_order_in_which_a_sweep_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,6 +258,57 @@ def finished(sweep: SweepDirectory, kind: type[SweepUploader] = SweepUploader) -
     uploader.start()
     uploader.finish(Console(file=shown, width=400))
     return shown.getvalue()
+
+
+def test_a_report_brings_no_checkpoints_which_come_when_they_are_needed(
+    store: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., Outcome]
+) -> None:
+    store.client.create_bucket(Bucket="seen")
+    runs_dir = "s3://seen/runs"
+    sweep = small_sweep(tmp_path, [RUNNING, FINISHED], runs_dir)
+    address = sweep.address
+    assert address is not None
+    for trial in sweep.read_trials():
+        checkpoint.write(trial.directory, 4, {"model": {"weight": np.zeros(1, np.float32)}}, {"best": {}})
+    with sqlite3.connect(sweep.study) as study:
+        study.execute("create table trials (state text)")
+        study.executemany("insert into trials values (?)", [("found" * 1000,)] * 50)
+    SweepMirror(sweep, address).send()
+
+    monkeypatch.setenv("DEIT_CACHE", str(tmp_path / "second"))
+    here = SweepDirectory(remote.runs_copy(address))
+    here.path.mkdir(parents=True)
+    broken_off(here.study)
+    assert fetch_sweep(address, "sweep.dir", to_go_on=False).path == here.path
+    with sqlite3.connect(here.study) as study:
+        assert study.execute("select count(*) from trials where state like 'found%'").fetchall() == [(50,)]
+    working, done = here.read_trials()
+    for trial in (working, done):
+        assert trial.directory.partial.exists() and not checkpoint.complete(trial.directory)
+    assert not SweepMirror(here, address).missing()
+
+    here.summary_md.write_text("as it was then")
+    said = command("task=sync", f"runs_dir={runs_dir}")
+    assert done.directory.id in said.out and address not in said.out, "the sweep may be further on in the store"
+    refused = command(f"sweep.resume={here.path}")
+    assert refused.code == 2 and not here.was_worked_on()
+    assert f"without the checkpoints of {working}; give its address, sweep.resume={address}." in refused.err
+    for trial in (working, done):
+        run = find_run(trial.run, "run", "runs", None)
+        assert run.path == trial.directory.path and checkpoint.complete(run) and not run.partial.exists()
+
+
+def broken_off(study: Path) -> None:
+    """Leave a database as a machine does that goes down in the middle of a change: with the journal of what was there."""
+    writer = sqlite3.connect(study.with_name("writer.db"))
+    writer.execute("create table trials (state text)")
+    writer.executemany("insert into trials values (?)", [("older" * 1000,)] * 50)
+    writer.commit()
+    writer.execute("pragma cache_size = 1")
+    writer.execute("update trials set state = upper(state)")
+    for end in ("", "-journal"):
+        study.with_name(study.name + end).write_bytes(study.with_name(f"writer.db{end}").read_bytes())
+    writer.close()
 
 
 def test_what_no_sweep_can_go_on_with_is_refused(store: Server, tmp_path: Path, command: Callable[..., Outcome]) -> None:

@@ -124,13 +124,17 @@ class SweepUploader(Uploading):
 
 
 def mirrors(config: RunConfig) -> Sequence[Folder]:
-    """What of task=sync belongs into a store: ``run``, else below ``runs_dir`` the runs that have ended and the sweeps."""
+    """What of task=sync belongs into a store: ``run``, else below ``runs_dir`` the runs that have ended and the sweeps.
+
+    Not sweeps that were only fetched for a report: in the store there may be more of them by now.
+    """
     if config.run is not None:
         runs, sweeps = [RunDirectory(config.run)], []
     else:
         folder = Path(runs_copy(config.runs_dir))
         runs = stale.newest(folder, limit=None)[::-1]
         sweeps = [SweepDirectory(path.parent) for path in sorted(folder.glob(f"{FOLDER}/*/sweep.json"))]
+        sweeps = [sweep for sweep in sweeps if sweep.was_worked_on()]
     found: list[Folder] = []
     for run in runs:
         try:

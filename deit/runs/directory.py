@@ -17,6 +17,7 @@ runs/<name>/<date_time_id>/
     models/            of a comparison each model's part; beside it compare.json and what else deit.comparison.files names
     exports/           networks that task=export wrote of this run's checkpoints
     tracking/          what has been sent to MLflow so far
+    .partial           in one that was fetched from a store without what is large: its address there
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class RunDirectory:
         self.lr_curve = self.path / "lr_curve.png"
         self.preview_train = self.path / "preview_train.png"
         self.preview_eval = self.path / "preview_eval.png"
+        self.partial = self.path / ".partial"
 
     @property
     def id(self) -> str:

@@ -17,8 +17,8 @@ EXPORT = "model.json"  # stands in a folder of task=export, of which nothing els
 def find_run(text: str, key: str, runs_dir: str, tracking_uri: str | None) -> RunDirectory:
     """The run that ``text``, the value of ``key`` (``run`` or ``resume``), stands for.
 
-    ``last`` is the newest training below ``runs_dir``. A run in a store is fetched to this machine. Raises UserError where
-    there is none.
+    ``last`` is the newest training below ``runs_dir``. A run in a store is fetched to this machine, and what is missing of
+    one that came without its checkpoints. Raises UserError where there is none.
     """
     if is_remote(text) or (text == "last" and is_remote(runs_dir)):
         from deit.storage.runs import fetch_run, newest_run  # imports the store's library
@@ -31,13 +31,22 @@ def find_run(text: str, key: str, runs_dir: str, tracking_uri: str | None) -> Ru
             raise UserError(f"{key}={text}: looks like an MLflow run id, but tracking.uri is null. Give the run directory.")
         from deit.tracking.lookup import find_run_directory  # imports MLflow, which takes seconds
 
-        return RunDirectory(find_run_directory(tracking_uri, text))
+        return _whole(RunDirectory(find_run_directory(tracking_uri, text)), key)
     run = RunDirectory(text)
     if not run.path.is_dir():
         raise UserError(f"{key}={text}: there is no such directory. Allowed: a run directory, `last`, or an MLflow run id.")
     if not run.config.is_file():
         raise UserError(f"{key}={text}: not a run directory, it holds no config.yaml.{_rather(run.path, key)}")
-    return run
+    return _whole(run, key)
+
+
+def _whole(run: RunDirectory, key: str) -> RunDirectory:
+    """The run, with its checkpoints if it came without them, for the report of its sweep: it would begin anew."""
+    if not run.partial.exists():
+        return run
+    from deit.storage.runs import fetch_run  # imports the store's library
+
+    return fetch_run(run.partial.read_text(encoding="utf-8"), key)
 
 
 def run_of_checkpoint(file: Path) -> RunDirectory | None:

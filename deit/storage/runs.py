@@ -18,6 +18,7 @@ from rich.console import Console
 from deit.config import frozen
 from deit.config.remote import runs_copy
 from deit.errors import UserError
+from deit.files import write_text
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
 from deit.storage import locks
@@ -25,11 +26,10 @@ from deit.storage.copying import Manifest, check_names, copy
 from deit.storage.folder import ASIDE, Signature, signature
 from deit.storage.mirror import Mirror
 from deit.storage.store import NothingThere, Object, Store, open_store
+from deit.sweeps.directory import FOLDER
 
 FETCHING = ".fetch"  # folder in the run directory: parts, and the manifest of what has come
-PARTIAL = ".partial"  # stands in a run directory that was fetched without what is large
 LARGE = ("checkpoints/", "exports/")
-SWEEPS = "sweeps"  # stands beside the runs and is none
 
 
 def fetch_run(address: str, key: str, *, light: bool = False, console: Console | None = None) -> RunDirectory:
@@ -44,7 +44,7 @@ def fetch_run(address: str, key: str, *, light: bool = False, console: Console |
     try:
         found = {one.name: one for one in store.objects(address)}
     except NothingThere:
-        if not run.config.is_file():
+        if not run.config.is_file() or (run.partial.exists() and not light):
             raise
         return run  # nothing of it has been copied yet
     if "config.yaml" not in found:
@@ -73,7 +73,7 @@ def newest_run(runs_dir: str, key: str) -> str:
     """
     base = runs_dir.rstrip("/")
     store = open_store(base, key)
-    names = [name for name in store.folders(base) if name != SWEEPS]
+    names = [name for name in store.folders(base) if name != FOLDER]  # the sweeps stand beside the runs
     # A run directory's name is the moment of its launch, so the order of names is the order of launches.
     ids = {(found, name) for name in names for found in store.folders(f"{base}/{name}")}
     ids |= {(path.parent.name, path.parent.parent.name) for path in Path(runs_copy(base)).glob("*/*/config.yaml")}
@@ -96,14 +96,14 @@ def newest_run(runs_dir: str, key: str) -> str:
 class _Fetching:
     def __init__(self, run: RunDirectory, address: str, store: Store, found: dict[str, Object], light: bool) -> None:
         self._run, self._address, self._store, self._found = run, address, store, found
-        self._folder, self._partial = run.path / FETCHING, run.path / PARTIAL
-        self._light = light and (self._partial.exists() or not run.config.is_file())  # what is here whole stays so
+        self._folder = run.path / FETCHING
+        self._light = light and (run.partial.exists() or not run.config.is_file())  # what is here whole stays so
 
     def is_ahead(self) -> bool:
         """Whether the store knows of something later than this machine."""
         if not self._run.config.is_file() or not self._run.status.is_file():
             return True
-        if self._partial.exists() and not self._light:
+        if self._run.partial.exists() and not self._light:
             return True
         one = self._found.get("status.json")
         if one is None:  # its uploader has not come so far
@@ -114,7 +114,7 @@ class _Fetching:
     def fetch(self, console: Console) -> None:
         run = self._run
         if self._light:
-            self._partial.touch()
+            write_text(run.partial, self._address)
             self._found = {name: one for name, one in self._found.items() if not name.startswith(LARGE)}
         remote = self._checkpoints()
         here = {path.name: path for path in checkpoint.complete(run)}
@@ -144,7 +144,7 @@ class _Fetching:
         there = {name: mark for name in self._found if (mark := signature(run.path / name)) is not None}
         self._note(there)
         if not self._light:
-            self._partial.unlink(missing_ok=True)
+            run.partial.unlink(missing_ok=True)
         console.print(f"fetched {self._address} to {run.path}: {len(missing):,} files", markup=False)
 
     def _checkpoints(self) -> dict[str, Object]:

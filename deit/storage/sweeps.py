@@ -187,11 +187,14 @@ def _fetch_directory(store: Store, sweep: SweepDirectory, address: str, found: d
     trials = there.read_trials()
     for trial in trials:  # they have the paths of another machine
         trial.run = runs_copy(run_address(address, trial))
-    there.trials.unlink(missing_ok=True)
+    there.write_trials(trials)
+    marks = {file.name: mark for file in there.files if (mark := signature(file)) is not None}
+    for journal in ("-journal", "-wal", "-shm"):  # of the study that was here: SQLite would write it into the one that has come
+        sweep.study.with_name(sweep.study.name + journal).unlink(missing_ok=True)
     for file in filter(Path.exists, there.files):
-        file.replace(sweep.path / file.name)
+        if file != there.trials:
+            file.replace(sweep.path / file.name)
     if sweep.address == address:
-        marks = {file.name: mark for file in sweep.files if (mark := signature(file)) is not None}
         SweepMirror(sweep, address).note(marks)
-    sweep.write_trials(trials)  # last: until then what is here is older than what is there
+    there.trials.replace(sweep.trials)  # last: until then what is here is older than what is there
     shutil.rmtree(folder)

@@ -103,6 +103,10 @@ class SweepDirectory:
         except (OSError, ValueError):
             return False
 
+    def was_worked_on(self) -> bool:
+        """Whether a launch of this machine has ever held it: one that was only fetched is what it is in the store."""
+        return self.lock.is_file() and self.lock.stat().st_size > 0
+
 
 def create(runs_dir: str | os.PathLike[str]) -> SweepDirectory:
     """Make the directory of a new sweep. Raises UserError where none can be made."""

@@ -168,9 +168,9 @@ def again(sweep: SweepDirectory, settings: SweepConfig, executor: Executor, cons
     """The trials of a sweep that goes on: what is finished stays so, the rest waits; failed ones with ``retry_failed``.
 
     Trials of a sweep that was killed end by themselves, with a checkpoint; that is waited for. Jobs of a cluster go on, and are
-    taken up again. Raises UserError where a
-    frozen configuration is not the one that was written.
+    taken up again. Raises UserError where a frozen configuration is not the one that was written, or a checkpoint is elsewhere.
     """
+    _check_whole(sweep)
     with sweep.locked():
         trials = sweep.read_trials()
         for trial in trials:
@@ -199,6 +199,15 @@ def again(sweep: SweepDirectory, settings: SweepConfig, executor: Executor, cons
                 trial.wait_again()
         sweep.write_trials(trials)
     return trials
+
+
+def _check_whole(sweep: SweepDirectory) -> None:
+    for trial in sweep.read_trials():
+        if trial.state not in DONE and trial.directory.partial.exists():
+            raise UserError(
+                f"sweep.resume={sweep}: this sweep came here for a report, without the checkpoints of {trial}; give its "
+                f"address, sweep.resume={sweep.address}."
+            )
 
 
 def _wait_for_ends(trials: Sequence[Trial], console: Console) -> None:
