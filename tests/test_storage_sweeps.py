@@ -226,6 +226,14 @@ def test_the_order_in_which_a_sweep_is_copied(tmp_path: Path, monkeypatch: pytes
     studies = [number for number, name in enumerate(recorder.order) if name == f"{address}/study.db"]
     assert len(studies) == 2 and max(*configs, *studies) < place(f"{address}/trials.jsonl")
 
+    sweep.write_trials(sweep.read_trials())
+    assert mirror.send() == 1
+    exported = sweep.read_trials()[0].directory.exports / "model.onnx"
+    exported.parent.mkdir()
+    exported.write_bytes(b"later")
+    assert mirror.missing() and mirror.send() + mirror.send() == 1
+    assert not mirror.missing(), "what comes to a run that is done would be waited for in vain"
+
 
 def test_a_store_that_is_away_at_the_end_and_sync_later(store: Server, tmp_path: Path, command: Callable[..., Outcome]) -> None:
     store.client.create_bucket(Bucket="later")
@@ -239,6 +247,10 @@ def test_a_store_that_is_away_at_the_end_and_sync_later(store: Server, tmp_path:
         assert "Copy it later: python launch.py task=sync runs_dir=s3://later/runs" in said
     finally:
         store.start()
+    waits = sweep.read_trials()[1].directory
+    with locks.alone(waits.path / LOCK, lambda who: None):
+        said = command("task=sync", "runs_dir=s3://later/runs").out
+    assert "1 files copied, 2 are not there yet, others are at work on them" in said
     outcome = command("task=sync", "runs_dir=s3://later/runs")
     assert outcome.code == 0 and f"{sweep.address}: " in outcome.out and "not there yet" not in outcome.out, outcome
     assert store.content("later", "runs/") == kept(sweep.path.parents[1])
@@ -249,6 +261,7 @@ class Interrupted(SweepUploader):
     """Is waited for by one that hears SIGTERM meanwhile, as a trial does that its sweep stops."""
 
     def watch(self) -> None:
+        assert self._left() > 500, "its trials ended long ago, and none has waited in this launch"
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -119,7 +119,8 @@ class SweepUploader(Uploading):
     def _left(self) -> float:
         """A trial has waited for its own files since it gave its cards back; the sweep does not wait as long once more."""
         ends = [attempt.ended for trial in self._sweep.read_trials() for attempt in trial.attempts if attempt.ended]
-        waited = time.time() - max(ends, default=time.time())
+        # None has longer than this launch, which may have found nothing left to do.
+        waited = min(time.time() - max(ends, default=time.time()), time.monotonic() - self._started)
         return max(min(LAST_FILES, self._limit), self._limit - waited)
 
 
@@ -157,8 +158,13 @@ def catch_up(config: RunConfig, console: Console) -> int:
             with locks.turn(mirror.path / LOCK) as mine:
                 mirror.reload()  # its uploader may have copied meanwhile
                 try:
-                    said = f"{mirror.send()} files copied, all is there" if mine else "its own uploader is at work on it"
+                    said = _copied(mirror) if mine else "its own uploader is at work on it"
                 except UserError as error:
                     said, code = str(error), 1
         console.print(f"{mirror.address}: {said}", soft_wrap=True, markup=False)
     return code
+
+
+def _copied(mirror: Folder) -> str:
+    count, left = mirror.send(), len(mirror.missing())
+    return f"{count} files copied, " + (f"{left} are not there yet, others are at work on them" if left else "all is there")

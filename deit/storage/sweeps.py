@@ -35,7 +35,7 @@ class SweepMirror(Folder):
 
     def __init__(self, sweep: SweepDirectory, address: str) -> None:
         self.sweep = sweep
-        self._settled: set[int] = set()  # trials that are done, and whose runs are there, all of them
+        self._settled: set[int] = set()  # trials that are done and whose runs were all there at the last look at them
         super().__init__(sweep.path, address)
 
     def missing(self) -> list[str]:
@@ -63,6 +63,8 @@ class SweepMirror(Folder):
             count += self._put_all(snapshot)
         count += self._put_all(self._named([sweep.summary_csv, sweep.summary_md, sweep.report]))
         shutil.rmtree(self.path / SNAPSHOTS, ignore_errors=True)
+        if not count:
+            self._settled.clear()  # there is time to look for what has come to them since, such as an export
         return count
 
     def _send_run(self, mirror: Mirror) -> int:

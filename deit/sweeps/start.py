@@ -36,7 +36,7 @@ from deit.sweeps.trial import DONE, FAILED, FINISHED, INTERRUPTED, WAITING, Tria
 from deit.sweeps.work import Work
 from deit.tracking.store import redact
 
-SETTLE = 120.0  # seconds the trials of a sweep that was killed have to write their checkpoints
+SETTLE = 120.0  # seconds the trials of a sweep that was killed have to write their checkpoints, and more to copy them
 RESUMING = ("sweep.resume", "sweep.retries", "sweep.retry_failed", "sweep.trial_timeout", "sweep.cards", "runs_dir")
 
 
@@ -154,7 +154,8 @@ def resume(config: RunConfig, given: Sequence[Override]) -> list[str] | None:
 def folder_of(info: dict[str, Any]) -> Path:
     """Where a sweep goes on: the folder it was begun in, on another machine that of the command."""
     begun = Path(info["folder"])
-    return begun if begun.is_dir() else Path.cwd()
+    # Not Path.is_dir: it raises where it is below the home of another user.
+    return begun if os.access(begun, os.R_OK | os.X_OK) else Path.cwd()
 
 
 def merged(info: dict[str, Any], typed: SweepConfig, given: Sequence[str]) -> SweepConfig:
@@ -181,7 +182,8 @@ def again(sweep: SweepDirectory, settings: SweepConfig, executor: Executor, cons
                 )
         executor.begin(sweep)
         going = [trial for trial in trials if trial.state not in DONE and executor.takes_up(trial)]
-        _wait_for_ends([trial for trial in trials if trial not in going], console)
+        patience = SETTLE + (0 if sweep.address is None else sweep.read_info().get("upload_timeout", 0))
+        _wait_for_ends([trial for trial in trials if trial not in going], patience, console)
         for trial in trials:
             if trial in going:
                 trial.state = WAITING  # its attempt stays open, and its status is its own
@@ -210,9 +212,9 @@ def _check_whole(sweep: SweepDirectory) -> None:
             )
 
 
-def _wait_for_ends(trials: Sequence[Trial], console: Console) -> None:
-    end = time.monotonic() + SETTLE
-    with console.status("waiting for trials of the earlier launch to write their checkpoints"):
+def _wait_for_ends(trials: Sequence[Trial], patience: float, console: Console) -> None:
+    end = time.monotonic() + patience
+    with console.status("waiting for trials of the earlier launch to write their checkpoints and end"):
         while alive := [trial for trial in trials if trial.state not in DONE and held(trial.directory)]:
             if time.monotonic() > end:
                 raise UserError(f"{alive[0]}: another launch still works on its run {alive[0].directory}.")
