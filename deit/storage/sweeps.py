@@ -88,11 +88,14 @@ class SweepMirror(Folder):
     def _copy_study(self) -> None:
         """The study as of one moment, whoever writes it."""
         self._study_copy.parent.mkdir(exist_ok=True)
-        with (
-            closing(sqlite3.connect(self.sweep.study, timeout=BUSY)) as study,
-            closing(sqlite3.connect(self._study_copy)) as copied,
-        ):
-            study.backup(copied)
+        try:
+            with (
+                closing(sqlite3.connect(self.sweep.study, timeout=BUSY)) as study,
+                closing(sqlite3.connect(self._study_copy)) as copied,
+            ):
+                study.backup(copied)
+        except sqlite3.Error as error:
+            raise UserError(f"{self.sweep.study}: the search's record cannot be copied ({error}).", exit_code=1) from None
 
     def _local(self) -> Iterator[str]:
         return (self._name(file) for file in self.sweep.files if file.is_file())

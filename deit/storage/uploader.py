@@ -84,7 +84,7 @@ class Uploader(abc.ABC):
                         return
                 orphaned = (orphaned or time.monotonic()) if alone else None
                 if orphaned is not None and time.monotonic() - orphaned > ABANDONED:
-                    _log.info("the store is away and the launcher too; what is not copied stays here")
+                    _log.info("the launcher is gone, and not all could be copied until now; the rest stays here")
                     return
                 self._wait(failures, seen)
             _log.info("told to stop")
