@@ -62,6 +62,7 @@ class Supervisor:
         self.began = time.monotonic()
         self.shipper, self.uploader = Shipper(run, config), uploader
         self._port: leases.Lease | None = None
+        self._unwritten: status.Status | None = None  # the last one, where the disk had no room for it
 
     def execute(self) -> int:
         """Work on the run until it has ended; returns the exit code."""
@@ -81,7 +82,7 @@ class Supervisor:
             self.machines.tell(final)
             self._show(final)
             signals = len(self.signals)
-            shipper.finish(self.console, hurry=lambda: len(self.signals) > signals)
+            shipper.finish(self.console, hurry=lambda: self._is_awaited(signals))
         except BaseException:
             # A fault of the launcher's own: the run must not stand there as if it were still going on.
             self._kill_all()
@@ -192,14 +193,26 @@ class Supervisor:
         """Write the status. A full disk is only spoken of: whoever looks later sees a run whose processes are gone."""
         if not self.machines.first:
             return
+        known, self._unwritten = self._unwritten, None
         try:
             status.write(self.run, final)
         except OSError as error:
             if error.errno not in DISK_FULL:
                 raise
-            Console(stderr=True).print(
-                f"warning: {self.run.status} cannot be written: {error.strerror}", highlight=False, soft_wrap=True, markup=False
-            )
+            self._unwritten = final
+            if known is None:
+                Console(stderr=True).print(
+                    f"warning: {self.run.status} cannot be written: {error.strerror}",
+                    highlight=False,
+                    soft_wrap=True,
+                    markup=False,
+                )
+
+    def _is_awaited(self, signals: int) -> bool:
+        """Whether a signal has come after the first ``signals``; notes the end of the run where there was no room for it."""
+        if self._unwritten is not None:
+            self._record(self._unwritten)  # the shipper waits for it, too
+        return len(self.signals) > signals
 
     def _watch(self, worker: subprocess.Popen[bytes], display: Display | None) -> status.Status:
         """Wait for the end of all workers, whatever it is; returns the final status, also on disk."""

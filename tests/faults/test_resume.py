@@ -509,6 +509,25 @@ def test_a_run_whose_disk_is_full_at_its_end_says_so_and_can_be_gone_on_with(sma
     assert [step for step, _ in metrics(run)["val/top1"]] == list(range(8, 161, 8))
 
 
+def test_the_end_of_a_run_is_noted_once_the_full_disk_has_room(small_disk: Path, tmp_path: Path) -> None:
+    """Till then the shipper does not know of it, and the launcher waits for the shipper: here longer than this test does."""
+    (tmp_path / "runs").symlink_to(small_disk)
+    typed = ("hardware=cpu", "schedule.epochs=20", "checkpointing.every=5", "tracking.flush_timeout=3600")
+    running = Running(tmp_path, *SMALL, *typed)
+    run = running.wait_for_step(41)
+    ballast = small_disk / "ballast"
+    with open(ballast, "wb", buffering=0) as file:
+        while "failed after" not in running.output.read_text():
+            assert running.process.poll() is None, running.output.read_text()
+            try:
+                file.write(bytes(1 << 16))
+            except OSError:
+                time.sleep(0.005)
+    ballast.unlink()
+    assert running.end() == 1 and status.read(run).state == status.FAILED
+    assert "this run: " in running.output.read_text(), running.output.read_text()
+
+
 def test_room_for_the_checkpoints_is_looked_for_before_the_start(small_disk: Path) -> None:
     config = composed(*SMALL, "tracking=none", f"runs_dir={small_disk / 'new' / 'runs'}")
     assert config.data.num_classes == 10
