@@ -195,8 +195,9 @@ def fill_disk(training: Training, draw: random.Random) -> None:
     ballast.unlink()
     training.disk_was_full += 1
     time.sleep(1)
-    if not Path(f"/proc/{(training.run.logs / 'worker_0.pid').read_text()}").exists():
-        _resume(training)  # its last checkpoint had no room, or it had finished
+    pid = (training.run.logs / "worker_0.pid").read_text()
+    if not pid or not Path(f"/proc/{pid}").exists():
+        _resume(training)  # its last checkpoint had no room or not even its start, or it had finished
 
 
 KINDS: dict[str, Callable[[Training, random.Random], None]] = {
