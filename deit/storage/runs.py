@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -52,18 +53,24 @@ def fetch_run(address: str, key: str, *, light: bool = False, console: Console |
     check_names(list(found.values()), key)
     run.path.mkdir(parents=True, exist_ok=True)
     said = console or Console(stderr=True, highlight=False, soft_wrap=True)
-
-    def waiting(who: str) -> None:
-        said.print(f"{address} is being fetched by {who}; waiting for it", markup=False)
-
-    # The first lock is that of who fetches, for whom others wait; the second a launcher's, as long as it works on the run.
-    with locks.alone(run.path / ".fetching", waiting), locks.turn(run.path / ".lock") as mine:
+    with fetching_alone(address, run.path, run.path / ".lock", said) as mine:
         if not mine:
             return run
         fetching = _Fetching(run, address, store, found, light)
         if fetching.is_ahead():
             fetching.fetch(said)
     return run
+
+
+@contextmanager
+def fetching_alone(address: str, folder: Path, launchers: Path, console: Console) -> Iterator[bool]:
+    """Fetch into ``folder`` after whoever does so now; whether no launcher works there, who holds the lock ``launchers``."""
+
+    def waiting(who: str) -> None:
+        console.print(f"{address} is being fetched by {who}; waiting for it", markup=False)
+
+    with locks.alone(folder / ".fetching", waiting), locks.turn(launchers) as mine:
+        yield mine
 
 
 def newest_run(runs_dir: str, key: str) -> str:

@@ -22,7 +22,7 @@ from deit.storage import locks
 from deit.storage.copying import Manifest, copy
 from deit.storage.folder import LOCK, SNAPSHOTS, Folder, signature
 from deit.storage.mirror import Mirror
-from deit.storage.runs import FETCHING, brought, fetch_run
+from deit.storage.runs import FETCHING, brought, fetch_run, fetching_alone
 from deit.storage.store import NothingThere, Object, Store, open_store
 from deit.sweeps.directory import FOLDER, SweepDirectory
 from deit.sweeps.trial import DONE, Trial
@@ -140,11 +140,7 @@ def fetch_sweep(address: str, key: str, *, to_go_on: bool) -> SweepDirectory:
         raise UserError(f"{key}={address}: its trials are not there; the machine it began on was lost before they were copied.")
     sweep.path.mkdir(parents=True, exist_ok=True)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-
-    def waiting(who: str) -> None:
-        console.print(f"{address} is being fetched by {who}; waiting for it", markup=False)
-
-    with locks.alone(sweep.path / ".fetching", waiting), locks.turn(sweep.lock) as mine:
+    with fetching_alone(address, sweep.path, sweep.lock, console) as mine:
         if not mine:  # a launch of this machine is at work on it
             return sweep
         about = read_json(brought(store, found[sweep.info.name], sweep.path / FETCHING / sweep.info.name))
