@@ -20,7 +20,7 @@ lint: install
 
 # Compare with timm anew and write docs/fidelity.md.
 fidelity: install
-	$(BIN)/python -m pytest tests/test_fidelity_*.py --write-fidelity
+	$(BIN)/python -m pytest tests/fidelity --write-fidelity
 
 # Ask timm and torch again what the tests compare with, and say what changed; they live in .reference alone.
 fixtures: $(REFERENCE)/.installed

@@ -27,20 +27,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "faults"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 
 import numpy as np
 from mlflow_faults import Server, lost_and_doubled
 from rich.console import Console
 from rich.table import Table
 
-from deit.launching import processes
 from deit.launching.run import held
+from deit.machine import processes
 from deit.runs import checkpoint, journal, status
 from deit.runs.directory import RunDirectory
-from deit.sweeps.directory import SweepDirectory
-from deit.sweeps.trial import FINISHED
+from deit.runs.sweep_directory import SweepDirectory
+from deit.runs.trial import FINISHED
 
 LAUNCH = Path(__file__).resolve().parents[1] / "launch.py"
 SMALL = (

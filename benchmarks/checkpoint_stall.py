@@ -101,16 +101,17 @@ def prepare(folder: Path, *typed: str) -> Path:
     from hydra import initialize_config_dir
     from omegaconf import open_dict
 
-    from deit.config import compose, frozen, options, overrides
+    from deit.compose import freeze, groups, overrides
+    from deit.config import frozen
     from deit.runs import directory
 
-    compose.register()
+    freeze.register()
     given = overrides.check(typed, sweeping=False)
-    with initialize_config_dir(str(options.CONF), version_base="1.3"):
+    with initialize_config_dir(str(groups.CONF), version_base="1.3"):
         composed = hydra_compose("config", list(typed))
     with open_dict(composed):
         composed.pop("hydra", None)
-    config = compose.freeze(composed, given)
+    config = freeze.freeze(composed, given)
     run = directory.create(folder, "stall")
     frozen.save(config, run.config)
     return run.path

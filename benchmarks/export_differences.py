@@ -22,7 +22,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import open_dict
 
-from deit.config import compose, options
+from deit.compose import freeze, groups
 from deit.config.schema import RunConfig
 from deit.config.tasks import ExportTask
 from deit.data.datasets import open_dataset
@@ -30,28 +30,28 @@ from deit.data.loader import EvalLoader
 from deit.exports import description
 from deit.exports.origin import Origin
 from deit.exports.predictor import open_export, open_network
-from deit.launching.preflight import alone
 from deit.models.initialisation import initial_weights
 from deit.models.shapes import parameter_shapes
+from deit.preflight.prepare import alone
 from deit.tasks.export import describe, precision, write_network
 
 FORMATS = [("mindir", "float32"), ("onnx", "float32"), ("safetensors", "float32"), ("mindir", "float16"), ("onnx", "float16")]
 
 
 def configuration(variant: str, images: int) -> RunConfig:
-    compose.register()
+    freeze.register()
     typed = [f"model={variant}", "data=synthetic", "data.num_classes=1000", f"data.val_size={images}", "task=export"]
     typed += [f"data.eval_batch_size={images}", "checkpoint=random", "data.workers=0"]
-    with initialize_config_dir(str(options.CONF), version_base="1.3"):
+    with initialize_config_dir(str(groups.CONF), version_base="1.3"):
         composed = hydra_compose("config", typed)
     with open_dict(composed):
         composed.pop("hydra", None)
-    return alone(compose.freeze(composed, []))
+    return alone(freeze.freeze(composed, []))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("variants", nargs="*", default=sorted(options.groups()["model"]))
+    parser.add_argument("variants", nargs="*", default=sorted(groups.groups()["model"]))
     parser.add_argument("--images", type=int, default=8)
     chosen = parser.parse_args()
     ms.set_device("CPU")

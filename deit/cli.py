@@ -17,11 +17,11 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from deit.config import compose, help, keys, options, overrides
-from deit.config.hydra_errors import ERRORS, translate
+from deit.compose import freeze, groups, help, keys, overrides
+from deit.compose.hydra_errors import ERRORS, translate
 from deit.config.schema import RunConfig
 from deit.errors import UserError, nearest
-from deit.tracking.store import redact
+from deit.tracking.uri import redact
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(typed: list[str]) -> int:
     args = _parse(typed)
-    compose.register()
+    freeze.register()
     try:
         if args.help:
             help.show(args.overrides)
@@ -55,15 +55,15 @@ def _run(typed: list[str]) -> int:
         composed = _compose(typed, args.overrides)
         if composed is None:
             return 0
-        config = compose.freeze(composed, given)
+        config = freeze.freeze(composed, given)
     except ERRORS as error:
         raise translate(error, args.overrides) from error
     if config.sweep.resume is not None:
         return _resume_sweep(config, given)
-    ignored = compose.idle(config, given) + overrides.of_sweeps(given)
+    ignored = freeze.idle(config, given) + overrides.of_sweeps(given)
     if ignored:
         raise UserError("\n".join(ignored))
-    from deit.launching.start import start  # the launcher is not needed to show a configuration
+    from deit.commands.table import start  # the launcher is not needed to show a configuration
 
     return start(config, [redact(text) for text in args.overrides if not text.startswith("hydra")])
 
@@ -86,7 +86,7 @@ def _compose(typed: list[str], settings: list[str]) -> DictConfig | None:
     """
     composed: list[DictConfig] = []
 
-    @hydra.main(config_path=str(options.CONF), config_name="config", version_base="1.3")
+    @hydra.main(config_path=str(groups.CONF), config_name="config", version_base="1.3")
     def collect(config: DictConfig) -> None:
         composed.append(config)
 
@@ -134,12 +134,12 @@ def _parse(typed: list[str]) -> argparse.Namespace:
 def _unknown_flag(text: str, known: list[str]) -> str:
     flag, _, value = text.partition("=")
     name = flag.lstrip("-").replace("-", "_")
-    meant = name if name in keys.table() or name in options.groups() else _meant(name)
+    meant = name if name in keys.table() or name in groups.groups() else _meant(name)
     if meant:
         return f"{flag} is no option; settings are given without dashes: {meant}={value or 'VALUE'}."
     return f"{flag} is no option.{nearest(flag, known)} Allowed: {', '.join(name for name in known if name.startswith('--'))}."
 
 
 def _meant(name: str) -> str:
-    hint = nearest(name, options.groups()) or keys.suggestion(name)
+    hint = nearest(name, groups.groups()) or keys.suggestion(name)
     return hint.split("'")[1] if hint else ""

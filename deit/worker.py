@@ -22,7 +22,7 @@ os.environ.setdefault("GLOG_v", "3")  # read by MindSpore when it is imported: e
 from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.errors import UserError
-from deit.lifeline import end_with_parent
+from deit.machine.lifeline import end_with_parent
 from deit.runs import status
 from deit.runs.directory import DISK_FULL, RunDirectory
 

@@ -1,44 +1,17 @@
-"""What the tests share: a checked configuration, and the command in this process or in one of its own."""
+"""Fixtures: the command in this process or in one of its own, MindSpore in graph mode, the record of fidelity."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from command import LAUNCH, Outcome
 from fidelity import Report
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
-from omegaconf import open_dict
-
-from deit.config import compose, options, overrides
-from deit.config.schema import RunConfig
-
-LAUNCH = Path(__file__).resolve().parents[1] / "launch.py"
-
 
 REPORT = pytest.StashKey[Report]()
-
-
-@dataclass
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-
-def freeze(*typed: str) -> RunConfig:
-    """The configuration that these overrides make, checked."""
-    compose.register()
-    given = overrides.check(typed, sweeping=False)
-    with initialize_config_dir(str(options.CONF), version_base="1.3"):
-        composed = hydra_compose("config", list(typed))
-    with open_dict(composed):
-        composed.pop("hydra", None)
-    return compose.freeze(composed, given)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from deit.config import plain
-from deit.config.option import MISSING
+from deit.config import safe_yaml
+from deit.config.field import MISSING
 from deit.config.schema import VARIANTS, RunConfig
 from deit.errors import UserError, nearest
 from deit.files import write_text
@@ -43,7 +43,7 @@ def typed(kind: type[Kind], values: Any, place: str) -> Kind:
 def load(path: Path) -> RunConfig:
     """Read a ``config.yaml``. Raises UserError where it is not there or not a configuration."""
     try:
-        values = plain.load(path)
+        values = safe_yaml.load(path)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file, so this is no run directory.") from None
     if not isinstance(values, dict):
@@ -84,9 +84,9 @@ def _defaults(kind: type) -> dict[str, Any]:
         value = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
         if value is dataclasses.MISSING:  # it must be given
             continue
-        plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
-        if plain != MISSING and not (isinstance(plain, dict) and MISSING in plain.values()):
-            found[field.name] = plain
+        safe_yaml = dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+        if safe_yaml != MISSING and not (isinstance(safe_yaml, dict) and MISSING in safe_yaml.values()):
+            found[field.name] = safe_yaml
     return found
 
 

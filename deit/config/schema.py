@@ -3,7 +3,7 @@
 Hydra merges the YAML of ``conf/`` and the command line into these dataclasses, so an unknown key or a
 wrong type is refused wherever it is written. Values stand in the YAML, not here: a field without a
 default must be given by its group's file. ``option`` keeps the description and the limits beside the
-type; ``deit.config.check`` reads them. The tasks' own keys stand in ``deit.config.tasks``.
+type; ``deit.compose.limits`` reads them. The tasks' own keys stand in ``deit.config.tasks``.
 
 The module imports neither Hydra nor MindSpore, because both sides of the program use it.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Optional
 
-from deit.config.option import option
+from deit.config.field import option
 from deit.config.tasks import TASKS, TaskConfig
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-from deit.config.option import option
+from deit.config.field import option
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from deit.config.remote import COMPLETE, data_copy, is_remote
+from deit.config.addresses import COMPLETE, data_copy, is_remote
 from deit.config.schema import DataConfig
 from deit.data.cifar import open_cifar
 from deit.data.digits import open_digits

@@ -21,13 +21,15 @@ from deit.config.schema import RunConfig
 from deit.config.tasks import CompareTask, PredictTask
 from deit.errors import UserError
 from deit.files import read_json, write_json
-from deit.launching import environment, hardware, inference, processes
-from deit.launching.machines import Machines, Meeting, common
-from deit.launching.preflight import prepare
+from deit.launching.nodes import Machines, Meeting, common
 from deit.launching.supervisor import Supervisor
-from deit.launching.uploading import Uploader
+from deit.machine import cards as hardware
+from deit.machine import environment, processes
+from deit.preflight import networks
+from deit.preflight.prepare import prepare
 from deit.runs import directory, status
 from deit.runs.directory import RunDirectory
+from deit.storage.uploader_process import Uploader
 
 GLANCE = 3.0  # seconds; who only looks whether a run is dead (``deit.tracking.stale``) has its lock for a moment, too
 ORPHANS = 120.0  # seconds that workers whose launcher was killed have to write a checkpoint and end
@@ -78,10 +80,10 @@ def work(run: RunDirectory, config: RunConfig, cards: Sequence[int], overrides: 
     uploader = Uploader(run, config)
     uploader.start()
     try:
-        if isinstance(config.task, PredictTask) and config.task.model is not None and inference.is_onnx(config.task.model):
-            return inference.predict_onnx(run, config)
+        if isinstance(config.task, PredictTask) and config.task.model is not None and networks.is_onnx(config.task.model):
+            return networks.predict_onnx(run, config)
         if isinstance(config.task, CompareTask):
-            from deit.launching.compare import compare  # here: it is a launcher of parts, each supervised as a run is
+            from deit.commands.compare import compare  # here: it is a launcher of parts, each supervised as a run is
 
             return compare(run, config, cards)
         return Supervisor(run, config, cards, machines, Console(stderr=False), uploader).execute()

@@ -22,16 +22,16 @@ from rich.console import Console
 
 from deit.config.schema import RunConfig
 from deit.files import read_json
-from deit.launching import leases, processes, signals
-from deit.launching.command import lease_port, worker_command, worker_environment
-from deit.launching.companion import Companion
 from deit.launching.display import Display, duration, results_table
-from deit.launching.machines import Machines, Word
-from deit.launching.preflight import begins_pretrained, pretrained_fit
-from deit.launching.shipping import Shipper
-from deit.lr_curve import draw
+from deit.launching.nodes import Machines, Word
+from deit.launching.worker_command import lease_port, worker_command, worker_environment
+from deit.machine import leases, processes, signals
+from deit.machine.companion import Companion
+from deit.preflight.prepare import begins_pretrained, pretrained_fit
+from deit.recipe.lr_curve import draw
 from deit.runs import checkpoint, status
 from deit.runs.directory import DISK_FULL, RunDirectory
+from deit.tracking.shipper_process import Shipper
 
 SETTLE = 3.0  # seconds the other ranks have to end by themselves after one has failed or stopped
 TEARDOWN = 30.0  # seconds all ranks have to give their devices back after a run that went well

@@ -28,7 +28,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from deit.config.remote import runs_copy
+from deit.config.addresses import runs_copy
 from deit.errors import UserError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # numbers of an OSError: the device, or the user's share of it, is full

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deit.config.remote import problem
+from deit.config.addresses import problem
 from deit.errors import UserError
 
 EXTRA = "pip install --constraint constraints.txt -e '.[storage]'"
@@ -78,11 +78,11 @@ def open_store(address: str, key: str) -> Store:
     if wrong:
         raise UserError(f"{key} {wrong}.")
     if address.startswith("obs://") and importlib.util.find_spec("moxing") is not None:
-        from deit.storage.mox import MoxingStore
+        from deit.storage.moxing_store import MoxingStore
 
         return MoxingStore(key)
     if importlib.util.find_spec("s3fs") is None:
         raise UserError(f"{key}={address} needs s3fs, which is not installed: {EXTRA}")
-    from deit.storage.s3 import S3Store
+    from deit.storage.s3_store import S3Store
 
     return S3Store(address, key)

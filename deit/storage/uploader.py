@@ -19,14 +19,14 @@ from typing import Any
 
 from deit.config import frozen
 from deit.errors import UserError
+from deit.machine import companion_main, locks
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
-from deit.storage import locks
-from deit.storage.folder import LOCK, Folder, Stopped, signature
-from deit.storage.mirror import Mirror, address_of
-from deit.storage.sweeps import SweepMirror
-from deit.sweeps.directory import SweepDirectory
-from deit.tracking import beside, living
+from deit.runs.sweep_directory import SweepDirectory
+from deit.storage.mirror_base import LOCK, Folder, Stopped, signature
+from deit.storage.run_mirror import Mirror, address_of
+from deit.storage.sweep_mirror import SweepMirror
+from deit.tracking import living
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Uploader(abc.ABC):
     def stop(self, *_: Any) -> None:
         """End soon, whatever a call is waiting for; what was not copied whole is copied again another time."""
         self._stopping = True
-        beside.end_within(LAST_WORDS)
+        companion_main.end_within(LAST_WORDS)
 
     def serve(self) -> None:
         """Copy until told to stop, or until nobody is left at work and all is copied."""
@@ -140,4 +140,4 @@ def of(folder: str) -> Uploader:
 
 
 if __name__ == "__main__":
-    sys.exit(beside.serve("deit.storage.uploader", of, sys.argv[1:]))
+    sys.exit(companion_main.serve("deit.storage.uploader", of, sys.argv[1:]))

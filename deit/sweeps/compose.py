@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from deit.config import compose, overrides
-from deit.config.hydra_errors import ERRORS, translate
-from deit.config.remote import is_remote
+from deit.compose import freeze, overrides
+from deit.compose.hydra_errors import ERRORS, translate
+from deit.config.addresses import is_remote
 from deit.config.schema import RunConfig, SweepConfig
 from deit.errors import UserError
-from deit.sweeps.trial import identity
-from deit.tracking.store import redact
+from deit.runs.trial import identity
+from deit.tracking.uri import redact
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Composer:
         typed = _own(texts)
         try:
             given = overrides.check(typed, sweeping=False)
-            config = compose.freeze(self._compose(list(texts)), given)
+            config = freeze.freeze(self._compose(list(texts)), given)
         except ERRORS as error:
             raise translate(error, typed) from error
         launcher = self._config.hydra.runtime.choices["hydra/launcher"]
@@ -77,7 +77,7 @@ class Composer:
                 f"runs_dir={config.runs_dir} is in a store, but trials of hydra/launcher={launcher} run on other machines, "
                 "which do not share its copy on this one; allowed: hydra/launcher=cards, or as runs_dir a folder they share."
             )
-        return Draft(number, [redact(text) for text in typed], config, compose.idle(config, given))
+        return Draft(number, [redact(text) for text in typed], config, freeze.idle(config, given))
 
     def looked_at(self, drafts: Sequence[Draft]) -> list[Draft]:
         """The trials as they will run: `last` as a teacher must not become the trial before it.

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deit.runs import journal, status
-from deit.sweeps.directory import SweepDirectory
-from deit.sweeps.trial import FINISHED, Attempt, Trial
+from deit.runs.sweep_directory import SweepDirectory
+from deit.runs.trial import FINISHED, Attempt, Trial
 
 SEED = "seed"  # the swept key over which means are taken
 

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
-from deit.config import keys, options
+from deit.compose import groups, keys
 from deit.errors import UserError
-from deit.sweeps.trial import CIRCUMSTANCES
+from deit.runs.trial import CIRCUMSTANCES
 
 if TYPE_CHECKING:  # the package is optional, and a grid does without
     import optuna
@@ -229,8 +229,8 @@ def _dimension(override: Override) -> Dimension:
         raise UserError(f"{text}: shuffle is for a grid; in a search the sampler decides what is tried next.")
     if not isinstance(value, (IntervalSweep, RangeSweep)):
         return Choice(key, tuple(choices(override)))
-    if key in options.groups():
-        raise UserError(f"{text}: {key} is a group of options, not a number; allowed: {', '.join(options.groups()[key])}.")
+    if key in groups.groups():
+        raise UserError(f"{text}: {key} is a group of options, not a number; allowed: {', '.join(groups.groups()[key])}.")
     return _range(override, value) if isinstance(value, RangeSweep) else _interval(override, value)
 
 
@@ -238,7 +238,7 @@ def choices(override: Override) -> list[str]:
     """The values of a discrete sweep as texts. Raises UserError where there is none, or one stands there twice."""
     values = list(override.sweep_string_iterator())
     if not values:
-        allowed = ", ".join(options.groups().get(override.get_key_element(), {}))
+        allowed = ", ".join(groups.groups().get(override.get_key_element(), {}))
         raise UserError(
             f"{override.input_line}: matches nothing, so there is no trial. Allowed: {allowed or 'at least one value'}."
         )

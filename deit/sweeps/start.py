@@ -15,26 +15,26 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from rich.console import Console
 
+from deit.commands.report import show as show_report
 from deit.config import frozen
 from deit.config.schema import RunConfig, SweepConfig
 from deit.errors import UserError
-from deit.launching import environment
 from deit.launching.display import duration
-from deit.launching.report import show as show_report
 from deit.launching.run import create as create_run
 from deit.launching.run import held
-from deit.launching.uploading import SweepUploader
-from deit.plan import expected_length
-from deit.runs import status
-from deit.sweeps import directory, results
+from deit.machine import environment
+from deit.recipe.plan import expected_length
+from deit.runs import status, sweep_directory
+from deit.runs.sweep_directory import SweepDirectory
+from deit.runs.trial import DONE, FAILED, FINISHED, INTERRUPTED, WAITING, Trial, identity, swept
+from deit.storage.uploader_process import SweepUploader
+from deit.sweeps import results
 from deit.sweeps.compose import Draft
-from deit.sweeps.directory import SweepDirectory
-from deit.sweeps.executor import Executor, build
+from deit.sweeps.executors.base import Executor, build
 from deit.sweeps.source import Listed, Source
 from deit.sweeps.table import overview, ranking, use_of_cards
-from deit.sweeps.trial import DONE, FAILED, FINISHED, INTERRUPTED, WAITING, Trial, identity, swept
 from deit.sweeps.work import Work
-from deit.tracking.store import redact
+from deit.tracking.uri import redact
 
 SETTLE = 120.0  # seconds the trials of a sweep that was killed have to write their checkpoints, and more to copy them
 RESUMING = ("sweep.resume", "sweep.retries", "sweep.retry_failed", "sweep.trial_timeout", "sweep.cards", "runs_dir")
@@ -52,7 +52,7 @@ def open_new(
 
     ``launcher`` is the option of hydra/launcher, with its ``options``; ``search`` says how trials are found, if they are.
     """
-    sweep = directory.create(first.config.runs_dir)
+    sweep = sweep_directory.create(first.config.runs_dir)
     sweep.write_info(
         {
             "id": sweep.id,
@@ -130,7 +130,7 @@ def resume(config: RunConfig, given: Sequence[Override]) -> list[str] | None:
         )
     if "runs_dir" in keys and config.sweep.resume != "last":
         raise UserError("runs_dir has no effect unless sweep.resume is last.")
-    sweep = directory.find(config.sweep.resume, "sweep.resume", config.runs_dir)
+    sweep = sweep_directory.find(config.sweep.resume, "sweep.resume", config.runs_dir)
     info = sweep.read_info()
     if info["search"] is not None:
         os.chdir(folder_of(info))

@@ -14,13 +14,13 @@ from rich.text import Text
 
 from deit.config.schema import RunConfig
 from deit.launching.display import duration
-from deit.plan import global_batch, known_train_images, plan
+from deit.recipe.plan import global_batch, known_train_images, plan
 from deit.runs import status
-from deit.sweeps.directory import SweepDirectory
-from deit.sweeps.executor import Executor
+from deit.runs.sweep_directory import SweepDirectory
+from deit.runs.trial import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Trial
+from deit.sweeps.executors.base import Executor
 from deit.sweeps.results import Results
 from deit.sweeps.source import Source
-from deit.sweeps.trial import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Trial
 
 MOST_ROWS = 30  # of the live table; a terminal shows no more
 STYLES = {RUNNING: "cyan", FINISHED: "green", FAILED: "red", PRUNED: "yellow", INTERRUPTED: "yellow", WAITING: "dim"}

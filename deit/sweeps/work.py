@@ -17,15 +17,15 @@ from rich.console import Console
 from deit.config import frozen
 from deit.config.schema import RunConfig, SweepConfig
 from deit.files import write_json
-from deit.launching import signals
-from deit.launching.companion import Companion
 from deit.launching.display import duration
+from deit.machine import signals
+from deit.machine.companion import Companion
 from deit.runs import status
-from deit.sweeps.directory import SweepDirectory
-from deit.sweeps.executor import Executor, Handle
+from deit.runs.sweep_directory import SweepDirectory
+from deit.runs.trial import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Attempt, Trial
+from deit.sweeps.executors.base import Executor, Handle
 from deit.sweeps.source import Source
 from deit.sweeps.table import LiveTable
-from deit.sweeps.trial import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Attempt, Trial
 
 POLL = 0.3  # seconds
 PRUNE_EVERY = 2.0  # seconds

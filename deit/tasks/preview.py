@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor
 
-from deit import plan
 from deit.config.schema import RunConfig
 from deit.config.tasks import PreviewTask
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader, TrainBatch, TrainLoader
 from deit.data.source import Dataset, limited
-from deit.data.summary import summary
 from deit.data.transform import EvalTransform
 from deit.engine import randomness
 from deit.engine.images import Inputs, Normalize
+from deit.recipe import plan
+from deit.recipe.augmentation import summary
 from deit.tasks.context import Context, Interrupted
 from deit.tasks.picture import Card, draw, drawable
 

@@ -33,7 +33,7 @@ from deit.engine.step import TrainStep
 from deit.engine.teacher import Teaching, build_teaching
 from deit.errors import UserError
 from deit.files import write_json
-from deit.plan import plan
+from deit.recipe.plan import plan
 from deit.runs import checkpoint
 from deit.tasks.context import Context, Interrupted, StopRequested
 from deit.weights.fit import fit

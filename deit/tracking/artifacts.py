@@ -18,8 +18,8 @@ from deit.config.schema import RunConfig
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
 from deit.tracking import progress, records
-from deit.tracking.answers import Refused
 from deit.tracking.describe import short_name
+from deit.tracking.errors import Refused
 from deit.tracking.remote import RemoteRun
 
 _log = logging.getLogger(__name__)

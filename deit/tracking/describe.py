@@ -14,14 +14,14 @@ from typing import Any
 
 import psutil
 
-from deit.config import frozen, plain
-from deit.config.ignored import IDLE_GROUPS
+from deit.compose.unused_keys import IDLE_GROUPS
+from deit.config import frozen, safe_yaml
 from deit.config.schema import RunConfig
 from deit.files import read_json
 from deit.runs import status
 from deit.runs.directory import RunDirectory
-from deit.sweeps.trial import label
-from deit.tracking.store import redact
+from deit.runs.trial import label
+from deit.tracking.uri import redact
 
 DIRECTORY_TAG = "run.directory"
 RUN_TAG = "run.id"
@@ -48,7 +48,7 @@ def params(config: RunConfig) -> dict[str, str]:
 def tags(run: RunDirectory, config: RunConfig) -> dict[str, str]:
     """The circumstances of a run as MLflow tags."""
     environment = read_json(run.environment) or {}
-    overrides = plain.load(run.overrides) if run.overrides.exists() else None
+    overrides = safe_yaml.load(run.overrides) if run.overrides.exists() else None
     values: dict[str, Any] = {
         **dict(_leaves(environment)),
         "recipe": config.name,

@@ -1,7 +1,7 @@
 """MLflow's model registry, as ``task=register`` writes to it: a logged model of a run, a version of it, and an alias.
 
 Importing this module imports MLflow, which takes seconds; import it where it is needed. A call is accepted or raises one of
-``deit.tracking.answers``.
+``deit.tracking.errors``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from deit.runs.journal import now_ms
-from deit.tracking import describe, store
-from deit.tracking.answers import Refused
+from deit.tracking import describe
+from deit.tracking import uri as store
+from deit.tracking.errors import Refused
 from deit.tracking.records import Point
 from deit.tracking.remote import RemoteRun, connect, find_experiment, translated
 

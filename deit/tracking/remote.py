@@ -3,7 +3,7 @@
 Importing this module imports MLflow, which takes seconds; import it where it is needed. MLflow's own retries
 block for minutes and then give up, so they are off: each call fails fast, and the caller tries again.
 
-A call is accepted or raises one of ``deit.tracking.answers``.
+A call is accepted or raises one of ``deit.tracking.errors``.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from deit.tracking import describe, store
-from deit.tracking.answers import Refused, RunGone, Unavailable
+from deit.tracking import describe
+from deit.tracking import uri as store
+from deit.tracking.errors import Refused, RunGone, Unavailable
 from deit.tracking.records import BATCH, Point
 
 _log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ for _name in ("mlflow", "alembic", "sqlalchemy"):
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what MLflow raises within into one of ``deit.tracking.answers``."""
+    """Turn what MLflow raises within into one of ``deit.tracking.errors``."""
     try:
         yield
     except MlflowException as error:

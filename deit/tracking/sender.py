@@ -16,8 +16,9 @@ from deit.errors import UserError
 from deit.runs import status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import now_ms
-from deit.tracking import describe, progress, records, store
-from deit.tracking.answers import RunGone
+from deit.tracking import describe, progress, records
+from deit.tracking import uri as store
+from deit.tracking.errors import RunGone
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

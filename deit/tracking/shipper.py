@@ -19,10 +19,11 @@ import psutil
 
 from deit.config import frozen
 from deit.errors import UserError
+from deit.machine import companion_main
 from deit.runs import status
 from deit.runs.directory import RunDirectory
-from deit.tracking import beside, living, progress, store
-from deit.tracking.answers import Refused, RunGone, Unavailable
+from deit.tracking import living, progress, uri
+from deit.tracking.errors import Refused, RunGone, Unavailable
 from deit.tracking.sender import Sender, own_uri, word_for
 from deit.tracking.system import Sampler
 
@@ -42,7 +43,7 @@ class Shipper:
         """Raises UserError where ``run`` holds no configuration, or one without MLflow."""
         self._run = run
         self._config = frozen.load(run.config)
-        self._uri = store.with_credentials(own_uri(run, self._config))
+        self._uri = uri.with_credentials(own_uri(run, self._config))
         self._processes: dict[int, psutil.Process] = {}
         self._orphaned: float | None = None
         self._stopping = False
@@ -53,7 +54,7 @@ class Shipper:
         Being cut off is harmless: progress is only recorded for what was accepted.
         """
         self._stopping = True
-        beside.end_within(LAST_FLUSH)
+        companion_main.end_within(LAST_FLUSH)
 
     def serve(self) -> None:
         """Ship until the run has ended and everything is sent, or until ``stop``."""
@@ -67,7 +68,7 @@ class Shipper:
             told = True
             return not self._stopping
 
-        with progress.turn(self._run, store.identity(self._uri), goes_on) as mine:
+        with progress.turn(self._run, uri.identity(self._uri), goes_on) as mine:
             if not mine:
                 return
             every = self._config.tracking.system_metrics_every
@@ -156,4 +157,4 @@ class Shipper:
 
 
 if __name__ == "__main__":
-    sys.exit(beside.serve("deit.tracking.shipper", lambda folder: Shipper(RunDirectory(folder)), sys.argv[1:]))
+    sys.exit(companion_main.serve("deit.tracking.shipper", lambda folder: Shipper(RunDirectory(folder)), sys.argv[1:]))

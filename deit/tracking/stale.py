@@ -20,11 +20,12 @@ from pathlib import Path
 from deit.config import frozen
 from deit.config.tasks import TRACKED_TASKS
 from deit.errors import UserError
-from deit.launching import processes
+from deit.machine import processes
+from deit.machine.logs import log_to
 from deit.runs import status
 from deit.runs.directory import RunDirectory
-from deit.tracking import describe, living, progress, store
-from deit.tracking.logs import log_to
+from deit.tracking import describe, living, progress
+from deit.tracking import uri as store
 from deit.tracking.sender import Sender, deliver, own_uri, word_for
 
 _log = logging.getLogger(__name__)

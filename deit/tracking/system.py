@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import psutil
 
-from deit.launching import processes
+from deit.machine import processes
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
 from deit.tracking import npu, records

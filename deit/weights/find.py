@@ -7,8 +7,8 @@ from pathlib import Path
 
 from deit.config.schema import RunConfig
 from deit.errors import UserError, nearest
+from deit.lookup.runs import find_run
 from deit.runs import checkpoint
-from deit.runs.find import find_run
 from deit.weights.official import OFFICIAL, Official
 from deit.weights.read import SUFFIXES
 

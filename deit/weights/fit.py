@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from deit.errors import UserError
-from deit.runs.find import run_of_checkpoint
+from deit.lookup.runs import run_of_checkpoint
 from deit.weights.naming import to_mindspore
 from deit.weights.pos_embed import resize, side
 from deit.weights.read import read_shapes, said_of

@@ -13,7 +13,7 @@ import pytest
 from test_launch import PATIENCE, SMALL, Running, background, metrics, wait_until  # noqa: F401  # the fixture
 
 from deit.files import read_json
-from deit.launching import processes
+from deit.machine import processes
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
 

@@ -33,10 +33,10 @@ from deit.engine.resume import newest
 from deit.engine.saver import Saver
 from deit.errors import UserError
 from deit.files import read_json
-from deit.launching import processes
-from deit.launching.space import check_space, checkpoint_bytes
-from deit.launching.unfinished import check_unfinished
+from deit.machine import processes
 from deit.models.shapes import parameter_shapes
+from deit.preflight.disk_space import check_space, checkpoint_bytes
+from deit.preflight.unfinished import check_unfinished
 from deit.randomness import generator
 from deit.runs import checkpoint, directory, status
 from deit.runs.directory import RunDirectory

@@ -32,12 +32,12 @@ from test_launch import SMALL, Running, background, launch, signal_workers  # no
 
 from deit.config import frozen
 from deit.files import write_json
-from deit.launching import companion, processes, shipping
-from deit.launching.command import RUN_VARIABLE
+from deit.launching.worker_command import RUN_VARIABLE
+from deit.machine import companion, processes
 from deit.runs import directory, status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
-from deit.tracking import progress, stale
+from deit.tracking import progress, shipper_process, stale
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -292,7 +292,7 @@ def test_a_dead_shipper_is_started_again_but_not_for_ever(
 ) -> None:
     monkeypatch.setattr(companion, "FIRST_PAUSE", 0.01)
     run = make_run(tmp_path, server.uri, flush_timeout=600)
-    shipper = shipping.Shipper(run, frozen.load(run.config))
+    shipper = shipper_process.Shipper(run, frozen.load(run.config))
     shipper.start()
 
     def killed_and_watched(patience: float = PATIENCE) -> bool:
@@ -350,7 +350,7 @@ def test_a_locked_database_delays_nobody(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     client(uri)
     run = make_run(tmp_path, uri, flush_timeout=1)
-    shipper = shipping.Shipper(run, frozen.load(run.config))
+    shipper = shipper_process.Shipper(run, frozen.load(run.config))
     with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         shipper.start()

@@ -1,0 +1,257 @@
+"""``task=check_data``: read every image of a data set, and say what a training on it would come upon.
+
+It starts no worker, needs no MindSpore and makes no run directory. Each split is read as a training would read it: the training
+images by augment.backend, the validation images by Pillow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from deit.config.schema import RunConfig
+from deit.config.tasks import CheckDataTask
+from deit.data.datasets import open_dataset
+from deit.data.folder import ImageFolder
+from deit.data.packed import Packed
+from deit.data.source import Dataset, Subset
+from deit.errors import BAD, BadImage, UserError
+from deit.files import write_json
+from deit.runs.directory import new_file
+from deit.storage.data_cache import stage
+
+CHUNK = 64  # images a thread takes at a time
+DIGEST = 16  # bytes of SHA-256 kept of each image
+SHOWN = 10  # lines of each kind of finding; the report has them all
+UNREADABLE = "unreadable"  # no matter of the image, but of the disk or of rights
+KINDS = {**BAD, UNREADABLE: "the file cannot be opened or read"}
+
+
+@dataclass
+class Split:
+    """What was found in one split of N images."""
+
+    data: Dataset
+    digests: np.ndarray  # uint8 [N, DIGEST] of what is kept of the image
+    sizes: np.ndarray  # int64 [N, 2], width and height; 0 for a bad one
+    bytes: np.ndarray  # int64 [N]
+    bad: dict[int, tuple[str, str]]  # kind and reason, by number of the image
+    damaged_shards: list[str]  # of packed data, those whose checksum is wrong
+
+    @property
+    def good(self) -> np.ndarray:
+        return np.flatnonzero(self.sizes[:, 0])
+
+
+def check_data(config: RunConfig) -> int:
+    """Look at both splits and print what was found; returns 1 where an image is bad or a shard is damaged, else 0.
+
+    Raises UserError where the data set or ``task.output`` is not as it must be, before anything is read.
+    """
+    assert isinstance(config.task, CheckDataTask)
+    output = _output(config.task.output)
+    if config.dry_run:
+        print(f"dry run: would read {_count(config)}")
+        return 0
+    stage(config.data)
+    opened = _opened(config)
+    console = Console(highlight=False, soft_wrap=True)
+    decoders = {"train": config.augment.backend, "val": "pil"}
+    with _progress(console) as bar:
+        splits = {}
+        for split, data in opened.items():
+            damaged = _damaged_shards(data, split, bar)
+            advance = _advancing(bar, bar.add_task(split, total=len(data)))
+            splits[split] = _look(data, decoders[split], config.data.workers, advance)
+            splits[split].damaged_shards = damaged
+    found = report(config, splits)
+    _show(console, found)
+    if output is not None:
+        write_json(output, found)
+        console.print(f"\nreport: {escape(str(output))}")
+    return 1 if any(split.bad or split.damaged_shards for split in splits.values()) else 0
+
+
+def _advancing(bar: Progress, task: TaskID) -> Callable[[int], None]:
+    return lambda count: bar.advance(task, count)
+
+
+def _damaged_shards(data: Dataset, split: str, bar: Progress) -> list[str]:
+    whole = data.whole if isinstance(data, Subset) else data
+    if not isinstance(whole, Packed):
+        return []
+    task = bar.add_task(f"{split} shards, bytes", total=sum(shard.bytes for shard in whole.shards))
+    damaged = whole.damaged(_advancing(bar, task))
+    bar.remove_task(task)
+    return damaged
+
+
+def _opened(config: RunConfig) -> dict[str, Dataset]:
+    return {split: open_dataset(config.data, train=split == "train") for split in ("train", "val")}
+
+
+def _count(config: RunConfig) -> str:
+    try:
+        return " and ".join(f"{len(data):,} images of {data.place}" for data in _opened(config).values())
+    except UserError as error:  # a recipe may be looked at where its data are not
+        return f"data={config.data.name}; not counted: {error}"
+
+
+def _output(text: str | None) -> Path | None:
+    return None if text is None else new_file(text, "task.output", [".json"], otherwise=", or null")
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description:5}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _look(data: Dataset, decoder: str, workers: int, advance: Callable[[int], Any]) -> Split:
+    """Read and decode every image, in ``workers`` threads or, with 0, in this one."""
+    count = len(data)
+    found = Split(data, np.zeros((count, DIGEST), np.uint8), np.zeros((count, 2), np.int64), np.zeros(count, np.int64), {}, [])
+
+    def look(indices: range) -> int:
+        for index in indices:
+            try:
+                content = data.content(index)
+                found.bytes[index] = len(content)
+                found.digests[index] = np.frombuffer(hashlib.sha256(content).digest()[:DIGEST], np.uint8)
+                height, width = data.image(index, decoder).shape[:2]
+                found.sizes[index] = width, height
+            except BadImage as bad:
+                found.bad[index] = (bad.kind, bad.reason)
+            except UserError as error:
+                found.bad[index] = (UNREADABLE, str(error))
+        return len(indices)
+
+    chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+    if workers == 0:
+        for chunk in chunks:
+            advance(look(chunk))
+        return found
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="images")
+    try:
+        for done in as_completed([pool.submit(look, chunk) for chunk in chunks]):
+            advance(done.result())
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return found
+
+
+def report(config: RunConfig, splits: dict[str, Split]) -> dict[str, Any]:
+    """All that was found, as plain values: what ``task.output`` gets."""
+    equal = list(_equal(splits))
+    return {
+        "data": config.data.name,
+        "source": config.data.source,
+        "max_pixels": config.data.max_pixels,
+        "splits": {name: _described(split) for name, split in splits.items()},
+        "equal_across_splits": [group for group in equal if len({image["split"] for image in group}) > 1],
+        "equal_in_train": [group for group in equal if {image["split"] for image in group} == {"train"}],
+        "equal_in_val": [group for group in equal if {image["split"] for image in group} == {"val"}],
+    }
+
+
+def _described(split: Split) -> dict[str, Any]:
+    data, good = split.data, split.good
+    counts = np.bincount(data.labels, minlength=len(data.classes))
+    described: dict[str, Any] = {
+        "place": data.place,
+        "images": len(data),
+        "good": len(good),
+        "bytes": int(split.bytes.sum()),
+        "images_of_class": {name: int(count) for name, count in zip(data.classes, counts, strict=True)},
+        "bad_by_kind": dict(Counter(kind for kind, _ in split.bad.values())),
+        "bad": [{"file": data.describe(i), "kind": kind, "reason": reason} for i, (kind, reason) in sorted(split.bad.items())],
+        "no_image_by_name": _others(data),
+        "damaged_shards": split.damaged_shards,
+    }
+    if len(good):
+        width, height = split.sizes[good].T
+        for name, values in (("width", width), ("height", height), ("pixels", width * height)):
+            described[name] = {"least": int(values.min()), "median": float(np.median(values)), "most": int(values.max())}
+    return described
+
+
+def _others(data: Dataset) -> list[str]:
+    whole = data.whole if isinstance(data, Subset) else data
+    return whole.others() if isinstance(whole, ImageFolder) else []
+
+
+def _equal(splits: dict[str, Split]) -> Iterator[list[dict[str, str]]]:
+    """Groups of good images with equal content, byte for byte; each image with its split, its name and its class."""
+    places = [(name, int(index)) for name, split in splits.items() for index in split.good]
+    if not places:
+        return
+    digests = np.ascontiguousarray(np.concatenate([split.digests[split.good] for split in splits.values()]))
+    keys = digests.view(np.dtype((np.void, DIGEST))).reshape(-1)
+    order = np.argsort(keys, kind="stable")
+    ends = np.flatnonzero(keys[order][1:] != keys[order][:-1]) + 1
+    for group in sorted((g for g in np.split(order, ends) if len(g) > 1), key=lambda g: int(g[0])):
+        images = []
+        for place in group:
+            name, index = places[place]
+            data = splits[name].data
+            images.append({"split": name, "file": data.describe(index), "class": data.classes[data.labels[index]]})
+        yield images
+
+
+def _show(console: Console, found: dict[str, Any]) -> None:
+    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False)
+    table.add_column("")
+    for name in found["splits"]:
+        table.add_column(name, justify="right")
+    for label, *cells in _rows(list(found["splits"].values())):
+        table.add_row(label, *cells)
+    console.print(table)
+    for name, split in found["splits"].items():
+        _list(console, f"{name}: shards whose bytes are not those that task=pack wrote", split["damaged_shards"])
+        bad = [f"{bad['file']}: {bad['kind']} ({bad['reason']})" for bad in split["bad"]]
+        _list(console, f"{name}: bad images", bad)
+        empty = [label for label, count in split["images_of_class"].items() if count == 0]
+        _list(console, f"{name}: classes without an image", empty)
+        _list(console, f"{name}: no images by their names, so that nothing reads them", split["no_image_by_name"])
+    across = [" = ".join(image["file"] for image in group) for group in found["equal_across_splits"]]
+    _list(console, "the same image in training and validation, whose accuracy is then too good", across)
+    for name in found["splits"]:
+        groups = found[f"equal_in_{name}"]
+        _list(console, f"{name}: the same image several times", [" = ".join(i["file"] for i in group) for group in groups])
+        unlike = [group for group in groups if len({image["class"] for image in group}) > 1]
+        lines = [" = ".join(f"{i['file']} ({i['class']})" for i in group) for group in unlike]
+        _list(console, f"{name}: the same image under different classes", lines)
+
+
+def _rows(splits: list[dict[str, Any]]) -> Iterator[list[str]]:
+    yield ["images", *(f"{split['images']:,}" for split in splits)]
+    for kind in KINDS:
+        if any(kind in split["bad_by_kind"] for split in splits):
+            yield [f"bad: {kind}", *(f"{split['bad_by_kind'].get(kind, 0):,}" for split in splits)]
+    yield ["classes with images", *(str(sum(map(bool, split["images_of_class"].values()))) for split in splits)]
+    counts = [list(split["images_of_class"].values()) for split in splits]
+    yield ["images of a class", *(f"{min(c)} / {np.median(c):g} / {max(c)}" for c in counts)]
+    for name in ("width", "height", "pixels"):
+        ranges = [split.get(name) for split in splits]
+        yield [name, *("-" if r is None else f"{r['least']:,} / {r['median']:,.10g} / {r['most']:,}" for r in ranges)]
+    yield ["megabytes", *(f"{split['bytes'] / 1e6:,.1f}" for split in splits)]
+
+
+def _list(console: Console, title: str, lines: list[str]) -> None:
+    if not lines:
+        return
+    more = [f"... and {len(lines) - SHOWN} more (task.output=FILE.json has them all)"] if len(lines) > SHOWN else []
+    console.print(f"\n[bold]{title}[/]: {len(lines):,}")
+    for line in [*lines[:SHOWN], *more]:
+        # A file may be called anything; nothing of its name may reach the terminal as a command.
+        console.print("  " + "".join(c if c.isprintable() else "?" for c in line), markup=False)

@@ -1,0 +1,208 @@
+"""``task=compare``: two or more models on the same labelled images.
+
+Each model answers in a worker process of its own, one after another, so that their times can be compared and a crash is
+that of one model. Its part stands in ``models/<number>/`` of the comparison's run directory; a comparison that was stopped
+goes on with ``resume=`` at the first model that is not done. When all have answered, this process counts.
+
+    config.yaml, environment.json, journal.jsonl, status.json    as of any run
+    models/1/                                                    the first model's part
+    classes.txt                                                  names by label, as far as they are known
+    compare.json, compare.csv, ...                               see deit.comparison.files
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from deit.commands import compare_table
+from deit.commands.compare_models import Model, class_list, find_models, open_images
+from deit.comparison import answers, files, results
+from deit.comparison.answers import Answers
+from deit.comparison.results import ModelResult, Results
+from deit.config import frozen
+from deit.config.schema import RunConfig
+from deit.config.tasks import CompareTask
+from deit.data.source import Dataset
+from deit.files import read_json, write_json, write_text
+from deit.launching.nodes import Machines
+from deit.launching.supervisor import Supervisor
+from deit.machine import signals
+from deit.models.shapes import gmacs, parameter_count
+from deit.runs import status
+from deit.runs.directory import RunDirectory
+from deit.runs.journal import Journal
+from deit.tracking.shipper_process import Shipper
+
+CLASSES = "classes.txt"
+
+
+def compare(run: RunDirectory, config: RunConfig, cards: Sequence[int]) -> int:
+    """Let all models answer, count, show, and send to MLflow; returns the exit code.
+
+    Raises UserError where the models are no longer what they were when the run directory was made.
+    """
+    console = Console(width=None if sys.stdout.isatty() else 128)
+    now = status.Status(state=status.RUNNING, launcher_pid=os.getpid())
+    with signals.noted() as got, status.failure_recorded(run, now):
+        found = _found(run, config, cards, console, now, got)
+    if found is None:
+        assert now.exit_code is not None
+        return now.exit_code
+    now.progress, now.results = {}, {"models": len(found.models), "pairs": len(found.pairs)}
+    code = status.end(run, now, status.FINISHED, 0)
+    compare_table.show(console, run, found)
+    _send(run, config, console)
+    return code
+
+
+def _found(
+    run: RunDirectory, config: RunConfig, cards: Sequence[int], console: Console, now: status.Status, signalled: Sequence[int]
+) -> Results | None:
+    """What all the models together show, written into the run; None where one did not get to its end, as ``now`` tells."""
+    again = f"python launch.py resume={shlex.quote(str(run))}"
+    models = find_models(config)
+    data = open_images(config, models)
+    _name(run, models)
+    for number, model in enumerate(models, 1):
+        now.progress = {"phase": f"model {number} of {len(models)}"}
+        status.write(run, now)
+        part = _part(run, config, models, data, number)
+        console.print(f"{number} of {len(models)}: {model.text}", highlight=False, soft_wrap=True, markup=False)
+        final = _answer(part, cards, console)
+        if signalled or final.state == status.INTERRUPTED:
+            how = f"stopped at {model.label}"
+            console.print(f"{how}; go on with:  {again}", highlight=False, soft_wrap=True)
+            code = final.exit_code if final.state == status.INTERRUPTED and final.exit_code else 128 + signalled[0]
+            status.end(run, now, status.INTERRUPTED, code, how)
+            return None
+        if final.state != status.FINISHED:
+            console.print(f"once it is mended:  {again}", highlight=False, soft_wrap=True)
+            status.end(run, now, status.FAILED, final.exit_code or 1, f"{model.label}: {final.message}")
+            return None
+    found, of_models = _results(run, config, models, data)
+    files.write(run, found, of_models, class_list(config, models) or data.classes)
+    journal = Journal(run.journal)
+    journal.metrics(0, {_metric(name): value for name, value in found.metrics().items()})
+    journal.close()
+    return found
+
+
+class _Part(Supervisor):
+    """The worker of one model; the comparison says how it ended, and sends what came out."""
+
+    def __init__(self, run: RunDirectory, config: RunConfig, cards: Sequence[int], console: Console) -> None:
+        super().__init__(run, config, cards, Machines(run, config.hardware), console)
+        self.shipper = _Unsent(run, config)
+
+    def _show(self, final: status.Status) -> None:
+        if final.state != status.FINISHED:
+            super()._show(final)
+
+
+class _Unsent(Shipper):
+    """A part of a comparison has nothing for MLflow, and no runs beside it."""
+
+    def start(self) -> None:
+        pass
+
+
+def _part(run: RunDirectory, config: RunConfig, models: Sequence[Model], data: Dataset, number: int) -> RunDirectory:
+    """The directory of one model's part, made if need be, with what its worker is to do."""
+    part = RunDirectory(run.path / "models" / str(number))
+    for folder in (part.checkpoints, part.logs, part.tracking):
+        folder.mkdir(parents=True, exist_ok=True)
+    own, known = models[number - 1].config, class_list(config, models)
+    assert isinstance(own.task, CompareTask)
+    if known is not None:
+        write_text(run.path / CLASSES, "".join(f"{name}\n" for name in known))
+    wanted = dataclasses.replace(
+        own,
+        name=models[number - 1].label,
+        runs_dir=str(run.path),
+        task=dataclasses.replace(own.task, classes=None if known is None else str(run.path / CLASSES)),
+        data=dataclasses.replace(own.data, eval_batch_size=min(config.data.eval_batch_size, len(data))),
+    )
+    if not part.config.is_file() or frozen.load(part.config) != wanted:
+        frozen.save(wanted, part.config)
+        status.write(part, status.Status())
+    return part
+
+
+def _answer(part: RunDirectory, cards: Sequence[int], console: Console) -> status.Status:
+    """Let the worker of a part do it, unless it was done before; returns its final status."""
+    if status.read(part).state == status.FINISHED and (part.path / answers.FILE).is_file():
+        console.print("has answered before", highlight=False)
+        return status.read(part)
+    status.write(part, status.Status(launcher_pid=os.getpid()))
+    _Part(part, frozen.load(part.config), cards, console).execute()
+    return status.read(part)
+
+
+def _results(run: RunDirectory, config: RunConfig, models: Sequence[Model], data: Dataset) -> tuple[Results, list[Answers]]:
+    parts = [RunDirectory(run.path / "models" / str(number)) for number in range(1, len(models) + 1)]
+    found = [answers.read(part.path / answers.FILE) for part in parts]
+    labels = [model.label for model in models]
+    results.check_same_images(labels, found)
+    rows = [
+        _of_model(model, answer, status.read(part).results["ms_per_image"])
+        for model, answer, part in zip(models, found, parts, strict=True)
+    ]
+    assert isinstance(config.task, CompareTask) and models[0].config.data.num_classes is not None
+    called = config.data.name if config.task.input is None else config.task.input
+    left_out = len(data) - len(found[0])
+    return Results(
+        called, len(found[0]), models[0].config.data.num_classes, left_out, rows, results.pairs(labels, found)
+    ), found
+
+
+def _of_model(model: Model, answer: Answers, ms_per_image: float) -> ModelResult:
+    classes = model.config.data.num_classes
+    assert classes is not None
+    return ModelResult(
+        model.label,
+        str(model.source),
+        model.form,
+        model.precision,
+        model.facts.get("weights"),
+        len(answer),
+        *results.accuracy(answer.right),
+        *results.accuracy(answer.right5),
+        float(answer.loss.mean()),
+        ms_per_image,
+        1000 / ms_per_image,
+        model.size / 1e6,
+        parameter_count(model.config.model, classes),
+        gmacs(model.config.model, classes),
+        mlflow_run=model.mlflow.get("mlflow_run"),
+        mlflow_url=model.mlflow.get("mlflow_url"),
+    )
+
+
+def _name(run: RunDirectory, models: Sequence[Model]) -> None:
+    """Note in ``environment.json``, whose entries become tags in MLflow, which models there are."""
+    named: dict[str, Any] = {model.label: {"model": str(model.source), **model.mlflow} for model in models}
+    write_json(run.environment, (read_json(run.environment) or {}) | {"compare": named})
+
+
+def _metric(name: str) -> str:
+    """What MLflow takes in the name of a metric."""
+    return re.sub(r"[^\w.\- :/]", "_", name)
+
+
+def _send(run: RunDirectory, config: RunConfig, console: Console) -> None:
+    """Now, and not while the models are timed: importing MLflow takes a core for seconds."""
+    shipper = Shipper(run, config)
+    with signals.noted() as got:
+        try:
+            shipper.start()
+            shipper.finish(console, hurry=lambda: bool(got))
+        finally:
+            shipper.stop()

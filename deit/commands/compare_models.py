@@ -1,0 +1,297 @@
+"""The models of a comparison: found, checked against each other, and given short names that tell them apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deit.compose import rules
+from deit.config import frozen
+from deit.config.schema import RunConfig
+from deit.config.tasks import CompareTask, PredictTask
+from deit.data.datasets import open_dataset
+from deit.data.source import Dataset
+from deit.errors import UserError
+from deit.exports import description
+from deit.inference.labelled import open_tree
+from deit.inference.source import known_names, read_names
+from deit.lookup.runs import run_behind
+from deit.preflight import networks
+from deit.runs import checkpoint, status
+from deit.runs.directory import RunDirectory, shown
+from deit.runs.trial import label
+from deit.tracking import progress
+from deit.tracking import uri as store
+from deit.tracking.sender import own_uri
+
+MOST_KEYS = 3  # by which runs are named; recipes that differ in more have names or ids of their own
+# What may differ between two runs of one recipe, and what says nothing about what was learnt.
+CIRCUMSTANCES: tuple[str, ...] = (
+    "task",
+    "hardware",
+    "tracking",
+    "checkpointing",
+    "sweep",
+    "name",
+    "runs_dir",
+    "run",
+    "checkpoint",
+    "resume",
+)
+CIRCUMSTANCES += ("weights_dir", "dry_run", "data.root", "data.workers", "data.eval_batch_size", "model.name")
+
+
+@dataclass
+class Model:
+    """One model of a comparison.
+
+    ``source`` is its folder of an export or file of weights, ``config`` what its worker is to do, ``classes`` their names as
+    far as it knows them, ``facts`` what it can be named by, ``run`` where its weights come from, if that is here, ``form``
+    MindSpore or the format of an export, ``size`` the bytes of its file.
+    """
+
+    text: str
+    source: Path
+    config: RunConfig
+    classes: list[str] | None
+    run: RunDirectory | None
+    facts: dict[str, str]
+    form: str
+    precision: str
+    size: int
+    label: str = ""
+
+    @property
+    def mlflow(self) -> dict[str, str]:
+        """The MLflow run of its training, and where a server shows it; empty where it was not sent, as this machine knows."""
+        if self.run is None:
+            return {}
+        try:
+            uri = own_uri(self.run, frozen.load(self.run.config))
+        except UserError:
+            return {}
+        sent = progress.read(self.run, store.identity(uri))
+        if sent.run_id is None or sent.experiment_id is None:
+            return {}
+        url = store.run_url(uri, sent.experiment_id, sent.run_id)
+        return {"mlflow_run": sent.run_id} | ({"mlflow_url": url} if store.ui_command(uri) is None else {})
+
+
+def resolved(config: RunConfig) -> RunConfig:
+    """The configuration with all paths absolute, after all that can be known before a worker starts has been checked.
+
+    Raises UserError where a model is not there or cannot be computed here, where two are the same or have different classes,
+    where there are no labelled images, and where a comparison to go on with has ended well.
+    """
+    task = config.task
+    assert isinstance(task, CompareTask)
+    if config.resume is not None and status.read(RunDirectory(config.resume)).state == status.FINISHED:
+        raise UserError(f"resume={config.resume}: this comparison has finished, nothing is left to do.")
+    if config.name == config.model.name:
+        config = dataclasses.replace(config, name="compare")
+    task = dataclasses.replace(
+        task,
+        models=[str(Path(text).resolve()) if Path(text).exists() else text for text in task.models],
+        input=None if task.input is None else str(Path(task.input).resolve()),
+        classes=None if task.classes is None else str(Path(task.classes).resolve()),
+    )
+    config = dataclasses.replace(config, task=task)
+    open_images(config, find_models(config))
+    return config
+
+
+def find_models(config: RunConfig) -> list[Model]:
+    """The models in the order of ``task.models``, each with its label. Raises UserError as ``resolved`` does."""
+    assert isinstance(config.task, CompareTask)
+    models = [_find(config, text) for text in config.task.models]
+    for number, model in enumerate(models):
+        same = next((other for other in models[:number] if other.source == model.source), None)
+        if same is not None:
+            raise UserError(
+                f"task.models: {shown(same.text)} and {shown(model.text)} are the same model, {shown(model.source)}; allowed: "
+                "each once. Another checkpoint of a run is named by its folder or file, such as RUN/checkpoints/step_N."
+            )
+    _check_classes(models)
+    _add_recipes(models)
+    for model, name in zip(models, labels([model.facts for model in models]), strict=True):
+        model.label = name
+    return models
+
+
+def class_list(config: RunConfig, models: Sequence[Model]) -> list[str] | None:
+    """The names of the classes by label: ``task.classes``, else those the first model knows; None where none knows them."""
+    assert isinstance(config.task, CompareTask)
+    count = models[0].config.data.num_classes
+    assert count is not None
+    if config.task.classes is not None:
+        return read_names(config.task.classes, count)
+    return next((model.classes for model in models if model.classes is not None), None)
+
+
+def open_images(config: RunConfig, models: Sequence[Model]) -> Dataset:
+    """The images that all models answer. Raises UserError where they have no labels, or other classes than the models."""
+    task, count = config.task, models[0].config.data.num_classes
+    assert isinstance(task, CompareTask) and count is not None
+    known = class_list(config, models)
+    if task.input is not None:
+        return open_tree(task.input, "task.input", known, count, config.data.max_pixels)
+    dataset = open_dataset(config.data, train=False)
+    # What a person calls the classes is no sign that they are others.
+    trained = None if task.classes is not None else known
+    apart = _apart(trained, list(dataset.classes), count, len(dataset.classes))
+    if apart is not None:
+        first = next((model for model in models if model.classes is not None), models[0])
+        raise UserError(f"task.models: {shown(first.text)} has other classes than the data in {dataset.place}: {apart}.")
+    return dataset
+
+
+def labels(facts: Sequence[dict[str, str]]) -> list[str]:
+    """A short name for each model, made of the facts that tell them apart, the telling ones first.
+
+    A fact is taken if it tells more models apart than those before it; what is still the same in the end gets a number.
+    """
+    taken: list[str] = []
+
+    def told(keys: Sequence[str]) -> list[tuple[str, ...]]:
+        return [tuple(fact[key] for key in keys if key in fact) for fact in facts]
+
+    for key in dict.fromkeys(key for fact in facts for key in fact):
+        if len(set(told([*taken, key]))) > len(set(told(taken))):
+            taken.append(key)
+    names = [" ".join(words) or "model" for words in told(taken)]
+    return [name if names.count(name) == 1 else f"{name} #{number}" for number, name in enumerate(names, 1)]
+
+
+def _find(config: RunConfig, text: str) -> Model:
+    task = config.task
+    assert isinstance(task, CompareTask)
+    try:
+        behind = run_behind(text, "task.models", config.runs_dir, None)
+        asked = PredictTask("predict", "", None, task.which, task.weights, None, 1, None)
+        if behind is None:
+            own = dataclasses.replace(config, task=dataclasses.replace(asked, model=text), run=None, checkpoint=None)
+        else:
+            run, part = behind
+            own = dataclasses.replace(frozen.load(run.config), task=asked, run=None, checkpoint=None)
+            own.run, own.checkpoint = (str(run.path), None) if part is None else (None, str(part))
+        found = networks.with_network(dataclasses.replace(own, hardware=config.hardware))
+    except UserError as error:
+        said = re.sub(r"^(task\.models?|run|checkpoint)=", "", str(error))
+        raise UserError(f"task.models: {said}") from None
+    broken = rules.network(found)
+    if broken:
+        raise UserError(
+            f"task.models: {shown(text)} cannot be computed here as its run did: {broken[0].partition('; give')[0]}. Compare "
+            "its export instead (task=export), which has a precision of its own."
+        )
+    assert isinstance(found.task, PredictTask) and found.task.model is not None
+    return _model(config, text, Path(found.task.model), found, behind[0] if behind else None)
+
+
+def _model(config: RunConfig, text: str, source: Path, found: RunConfig, run: RunDirectory | None) -> Model:
+    """The model of a resolved prediction ``found``, and what is known of it."""
+    task = config.task
+    assert isinstance(task, CompareTask)
+    kept = {key: getattr(found.data, key) for key in ("crop_pct", "interpolation", "mean", "std", "num_classes")}
+    own = dataclasses.replace(
+        found,
+        task=dataclasses.replace(task, models=[str(source)]),
+        data=dataclasses.replace(config.data, **kept, on_bad_image=config.data.on_bad_image if task.input is None else "skip"),
+        tracking=dataclasses.replace(config.tracking, backend="none"),
+        seed=config.seed,
+        run=None,
+        checkpoint=None,
+        resume=None,
+        weights_dir=config.weights_dir,
+    )
+    facts = {"model": found.model.name}
+    weights: str | None
+    classes: list[str] | None
+    if source.is_dir():
+        made = description.read(source, f"task.models: {text}")
+        form, precision, file = made.export_format, made.precision, source / made.file
+        run, weights, classes = made.run_here, made.weights, made.classes
+        step = None if made.run is None else made.run.step
+        special = ("pixels" if made.preprocessing.in_graph else "", f"batch{made.batch}" if made.batch else "")
+    else:
+        form, file, special = "MindSpore", source, ("", "")
+        level = found.precision
+        precision = "float32" if level.level == "O0" else f"{level.level} {level.dtype}"
+        in_folder = (source.parent / checkpoint.STATE).is_file()
+        weights = ("ema" if source.stem == "ema" else "raw") if in_folder else None
+        step = checkpoint.read_state(source.parent)["step"] if in_folder else None
+        classes = known_names(source, f"task.models: {text}")
+    facts |= {"format": form, "weights": weights or "", "precision": precision, "pixels": special[0], "batch": special[1]}
+    facts |= {"run": run.id[-6:] if run is not None else "", "step": "" if step is None else f"step {step}"}
+    facts |= {"file": source.name, "path": shown(source)}
+    facts = {key: value for key, value in facts.items() if value}
+    return Model(text, source, own, classes, run, facts, form, precision, file.stat().st_size)
+
+
+def _add_recipes(models: Sequence[Model]) -> None:
+    """Put what tells the runs' recipes apart in front of the facts: the name, or up to MOST_KEYS keys."""
+    recipes = {model.run.id: frozen.load(model.run.config) for model in models if model.run is not None}
+    flat = {run: dict(_leaves(frozen.to_dict(recipe))) for run, recipe in recipes.items()}
+    keys = next(iter(flat.values()), {})
+    apart = [key for key in keys if len({str(values.get(key)) for values in flat.values()}) > 1]
+    for model in models:
+        if model.run is None:
+            continue
+        told = {"recipe": recipes[model.run.id].name}
+        if 0 < len(apart) <= MOST_KEYS:
+            values = flat[model.run.id]
+            told |= {key: label({key: str(values.get(key))}) for key in apart if values.get(key) is not None}
+        # The model's own name says more than that of a recipe, where both would do.
+        model.facts = {"model": model.facts["model"]} | told | model.facts
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if key in CIRCUMSTANCES:
+            continue
+        found += _leaves(value, f"{key}.") if isinstance(value, dict) else [(key, value)]
+    return found
+
+
+def _check_classes(models: Sequence[Model]) -> None:
+    first = models[0]
+    for other in models[1:]:
+        counts = [model.config.data.num_classes or 0 for model in (first, other)]
+        apart = _apart(first.classes, other.classes, *counts)
+        if apart is not None:
+            raise UserError(
+                f"task.models: {shown(first.text)} and {shown(other.text)} have different classes: {apart}. Allowed: models of "
+                "the same classes in the same order."
+            )
+        if first.classes is None:
+            first = other  # the next are compared with one whose names are known
+
+
+def _apart(first: list[str] | None, second: list[str] | None, of_first: int, of_second: int) -> str | None:
+    """In which way two lists of classes differ; None where they do not, as far as their names are known."""
+    if of_first != of_second:
+        counted = f"{of_first} and {of_second} classes"
+    elif first is None or second is None or first == second:
+        return None
+    else:
+        counted = ""
+    only = [sorted(set(a) - set(b)) for a, b in ((first or [], second or []), (second or [], first or []))]
+    if first is None or second is None:
+        return counted
+    if not any(only):
+        number = next(i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
+        return (
+            f"the same names in another order, label {number} is {first[number]} in the one and {second[number]} in the other"
+        )
+    said = [f"only the {which} has {_listed(names)}" for which, names in zip(("first", "second"), only, strict=True) if names]
+    return "; ".join([*([counted] if counted else []), *said])
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

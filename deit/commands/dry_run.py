@@ -1,0 +1,186 @@
+"""``dry_run=true``: what a configuration would do, as a table, without starting anything.
+
+Leaves one run directory with the frozen configuration, what was typed and the picture of the learning rate.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+from dataclasses import dataclass
+
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from deit.compose import rules
+from deit.config import frozen
+from deit.config.schema import RunConfig
+from deit.config.tasks import ExportTask, PreviewTask
+from deit.errors import UserError
+from deit.models.shapes import gmacs, parameter_count, parameter_shapes
+from deit.optim.groups import decayed
+from deit.recipe import lr_curve
+from deit.recipe.augmentation import summary
+from deit.recipe.plan import Plan, known_train_images, plan, ranks
+from deit.runs import directory
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What is known of the training images, and from where."""
+
+    images: int | None
+    classes: int | None
+    source: str
+
+
+def show(config: RunConfig, overrides: list[str]) -> None:
+    """Print the recipe and write its run directory. Raises UserError where the images found fill no step."""
+    from deit.launching.worker_command import worker_command
+    from deit.preflight.prepare import alone
+
+    counted = _count(config)
+    config = alone(config)
+    is_training = config.task.name == "train"
+    planned = plan(config, counted.images) if _takes_batches(config) and counted.images is not None else None
+    if planned is not None and planned.steps_per_epoch == 0:
+        raise UserError(rules.too_few_images(config, planned.train_images))
+    run = directory.create(config.runs_dir, config.name)
+    frozen.save(config, run.config)
+    run.overrides.write_text(yaml.safe_dump(overrides), encoding="utf-8")
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 128)
+    table = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False)
+    rows = _recipe(config, counted) + _of_task(config, planned)
+    for label, value in rows:
+        table.add_row(f"[bold]{label}[/]", escape(value))
+    console.print(table)
+    if is_training:
+        lr_curve.draw(config, run.lr_curve)
+        console.print(f"\n[bold]learning rate[/]\n{lr_curve.plot_text(config)}", soft_wrap=True)
+    console.print("\n[bold]would start[/]", escape(shlex.join(worker_command(config, run.path))), soft_wrap=True)
+    console.print(f"dry run: nothing was started; the recipe stands in {run}", soft_wrap=True)
+
+
+def _takes_batches(config: RunConfig) -> bool:
+    """Whether the task takes batches of the training images."""
+    return config.task.name in ("train", "preview")
+
+
+def _count(config: RunConfig) -> Counted:
+    """Count the images if they are here; otherwise believe the configuration."""
+    from deit.data.datasets import open_dataset
+
+    try:
+        dataset = open_dataset(config.data, train=_takes_batches(config))
+    except UserError as error:
+        return Counted(known_train_images(config), config.data.num_classes, f"not counted: {error}")
+    return Counted(len(dataset), len(dataset.classes), "counted")
+
+
+def _recipe(config: RunConfig, counted: Counted) -> list[tuple[str, str]]:
+    model, data, classes = config.model, config.data, counted.classes
+    size = "number of classes unknown"
+    if classes is not None:
+        size = f"{parameter_count(model, classes):,} parameters, {gmacs(model, classes):.3f} GMACs"
+    split = "training" if _takes_batches(config) else "validation"
+    images = "an unknown number of" if counted.images is None else f"{counted.images:,}"
+    shape = f"{model.img_size} px, patches of {model.patch_size}, width {model.embed_dim}, depth {model.depth}"
+    return [
+        ("name", config.name),
+        ("task", config.task.name),
+        ("model", f"{model.name}: {size}; {shape}, {model.num_heads} heads"),
+        ("data", f"{data.name}: {images} {split} images in {classes or 'unknown'} classes ({counted.source})"),
+    ]
+
+
+def _hardware(config: RunConfig) -> str:
+    machine = config.hardware
+    return f"{machine.target}, {machine.cards} card(s) on {machine.nodes} machine(s), {ranks(config)} process(es) in all"
+
+
+def _precision(config: RunConfig) -> str:
+    precision = config.precision
+    if precision.level == "O0":
+        return "float32 (O0)"
+    scale = "no loss scale" if precision.loss_scale == "none" else f"{precision.loss_scale} loss scale"
+    return f"{precision.level}, {precision.dtype}, {scale}"
+
+
+def _of_task(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
+    if isinstance(config.task, PreviewTask):
+        whose = "" if ranks(config) == 1 else f" of the first of {ranks(config)} processes"
+        batch = f"{config.data.batch_size} images, those of the first step{whose}"
+        return [("batch", batch), ("augment", summary(config.augment)), ("shown", f"at most {config.task.images} images")]
+    if isinstance(config.task, ExportTask):
+        return [("hardware", _hardware(config)), *_export(config, config.task)]
+    device = [("hardware", _hardware(config)), ("precision", _precision(config))]
+    return device + (_training(config, planned) if config.task.name == "train" else _evaluation(config))
+
+
+def _evaluation(config: RunConfig) -> list[tuple[str, str]]:
+    of = f"run {config.run} ({getattr(config.task, 'which', '')})" if config.run else f"checkpoint {config.checkpoint}"
+    return [("weights", of), ("batch", f"{config.data.eval_batch_size} a card")]
+
+
+def _export(config: RunConfig, task: ExportTask) -> list[tuple[str, str]]:
+    of = f"run {config.run} ({task.which})" if config.run else f"checkpoint {config.checkpoint}"
+    chosen = {"auto": "EMA where there is one", "ema": "EMA", "raw": "raw"}[task.weights]
+    takes = "pixels, normalised in the graph" if task.preprocess_in_graph else "normalised images"
+    size = "a batch of any size" if task.batch is None else f"batches of {task.batch}"
+    where = task.output or f"exports/{task.format}_<weights> of the run"
+    compared = "nothing here reads it back" if task.format == "air" else f"{task.images} validation images"
+    return [
+        ("weights", f"{chosen}, of {of}"),
+        ("format", f"{task.format}, {task.precision}, {size} of {takes}"),
+        ("output", where),
+        ("compared on", compared),
+    ]
+
+
+def _training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
+    data, optim, schedule, ema = config.data, config.optim, config.schedule, config.ema
+    numbers = planned or plan(config, 0)
+    factors = f"{data.batch_size} x {config.hardware.cards} cards x {config.hardware.nodes} machines"
+    scaled = (
+        "not scaled" if optim.lr_base_size is None else f"{optim.base_lr:g} x {numbers.global_batch} / {optim.lr_base_size}"
+    )
+    steps = "unknown without a number of images"
+    if planned is not None:
+        steps = f"{planned.steps_per_epoch:,} an epoch, {planned.total_steps:,} in all"
+        if planned.total_steps < planned.steps_per_epoch * planned.epochs:
+            steps += f" (cut by schedule.max_steps={schedule.max_steps})"
+    return [
+        ("batch", f"{numbers.global_batch} = {factors} x {optim.accumulation_steps} accumulated"),
+        (
+            "optimizer",
+            f"{optim.name}, peak learning rate {numbers.peak_lr:.4g} ({scaled}), weight decay {optim.weight_decay:g}",
+        ),
+        ("begins with", config.model.pretrained or "initial weights"),
+        *_groups(config),
+        ("clipping", "none" if optim.clip_grad is None else f"global norm {optim.clip_grad:g}"),
+        (
+            "schedule",
+            f"{schedule.name} by {schedule.granularity}: {schedule.epochs} epochs, of which {schedule.warmup_epochs} warmup "
+            f"from {schedule.warmup_lr:g}; then {schedule.cooldown_epochs} cooldown at {schedule.min_lr:g}",
+        ),
+        ("steps", steps),
+        ("augment", summary(config.augment)),
+        ("EMA", f"decay {ema.decay:g}" if ema.enabled else "off"),
+        ("distill", f"{config.distill.type} from {config.distill.teacher}" if config.distill.type != "none" else "off"),
+    ]
+
+
+def _groups(config: RunConfig) -> list[tuple[str, str]]:
+    # The head's rows are as many as the classes; where these are unknown, the sizes would be made up.
+    if config.data.num_classes is None:
+        return []
+    shapes = parameter_shapes(config.model, config.data.num_classes)
+    is_decayed = decayed(shapes, config.optim.decay_dist_token)
+    rows = []
+    for label, wanted in (("decayed", True), ("not decayed", False)):
+        names = [name for name in shapes if is_decayed[name] is wanted]
+        rows.append((label, f"{len(names)} tensors, {sum(math.prod(shapes[name]) for name in names):,} parameters"))
+    return rows

@@ -1,0 +1,434 @@
+"""``task=pack``: the images of class folders in a few large files, which are read faster and copied more easily.
+
+It makes no run directory. Shards are written in parallel into OUTPUT.part, each read back and compared with what was put into
+it; once all are there the folder gets its name. So what is called OUTPUT is whole, and after a kill the same command goes on
+with the shards it still has. Tars are written by threads here, MindRecord by processes that have MindSpore.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import io
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from deit.config.schema import DataConfig, RunConfig
+from deit.config.tasks import PackTask
+from deit.data import packed
+from deit.data.datasets import open_dataset
+from deit.data.folder import ImageFolder
+from deit.data.shard import Source, Written, sample_key, write_tar
+from deit.errors import UserError
+from deit.files import read_json, write_json
+from deit.launching.worker_command import python_environment
+from deit.machine.cards import cores
+from deit.machine.processes import tail
+from deit.preflight.disk_space import spoken
+from deit.runs.directory import shown
+from deit.storage.data_cache import stage
+
+STATE = ".pack"  # in OUTPUT.part: the lock, the plan, and a record of each shard that is done
+CHUNK = 256  # files a thread asks the size of at a time
+
+
+@dataclass(frozen=True)
+class Job:
+    """The images ``rows`` of a split, which make its shard of that number."""
+
+    split: str
+    number: int
+    rows: range
+
+    def file(self, format: str) -> str:
+        return f"{self.number:05d}.{format}"
+
+    def record(self, part: Path) -> Path:
+        return part / STATE / f"{self.split}-{self.number:05d}.json"
+
+
+class Writer(Protocol):
+    def __call__(self, path: Path, sources: Sequence[Source], advance: Callable[[int], Any]) -> Written: ...
+
+
+class _Stopped(Exception):
+    """Another shard has failed, or the user wants no more."""
+
+
+def pack(config: RunConfig) -> int:
+    """Write the folder ``task.output`` and say what is in it; returns the exit code, 0.
+
+    Raises UserError: before anything is written where there is nothing to pack, no room for it, or the folder is there already;
+    with exit code 1 where a file cannot be read or written.
+    """
+    task = config.task
+    assert isinstance(task, PackTask)
+    output = _output(task.output)
+    if config.dry_run:
+        print(f"dry run: would write {output}: {task.format} shards of at most {task.shard_mb} MB, of {_count(config)}")
+        return 0
+    stage(config.data)
+    folders = _folders(config.data)
+    part = output.with_name(f"{output.name}.part")
+    console = Console(highlight=False, soft_wrap=True)
+    with _progress(console) as bar:
+        stats = {split: _stats(folder, split, config.data.workers, bar) for split, folder in folders.items()}
+        jobs = [job for split in folders for job in _jobs(split, stats[split][:, 0], task.shard_mb * 10**6)]
+        with _held(part, output) as lock:
+            _same_plan(part, task, folders, stats)
+            done = _done(part, jobs, task.format)
+            if done:
+                console.print(f"{shown(part)}: going on after {len(done)} of {len(jobs)} shards", markup=False)
+            with _keeping(part, task.output, jobs):
+                _check_room(output, sum(int(s[:, 0].sum()) for s in stats.values()) - sum(r["bytes"] for r in done.values()))
+                _write(part, [job for job in jobs if job not in done], folders, stats, config, lock, bar)
+                described = _describe(part, jobs, folders, stats, task.format)
+                part.rename(output)
+        shutil.rmtree(output / STATE)
+    _say(console, output, described, folders, stats, config.data)
+    return 0
+
+
+def _output(text: str) -> Path:
+    path = Path(text).absolute()
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise UserError(f"task.output is {text!r}, which exists already; remove it, or give another name.")
+    if not path.parent.is_dir():
+        raise UserError(f"task.output is {text!r}, but there is no folder {path.parent}; make it first.")
+    return path
+
+
+def _folders(data: DataConfig) -> dict[str, ImageFolder]:
+    """Both splits, whole. Raises UserError where they are no class folders."""
+    whole = dataclasses.replace(data, train_limit=None, val_limit=None)
+    folders = {}
+    for split in packed.SPLITS:
+        folder = open_dataset(whole, train=split == "train")
+        if not isinstance(folder, ImageFolder):
+            raise UserError(f"data.root: {data.root} is packed already; give the class folders it was made of.")
+        folders[split] = folder
+    return folders
+
+
+def _count(config: RunConfig) -> str:
+    try:
+        return " and ".join(f"{len(folder):,} images of {folder.place}" for folder in _folders(config.data).values())
+    except UserError as error:  # a recipe may be looked at where its data are not
+        return f"data={config.data.name}; not counted: {error}"
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _stats(folder: ImageFolder, split: str, workers: int, bar: Progress) -> np.ndarray:
+    """Bytes and time of change (nanoseconds) of each image, int64 [N, 2]."""
+    found = np.zeros((len(folder), 2), np.int64)
+    shown_task = bar.add_task(f"{split} sizes", total=len(folder))
+
+    def look(rows: range) -> None:
+        for row in rows:
+            path = folder.describe(row)
+            try:
+                status = Path(path).stat()
+            except OSError as error:
+                raise UserError(f"{path}: cannot be read ({error.strerror}).", exit_code=1) from error
+            found[row] = status.st_size, status.st_mtime_ns
+        bar.advance(shown_task, len(rows))
+
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        list(pool.map(look, (range(i, min(i + CHUNK, len(folder))) for i in range(0, len(folder), CHUNK))))
+    bar.remove_task(shown_task)
+    return found
+
+
+def _jobs(split: str, sizes: np.ndarray, most: int) -> list[Job]:
+    """Cut a split, in its order, into shards of at most ``most`` bytes of images."""
+    starts, filled = [0], 0
+    for row, size in enumerate(sizes.tolist()):
+        if filled + size > most and row > starts[-1]:
+            starts.append(row)
+            filled = 0
+        filled += size
+    ends = [*starts[1:], len(sizes)]
+    return [Job(split, number, range(*rows)) for number, rows in enumerate(zip(starts, ends, strict=True))]
+
+
+@contextlib.contextmanager
+def _held(part: Path, output: Path) -> Iterator[int]:
+    """Make OUTPUT.part, and keep other packers out of it; yields the lock, which the processes that write have as well."""
+    try:
+        for name in (STATE, *packed.SPLITS):
+            (part / name).mkdir(parents=True, exist_ok=True)
+        lock = os.open(part / STATE / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise UserError(f"task.output: {part} could not be made ({error.strerror}).") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if output.exists() and any(output.iterdir()):  # another has just finished it
+            raise UserError(f"task.output is {str(output)!r}, which exists already.")
+        yield lock
+    except BlockingIOError:
+        raise UserError(f"task.output: another task=pack is writing {part}; wait for it, or give another name.") from None
+    finally:
+        os.close(lock)
+
+
+def _same_plan(part: Path, task: PackTask, folders: dict[str, ImageFolder], stats: dict[str, np.ndarray]) -> None:
+    """Note what is to be packed. Raises UserError where the shards that are there were made of something else."""
+    digest = hashlib.sha256(json.dumps([task.format, task.shard_mb, *(f.classes for f in folders.values())]).encode())
+    for split, folder in folders.items():
+        for array in (folder.names, folder.labels, stats[split]):
+            digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
+    plan, there = {"images_sha256": digest.hexdigest()}, read_json(part / STATE / "plan.json")
+    if there is not None and there != plan:
+        raise UserError(
+            f"task.output: {part} has shards of an earlier task=pack that was not finished, but the images, task.format or "
+            "task.shard_mb are no longer what they were; remove it."
+        )
+    write_json(part / STATE / "plan.json", plan)
+
+
+def _done(part: Path, jobs: list[Job], format: str) -> dict[Job, dict[str, Any]]:
+    found = {}
+    for job in jobs:
+        record, path = read_json(job.record(part)), part / job.split / job.file(format)
+        if record is not None and path.is_file() and path.stat().st_size == record["bytes"]:
+            found[job] = record
+    return found
+
+
+def _check_room(output: Path, needed: int) -> None:
+    disk = os.statvfs(output.parent)
+    free = disk.f_bavail * disk.f_frsize
+    if free < needed:
+        raise UserError(
+            f"task.output: {spoken(free)} are free in {output.parent}, but the images that are still to be packed have "
+            f"{spoken(needed)}; make room, or give another folder."
+        )
+
+
+@contextlib.contextmanager
+def _keeping(part: Path, output: str, jobs: list[Job]) -> Iterator[None]:
+    """However the writing ends: say what is kept of it, or keep nothing where there is nothing worth it."""
+
+    def kept() -> str:
+        count = sum(job.record(part).exists() for job in jobs)
+        if count == 0:
+            shutil.rmtree(part, ignore_errors=True)
+            return "Nothing was kept."
+        return f"{shown(part)} keeps {count} of {len(jobs)} shards: the same command goes on with them."
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"interrupted. {kept()}", file=sys.stderr)
+        raise
+    except OSError as error:
+        raise UserError(f"task.output={output}: could not be written ({error.strerror}).\n{kept()}", exit_code=1) from error
+    except UserError as error:
+        raise UserError(f"{error}\n{kept()}", exit_code=error.exit_code) from error
+
+
+def _write(
+    part: Path,
+    jobs: list[Job],
+    folders: dict[str, ImageFolder],
+    stats: dict[str, np.ndarray],
+    config: RunConfig,
+    lock: int,
+    bar: Progress,
+) -> None:
+    """Write and check the shards, and a record of each. Raises what the first that fails raises."""
+    task = config.task
+    assert isinstance(task, PackTask)
+    at_once = max(1, min(config.data.workers, len(jobs)))
+    if task.format == "mindrecord":  # each writer is a process with MindSpore in it
+        at_once = min(at_once, cores())
+    processes = [MindRecordProcess(part / STATE / f"writer-{n}.log", lock) for n in range(at_once)]
+    writers: queue.SimpleQueue[Writer] = queue.SimpleQueue()
+    for number in range(at_once):
+        writers.put(write_tar if task.format == "tar" else processes[number])
+    bars = {split: bar.add_task(split, total=sum(len(j.rows) for j in jobs if j.split == split)) for split in folders}
+    stop = threading.Event()
+
+    def shard(job: Job) -> None:
+        def advance(count: int) -> None:
+            if stop.is_set():
+                raise _Stopped
+            bar.advance(bars[job.split], count)
+
+        advance(0)
+        path = part / job.split / job.file(task.format)
+        sources = _sources(folders[job.split], stats[job.split][:, 0], job.rows)
+        writer = writers.get()
+        try:
+            written = writer(path, sources, advance)
+        finally:
+            writers.put(writer)
+        size, sha256 = _read_back(path, sources, written)
+        write_json(job.record(part), {"bytes": size, "sha256": sha256, "offsets": written.offsets})
+
+    pool = ThreadPoolExecutor(at_once, thread_name_prefix="shards")
+    try:
+        for ended in as_completed([pool.submit(shard, job) for job in jobs]):
+            ended.result()
+    finally:
+        stop.set()
+        for process in processes:  # whose threads wait for them
+            process.close()
+        pool.shutdown(wait=True, cancel_futures=True)
+        for process in processes:  # one may have been started in that moment
+            process.close()
+
+
+def _sources(folder: ImageFolder, sizes: np.ndarray, rows: range) -> list[Source]:
+    found = []
+    for row in rows:
+        label, name = int(folder.labels[row]), os.fsdecode(folder.names[row].item())
+        found.append(Source(row, label, f"{folder.classes[label]}/{name}", folder.describe(row), int(sizes[row])))
+    return found
+
+
+def _read_back(path: Path, sources: Sequence[Source], written: Written) -> tuple[int, str]:
+    """The shard's bytes and checksum. Raises UserError (exit code 1) where an image is not where it should be."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for source, offset, digest in zip(sources, written.offsets, written.digests, strict=True):
+            if hashlib.sha256(os.pread(descriptor, source.size, offset)).hexdigest() != digest:
+                raise UserError(
+                    f"{path}: {source.name}, read back, is not what was written; disk or memory is at fault.",
+                    exit_code=1,
+                )
+        return os.fstat(descriptor).st_size, packed.checksum(descriptor, str(path), lambda count: None)
+    finally:
+        os.close(descriptor)
+
+
+def _describe(
+    part: Path, jobs: list[Job], folders: dict[str, ImageFolder], stats: dict[str, np.ndarray], format: str
+) -> packed.Description:
+    """Write the index of each split, then dataset.json. Raises UserError where the shards do not add up to the images."""
+    splits = {}
+    for split, folder in folders.items():
+        index = np.zeros(len(folder), packed.index_type(folder.names.dtype.itemsize))
+        index["shard"] = -1
+        index["length"], index["label"], index["name"] = stats[split][:, 0], folder.labels, folder.names
+        shards = []
+        for job in (job for job in jobs if job.split == split):
+            record, rows = read_json(job.record(part)), slice(job.rows.start, job.rows.stop)
+            index["shard"][rows], index["offset"][rows] = job.number, record["offsets"]
+            shards.append(packed.Shard(job.file(format), len(job.rows), record["bytes"], record["sha256"]))
+        if (index["shard"] < 0).any() or sum(shard.images for shard in shards) != len(folder):
+            raise UserError(f"{part / split}: has not all {len(folder)} images.", exit_code=1)
+        content = io.BytesIO()
+        np.save(content, index)
+        with open(part / split / packed.INDEX, "wb") as file:
+            file.write(content.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+        splits[split] = packed.Split(len(folder), hashlib.sha256(content.getvalue()).hexdigest(), shards)
+    described = packed.Description(format, folders["train"].classes, splits)
+    write_json(part / packed.DESCRIPTION, described.as_json())
+    return described
+
+
+def _say(
+    console: Console,
+    output: Path,
+    described: packed.Description,
+    folders: dict[str, ImageFolder],
+    stats: dict[str, np.ndarray],
+    data: DataConfig,
+) -> None:
+    for split, there in described.splits.items():
+        size = spoken(int(stats[split][:, 0].sum()))
+        shards = f"{len(there.shards)} {described.format} shard{'' if len(there.shards) == 1 else 's'}"
+        console.print(f"{shown(output / split)}: {there.images:,} images, {size}, in {shards}", markup=False)
+    if described.format == "tar":
+        for split, folder in folders.items():
+            odd = _odd_names(folder)
+            if odd:
+                console.print(
+                    f"{split}: WebDataset cuts names at their first dot, so it takes {odd:,} of these images for parts of one "
+                    "sample or does not know what they are; data.format=tar reads them all",
+                    markup=False,
+                )
+    console.print(f"read it with data={data.name if data.name == 'imagenet' else 'imagefolder'} data.root={shown(output)}")
+
+
+def _odd_names(folder: ImageFolder) -> int:
+    """The images whose name is no KEY.EXTENSION, or whose key is another's, too."""
+    odd, last = 0, None
+    for row, encoded in enumerate(folder.names.tolist()):
+        key = (int(folder.labels[row]), sample_key(os.fsdecode(encoded)))
+        odd += key == last or encoded.count(b".") != 1
+        last = key
+    return odd
+
+
+class MindRecordProcess:
+    """A process that writes MindRecord shards, started when it gets the first."""
+
+    def __init__(self, log: Path, lock: int) -> None:
+        self.log, self.lock = log, lock
+        self.process: subprocess.Popen[str] | None = None
+        self.closed = False
+
+    def __call__(self, path: Path, sources: Sequence[Source], advance: Callable[[int], Any]) -> Written:
+        """As ``write_tar``; every error is a UserError with exit code 1."""
+        process = self.process or self._start()
+        assert process.stdin is not None and process.stdout is not None
+        job = {"path": str(path), "sources": [dataclasses.astuple(source) for source in sources]}
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and its output too
+            process.stdin.write(json.dumps(job) + "\n")
+            process.stdin.flush()
+        for line in process.stdout:
+            answer = json.loads(line)
+            if "error" in answer:
+                raise UserError(answer["error"], exit_code=1)
+            if "offsets" in answer:
+                return Written(**answer)
+            advance(answer["images"])
+        if self.closed:
+            raise _Stopped
+        code = process.wait()
+        said = tail(self.log)
+        raise UserError(f"{path}: the process that writes it ended with {code}." + (said and f"\n{said}"), exit_code=1)
+
+    def _start(self) -> subprocess.Popen[str]:
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "deit.data.mindrecord_shard"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={"GLOG_v": "3", **python_environment()},
+                pass_fds=[self.lock],  # nobody else may write there while it lives
+                start_new_session=True,  # Ctrl-C is for the launcher
+            )
+        return self.process
+
+    def close(self) -> None:
+        self.closed = True
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()

@@ -1,0 +1,220 @@
+"""``task=register``: an exported network as the next version of a model in MLflow's registry, ready to be served.
+
+Of a run its export is taken; where there is none yet, it is made first, by ``task=export`` in a worker. What is registered
+has been loaded and asked before (``deit.serving.package``). The model's answers are those of ``deit.serving.model``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from rich.console import Console
+
+from deit.commands.sync import reason, typed_uri
+from deit.config import frozen
+from deit.config.schema import RunConfig
+from deit.config.tasks import ExportTask, RegisterTask
+from deit.errors import UserError
+from deit.exports import description
+from deit.exports.description import Description
+from deit.exports.origin import find_origin, usual_folder
+from deit.inference.source import export_folder
+from deit.launching.display import lines_of
+from deit.launching.run import run_task
+from deit.machine import signals
+from deit.machine.logs import log_to
+from deit.runs.directory import RunDirectory, shown
+from deit.tracking import uri as store
+from deit.tracking.errors import Refused, RunGone, Unavailable
+from deit.tracking.sender import own_uri
+
+if TYPE_CHECKING:
+    from deit.tracking.registry import Registered, Registry
+
+SERVED_FORMATS = ("mindir", "onnx")
+PORT = 5001  # beside `mlflow ui`, which listens at 5000
+
+
+def register(config: RunConfig, overrides: list[str]) -> int:
+    """Register, and show how to serve; with ``dry_run`` only say what would be registered. Returns the exit code.
+
+    Raises UserError: with exit code 2 where there is nothing to register, 1 where the store does not take it.
+    """
+    task = config.task
+    assert isinstance(task, RegisterTask)
+    if config.dry_run:
+        of = f"run={config.run}" if config.run is not None else f"task.model={task.model}"
+        alias = f" as {task.alias}" if task.alias is not None else ""
+        print(f"dry run: would register {of} under the name {task.registered_model_name}{alias} in {config.tracking.uri}")
+        return 0
+    uri = _store(config, overrides)
+    export = None if config.run is None else _export_config(config, task)
+    folder = _given_folder(task) if export is None else _folder_of_run(export)
+    if export is None or folder.exists():
+        described = _checked(folder, config, export)
+    log_to(sys.stderr, level=30, form="%(message)s")  # warnings
+    registry = _asked(uri, task.registered_model_name)  # a store that is away shall cost no export
+    if export is not None and not folder.exists():
+        code = run_task(export, overrides)
+        if code:
+            return code
+        described = _checked(folder, config, export)
+    with signals.handled(_leave):
+        registered = _registered(registry, uri, config, folder, described)
+    rows = _rows(task, uri, folder, described, registered)
+    Console(highlight=False).print(lines_of(rows), soft_wrap=True)
+    print("\n".join(["", *serving_lines(task, uri, registered.version)]))
+    return 0
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    """A signal ends it by way of what removes the package, and takes back what the store has of it already."""
+    print(f"stopped by {signal.Signals(number).name}; nothing was registered", file=sys.stderr)
+    raise SystemExit(128 + number)
+
+
+def _store(config: RunConfig, overrides: Sequence[str]) -> str:
+    """The URI that was typed, else the run's own as seen from where it was launched, else the configuration's."""
+    typed = typed_uri(config, overrides)
+    if typed is not None:
+        return typed
+    if config.run is not None:
+        run = RunDirectory(config.run)
+        own = frozen.load(run.config)
+        if own.tracking.backend == "mlflow" and own.tracking.uri == config.tracking.uri:
+            return own_uri(run, own)
+    assert config.tracking.uri is not None
+    return store.anchored(config.tracking.uri, Path.cwd())
+
+
+def _given_folder(task: RegisterTask) -> Path:
+    assert task.model is not None
+    folder = export_folder(task.model)
+    if folder is None:
+        raise UserError(f"task.model={task.model}: no folder of task=export, nor its file; give that, or run=RUN.")
+    return folder
+
+
+def _export_config(config: RunConfig, task: RegisterTask) -> RunConfig:
+    """What ``task=export`` would be given for the run."""
+    export = ExportTask(
+        "export",
+        format=task.format,
+        which=task.which,
+        weights=task.weights,
+        precision="float32",
+        batch=None,
+        preprocess_in_graph=False,
+        images=64,
+        output=None,
+    )
+    return dataclasses.replace(config, task=export)
+
+
+def _folder_of_run(export: RunConfig) -> Path:
+    return usual_folder(export, find_origin(export))
+
+
+def _checked(folder: Path, config: RunConfig, export: RunConfig | None) -> Description:
+    """The description of an export, whose checksum is compared.
+
+    Raises UserError where it is damaged, was never verified, cannot be served or, of a run, is of other weights than those
+    that are meant.
+    """
+    assert isinstance(config.task, RegisterTask)
+    source = f"run={config.run}" if export is not None else f"task.model={config.task.model}"
+    described = description.read(folder, source)
+    if described.export_format not in SERVED_FORMATS:
+        raise UserError(f"{source}: is {described.export_format}; what can be served is {' and '.join(SERVED_FORMATS)}.")
+    if described.verification is None:
+        raise UserError(f"{source}: {folder / description.FILE} has no verification; export it anew with task=export.")
+    if export is not None:
+        origin = find_origin(export)
+        if described.verification.against.split()[-1] != origin.sha256:
+            step = described.run.step if described.run else "unknown"
+            raise UserError(
+                f"{source}: its export {shown(folder)} is of step {step}, and not of {shown(origin.file)}, which is meant now; "
+                f"remove it so that it is made anew, or give task.model={shown(folder)}."
+            )
+    return described
+
+
+def _asked(uri: str, name: str) -> Registry:
+    from deit.tracking.registry import Registry  # imports MLflow
+
+    try:
+        return Registry(uri, name)
+    except (Refused, RunGone, Unavailable) as error:
+        raise UserError(
+            f"tracking.uri={store.redact(uri)}: its model registry does not answer ({reason(error)}).", exit_code=1
+        ) from None
+
+
+def _registered(registry: Registry, uri: str, config: RunConfig, folder: Path, described: Description) -> Registered:
+    from deit.serving.package import packaged
+    from deit.tracking.registry import Origin
+
+    task, run, metrics = config.task, described.run, described.metrics
+    assert isinstance(task, RegisterTask)
+    prefix = "val_ema" if described.weights == "ema" else "val"
+    found = {} if metrics is None else {f"{prefix}/{name}": value for name, value in dataclasses.asdict(metrics).items()}
+    told: dict[str, Any] = {
+        "model": described.model.name,
+        "format": described.export_format,
+        "weights": described.weights,
+        "precision": described.precision,
+        "sha256": described.sha256,
+        **({} if run is None else {"run.id": run.id, "run.step": run.step}),
+        **({} if metrics is None else {"top1": metrics.top1, "top5": metrics.top5}),
+    }
+    with packaged(folder, described, {**told, "classes": described.classes}) as package:
+        try:
+            return registry.register(
+                package,
+                alias=task.alias,
+                origin=None if run is None else Origin(run.id, run.directory, run.step),
+                experiment=config.tracking.experiment,
+                metrics=found,
+                tags={key: str(value) for key, value in told.items()},
+            )
+        except (Refused, RunGone, Unavailable, OSError) as error:
+            raise UserError(
+                f"tracking.uri={store.redact(uri)}: does not take the model ({reason(error)}). Nothing was registered.",
+                exit_code=1,
+            ) from None
+
+
+def _rows(task: RegisterTask, uri: str, folder: Path, described: Description, registered: Registered) -> list[tuple[str, str]]:
+    metrics, run = described.metrics, described.run
+    weights = "EMA (moving average)" if described.weights == "ema" else "raw"
+    weights += f" of {shown(run.directory)}, step {run.step}" if run else ""
+    weights += f", top-1 {metrics.top1:.2f} % on its validation images" if metrics else ""
+    where = "the run of its weights" if registered.found else "a new run: that of its weights is not in this store"
+    rows = [
+        ("model", f"{task.registered_model_name}, version {registered.version}"),
+        ("alias", task.alias or "none"),
+        ("file", f"{shown(folder / described.file)}, {described.bytes:,} bytes, {len(described.classes)} classes"),
+        ("weights", weights),
+        ("logged to", f"{where}, {registered.run_id}"),
+        ("", store.run_url(uri, registered.experiment_id, registered.run_id)),
+    ]
+    return rows
+
+
+def serving_lines(task: RegisterTask, uri: str, version: str) -> list[str]:
+    """The commands that serve the model and ask it."""
+    named = f"{task.registered_model_name}@{task.alias}" if task.alias else f"{task.registered_model_name}/{version}"
+    variable = f"MLFLOW_TRACKING_URI={shlex.quote(store.redact(uri))}"
+    return [
+        "serve it, then ask it:",
+        f"  {variable} mlflow models serve -m models:/{named} --env-manager local --port {PORT}",
+        f"""  printf '{{"dataframe_split": {{"columns": ["image"], "data": [["%s"]]}}}}' "$(base64 -w0 photo.jpg)" | """
+        f"curl -s http://127.0.0.1:{PORT}/invocations -H 'Content-Type: application/json' -d @-",
+    ]

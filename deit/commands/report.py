@@ -1,0 +1,52 @@
+"""``task=report``: the files that compare the trials of a sweep, made anew from what its directory and its runs hold now.
+
+It starts no worker, needs no MindSpore and makes no run directory. The sweep may be at work meanwhile: nothing of it is
+touched but these files.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from deit.config.schema import RunConfig
+from deit.launching.worker_command import python_environment
+from deit.runs.sweep_directory import SweepDirectory, find
+
+
+def report(config: RunConfig) -> int:
+    """Write the files and say where they are, and send them to MLflow where the trials went, unless ``tracking=none``.
+
+    With ``dry_run`` only say what would be written. Returns the exit code, 0, also where MLflow did not take them: the files
+    are there. Raises UserError, before anything is written, where there is no such sweep.
+    """
+    sweep = check(config)
+    if config.dry_run:
+        print(f"dry run: would write {sweep.summary_csv.name}, {sweep.summary_md.name} and {sweep.report.name} of {sweep}")
+        return 0
+    show(sweep, mlflow=config.tracking.backend == "mlflow")
+    return 0
+
+
+def show(sweep: SweepDirectory, *, mlflow: bool) -> None:
+    """Write the files and print where they are and where the trials stand in MLflow; with ``mlflow`` send them there, too."""
+    from deit.sweeps.reporting import links
+    from deit.sweeps.reporting import report as page
+
+    page.write(sweep)
+    for path in (sweep.report, sweep.summary_md, sweep.summary_csv):
+        print(f"{sweep}/{path.name}")
+    found = links.of_sweep(sweep)
+    for line in found:
+        print(line)
+    if found and mlflow:
+        sys.stdout.flush()
+        subprocess.run(
+            [sys.executable, "-m", "deit.sweeps.reporting.publish", str(sweep.path)], env=python_environment(), check=False
+        )
+
+
+def check(config: RunConfig) -> SweepDirectory:
+    """The sweep that is meant. Raises UserError where there is none."""
+    assert config.sweep.dir is not None
+    return find(config.sweep.dir, "sweep.dir", config.runs_dir)

@@ -1,0 +1,196 @@
+"""``task=sync``: send to MLflow, and to the store of a remote ``runs_dir``, what it does not have yet.
+
+With ``run=`` one run, also one that still goes on; without it every run below ``runs_dir`` that has ended, is tracked and is
+not all sent. Each goes to where it is tracked itself, or to ``tracking.uri`` where that is typed. It starts no worker and makes
+no run directory. What was sent before is not sent again; a run that is sent twice is there once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Column, Table
+
+from deit.config import frozen
+from deit.config.addresses import runs_copy
+from deit.config.schema import RunConfig
+from deit.config.tasks import TRACKED_TASKS
+from deit.errors import UserError
+from deit.machine.logs import log_to
+from deit.runs import status
+from deit.runs.directory import RunDirectory
+from deit.storage import uploader_process
+from deit.tracking import progress, stale
+from deit.tracking import uri as store
+from deit.tracking.sender import Sender, deliver, own_uri, word_for
+
+LOCK_PATIENCE = 25  # looks, 0.2 seconds apart, at whether another shipper of the run has ended
+
+
+@dataclass
+class Sent:
+    """What became of one run; ``problem`` is None where all is sent."""
+
+    run: RunDirectory
+    uri: str
+    points: int = 0
+    files: int = 0
+    problem: str | None = None
+    going: bool = False
+
+
+def sync(config: RunConfig, overrides: Sequence[str]) -> int:
+    """Send, and show what was sent; with ``dry_run`` only count. Returns 0, or 1 where something could not be sent.
+
+    Raises UserError where ``run`` is none that could be sent, or where a typed ``tracking.uri`` is no store.
+    """
+    uri = typed_uri(config, overrides)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 128)
+    try:
+        code = _to_mlflow(config, uri, console)
+    except UserError:
+        if config.run is None or not uploader_process.mirrors(config):
+            raise
+        code = 0  # what has nothing for MLflow may have something for its store
+    return max(code, uploader_process.catch_up(config, console))
+
+
+def _to_mlflow(config: RunConfig, uri: str | None, console: Console) -> int:
+    senders = _senders(config, uri)
+    if not senders:
+        console.print(f"nothing to send: every run in {config.runs_dir}/ that has ended and is tracked is in MLflow, all of it")
+        return 0
+    if config.dry_run:
+        _show_plan(senders, console)
+        return 0
+    results = _send_all(senders, console)
+    _show(results, console)
+    return 1 if any(result.problem for result in results) else 0
+
+
+def typed_uri(config: RunConfig, overrides: Sequence[str]) -> str | None:
+    """``tracking.uri``, absolute, if it was typed: what files say of it is about runs that are yet to start."""
+    if not any(text.lstrip("+").partition("=")[0] == "tracking.uri" for text in overrides):
+        return None
+    store.check_uri(config.tracking.uri)
+    assert config.tracking.uri is not None
+    return store.anchored(config.tracking.uri, Path.cwd())
+
+
+def _senders(config: RunConfig, uri: str | None) -> list[Sender]:
+    if config.run is not None:
+        run = RunDirectory(config.run)
+        return [_sender(run, uri)]
+    found = []
+    for run in stale.newest(Path(runs_copy(config.runs_dir)), limit=None):
+        try:
+            stale.settle(run)
+            if not status.read(run).ended:
+                continue
+            sender = _sender(run, uri)
+        except (UserError, ValueError):  # not tracked, or no run of this program
+            continue
+        if not progress.complete(run, sender.progress.server):
+            found.append(sender)
+    return found[::-1]  # the oldest first, as they would have come
+
+
+def _sender(run: RunDirectory, uri: str | None) -> Sender:
+    """Raises UserError where the run has nothing for MLflow, or names no store and none is typed."""
+    config = frozen.load(run.config)
+    if config.task.name not in TRACKED_TASKS:
+        raise UserError(f"run={run}: its task is {config.task.name}, which has nothing for MLflow.")
+    try:
+        own = own_uri(run, config)
+    except UserError:
+        if uri is None:
+            raise UserError(f"run={run}: it was made with tracking=none; give tracking=mlflow tracking.uri=URI too.") from None
+        own = uri
+    return Sender(run, config, uri or own)
+
+
+def _send_all(senders: Sequence[Sender], console: Console) -> list[Sent]:
+    results: list[Sent] = []
+    away: set[str] = set()  # stores that did not answer
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("points"), console=console
+    ) as bar:
+        log_to(sys.stderr, level=30, form="%(message)s")  # warnings; within, so that they do not cut the bar in two
+        whole = bar.add_task("all runs", total=None)
+        counts = [sender.unsent() for sender in senders]
+        bar.update(whole, total=sum(counts))
+        for sender, points in zip(senders, counts, strict=True):
+            one = bar.add_task(escape(str(sender.run)), total=points)
+
+            def show(sent: int, one: TaskID = one) -> None:
+                bar.advance(one, sent)
+                bar.advance(whole, sent)
+
+            results.append(_send(sender, away, show))
+            bar.remove_task(one)
+    return results
+
+
+def _send(sender: Sender, away: set[str], show: Callable[[int], None]) -> Sent:
+    result = Sent(sender.run, sender.uri, going=not status.read(sender.run).ended)
+    server = store.identity(sender.uri)
+    if server in away and not _answers(sender.uri):
+        result.problem = "not tried: the same store did not answer before"
+        return result
+    looks = iter(range(LOCK_PATIENCE))
+    with progress.turn(sender.run, server, goes_on=lambda: next(looks, None) is not None) as mine:
+        if not mine:
+            result.problem = "its own shipper is at work on it"
+            return result
+        sender.reload()  # another process may have sent since
+        sender.accepted = show
+        error = deliver(sender, word_for(status.read(sender.run)))
+    result.points, result.files = sender.points, sender.files
+    if error is not None:
+        away.add(server)
+        result.problem = reason(error)
+    return result
+
+
+def _answers(uri: str) -> bool:
+    from deit.tracking import remote  # imports MLflow
+
+    try:
+        remote.ask(store.with_credentials(uri))
+    except Exception:
+        return False
+    return True
+
+
+def reason(error: Exception) -> str:
+    """The cause in one line: requests puts it last, behind the address and all the layers it went through."""
+    line = store.redact(str(error).strip().partition("\n")[0]) or type(error).__name__
+    return line.rpartition("(Caused by ")[2].removesuffix(")")
+
+
+def _show_plan(senders: Sequence[Sender], console: Console) -> None:
+    table = Table("run", "store", Column("points", justify="right"))
+    for sender in senders:
+        table.add_row(escape(str(sender.run)), escape(store.redact(sender.uri)), f"{sender.unsent():,}")
+    console.print(table)
+    console.print("dry run: nothing was sent")
+
+
+def _show(results: Sequence[Sent], console: Console) -> None:
+    table = Table("run", "store", Column("points sent", justify="right"), Column("files", justify="right"), "result")
+    for result in results:
+        said = "not all" if result.problem else "all so far; it goes on" if result.going else "all is there"
+        row = (escape(str(result.run)), escape(store.redact(result.uri)), f"{result.points:,}", str(result.files), said)
+        table.add_row(*row, style="red" if result.problem else None)
+    console.print(table)
+    problems = [result for result in results if result.problem]
+    for result in problems:
+        console.print(f"{result.run}: {result.problem}", markup=False, soft_wrap=True)
+    if problems:
+        console.print(f"{len(problems)} of {len(results)} could not be sent; the run directories have it all, try again later")

@@ -1,0 +1,137 @@
+"""The help pages: what can be chosen and typed, told from ``conf/`` and the schema, so that they cannot go stale."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from deit.compose import groups, keys, overrides
+from deit.errors import UserError, nearest
+
+GROUPS = {
+    "task": "what to do",
+    "model": "the network",
+    "data": "the images",
+    "augment": "training transform, mixup, CutMix, label smoothing",
+    "optim": "optimizer and its learning rate",
+    "schedule": "course of the learning rate, epochs",
+    "ema": "moving average of the weights",
+    "distill": "teacher and distillation loss",
+    "precision": "float types and loss scale",
+    "hardware": "device, cards, machines",
+    "tracking": "where metrics are shown",
+    "checkpointing": "how often, how many",
+    "experiment": "whole recipes",
+    "debug": "small variants of a recipe, to find mistakes",
+    "sweep": "templates of many trials",
+}
+EXAMPLES = {
+    "python launch.py experiment=quickstart": "any laptop, data included, minutes",
+    "python launch.py model=deit_small hardware=ascend8 dry_run=true": "show a recipe, start nothing",
+    "python launch.py experiment=quickstart task=preview": "pictures of what the network would be trained on",
+    "python launch.py -m model=deit_tiny,deit_small optim.base_lr=5e-4,1e-3": "every combination, one run each",
+    "python launch.py resume=last": "go on with a training that was interrupted",
+    "python launch.py task=evaluate run=last": "top-1 and top-5 of a finished training",
+}
+MORE = {
+    "--help GROUP": "the options and keys of a group, or of one key: --help optim, --help optim.base_lr",
+    "-m": "a sweep over lists of values",
+    "--cfg job": "print the composed configuration (with --resolve: its final values)",
+    "--info": "where each value comes from",
+    "--shell-completion install=bash": "complete keys and options with the Tab key",
+    "--hydra-help": "all options of Hydra, which composes the configuration",
+}
+
+
+def show(topics: Sequence[str]) -> None:
+    """Print the front page, or the page of each topic: a group or a dotted key. ``key=value`` among the topics changes
+    the values shown. Raises UserError for a topic that is neither.
+    """
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 128)
+    subjects = [topic for topic in topics if "=" not in topic]
+    for topic in subjects:
+        if topic not in groups.groups() and topic not in keys.table():
+            raise UserError(
+                f"--help {topic}: neither a group nor a key.{nearest(topic, groups.groups()) or keys.suggestion(topic)} "
+                f"Groups: {', '.join(groups.groups())}."
+            )
+    if not subjects:
+        _front(console)
+        return
+    changes = [topic for topic in topics if "=" in topic]
+    overrides.check(changes, sweeping=False)
+    values = _composed(changes)
+    for topic in subjects:
+        _topic(console, topic, values)
+
+
+def _front(console: Console) -> None:
+    console.print("[bold]python launch.py[/] GROUP=OPTION ... KEY=VALUE ...\n")
+    console.print("Trains, compares and evaluates DeiT on MindSpore. Without arguments: DeiT-small on ImageNet.\n")
+    chosen = groups.defaults()
+    tables = {group: (what, groups.groups()[group]) for group, what in GROUPS.items()}
+    console.print("[bold]groups[/] (* is taken when nothing is said)")
+    grid = _grid()
+    for group, (what, found) in tables.items():
+        if group not in ("experiment", "sweep", "task"):
+            grid.add_row(group, what, "  ".join(f"{name}*" if name == chosen[group] else name for name in found))
+    console.print(grid)
+    for group in ("task", "experiment", "sweep"):
+        console.print(f"\n[bold]{group}=[/]  {tables[group][0]}")
+        console.print(_options(group))
+    for title, entries in (("examples", EXAMPLES), ("more", MORE)):
+        console.print(f"\n[bold]{title}[/]")
+        grid = _grid()
+        for what, meaning in entries.items():
+            grid.add_row(escape(what), meaning)
+        console.print(grid)
+
+
+def _topic(console: Console, topic: str, values: dict[str, Any]) -> None:
+    if topic in groups.groups():
+        console.print(f"[bold]{topic}=[/]  {GROUPS.get(topic, '')}")
+        console.print(_options(topic))
+    shown = [
+        key for path, found in keys.definitions().items() for key in found if path == topic or path.startswith(f"{topic}.")
+    ]
+    if not shown:
+        return
+    console.print("\n[bold]keys[/], what is allowed, and the value now\n")
+    grid = _grid()
+    for key in shown:
+        group, _, name = key.path.rpartition(".")
+        node = values.get(group, {}) if group else values
+        is_there = name in node and (not key.variants or node.get("name") in key.variants)
+        now = _yaml(node[name]) if is_there else f"only {group}={' or '.join(key.variants)}"
+        grid.add_row(key.path, escape(key.expected), escape(now), escape(key.metadata["help"]))
+    console.print(grid)
+
+
+def _options(group: str) -> Table:
+    grid = _grid()
+    for name, path in groups.groups()[group].items():
+        grid.add_row(f"{name}*" if name == groups.defaults().get(group) else name, escape(groups.describe(path)))
+    return grid
+
+
+def _grid() -> Table:
+    return Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False, collapse_padding=True)
+
+
+def _yaml(value: Any) -> str:
+    """A value as it is typed: null, true, [0.9, 0.999]."""
+    return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+
+
+def _composed(changes: list[str]) -> dict[str, Any]:
+    """The values as composed, interpolations unresolved."""
+    with initialize_config_dir(str(groups.CONF), version_base="1.3"):
+        return OmegaConf.to_container(compose("config", changes), resolve=False)  # type: ignore[return-value]

@@ -1,0 +1,44 @@
+"""Each value by itself: the choices and limits that ``option`` keeps beside the type."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from deit.compose.keys import limits_text, spoken
+from deit.config.schema import RunConfig
+
+
+def problems(config: RunConfig) -> list[str]:
+    """One line for each value out of its limits: the key, what was found, what is allowed."""
+    return _problems(config, "")
+
+
+def _problems(node: Any, prefix: str) -> list[str]:
+    found: list[str] = []
+    for field in dataclasses.fields(node):
+        key, value = prefix + field.name, getattr(node, field.name)
+        if dataclasses.is_dataclass(value):
+            found += _problems(value, f"{key}.")
+            continue
+        length = field.metadata.get("length")
+        if length is not None and len(value) != length:
+            found.append(f"{key} is {value}, but {length} values are expected.")
+        wrong = [item for item in (value if isinstance(value, list) else [value]) if not _allowed(item, field.metadata)]
+        if wrong:
+            found.append(f"{key} is {spoken(value)}; allowed: {limits_text(field.metadata)}.")
+    return found
+
+
+def _allowed(value: Any, metadata: Any) -> bool:
+    if value is None:  # whether a key may be null is a matter of its type
+        return True
+    if "choices" in metadata:
+        return value in metadata["choices"]
+    # Written so that nan, which compares false with everything, is refused.
+    return (
+        ("low" not in metadata or value >= metadata["low"])
+        and ("high" not in metadata or value <= metadata["high"])
+        and ("above" not in metadata or value > metadata["above"])
+        and value != float("inf")
+    )

@@ -1,0 +1,211 @@
+"""What is typed, checked before Hydra composes: every bad override is reported, each in one line.
+
+Hydra alone would stop at the first, accept keys behind ``+`` and options where values belong, and know no
+near misses. Values are tried on the schema itself, so files and command line obey the same types.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override, OverrideType
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from deit.compose import groups, hydra_guard, keys
+from deit.config.schema import VARIANTS
+from deit.errors import UserError, nearest
+
+# Groups whose files write anywhere in the configuration; none of them need be chosen.
+GLOBAL_GROUPS = ("experiment", "debug", "sweep")
+# By these it would call anything, at its own time.
+HYDRA_CALLS = ("hydra.callbacks", "hydra.job_logging", "hydra.hydra_logging")
+# Hydra would make folders of its own with these; the launcher makes the run directory.
+HYDRA_FOLDERS = ("hydra.run.", "hydra.sweep.", "hydra.output_subdir", "hydra.job.chdir")
+# What makes the trials of a template.
+HYDRA_TEMPLATES = ("hydra.sweeper.params", "hydra.sweeper.cases")
+# What is chosen among plugins, with / between its parts.
+HYDRA_OPTIONS = ("hydra.sweeper", "hydra.launcher", "hydra.sweeper.sampler", "hydra.sweeper.pruner")
+
+
+def check(typed: Sequence[str], *, sweeping: bool) -> list[Override]:
+    """Parse the overrides; ``sweeping`` says whether a list of values makes a sweep.
+
+    Raises UserError with one line for each that is wrong.
+    """
+    parsed, problems = [], []
+    for text in typed:
+        try:
+            parsed.append(_parse(text))
+        except UserError as error:
+            problems.append(str(error))
+    for override in parsed:
+        problems += _problems(override, sweeping)
+    if problems:
+        raise UserError("\n".join(problems))
+    return parsed
+
+
+def dotted(overrides: Iterable[Override]) -> list[str]:
+    """The single keys that are given, without the groups."""
+    return [o.key_or_group for o in overrides if o.key_or_group in keys.table()]
+
+
+def chosen_groups(overrides: Iterable[Override]) -> list[str]:
+    """The groups for which an option is given."""
+    return [o.key_or_group for o in overrides if o.key_or_group in groups.groups()]
+
+
+def of_sweeps(overrides: Sequence[Override]) -> list[str]:
+    """One line for each key and each option that only a sweep uses, typed for a run by itself."""
+    used = ("sweep.dir",)  # by task=report
+    found = [key for key in dotted(overrides) if key.startswith("sweep.") and key not in used]
+    plugins = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
+    found += [str(o.input_line) for o in overrides if o.key_or_group.startswith(plugins)]
+    lines = [f"{text} has no effect outside a sweep (-m, or sweep=TEMPLATE)." for text in found]
+    for override in overrides:
+        if override.key_or_group == "sweep":
+            lines.append(
+                f"{override.input_line}: the file makes no sweep of it; a template has `mode: MULTIRUN` below `hydra:`."
+            )
+    return lines
+
+
+def _parse(text: str) -> Override:
+    if "=" not in text and not text.startswith("~"):
+        homes = [f"{group}={text}" for group, found in groups.groups().items() if text in found]
+        hint = f" Did you mean {' or '.join(repr(home) for home in homes)}?" if homes else ""
+        raise UserError(f"{text!r} is no override; settings are given as key=value, such as model=deit_tiny.{hint}")
+    key, _, value = text.partition("=")
+    if not text.startswith("~") and not value and key.rstrip() == key:
+        return _parse(f"{key}=''") if key.lstrip("+") in keys.table() else _empty(text)
+    try:
+        return OverridesParser.create().parse_overrides([text])[0]
+    except (HydraException, OmegaConfBaseException) as error:
+        reason = str(error).split("\nSee https")[0].splitlines()[-1]
+        raise UserError(
+            f"{text}: not readable as key=value ({reason}). Put text with blanks, commas or brackets in quotes twice, "
+            f"such as \"{key}='a, b'\"."
+        ) from None
+
+
+def _empty(text: str) -> Override:
+    raise UserError(f"{text}: the value is missing; settings are given as key=value, such as model=deit_tiny.")
+
+
+def _problems(override: Override, sweeping: bool) -> Iterator[str]:
+    text, key = str(override.input_line), override.key_or_group
+    if key in groups.PLUGIN_OPTIONS and override.value() not in groups.PLUGIN_OPTIONS[key]:
+        yield f"{text}: {unknown_option(key, str(override.value()), groups.PLUGIN_OPTIONS[key])}"
+        return
+    if key.startswith(("hydra.", "hydra/")):
+        yield from _hydra_problems(override)
+        return
+    if override.type is not OverrideType.CHANGE:
+        sign = text[: len(text) - len(text.lstrip("+~"))]
+        yield f"{text}: `{sign}` adds or deletes keys, but the schema is closed; give key=value.{_unknown_hint(key)}"
+        return
+    if override.package is not None:
+        yield f"{text}: a group has one place here; give {key}=OPTION."
+        return
+    if override.is_sweep_override() and not sweeping:
+        yield f"{text}: several values make a sweep, which needs -m; a list is written {key}=[...], text with commas in quotes."
+        return
+    if key in groups.groups():
+        yield from _option_problems(override)
+    elif key in keys.table():
+        yield from _value_problems(override)
+    else:
+        yield f"{text}: {unknown_key(key)}"
+
+
+def _hydra_problems(override: Override) -> Iterator[str]:
+    text, key = str(override.input_line), override.key_or_group
+    if key.startswith(HYDRA_FOLDERS):
+        yield f"{text}: Hydra makes no folders here; runs stand in runs_dir, which may be given."
+    elif key.split(".")[-1] in hydra_guard.CALLS or any(hydra_guard.calls(value) for value in _elements(override)):
+        yield f"{text}: what is called comes with an option; allowed: hydra/launcher=OPTION, hydra/sweeper=OPTION, their keys."
+    elif key.replace("/", ".").startswith(HYDRA_CALLS):
+        yield f"{text}: nothing is called back here, and logs stand in the run directory; leave it out."
+    elif key.startswith(HYDRA_TEMPLATES):
+        yield f"{text}: stands in a template (multirun_templates/sweep/); values are typed for their keys, such as seed=0,1."
+    elif key in HYDRA_OPTIONS:
+        yield f"{text}: an option of a group; give {key.replace('.', '/')}={override.value()}."
+    elif key.startswith(HYDRA_OPTIONS) and override.type is not OverrideType.CHANGE:
+        yield f"{text}: `{text[0]}` adds or deletes keys, but the plugins' keys are closed; give key=value."
+
+
+def unknown_key(key: str) -> str:
+    """Why a dotted key is refused, what it may have meant and what is allowed beside it."""
+    group = key.rpartition(".")[0]
+    if group in keys.node_types():
+        allowed = f" Keys of {group}: {', '.join(keys.siblings(key))}."
+    elif group in keys.table():
+        return f"unknown key {key}; {group} is one value: {keys.table()[group].expected}."
+    else:
+        allowed = f" Groups: {', '.join(groups.groups())}. `python launch.py --help GROUP` lists a group's keys."
+    return f"unknown key {key}.{_unknown_hint(key)}{allowed}"
+
+
+def _unknown_hint(key: str) -> str:
+    if key in keys.table() or key in groups.groups():
+        return ""
+    named = any(path.rpartition(".")[2] == key for path in keys.table())  # `models` is task.models rather than model
+    close = difflib.get_close_matches(key, groups.groups(), n=1, cutoff=0.75) if "." not in key and not named else []
+    return f" Did you mean {close[0]!r}?" if close else keys.suggestion(key)
+
+
+def _elements(override: Override) -> Iterator[Any]:
+    """The value, or each value of a sweep; a glob is left to Hydra, which knows the options."""
+    if isinstance(override.value(), Glob) or not override.is_sweep_override():
+        yield from () if isinstance(override.value(), Glob) else (override.value(),)
+    elif override.is_discrete_sweep():
+        yield from (value for value in override.sweep_iterator() if not isinstance(value, Glob))
+
+
+def _option_problems(override: Override) -> Iterator[str]:
+    group, allowed = override.key_or_group, list(groups.groups()[override.key_or_group])
+    if group == "sweep" and override.is_sweep_override():
+        yield f"{override.input_line}: a sweep has one template; start each by itself, or write one that has the keys of both."
+        return
+    for value in _elements(override):
+        if isinstance(value, str):
+            continue
+        if isinstance(value, list):
+            yield f"{override.input_line}: a group takes one option; several make a sweep: -m {group}=A,B."
+        else:
+            none = "; to choose none, leave it out" if group in GLOBAL_GROUPS else ""
+            yield f"{override.input_line}: {group} is a group; allowed: {', '.join(allowed)}{none}."
+
+
+def unknown_option(group: str, option: str, allowed: Iterable[str]) -> str:
+    """Why an option is refused and which there are."""
+    allowed = [name for name in allowed if name not in ("schema",)]
+    by_case = [name for name in allowed if name.lower() == option.lower()]
+    hint = f" Did you mean {by_case[0]!r}?" if by_case else nearest(option, allowed)
+    return f"{group} is {option!r}, but there is no such option.{hint} Allowed: {', '.join(allowed)}."
+
+
+def _value_problems(override: Override) -> Iterator[str]:
+    key = keys.table()[override.key_or_group]
+    group = key.path.rpartition(".")[0]
+    if key.name == "name" and keys.node_types().get(group) in VARIANTS:
+        yield f"{override.input_line}: {key.path} comes with its group, whose keys go with it; give {group}=OPTION."
+        return
+    for value in _elements(override):
+        if isinstance(value, str) and "${" in value:
+            continue
+        if not _fits(key, value):
+            yield f"{override.input_line}: {key.path} is {keys.spoken(value)}; expected: {key.expected}. {key.metadata['help']}"
+
+
+def _fits(key: keys.Key, value: Any) -> bool:
+    try:
+        OmegaConf.structured(key.owner)[key.name] = value
+    except OmegaConfBaseException:
+        return False
+    return True

@@ -1,0 +1,120 @@
+"""Several machines at work on one run: what their launchers tell each other, through the run directory they share.
+
+Machine 0 owns the status, the journal, the checkpoints and what is sent to MLflow. Every launcher writes into
+``logs/node_<k>.json`` when it ends, or wants all to stop, and reads the files of the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deit.config.schema import HardwareConfig, RunConfig
+from deit.errors import UserError
+from deit.files import read_json, write_json
+from deit.machine import slurm
+from deit.runs import status
+from deit.runs.directory import RunDirectory
+
+
+@dataclass
+class Word:
+    """What a launcher has to say."""
+
+    node: int
+    state: str  # one of deit.runs.status; RUNNING: it asks machine 0 to stop all
+    exit_code: int
+    message: str | None
+    dead_rank: int | None = None
+    signal: int | None = None  # that it got
+    start: str | None = None  # of which start of the run, where Slurm counts them
+
+
+class Machines:
+    """The launchers of one run; on a single machine there is nobody to talk to."""
+
+    def __init__(self, run: RunDirectory, hardware: HardwareConfig) -> None:
+        self.node, self.count, self._run = hardware.node_rank or 0, hardware.nodes, run
+        self.ranks = range(self.node * hardware.cards, (self.node + 1) * hardware.cards)
+        inside = slurm.allocation() if self.count > 1 else None
+        self._start = inside.start if inside else None
+        self._file(self.node).unlink(missing_ok=True)
+        # What stands there may be of an earlier start. Where Slurm counts them that can be seen.
+        self._earlier = {node: read_json(self._file(node)) for node in self._others()}
+
+    @property
+    def first(self) -> bool:
+        """Whether this is machine 0."""
+        return self.node == 0
+
+    def tell(self, final: status.Status, *, signal: int | None = None) -> None:
+        """Let the others know how it ended here, or of a signal that this machine got."""
+        if self.count > 1:
+            code = 0 if final.exit_code is None else final.exit_code
+            dead = final.progress.get("dead_rank")
+            word = Word(self.node, final.state, code, final.message, dead, signal, self._start)
+            write_json(self._file(self.node), dataclasses.asdict(word))
+
+    def heard(self) -> list[Word]:
+        """What other launchers have said about this start of the run."""
+        found = []
+        for node in self._others():
+            said: dict[str, Any] | None = read_json(self._file(node))
+            fresh = said is not None and (said["start"] == self._start if self._start else said != self._earlier[node])
+            if said and fresh:
+                found.append(Word(**said))
+        return found
+
+    def _others(self) -> list[int]:
+        return [node for node in range(self.count) if node != self.node]
+
+    def _file(self, node: int) -> Path:
+        return self._run.logs / f"node_{node}.json"
+
+
+def common(config: RunConfig) -> RunConfig:
+    """The configuration as all machines share it: which of them one is, is none of the recipe."""
+    if config.hardware.nodes == 1:
+        return config
+    return dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, node_rank=None, master_addr=None))
+
+
+class Meeting:
+    """Where the launchers of one job step of Slurm, which all make the same run, agree on its directory."""
+
+    def __init__(self, config: RunConfig) -> None:
+        inside = slurm.allocation() if config.hardware.nodes > 1 else None
+        self._file = Path(config.runs_dir) / f".slurm_{inside.start}.json" if inside else None
+        self._patience = config.hardware.cluster_timeout
+        self._first = config.hardware.node_rank == 0
+
+    @property
+    def joins(self) -> bool:
+        """Whether the directory is another launcher's to make."""
+        return self._file is not None and not self._first
+
+    def announce(self, run: RunDirectory) -> None:
+        """Tell the others which directory was made."""
+        if self._file is not None and self._first:
+            write_json(self._file, str(run.path))
+
+    def join(self) -> RunDirectory:
+        """The directory that machine 0 has made. Raises UserError where none comes."""
+        assert self._file is not None
+        end = time.monotonic() + self._patience
+        while (path := read_json(self._file)) is None:
+            if time.monotonic() > end:
+                raise UserError(
+                    f"Machine 0 has made no run directory within hardware.cluster_timeout={self._patience} s that is seen "
+                    f"here, in {self._file.parent}. Several machines need a folder that all of them share."
+                )
+            time.sleep(0.2)
+        return RunDirectory(path)
+
+    def end(self) -> None:
+        """Take the note away."""
+        if self._file is not None and self._first:
+            self._file.unlink(missing_ok=True)

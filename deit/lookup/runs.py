@@ -1,0 +1,91 @@
+"""From what a user types, a directory, ``last`` or an MLflow run id, to a run directory."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from deit.config import frozen
+from deit.config.addresses import is_remote
+from deit.errors import UserError
+from deit.runs import checkpoint
+from deit.runs.directory import RunDirectory
+
+EXPORT = "model.json"  # stands in a folder of task=export, of which nothing else is known here
+
+
+def find_run(text: str, key: str, runs_dir: str, tracking_uri: str | None) -> RunDirectory:
+    """The run that ``text``, the value of ``key`` (``run`` or ``resume``), stands for.
+
+    ``last`` is the newest training below ``runs_dir``. A run in a store is fetched to this machine, and what is missing of
+    one that came without its checkpoints. Raises UserError where there is none.
+    """
+    if is_remote(text) or (text == "last" and is_remote(runs_dir)):
+        from deit.storage.fetch_run import fetch_run, newest_run  # imports the store's library
+
+        return fetch_run(newest_run(runs_dir, key) if text == "last" else text, key)
+    if text == "last":
+        return _newest(key, runs_dir)
+    if re.fullmatch(r"[0-9a-f]{32}", text) and not Path(text).exists():
+        if tracking_uri is None:
+            raise UserError(f"{key}={text}: looks like an MLflow run id, but tracking.uri is null. Give the run directory.")
+        from deit.lookup.mlflow import find_run_directory  # imports MLflow, which takes seconds
+
+        return _whole(RunDirectory(find_run_directory(tracking_uri, text)), key)
+    run = RunDirectory(text)
+    if not run.path.is_dir():
+        raise UserError(f"{key}={text}: there is no such directory. Allowed: a run directory, `last`, or an MLflow run id.")
+    if not run.config.is_file():
+        raise UserError(f"{key}={text}: not a run directory, it holds no config.yaml.{_rather(run.path, key)}")
+    return _whole(run, key)
+
+
+def _whole(run: RunDirectory, key: str) -> RunDirectory:
+    """The run, with its checkpoints if it came without them, for the report of its sweep: it would begin anew."""
+    if not run.partial.exists():
+        return run
+    from deit.storage.fetch_run import fetch_run  # imports the store's library
+
+    return fetch_run(run.partial.read_text(encoding="utf-8"), key)
+
+
+def run_of_checkpoint(file: Path) -> RunDirectory | None:
+    """The run in which a checkpoint folder, or a file in one, stands; None where it stands in none."""
+    folder = file if file.is_dir() else file.parent
+    above = folder.parent.parent
+    return RunDirectory(above) if (folder / checkpoint.STATE).is_file() and (above / "config.yaml").is_file() else None
+
+
+def _rather(path: Path, key: str) -> str:
+    """What a folder is that is no run directory, and where it is taken."""
+    run = run_of_checkpoint(path)
+    if run is not None:
+        which = ", and task.which=best or last" if key == "run" else ""
+        return f" It is a checkpoint of the run {run}; give {key}={run}{which}."
+    if (path / EXPORT).is_file():
+        return " It is a folder of task=export, which task.model= and task.models= take."
+    return ""
+
+
+def run_behind(text: str, key: str, runs_dir: str, tracking_uri: str | None) -> tuple[RunDirectory, Path | None] | None:
+    """The run that ``text`` names, and, where it names a checkpoint folder of the run or a file in one, that path.
+
+    None where it names no run, such as a file of weights. Raises UserError as ``find_run`` does.
+    """
+    if is_remote(text):
+        return find_run(text, key, runs_dir, tracking_uri), None
+    path = Path(text).expanduser()
+    if text == "last" or (path / "config.yaml").is_file() or (re.fullmatch(r"[0-9a-f]{32}", text) and not path.exists()):
+        return find_run(str(path), key, runs_dir, tracking_uri), None
+    run = run_of_checkpoint(path.resolve())
+    return None if run is None else (run, path.resolve())
+
+
+def _newest(key: str, runs_dir: str) -> RunDirectory:
+    # A run directory's name is the moment of its launch, so the order of names is the order of launches.
+    candidates = sorted(Path(runs_dir).glob("*/*/config.yaml"), key=lambda path: path.parent.name, reverse=True)
+    for path in candidates:
+        config = frozen.load(path)
+        if config.task.name == "train" and not config.dry_run:
+            return RunDirectory(path.parent)
+    raise UserError(f"{key}=last: no training run stands in {runs_dir}/. Give a run directory, or runs_dir=.")

@@ -1,0 +1,156 @@
+"""Which cards this machine has, whether a run's hardware is among them, and taking them. No driver is loaded for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deit.config.schema import HardwareConfig
+from deit.errors import UserError
+from deit.machine import leases, slurm
+from deit.machine.card_usage import busy
+
+DEVICES = Path("/dev")
+# The device files of the drivers, and the variable that narrows down which cards a process sees.
+DEVICE_FILES = {"ascend": r"davinci(\d+)", "gpu": r"nvidia(\d+)"}
+VISIBLE = {"ascend": "ASCEND_RT_VISIBLE_DEVICES", "gpu": "CUDA_VISIBLE_DEVICES"}
+NAMES = {"ascend": "Ascend card", "gpu": "GPU", "cpu": "CPU core"}
+MASTER_PORT = 8118  # of the scheduler on machine 0 where neither a person nor Slurm says another; msrun's own default
+
+
+def card_ids(target: str) -> list[int]:
+    """Numbers of the cards of a kind that this process may use, as the environment or a job of Slurm narrows them down."""
+    found = sorted(int(match[1]) for path in DEVICES.iterdir() if (match := re.fullmatch(DEVICE_FILES[target], path.name)))
+    visible = os.environ.get(VISIBLE[target])
+    if visible is None:
+        inside = slurm.allocation()
+        given = slurm.cards(inside, target) if inside else None
+        return found if given is None else [number for number in given if number in found]
+    return [int(number) for number in visible.split(",") if number.strip().isdigit() and int(number) in found]
+
+
+def cores() -> int:
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def resolve(hardware: HardwareConfig) -> HardwareConfig:
+    """Replace ``target: auto`` by what is here, and fill in from Slurm which of several machines this is."""
+    if hardware.target == "auto":
+        hardware = dataclasses.replace(hardware, target="ascend" if card_ids("ascend") else "cpu")
+    if hardware.nodes > 1:
+        hardware = _placed(hardware)
+    return hardware
+
+
+def _placed(hardware: HardwareConfig) -> HardwareConfig:
+    rank, address, port = hardware.node_rank, hardware.master_addr, hardware.master_port
+    inside = slurm.allocation()
+    if inside and None in (rank, address):
+        slurm.check_tasks(inside, hardware.nodes)
+        rank = inside.node_rank if rank is None else rank
+        address = address or slurm.address(slurm.hosts(inside.node_list)[0])
+        port = port or slurm.port(inside)
+    return dataclasses.replace(hardware, node_rank=rank, master_addr=address, master_port=port or MASTER_PORT)
+
+
+def check(hardware: HardwareConfig) -> None:
+    """Raise UserError where this machine lacks what the run asks for. ``hardware`` is resolved."""
+    if hardware.rank_table is not None and not Path(hardware.rank_table).is_file():
+        raise UserError(f"hardware.rank_table={hardware.rank_table}: there is no such file. msrun needs none; leave it out.")
+    target, wanted = hardware.target, hardware.cards
+    if hardware.nodes > 1:
+        unknown = [key for key in ("node_rank", "master_addr") if getattr(hardware, key) is None]
+        if unknown:
+            raise UserError(
+                "\n".join(
+                    f"hardware.{key} is null, but hardware.nodes is {hardware.nodes}; give hardware.{key}=VALUE on each "
+                    "machine, or start it through Slurm, which tells it."
+                    for key in unknown
+                )
+            )
+    _check_port(hardware)
+    if target == "cpu":
+        if wanted > cores():
+            raise UserError(
+                f"hardware.cards={wanted}: this machine has {_count(cores(), target)} for as many processes. "
+                f"Allowed: 1 to {cores()}."
+            )
+        return
+    found = card_ids(target)
+    limited = f" ({VISIBLE[target]}={os.environ[VISIBLE[target]]})" if VISIBLE[target] in os.environ else ""
+    if not found:
+        raise UserError(
+            f"hardware.target={target}: there is no {NAMES[target]} on this machine{limited}. "
+            "Try hardware=cpu, or hardware=auto."
+        )
+    if wanted > len(found):
+        raise UserError(
+            f"hardware.cards={wanted}: this machine has {_count(len(found), target)}{limited}. Allowed: 1 to {len(found)}."
+        )
+    absent = sorted(set(hardware.card_ids or ()) - set(found))
+    if absent:
+        raise UserError(f"hardware.card_ids={hardware.card_ids}: no {NAMES[target]} {absent[0]} here. Allowed: {found}.")
+
+
+def chosen(hardware: HardwareConfig) -> list[int]:
+    """The cards of a run whose environment holds those that were given to it; none on the CPU."""
+    if hardware.target not in VISIBLE:
+        return []
+    return hardware.card_ids or card_ids(hardware.target)[: hardware.cards]
+
+
+@contextmanager
+def leased(hardware: HardwareConfig, holder: str) -> Iterator[list[int]]:
+    """The cards of a run, held while it works, so that no other launch takes them; none on the CPU.
+
+    Takes ``card_ids`` where they are given, else free ones. Raises UserError where too few are free.
+    """
+    if hardware.target not in VISIBLE:
+        yield []
+        return
+    taken = busy(hardware.target)
+    held: dict[int, leases.Lease] = {}
+    wanted = hardware.card_ids or card_ids(hardware.target)
+    try:
+        for card in wanted:
+            if card in taken or len(held) == hardware.cards:
+                continue
+            lease = leases.take(hardware.target, card, holder)
+            if lease is None:
+                taken[card] = leases.holder(hardware.target, card)
+            else:
+                held[card] = lease
+        if len(held) < hardware.cards:
+            used = "; ".join(f"card {card}: {taken[card]}" for card in wanted if card in taken)
+            raise UserError(
+                f"hardware.cards={hardware.cards}: of {_count(len(wanted), hardware.target)} only {len(held)} "
+                f"{'is' if len(held) == 1 else 'are'} free ({used}). Wait, or give fewer cards."
+            )
+        yield sorted(held)
+    finally:
+        for lease in held.values():
+            lease.release()
+
+
+def _check_port(hardware: HardwareConfig) -> None:
+    """The scheduler of rank 0 listens on ``master_port``: it must be free where it is given."""
+    if hardware.master_port is None or hardware.node_rank not in (None, 0):
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", hardware.master_port))
+        except OSError as error:
+            raise UserError(
+                f"hardware.master_port={hardware.master_port}: not free ({error.strerror}); give another."
+            ) from None
+
+
+def _count(number: int, target: str) -> str:
+    return f"{number} {NAMES[target]}{'' if number == 1 else 's'}"

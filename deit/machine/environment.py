@@ -1,0 +1,56 @@
+"""Where a run came from: code, versions, machine. Written into ``environment.json`` of the run directory."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from deit.config.schema import RunConfig
+from deit.launching.worker_command import ROOT
+from deit.machine.cards import cores
+from deit.tracking.uri import redact
+
+PACKAGES = ("mindspore", "numpy", "hydra-core", "omegaconf", "mlflow", "opencv-python-headless", "pillow", "safetensors")
+
+
+def describe(config: RunConfig) -> dict[str, Any]:
+    """The environment of a run about to start."""
+    return {
+        "command": ["python", *(redact(text) for text in sys.argv)],
+        "working_directory": str(Path.cwd()),
+        "git": git_state(),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "cpu_cores": cores(),
+        "target": config.hardware.target,
+        "cards": config.hardware.cards,
+        "nodes": config.hardware.nodes,
+    }
+
+
+def git_state() -> dict[str, Any]:
+    """Commit and whether files differ from it; None for both outside a checkout."""
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": None if commit is None or changes is None else bool(changes)}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,20 @@
+"""The log of what is sent to MLflow, without the credentials that an MLflow message may quote with the URI."""
+
+from __future__ import annotations
+
+import logging
+from typing import TextIO
+
+from deit.tracking import uri
+
+
+class _Redacted(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return uri.redact(super().format(record))
+
+
+def log_to(stream: TextIO, *, level: int = logging.INFO, form: str = "%(asctime)s %(message)s") -> None:
+    """Write all that is logged in this process from ``level`` on to ``stream``, and nowhere else."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_Redacted(form))
+    logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -1,0 +1,203 @@
+"""hydra/sweeper=optuna: trials that are proposed from the results so far, until ``n_trials`` of them were started.
+
+Hydra imports this module at each start, so it imports Optuna only when it sweeps.
+"""
+
+# No postponed annotations here: Hydra runs plugin modules before sys.modules knows them, where dataclasses look.
+
+import importlib.util
+import sys
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Optional
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins import sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import MISSING, DictConfig
+
+from deit.compose import overrides
+from deit.config.schema import SweepConfig
+from deit.errors import UserError
+
+if TYPE_CHECKING:
+    from deit.runs.sweep_directory import SweepDirectory
+    from deit.sweeps.compose import Draft
+    from deit.sweeps.samplers import Settings
+    from deit.sweeps.search import Make, Search
+    from deit.sweeps.space import Space
+
+
+# Names and defaults of the settings are Optuna's.
+@dataclass
+class SamplerConf:
+    name: str = MISSING
+
+
+@dataclass
+class PrunerConf:
+    name: str = MISSING
+
+
+@dataclass
+class TpeConf(SamplerConf):
+    """Tree-structured Parzen estimator."""
+
+    name: str = "tpe"
+    n_startup_trials: int = 10  # drawn at random before it learns
+    n_ei_candidates: int = 24
+
+
+@dataclass
+class CmaesConf(SamplerConf):
+    """Covariance matrix adaptation, for numbers; choices are drawn at random."""
+
+    name: str = "cmaes"
+    n_startup_trials: int = 1
+    sigma0: Optional[float] = None
+    popsize: Optional[int] = None
+
+
+@dataclass
+class RandomConf(SamplerConf):
+    name: str = "random"
+
+
+@dataclass
+class GridConf(SamplerConf):
+    """Every combination, in the order given."""
+
+    name: str = "grid"
+
+
+@dataclass
+class Nsga2Conf(SamplerConf):
+    """A genetic algorithm for several objectives."""
+
+    name: str = "nsga2"
+    population_size: int = 50
+    mutation_prob: Optional[float] = None
+    crossover_prob: float = 0.9
+    swapping_prob: float = 0.5
+
+
+@dataclass
+class NoneConf(PrunerConf):
+    name: str = "none"
+
+
+@dataclass
+class MedianConf(PrunerConf):
+    """Ends a trial whose best value so far is worse than the median of the others at the same epoch."""
+
+    name: str = "median"
+    n_startup_trials: int = 5  # whole trials before any is pruned
+    n_warmup_steps: int = 0  # epochs
+    interval_steps: int = 1  # epochs
+    n_min_trials: int = 1
+
+
+@dataclass
+class HyperbandConf(PrunerConf):
+    """Brackets of successive halving: of ``reduction_factor`` trials about one goes on at each rung."""
+
+    name: str = "hyperband"
+    min_resource: int = 1  # epochs
+    max_resource: Optional[int] = None  # epochs; null: a whole training
+    reduction_factor: int = 3
+    bootstrap_count: int = 0
+
+
+@dataclass
+class OptunaConf:
+    _target_: str = "hydra_plugins.deit_search.sweeper.Optuna"
+    defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe"}, {"pruner": "none"}])
+    n_trials: Optional[int] = None  # null: every combination, with the sampler grid
+    seed: int = 0
+    sampler: SamplerConf = MISSING
+    pruner: PrunerConf = MISSING
+    params: dict[str, Any] = field(default_factory=dict)  # the space, and settings of all trials, for templates
+
+
+RESUMING = ("sweep.resume=", "sweep.retry_failed=")
+SAMPLERS = (TpeConf, CmaesConf, RandomConf, GridConf, Nsga2Conf)
+PRUNERS = (NoneConf, MedianConf, HyperbandConf)
+store = ConfigStore.instance()
+store.store(group="hydra/sweeper", name="optuna", node=OptunaConf, provider="deit")
+for group, kinds in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
+    for kind in kinds:
+        store.store(group=f"hydra/sweeper/{group}", name=kind().name, node=kind, provider="deit")
+
+
+class Optuna(sweeper.Sweeper):
+    """Checks the space before the first trial; the launcher's loop then asks it for trials."""
+
+    def __init__(self, n_trials: Optional[int], seed: int, sampler: Any, pruner: Any, params: dict[str, Any]) -> None:
+        self.n_trials, self.seed, self.sampler, self.pruner, self.params = n_trials, seed, sampler, pruner, params
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from hydra.core.plugins import Plugins
+
+        self.loader, self.config = hydra_context.config_loader, config
+        self.launcher: Any = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """``arguments`` are the overrides typed, which replace those of ``params``. Raises UserError."""
+        if importlib.util.find_spec("optuna") is None:
+            raise UserError("hydra/sweeper=optuna needs the package optuna: pip install 'deit-mindspore[search]'.")
+        if not hasattr(self.launcher, "search"):
+            name = self.config.hydra.runtime.choices["hydra/launcher"]
+            raise UserError(f"hydra/launcher={name} cannot run a search, which has no list of trials; allowed: cards.")
+        from deit.sweeps import space
+
+        params = [f"{key}={value}" for key, value in self.params.items()]
+        overrides.check(params, sweeping=True)
+        parser = OverridesParser.create(config_loader=self.loader)
+        return self._search(space.parse(parser.parse_overrides(params + arguments)))
+
+    def _search(self, space: "Space") -> Any:
+        from deit.sweeps import samplers, search
+
+        settings = samplers.Settings(self.n_trials, self.seed, dict(self.sampler), dict(self.pruner))
+        drafts: list[Draft] = space.probe(self.launcher.check)
+        ignored = set.intersection(*(set(draft.ignored) for draft in drafts))
+        if ignored:
+            raise UserError("\n".join(f"In every trial: {message}" for message in sorted(ignored)))
+        task = drafts[0].config.task.name
+        if task != "train":
+            raise UserError(f"task={task}: a search compares what trainings find; leave hydra/sweeper=optuna out.")
+        aims, epochs = drafts[0].config.sweep, max(search.epochs(draft.config) for draft in drafts)
+        samplers.check(settings, space, aims.objectives, epochs)
+        _show(settings, space, aims)
+        # How a sweep goes on is no part of its trials.
+        trials = replace(space, fixed=[text for text in space.fixed if not text.startswith(RESUMING)])
+        found: list[Search] = []
+
+        def build(directory: "SweepDirectory", make: "Make") -> "Search":
+            found.append(search.Search(directory, make, trials, settings, aims.objectives, aims.directions, epochs))
+            return found[0]
+
+        try:
+            result = self.launcher.search(build, settings.about() | {"space": trials.typed})
+        except UserError as error:
+            raise UserError("\n".join([str(error), *_problems(found)]), exit_code=error.exit_code) from error
+        if _problems(found):
+            raise UserError("\n".join(_problems(found)), exit_code=1)
+        return result
+
+
+def _show(settings: "Settings", space: "Space", aims: SweepConfig) -> None:
+    """What is searched, and how, in a few lines."""
+    most = "every combination" if settings.n_trials is None else f"{settings.n_trials} trials"
+    pruner = "" if settings.pruner["name"] == "none" else f", pruner {settings.pruner['name']}"
+    goals = ", ".join(f"{way} {name}" for way, name in zip(aims.directions, aims.objectives, strict=True))
+    print(f"search to {goals}: {most}, sampler {settings.sampler['name']}{pruner}, seed {settings.seed}")
+    for key, text in space.typed.items():
+        print(f"  {key} = {text}")
+    sys.stdout.flush()
+
+
+def _problems(found: "list[Search]") -> list[str]:
+    return [search.problem for search in found if search.problem is not None]

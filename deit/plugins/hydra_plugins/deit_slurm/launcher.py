@@ -1,0 +1,90 @@
+"""hydra/launcher=slurm: each trial of a sweep is a job of Slurm.
+
+The keys are those of hydra-submitit-launcher, an optional package: without it the option is there all the same, and says so.
+"""
+
+# No postponed annotations here: Hydra runs plugin modules before sys.modules knows them, where dataclasses look.
+
+from dataclasses import dataclass, fields
+from typing import Any, Optional
+
+from hydra.core.config_store import ConfigStore
+from hydra_plugins.deit_sweeps.launcher import Cards
+from omegaconf import OmegaConf
+
+from deit.config.schema import RunConfig
+from deit.errors import UserError, nearest
+
+try:
+    from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf  # imports no submitit
+except ImportError:
+    # Takes every key, so that it is the missing package that is spoken of.
+    _node: Any = OmegaConf.create({"_target_": "hydra_plugins.deit_slurm.launcher.NotInstalled"}, flags={"struct": False})
+
+else:
+
+    @dataclass
+    class SlurmConf(SlurmQueueConf):
+        _target_: str = "hydra_plugins.deit_slurm.launcher.Slurm"
+        name: str = "deit"
+        # How often a job that ran out of its time is queued again; it goes on from its checkpoint.
+        max_num_timeout: int = 100
+        # Jobs in the queue at once; null: one for every trial.
+        max_jobs: Optional[int] = None
+        # Seconds between two looks at the queue.
+        poll_interval: float = 10.0
+        # Whether a sweep that is stopped stops its jobs; false leaves them to Slurm.
+        cancel_jobs: bool = True
+
+    _node = SlurmConf
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="slurm", node=_node, provider="deit")
+
+
+class Elsewhere(Cards):
+    """Everything is composed, checked and frozen here; the trials run on machines of which nothing is known."""
+
+    conf: Any = None  # the structured configuration of the option
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            **{key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value for key, value in options.items()}
+        )
+
+    def setup(self, **given: Any) -> None:
+        super().setup(**given)
+        names = [field.name for field in fields(self.conf) if field.name != "_target_"]
+        for name in self.options:
+            if name not in names:  # behind a `+`, which Hydra lets pass
+                raise UserError(
+                    f"hydra.launcher.{name}: hydra/launcher={self.name} has no such key.{nearest(name, names)} "
+                    f"Allowed: {', '.join(sorted(names))}."
+                )
+
+    def look(self, config: RunConfig) -> RunConfig:
+        from deit.preflight.prepare import prepare
+
+        if config.hardware.target == "auto":
+            raise UserError(
+                "hardware.target is auto, but the trials run on other machines, of which nothing is known here; "
+                f"allowed with hydra/launcher={self.name}: ascend, gpu, cpu."
+            )
+        return prepare(config, here=False)
+
+
+class Slurm(Elsewhere):
+    """Calls sbatch, on a login node for example."""
+
+    name = "slurm"
+
+    def setup(self, **given: Any) -> None:
+        self.conf = SlurmConf
+        super().setup(**given)
+
+
+class NotInstalled(Cards):
+    """In the place of ``Slurm`` where its packages are missing."""
+
+    def setup(self, **given: Any) -> None:
+        raise UserError('hydra/launcher=slurm needs submitit: pip install "deit-mindspore[slurm]"')

@@ -1,0 +1,155 @@
+"""hydra/launcher=cards: the trials of a sweep share the cards of this machine."""
+
+# No postponed annotations here: Hydra runs plugin modules before sys.modules knows them, where dataclasses look.
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins import launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from deit.config.schema import RunConfig, SweepConfig
+from deit.errors import UserError
+
+if TYPE_CHECKING:
+    from deit.runs.sweep_directory import SweepDirectory
+    from deit.runs.trial import Trial
+    from deit.sweeps.compose import Composer, Draft
+    from deit.sweeps.executors.base import Executor
+    from deit.sweeps.source import Source
+
+    MakeTrial = Callable[[int, list[str], dict[str, str]], Trial]  # number, overrides, those that tell it apart
+
+
+@dataclass
+class CardsConf:
+    _target_: str = "hydra_plugins.deit_sweeps.launcher.Cards"
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="cards", node=CardsConf, provider="deit")
+
+
+class Cards(launcher.Launcher):
+    """Every trial is composed, checked and frozen before the first one starts; then a pool of cards is shared out.
+
+    A launcher for another place has its own ``name``, known to ``deit.sweeps.executors.base.build``, and its own ``look``.
+    """
+
+    name = "cards"
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.loader = hydra_context.config_loader
+        self.config = config
+
+    def look(self, config: RunConfig) -> RunConfig:
+        """What only the place of the trials can tell. Raises UserError for what it lacks."""
+        from deit.preflight.prepare import prepare
+
+        return prepare(config)
+
+    def executor(self, settings: SweepConfig, folder: Path) -> "Executor":
+        """Where the trials run; ``folder`` is the working directory they have there."""
+        from deit.sweeps.executors.base import build
+
+        return build(self.name, self.options, settings, folder)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run a list of trials. Raises UserError: 2 before the first trial, 1 after the last if any failed, 130 if stopped."""
+        from deit.sweeps import start
+        from deit.sweeps.compose import settings_of
+        from deit.sweeps.source import Listed
+
+        composer, console = self._composer(), start.console()
+        drafts = composer.drafts(job_overrides, initial_job_idx)
+        settings = settings_of(drafts)
+        if settings.resume is not None:
+            raise UserError(
+                f"sweep.resume={settings.resume}: the sweep brings its trials; give it without -m and values to sweep."
+            )
+        if not drafts[0].config.dry_run:
+            drafts = composer.looked_at(drafts)
+        start.show(drafts, console)
+        if drafts[0].config.dry_run:
+            return []
+        executor = self.executor(settings, Path.cwd())
+        _check(drafts, executor)
+        sweep = start.open_new(drafts[0], settings, self.name, self.options, search=None)
+        trials = start.make_trials(sweep, drafts)
+        console.print(f"sweep {sweep}", highlight=False, soft_wrap=True)
+        start.start(sweep, Listed(trials), executor, settings, console)
+        return [_returned(trial) for trial in trials]
+
+    def check(self, overrides: Sequence[str]) -> "Draft":
+        """Compose, freeze and check one possible trial of a search, without writing anything. Raises UserError."""
+        draft = self._composer().draft(0, overrides)
+        self.checked = draft if draft.config.dry_run else replace(draft, config=self.look(draft.config))
+        return self.checked
+
+    def search(self, build: Callable[["SweepDirectory", "MakeTrial"], "Source"], about: dict[str, Any]) -> Any:
+        """Run the trials that a search finds; with ``sweep.resume`` go on with an earlier one.
+
+        ``build`` makes the search from the sweep's directory and a function that composes, checks and freezes a trial;
+        ``about`` describes it for ``sweep.json``. ``check`` comes before. Raises UserError as ``launch`` does.
+        """
+        from deit.runs import sweep_directory
+        from deit.sweeps import start
+        from deit.sweeps.compose import settings_of
+
+        console, composer, first = start.console(), self._composer(), self.checked
+        settings = settings_of([first])
+        if first.config.dry_run:
+            console.print("a search finds its trials as it goes; one that is possible:")
+            start.show([first], console)
+            return []
+        folder = Path.cwd()
+        if settings.resume is None:
+            executor = self.executor(settings, folder)
+            _check([first], executor)
+            sweep = start.open_new(first, settings, self.name, self.options, search=about)
+        else:
+            sweep = sweep_directory.find(settings.resume, "sweep.resume", first.config.runs_dir)
+            executor = self.executor(settings, folder)
+            start.again(sweep, settings, executor, console)
+
+        def make(number: int, overrides: list[str], swept: dict[str, str]) -> "Trial":
+            (draft,) = composer.looked_at([composer.draft(number, overrides)])
+            _check([draft], executor)
+            return start.make_trial(sweep, draft, swept)
+
+        console.print(f"sweep {sweep}", highlight=False, soft_wrap=True)
+        source = build(sweep, make)
+        start.start(sweep, source, executor, settings, console)
+        return [_returned(trial) for trial in source.trials]
+
+    def _composer(self) -> "Composer":
+        from deit.sweeps.compose import Composer
+
+        return Composer(self.loader, self.config, self.look)
+
+
+def _check(drafts: "Sequence[Draft]", executor: "Executor") -> None:
+    """Refuse what could never be a trial here. Raises UserError."""
+    for draft in drafts:
+        if draft.config.task.name in ("convert", "report", "check_data", "pack"):
+            raise UserError(
+                f"{draft}: task={draft.config.task.name} makes no run, so it is no trial of a sweep; call it alone."
+            )
+        try:
+            executor.check(draft.config)
+        except UserError as error:
+            raise UserError(f"{draft}: {error}") from None
+
+
+def _returned(trial: "Trial") -> JobReturn:
+    """What Hydra wants to hear of a job."""
+    result = JobReturn(overrides=trial.overrides, status=JobStatus.COMPLETED)
+    result.return_value = trial.objectives
+    return result

@@ -1,0 +1,74 @@
+"""The grid of ``-m``: Hydra's own, without the file it writes and with the mistakes it lets pass refused."""
+
+# No postponed annotations here: Hydra runs plugin modules before sys.modules knows them, where dataclasses look.
+
+import itertools
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra._internal.core_plugins import basic_sweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+
+from deit.compose import groups, overrides
+from deit.errors import UserError
+
+
+@dataclass
+class GridConf(basic_sweeper.BasicSweeperConf):
+    _target_: str = "hydra_plugins.deit_sweeps.sweeper.Grid"
+    cases: dict[str, list[str]] = field(default_factory=dict)
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridConf, provider="deit")
+
+
+class Grid(basic_sweeper.BasicSweeper):
+    """Every combination of the values given, as one batch, so that the launcher sees all trials before it starts one.
+
+    Values of ``hydra.sweeper.params`` (a template) give way to what is typed. ``hydra.sweeper.cases`` lists overrides that go
+    together, each list under a name: every combination is tried with each of them.
+    """
+
+    def __init__(self, cases: dict[str, list[str]], **given: Any) -> None:
+        super().__init__(**given)
+        self.cases = cases
+
+    def sweep(self, arguments: list[str]) -> Any:
+        assert self.hydra_context is not None and self.launcher is not None
+        params = [f"{key}={value}" for key, value in self.params.items()]
+        overrides.check(params, sweeping=True)
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        given = {override.get_key_element(): override for override in parser.parse_overrides(params + arguments)}
+        grid = itertools.product(*(_values(override) for override in given.values()))
+        # What is typed for a key of a case would be one value for all of them: a case comes last, and wins.
+        trials = [[*trial, *case] for trial in grid for case in self._cases()]
+        return self.launcher.launch(trials, initial_job_idx=0)
+
+    def _cases(self) -> list[list[str]]:
+        for name, texts in self.cases.items():
+            if not re.fullmatch(r"\w+", name):
+                raise UserError(f"hydra.sweeper.cases: {name!r} is to name a trial; allowed: letters, digits and `_`.")
+            overrides.check(texts, sweeping=False)
+        return [[*texts, f"sweep.case={name}"] for name, texts in self.cases.items()] or [[]]
+
+
+def _values(override: Override) -> list[str]:
+    """The override once for each of its values, as text."""
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    if not override.is_discrete_sweep():
+        raise UserError(f"{override.input_line}: a grid needs single values; allowed: A,B,C or choice(...) or range(...).")
+    values = [f"{key}={value}" for value in override.sweep_string_iterator()]
+    if not values:
+        allowed = ", ".join(groups.groups().get(key, {}))
+        raise UserError(
+            f"{override.input_line}: matches nothing, so there is no trial. Allowed: {allowed or 'at least one value'}."
+        )
+    if len(set(values)) < len(values):
+        double = next(value for value in values if values.count(value) > 1)
+        raise UserError(f"{override.input_line}: {double} stands there twice; name each value once.")
+    return values

@@ -1,0 +1,63 @@
+"""Whether the disk has room for the checkpoints of a training, told before it starts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from deit.config.addresses import runs_copy
+from deit.config.schema import RunConfig
+from deit.errors import UserError
+from deit.models.shapes import parameter_count
+from deit.runs.directory import RunDirectory
+
+MOMENTS = {"adamw": 2, "sgd": 1}  # arrays of the size of the weights that the optimizer keeps
+
+
+def checkpoint_bytes(config: RunConfig) -> int:
+    """Bytes of one checkpoint: weights, moving average and moments, float32."""
+    assert config.data.num_classes is not None  # the data has been looked at
+    copies = 1 + config.ema.enabled + MOMENTS[config.optim.name]
+    return 4 * copies * parameter_count(config.model, config.data.num_classes)
+
+
+def check_space(config: RunConfig) -> None:
+    """Raises UserError where the checkpoints of the training cannot all be written.
+
+    There are ``keep_last`` of them, the best raw and the best EMA weights, and one more while it is being written. What a
+    resumed run has already written is not needed again.
+    """
+    best = 1 + config.ema.enabled
+    count = config.checkpointing.keep_last + best + 1
+    one = checkpoint_bytes(config)
+    folder = Path(config.resume or runs_copy(config.runs_dir)).resolve()
+    written = sum(file.stat().st_size for file in RunDirectory(folder).checkpoints.glob("step_*/*")) if config.resume else 0
+    needed = max(count * one - written, one)
+    free = free_below(folder)
+    if free < needed:
+        place = next(path for path in (folder, *folder.parents) if path.exists())
+        key = "resume" if config.resume else "runs_dir"
+        fitting = (free + written) // one - best - 1
+        less = f", or checkpointing.keep_last={fitting}" if fitting > 0 else ""
+        other = "" if config.resume else ", give another runs_dir=FOLDER"
+        raise UserError(
+            f"{key}={config.resume or config.runs_dir}: {spoken(free)} are free in {place}, but the checkpoints need "
+            f"{spoken(needed)}: {count} of {spoken(one)} (checkpointing.keep_last={config.checkpointing.keep_last}, "
+            f"{best} best, 1 being written). Make room{other}{less}."
+        )
+
+
+def free_below(folder: Path) -> int:
+    """Bytes that may still be written to a folder, which need not be there yet."""
+    disk = os.statvfs(next(path for path in (folder, *folder.parents) if path.exists()))
+    return disk.f_bavail * disk.f_frsize
+
+
+def spoken(size: int) -> str:
+    """``1.4 GB``; decimal units, as disks are sold and ``df -H`` counts."""
+    amount, unit = float(size), "bytes"
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if amount < 1000 or unit == "TB":
+            break
+        amount /= 1000
+    return f"{amount:.0f} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"

@@ -1,0 +1,44 @@
+"""Whether a run that is to be resumed has something left to do."""
+
+from __future__ import annotations
+
+from deit.config.schema import RunConfig
+from deit.errors import UserError
+from deit.recipe.plan import plan
+from deit.runs import checkpoint, status
+from deit.runs.checkpoint import Damaged
+from deit.runs.directory import RunDirectory
+
+
+def check_unfinished(config: RunConfig) -> None:
+    """Raises UserError where ``config.resume`` has nothing left to do, naming the key that says so.
+
+    A run that was ended behind its last step, in the last evaluation or before its results were noted, has.
+    """
+    assert config.resume is not None
+    run = RunDirectory(config.resume)
+    state = _newest(run)
+    if state is None:
+        return
+    done, planned = state["step"], plan(config, state["train_images"])
+    if done > planned.total_steps:
+        key = "schedule.max_steps" if config.schedule.max_steps == planned.total_steps else "schedule.epochs"
+        value = config.schedule.max_steps if key == "schedule.max_steps" else config.schedule.epochs
+        raise UserError(
+            f"{key}={value} ends the training with step {planned.total_steps}, but {run} has done {done} "
+            f"({done / planned.steps_per_epoch:.1f} epochs); give more, or start a new run."
+        )
+    if done == planned.total_steps and status.read(run).state == status.FINISHED:
+        raise UserError(
+            f"resume={run}: the run has finished with step {done} of {planned.total_steps}, nothing is left to do. "
+            "To train longer give a larger schedule.epochs (or schedule.max_steps)."
+        )
+
+
+def _newest(run: RunDirectory) -> dict | None:
+    for path in reversed(checkpoint.complete(run)):
+        try:
+            return checkpoint.read_state(path)
+        except Damaged:
+            continue  # the worker falls back to an older one, and says so
+    return None

@@ -1,0 +1,87 @@
+"""What a configuration amounts to: batch, learning rate and steps, as numbers.
+
+The dry run prints them, the rules check them, the launcher and the training loop count with them, so that
+all four mean the same. Standard library only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deit.config.schema import RunConfig, ScheduleConfig
+from deit.config.tasks import PreviewTask
+from deit.recipe.schedule import learning_rate, peak_lr
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training in numbers."""
+
+    schedule: ScheduleConfig
+    train_images: int
+    global_batch: int  # images of one optimizer step
+    peak_lr: float  # the learning rate after warmup, scaled
+    steps_per_epoch: int  # optimizer steps
+    epochs: int  # of the schedule and its cooldown
+    total_steps: int  # optimizer steps, cut by schedule.max_steps
+
+    def learning_rate(self, step: int) -> float:
+        """Learning rate of optimizer step ``step``, counted from 0."""
+        return learning_rate(self.schedule, self.peak_lr, step, self.steps_per_epoch)
+
+
+def plan(config: RunConfig, train_images: int) -> Plan:
+    """The plan of a training on ``train_images`` images (of one epoch, train_limit applied).
+
+    Where there are fewer images than one step needs, ``steps_per_epoch`` is 0; ``rules.problems`` refuses that.
+    """
+    batch = global_batch(config)
+    steps = steps_per_epoch(config, train_images)
+    epochs = config.schedule.epochs + config.schedule.cooldown_epochs
+    total = steps * epochs
+    if config.schedule.max_steps is not None:
+        total = min(total, config.schedule.max_steps)
+    return Plan(config.schedule, train_images, batch, peak_lr(config.optim, batch), steps, epochs, total)
+
+
+def ranks(config: RunConfig) -> int:
+    """Processes of the whole training: one a card. A preview runs alone, but shows the first of so many."""
+    if isinstance(config.task, PreviewTask) and config.task.ranks is not None:
+        return config.task.ranks
+    return config.hardware.cards * config.hardware.nodes
+
+
+def global_batch(config: RunConfig) -> int:
+    """Images of one optimizer step, over all cards, machines and accumulated passes."""
+    return config.data.batch_size * ranks(config) * config.optim.accumulation_steps
+
+
+def steps_per_epoch(config: RunConfig, train_images: int) -> int:
+    """Optimizer steps of an epoch; what does not fill a step is left out, as everywhere in the field.
+
+    With repeated augmentation a rank takes floor(N // 256 * 256 / ranks) images (facebookresearch/deit: RASampler).
+    """
+    if config.augment.repeats > 1:
+        a_rank = train_images // 256 * 256 // ranks(config)
+        return a_rank // config.data.batch_size // config.optim.accumulation_steps
+    return train_images // global_batch(config)
+
+
+def expected_length(config: RunConfig) -> float:
+    """How long a run may take, in no unit: image passes of one card times the multiply-adds of each. To order runs by."""
+    from deit.models.shapes import gmacs  # here, so that most commands need no more than arithmetic
+
+    cost = gmacs(config.model, config.data.num_classes or 1)
+    if config.task.name != "train":
+        return cost * (config.data.val_size or 1) / ranks(config)
+    images = known_train_images(config) or 1
+    passes = images * (config.schedule.epochs + config.schedule.cooldown_epochs)
+    if config.schedule.max_steps is not None:
+        passes = min(passes, config.schedule.max_steps * global_batch(config))
+    return cost * passes / ranks(config)
+
+
+def known_train_images(config: RunConfig) -> int | None:
+    """Training images as far as the configuration tells, train_limit applied; None where it does not."""
+    sizes = [size for size in (config.data.train_size, config.data.train_limit) if size is not None]
+    return min(sizes) if config.data.train_size is not None else None

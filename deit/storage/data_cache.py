@@ -1,0 +1,143 @@
+"""Data that lies in a store is copied once per machine, before the workers start; then everybody on the machine reads the copy.
+
+    <cache>/data/<bucket>-<name>-<digest of the address>/
+        <name>/            the copy: the tree below data.root (or, where that is one object, the file <name>)
+        files.jsonl        what of it is there and whole: name, size, ETag
+        complete.json      stands there while all of it is: files, bytes, when it was last compared with the store
+        parts/             what has not come whole
+        .copying           locked by who copies: others wait
+        .reading           locked by every launch that reads: what they read is not changed under them
+
+The frozen configuration keeps the address, so that a resume on another machine copies it there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from deit.config.addresses import COMPLETE, data_copy, is_remote
+from deit.config.schema import DataConfig
+from deit.errors import UserError
+from deit.files import read_json, write_json
+from deit.machine import locks
+from deit.preflight.disk_space import free_below, spoken
+from deit.storage.download import Manifest, check_names, copy
+from deit.storage.store import Object, Store, Unreachable, open_store
+
+KEY = "data.root"
+FRESH = 3600.0  # seconds for which the trials of a sweep believe that a copy is still what the store has
+
+_staged: set[Path] = set()  # copies that this process has seen to
+
+
+def stage(data: DataConfig, *, believed: float = 0.0) -> None:
+    """See to it that the copy of a remote ``data.root`` is on this machine, whole and as the store has it; else do nothing.
+
+    A copy that was compared within the last ``believed`` seconds is taken as it is. Until this process ends, nobody changes
+    what it reads. Raises UserError where the store, the disk or another launch is in the way.
+    """
+    if data.root is None or not is_remote(data.root):
+        return
+    store = open_store(data.root, KEY)  # a wrong address is told before anything is made
+    local = data_copy(data.root, data.cache_dir)
+    if local in _staged:
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    slot = local.parent
+    try:
+        slot.mkdir(parents=True, exist_ok=True)
+        with locks.alone(slot / ".copying", lambda who: console.print(f"{data.root} is being copied by {who}; waiting for it")):
+            copy_of = _Copy(data.root, local)
+            if not copy_of.compared_within(believed):
+                copy_of.renew(store, console)
+            locks.keep_reading(slot / ".reading")
+    except OSError as error:
+        raise UserError(
+            f"data.cache_dir: the copy of {data.root} cannot be written to {slot} ({error.strerror}). Give another "
+            "data.cache_dir=FOLDER, or set DEIT_CACHE."
+        ) from error
+    _staged.add(local)
+
+
+class _Copy:
+    """The copy of one address. Its lock is held by this process."""
+
+    def __init__(self, root: str, local: Path) -> None:
+        self._root, self._local, self._slot = root, local, local.parent
+        self._complete = self._slot / COMPLETE
+
+    def compared_within(self, seconds: float) -> bool:
+        about = read_json(self._complete)
+        return about is not None and 0 <= time.time() - about["compared"] < seconds
+
+    def renew(self, store: Store, console: Console) -> None:
+        """Copy what is missing or other than in the store, and delete what is there no more."""
+        about = read_json(self._complete)
+        try:
+            found = store.objects(self._root)
+        except Unreachable as error:
+            if about is None:
+                raise
+            compared = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(about["compared"]))
+            console.print(f"{error} The copy of {compared} in {self._local} is used as it is.", markup=False)
+            return
+        check_names(found, KEY)
+        manifest = Manifest(self._slot / "files.jsonl")
+        missing = [one for one in found if not manifest.has(one, self._file(one, found))]
+        names = {one.name for one in found}
+        surplus = [name for name in manifest.entries if name not in names]
+        size = sum(one.size for one in found)
+        said = f"{len(found):,} files, {spoken(size)}"
+        if missing or surplus or about is None:
+            if about is not None and locks.read_by_others(self._slot / ".reading"):
+                raise UserError(
+                    f"{KEY}={self._root}: {len(missing) + len(surplus)} objects have changed in the store, but another launch "
+                    f"reads the copy in {self._local}. Wait for its end, or give another data.cache_dir=FOLDER."
+                )
+            self._check_space(sum(one.size for one in missing))
+            self._complete.unlink(missing_ok=True)
+            self._delete(surplus, manifest)
+            began = time.monotonic()
+            if missing:
+                copy(store, missing, lambda one: self._file(one, found), self._slot / "parts", manifest, console)
+            manifest.replace(sorted(names))
+            shutil.rmtree(self._slot / "parts", ignore_errors=True)
+            kept = f", {len(found) - len(missing):,} were there" if len(found) > len(missing) else ""
+            gone = f", {len(surplus):,} deleted" if surplus else ""
+            took = time.monotonic() - began
+            console.print(f"copied {self._root} ({said}{kept}{gone}) to {self._local} in {took:.1f} s", markup=False)
+        else:
+            console.print(f"{self._root} ({said}) is unchanged in {self._local}", markup=False)
+        write_json(self._complete, {"address": self._root, "files": len(found), "bytes": size, "compared": time.time()})
+
+    def _file(self, one: Object, found: list[Object]) -> Path:
+        return self._local if self._is_file(found) else self._local / one.name
+
+    def _is_file(self, found: list[Object]) -> bool:
+        """Whether the address is that of one object."""
+        return len(found) == 1 and found[0].address.rstrip("/") == self._root.rstrip("/")
+
+    def _delete(self, names: list[str], manifest: Manifest) -> None:
+        for name in names:
+            file = self._local / name
+            file.unlink(missing_ok=True)
+            for folder in file.relative_to(self._local).parents:
+                try:
+                    (self._local / folder).rmdir()
+                except OSError:  # others are still in it
+                    break
+        manifest.replace([name for name in manifest.entries if name not in set(names)])
+
+    def _check_space(self, needed: int) -> None:
+        parts = self._slot / "parts"
+        there = sum(file.stat().st_size for file in parts.iterdir()) if parts.is_dir() else 0
+        free = free_below(self._slot)
+        if free < needed - there:
+            raise UserError(
+                f"data.cache_dir: {spoken(free)} are free in {self._slot}, but the copy of {self._root} needs "
+                f"{spoken(needed - there)} more. Make room, give another data.cache_dir=FOLDER, or set DEIT_CACHE."
+            )

@@ -1,0 +1,197 @@
+"""Runs that stand in a store, brought to this machine to go on with, to evaluate, to export.
+
+``fetch_run`` copies what is newer there or not here, to the place where a run with that ``runs_dir`` works on this machine
+(``config/remote.py``). A checkpoint appears here only when it is whole, ``status.json`` comes last: a copying that was killed
+is gone on with by the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from deit.config import frozen
+from deit.config.addresses import runs_copy
+from deit.errors import UserError
+from deit.files import write_text
+from deit.machine import locks
+from deit.runs import checkpoint, status
+from deit.runs.directory import RunDirectory
+from deit.runs.sweep_directory import FOLDER
+from deit.storage.download import Manifest, check_names, copy
+from deit.storage.mirror_base import ASIDE, Signature, signature
+from deit.storage.run_mirror import Mirror
+from deit.storage.store import NothingThere, Object, Store, open_store
+
+FETCHING = ".fetch"  # folder in the run directory: parts, and the manifest of what has come
+LARGE = ("checkpoints/", "exports/")
+
+
+def fetch_run(address: str, key: str, *, light: bool = False, console: Console | None = None) -> RunDirectory:
+    """The run at ``address``, the value of ``key``, on this machine, at least as far on as in the store.
+
+    ``light``: one that is not here comes without its checkpoints and exports; they come when it is asked for whole. Raises
+    UserError where there is none, or where the store does not answer.
+    """
+    address = address.rstrip("/")
+    store = open_store(address, key)
+    run = RunDirectory(runs_copy(address))
+    try:
+        found = {one.name: one for one in store.objects(address)}
+    except NothingThere:
+        if not run.config.is_file() or (run.partial.exists() and not light):
+            raise
+        return run  # nothing of it has been copied yet
+    if "config.yaml" not in found:
+        raise UserError(f"{key}={address}: not a run directory, it holds no config.yaml.")
+    check_names(list(found.values()), key)
+    run.path.mkdir(parents=True, exist_ok=True)
+    said = console or Console(stderr=True, highlight=False, soft_wrap=True)
+    with fetching_alone(address, run.path, run.path / ".lock", said) as mine:
+        if not mine:
+            return run
+        fetching = _Fetching(run, address, store, found, light)
+        if fetching.is_ahead():
+            fetching.fetch(said)
+    return run
+
+
+@contextmanager
+def fetching_alone(address: str, folder: Path, launchers: Path, console: Console) -> Iterator[bool]:
+    """Fetch into ``folder`` after whoever does so now; whether no launcher works there, who holds the lock ``launchers``."""
+
+    def waiting(who: str) -> None:
+        console.print(f"{address} is being fetched by {who}; waiting for it", markup=False)
+
+    with locks.alone(folder / ".fetching", waiting), locks.turn(launchers) as mine:
+        yield mine
+
+
+def newest_run(runs_dir: str, key: str) -> str:
+    """The address of the newest training below a remote ``runs_dir``, be it on this machine alone.
+
+    Raises UserError where there is none.
+    """
+    base = runs_dir.rstrip("/")
+    store = open_store(base, key)
+    names = [name for name in store.folders(base) if name != FOLDER]  # the sweeps stand beside the runs
+    # A run directory's name is the moment of its launch, so the order of names is the order of launches.
+    ids = {(found, name) for name in names for found in store.folders(f"{base}/{name}")}
+    ids |= {(path.parent.name, path.parent.parent.name) for path in Path(runs_copy(base)).glob("*/*/config.yaml")}
+    for found, name in sorted(ids, reverse=True):
+        address = f"{base}/{name}/{found}"
+        folder = Path(runs_copy(address))
+        file = folder / "config.yaml"
+        if not file.is_file():
+            try:
+                (one,) = store.objects(f"{address}/config.yaml")
+            except NothingThere:
+                continue
+            file = brought(store, one, folder / FETCHING / "config.yaml")
+        config = frozen.load(file)
+        if config.task.name == "train" and not config.dry_run:
+            return address
+    raise UserError(f"{key}=last: no training run stands in {runs_dir}. Give the address of a run, or runs_dir=.")
+
+
+class _Fetching:
+    def __init__(self, run: RunDirectory, address: str, store: Store, found: dict[str, Object], light: bool) -> None:
+        self._run, self._address, self._store, self._found = run, address, store, found
+        self._folder = run.path / FETCHING
+        self._light = light and (run.partial.exists() or not run.config.is_file())  # what is here whole stays so
+
+    def is_ahead(self) -> bool:
+        """Whether the store knows of something later than this machine."""
+        if not self._run.config.is_file() or not self._run.status.is_file():
+            return True
+        if self._run.partial.exists() and not self._light:
+            return True
+        one = self._found.get("status.json")
+        if one is None:  # its uploader has not come so far
+            return False
+        about = json.loads(brought(self._store, one, self._folder / "status.json").read_text(encoding="utf-8"))
+        return bool(about.get("updated", 0.0) > status.read(self._run).updated)
+
+    def fetch(self, console: Console) -> None:
+        run = self._run
+        if self._light:
+            write_text(run.partial, self._address)
+            self._found = {name: one for name, one in self._found.items() if not name.startswith(LARGE)}
+        remote = self._checkpoints()
+        here = {path.name: path for path in checkpoint.complete(run)}
+        wanted, places = [], {}
+        for name, one in self._found.items():
+            parts = name.split("/")
+            if len(parts) == 3 and parts[0] == run.checkpoints.name and parts[1].startswith("step_"):
+                # Without its state.json a checkpoint is none.
+                if parts[1] not in remote or self._same(here.get(parts[1]), remote[parts[1]]):
+                    continue
+                places[name] = self._arriving(parts[1]) / parts[2]
+            else:
+                places[name] = run.path / name
+            if name != "status.json":
+                wanted.append(one)
+        self._folder.mkdir(exist_ok=True)
+        manifest = Manifest(self._folder / "files.jsonl")
+        missing = [one for one in wanted if not manifest.has(one, places[one.name])]
+        copy(self._store, missing, lambda one: places[one.name], self._folder / "parts", manifest, console)
+        if not self._light:
+            self._reveal(sorted(remote), here)
+        for folder in (run.checkpoints, run.logs, run.tracking):
+            folder.mkdir(exist_ok=True)
+        if "status.json" in self._found:
+            brought(self._store, self._found["status.json"], run.status)
+        shutil.rmtree(self._folder)
+        there = {name: mark for name in self._found if (mark := signature(run.path / name)) is not None}
+        self._note(there)
+        if not self._light:
+            run.partial.unlink(missing_ok=True)
+        console.print(f"fetched {self._address} to {run.path}: {len(missing):,} files", markup=False)
+
+    def _checkpoints(self) -> dict[str, Object]:
+        """``state.json`` of each checkpoint in the store, by the name of its folder."""
+        prefix = f"{self._run.checkpoints.name}/"
+        states = [name for name in self._found if name.startswith(f"{prefix}step_") and name.endswith(f"/{checkpoint.STATE}")]
+        return {name.split("/")[1]: self._found[name] for name in states}
+
+    def _same(self, here: Path | None, there: Object) -> bool:
+        """Whether a checkpoint of this machine is that of the store: its state.json has the SHA-256 of all its files."""
+        if here is None:
+            return False
+        content = (here / checkpoint.STATE).read_bytes()
+        return there.md5 == hashlib.md5(content).hexdigest()
+
+    def _arriving(self, name: str) -> Path:
+        return self._run.checkpoints / f".{name}.fetched.tmp"
+
+    def _reveal(self, remote: Sequence[str], here: dict[str, Path]) -> None:
+        """Give checkpoints that have come whole their names, and put those aside that the run in the store never reached."""
+        for name in remote:
+            if self._arriving(name).is_dir():
+                if name in here:
+                    shutil.rmtree(here[name])
+                self._arriving(name).rename(self._run.checkpoints / name)
+        for name, path in here.items():
+            if not remote or name > remote[-1]:  # of a course that another machine did not take; its journal is gone, too
+                path.rename(path.with_name(f"{ASIDE}{name}"))
+
+    def _note(self, there: dict[str, Signature]) -> None:
+        config = frozen.load(self._run.config)
+        above = self._address.rsplit("/", 2)[0]
+        if config.runs_dir.rstrip("/") == above:  # else it is copied to another place from now on
+            Mirror(self._run, self._address).note(there)
+
+
+def brought(store: Store, one: Object, target: Path) -> Path:
+    """Fetch a small object to ``target``."""
+    part = target.with_name(f".{target.name}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.unlink(missing_ok=True)
+    store.fetch(one, part, lambda size: None, lambda: False)
+    return part.replace(target)

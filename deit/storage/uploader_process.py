@@ -1,0 +1,169 @@
+"""The launcher's side of a remote runs_dir: starts the uploader, keeps it alive, waits for it at the end."""
+
+from __future__ import annotations
+
+import abc
+import shlex
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from deit.config import frozen
+from deit.config.addresses import runs_copy
+from deit.config.schema import RunConfig
+from deit.errors import UserError
+from deit.machine import locks, signals
+from deit.machine.companion import Companion, Place
+from deit.runs import status
+from deit.runs.directory import RunDirectory, shown
+from deit.runs.sweep_directory import FOLDER, SweepDirectory
+from deit.storage.mirror_base import LOCK, LOG, Folder
+from deit.storage.run_mirror import Mirror, address_of
+from deit.storage.sweep_mirror import SweepMirror
+from deit.tracking import stale
+
+POLL = 0.3  # seconds
+LAST_FILES = 10.0  # seconds there are in any case for what a sweep writes at its end
+
+
+class Uploading(Companion):
+    """The process ``python -m deit.storage.uploader`` of one run or sweep; nothing at all where runs_dir is a folder."""
+
+    name, module = LOG.removesuffix(".log"), "deit.storage.uploader"
+
+    def __init__(self, place: Place, address: str | None, limit: int) -> None:
+        super().__init__(place)
+        self._address, self._limit = address, limit
+
+    @abc.abstractmethod
+    def _mirror(self, address: str) -> Folder:
+        """What is copied, as it stands now."""
+
+    @abc.abstractmethod
+    def _later(self) -> str:
+        """What of task=sync copies it another time."""
+
+    def _left(self) -> float:
+        """Seconds that may be waited for it now."""
+        return self._limit
+
+    def start(self) -> None:
+        """Start the uploader, if there is anything for it to do."""
+        if self._address is not None:
+            self.place.logs.mkdir(exist_ok=True)
+            self._begin()
+
+    def finish(self, console: Console) -> None:
+        """Wait until all is copied, ``checkpointing.upload_timeout`` seconds at most or until a signal, and say where it is."""
+        if self.process is None:
+            return
+        end = time.monotonic() + self._left()
+        with (
+            signals.noted() as received,
+            console.status(f"copying the rest to {self._address} (Ctrl-C leaves it)"),
+        ):
+            while not (done := self._done()) and time.monotonic() < end and not received:
+                self.watch()
+                time.sleep(POLL)
+        self.stop()
+        if done:
+            console.print(f"copied to {self._address}", highlight=False, soft_wrap=True, markup=False)
+            return
+        when = (
+            f"before {signal.Signals(received[0]).name}" if received else f"within checkpointing.upload_timeout={self._limit} s"
+        )
+        console.print(
+            f"{self._address}: not all was copied {when}; it stands in "
+            f"{self.place}. See {shown(self.place.logs / LOG)}. Copy it later: python launch.py task=sync {self._later()}",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
+
+    def _done(self) -> bool:
+        assert self._address is not None
+        return not self._mirror(self._address).missing()
+
+
+class Uploader(Uploading):
+    """That of a run."""
+
+    def __init__(self, run: RunDirectory, config: RunConfig) -> None:
+        super().__init__(run, address_of(run, config), config.checkpointing.upload_timeout)
+        self._run = run
+
+    def _mirror(self, address: str) -> Folder:
+        return Mirror(self._run, address)
+
+    def _later(self) -> str:
+        return f"run={shlex.quote(str(self._run))}"
+
+
+class SweepUploader(Uploading):
+    """That of a sweep, and of what its trials have left."""
+
+    def __init__(self, sweep: SweepDirectory) -> None:
+        super().__init__(sweep, sweep.address, sweep.read_info().get("upload_timeout", 0))
+        self._sweep = sweep
+
+    def _mirror(self, address: str) -> Folder:
+        return SweepMirror(self._sweep, address)
+
+    def _later(self) -> str:
+        return f"runs_dir={shlex.quote(self._sweep.read_info()['runs_dir'])}"
+
+    def _left(self) -> float:
+        """A trial has waited for its own files since it gave its cards back; the sweep does not wait as long once more."""
+        ends = [attempt.ended for trial in self._sweep.read_trials() for attempt in trial.attempts if attempt.ended]
+        # None has longer than this launch, which may have found nothing left to do.
+        waited = min(time.time() - max(ends, default=time.time()), time.monotonic() - self._started)
+        return max(min(LAST_FILES, self._limit), self._limit - waited)
+
+
+def mirrors(config: RunConfig) -> Sequence[Folder]:
+    """What of task=sync belongs into a store: ``run``, else below ``runs_dir`` the runs that have ended and the sweeps.
+
+    Not sweeps that were only fetched for a report: in the store there may be more of them by now.
+    """
+    if config.run is not None:
+        runs, sweeps = [RunDirectory(config.run)], []
+    else:
+        folder = Path(runs_copy(config.runs_dir))
+        runs = stale.newest(folder, limit=None)[::-1]
+        sweeps = [SweepDirectory(path.parent) for path in sorted(folder.glob(f"{FOLDER}/*/sweep.json"))]
+        sweeps = [sweep for sweep in sweeps if sweep.was_worked_on()]
+    found: list[Folder] = []
+    for run in runs:
+        try:
+            address = address_of(run, frozen.load(run.config))
+        except UserError:  # no run of this program
+            continue
+        if address is not None and (config.run is not None or status.read(run).ended):
+            found.append(Mirror(run, address))
+    found += [SweepMirror(sweep, address) for sweep in sweeps if (address := sweep.address) is not None]
+    return found
+
+
+def catch_up(config: RunConfig, console: Console) -> int:
+    """Copy what the stores do not have of those, and say so; with ``dry_run`` only count. Returns 1 where that failed."""
+    code = 0
+    for mirror in mirrors(config):
+        missing = len(mirror.missing())
+        said = "all is there" if not missing else f"{missing} files are not there yet"
+        if missing and not config.dry_run:
+            with locks.turn(mirror.path / LOCK) as mine:
+                mirror.reload()  # its uploader may have copied meanwhile
+                try:
+                    said = _copied(mirror) if mine else "its own uploader is at work on it"
+                except UserError as error:
+                    said, code = str(error), 1
+        console.print(f"{mirror.address}: {said}", soft_wrap=True, markup=False)
+    return code
+
+
+def _copied(mirror: Folder) -> str:
+    count, left = mirror.send(), len(mirror.missing())
+    return f"{count} files copied, " + (f"{left} are not there yet, others are at work on them" if left else "all is there")

@@ -1,0 +1,153 @@
+"""Trials as tasks of Ray, on its machines with NPUs, GPUs or CPUs to spare.
+
+A task only starts the trial's process, in a session of its own, and waits for it: neither its end by a signal nor that of
+Ray's worker harms another trial. It is told to end through a file of its run, wherever it is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from deit.config.schema import RunConfig, SweepConfig
+from deit.errors import UserError
+from deit.files import read_json, write_json
+from deit.launching.run import held
+from deit.launching.worker_command import python_environment
+from deit.machine import cards as hardware
+from deit.machine import processes
+from deit.runs.directory import RunDirectory
+from deit.runs.trial import Trial
+from deit.sweeps.executors.base import Executor, Handle
+
+RESOURCES = {"ascend": "NPU", "gpu": "GPU", "cpu": "CPU"}  # as Ray calls them
+POLL = 0.5  # seconds
+
+
+class Ray(Executor):
+    """A cluster of Ray, or this machine alone. Raises UserError where there is none at ``address``."""
+
+    def __init__(self, address: str | None, settings: SweepConfig, folder: Path) -> None:
+        """``folder`` is where the trials work, on every machine."""
+        import ray
+
+        if settings.cards is not None:
+            raise UserError(f"sweep.cards={settings.cards} has no effect with hydra/launcher=ray, where the cards are Ray's.")
+        quiet: dict[str, Any] = {
+            "log_to_driver": False,
+            "logging_level": "ERROR",
+            "runtime_env": {"env_vars": {"PYTHONPATH": python_environment()["PYTHONPATH"]}},
+        }
+        try:
+            if address is None:
+                npus, gpus = (len(hardware.card_ids(target)) for target in ("ascend", "gpu"))
+                found = {"num_cpus": hardware.cores(), "num_gpus": gpus, "resources": {"NPU": npus} if npus else {}}
+                # Ray's workers would be as nice as 15, and the trials with them.
+                ray.init(**found, include_dashboard=False, _system_config={"worker_niceness": 0}, **quiet)
+            else:
+                ray.init(address=address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UserError(f"hydra.launcher.address={address}: Ray does not start there: {error}") from None
+        self._folder = folder
+
+    @property
+    def size(self) -> None:
+        return None
+
+    def check(self, config: RunConfig) -> None:
+        import ray
+
+        machine = config.hardware
+        if machine.nodes > 1 or machine.card_ids is not None:
+            key = "nodes" if machine.nodes > 1 else "card_ids"
+            raise UserError(
+                f"hardware.{key}={getattr(machine, key)}: hydra/launcher=ray runs a trial on cards that Ray chooses."
+            )
+        kind = RESOURCES[machine.target]
+        most = max(int(node["Resources"].get(kind, 0)) for node in ray.nodes() if node["Alive"])
+        if machine.cards > most:
+            raise UserError(f"hardware.cards={machine.cards}: the largest machine of Ray has {kind} {most} times.")
+
+    def start(self, trial: Trial, config: RunConfig) -> Handle:
+        import ray
+
+        machine = config.hardware
+        wanted: dict[str, Any] = {"num_cpus": machine.cards if machine.target == "cpu" else 0}
+        if machine.target == "gpu":
+            wanted["num_gpus"] = machine.cards
+        elif machine.target == "ascend":
+            wanted["resources"] = {"NPU": machine.cards}
+        for file in (_told(trial.directory), _place(trial.directory)):
+            file.unlink(missing_ok=True)
+        # Whether it is tried again is not Ray's to decide.
+        task = ray.remote(max_retries=0, **wanted)(_see_through)
+        return _Task(trial, task.remote(trial.run, str(self._folder), hardware.VISIBLE.get(machine.target)))
+
+    def close(self) -> None:
+        import ray
+
+        ray.shutdown()
+
+
+class _Task(Handle):
+    def __init__(self, trial: Trial, reference: Any) -> None:
+        self.cards = []
+        self._trial, self._reference = trial, reference
+
+    def poll(self) -> int | None:
+        import ray
+
+        if self.began is None and (place := read_json(_place(self._trial.directory))) is not None:
+            self.began, self.cards = place["began"], place["cards"]
+        if not ray.wait([self._reference], timeout=0)[0]:
+            return None
+        try:
+            return int(ray.get(self._reference))
+        except ray.exceptions.RayError:  # its worker is gone; the trial then writes a checkpoint and ends
+            return None if held(self._trial.directory) else -signal.SIGKILL
+
+    def stop(self) -> None:
+        write_json(_told(self._trial.directory), int(signal.SIGTERM))
+
+    def kill(self) -> None:
+        write_json(_told(self._trial.directory), int(signal.SIGKILL))
+
+
+def _see_through(path: str, folder: str, visible: str | None) -> int:
+    """What a task does: start the trial's process, hand it signals, return its exit code."""
+    run = RunDirectory(path)
+    if read_json(_told(run)) is not None:  # before its turn came
+        return 128 + signal.SIGTERM
+    cards = [int(card) for card in os.environ.get(visible, "").split(",") if card] if visible else []
+    write_json(_place(run), {"began": time.time(), "cards": cards})
+    process = processes.start(
+        [sys.executable, "-m", "deit.trial", path],
+        os.environ,
+        run.logs / "launch.log",
+        death_signal=signal.SIGTERM,
+        folder=Path(folder),
+    )
+    sent = None
+    while True:
+        try:
+            return process.wait(POLL)
+        except subprocess.TimeoutExpired:
+            told = read_json(_told(run))
+            if told is not None and told != sent:
+                sent = told
+                process.send_signal(told)
+                if told == signal.SIGKILL:
+                    processes.kill_all(run)
+
+
+def _told(run: RunDirectory) -> Path:
+    return run.logs / "ray_signal.json"
+
+
+def _place(run: RunDirectory) -> Path:
+    return run.logs / "ray_place.json"

@@ -1,0 +1,103 @@
+"""Where the trials of a sweep stand side by side in MLflow's UI."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from deit.config import frozen
+from deit.config.schema import RunConfig
+from deit.runs.sweep_directory import SweepDirectory
+from deit.runs.trial import Trial
+from deit.sweeps import results
+from deit.sweeps.results import Results
+from deit.tracking import progress
+from deit.tracking.sender import own_uri
+from deit.tracking.uri import identity, run_url, ui_command, ui_url
+
+MOST_COMPARED = 20  # runs in one link, which has 35 characters for each
+
+
+@dataclass
+class Sent:
+    """Where a trial's run stands in MLflow."""
+
+    experiment_id: str
+    run_id: str
+
+
+@dataclass
+class Places:
+    """What of a sweep is in MLflow: the store, and by its number each trial of which something was sent."""
+
+    config: RunConfig | None  # of one of these trials: it names the store, which they share
+    sent: dict[int, Sent]
+
+    @property
+    def uri(self) -> str | None:
+        return self.config.tracking.uri if self.config else None
+
+    def url(self, number: int) -> str | None:
+        """The page of a trial's run; None where nothing of it was sent."""
+        place = self.sent.get(number)
+        return run_url(self.uri, place.experiment_id, place.run_id) if place and self.uri else None
+
+
+def places(trials: Sequence[Trial]) -> Places:
+    """Where the trials stand in MLflow, as their run directories know it; asks no server."""
+    configs = (frozen.load(trial.directory.config) for trial in trials)
+    config = next((config for config in configs if config.tracking.backend == "mlflow"), None)
+    if config is None:
+        return Places(None, {})
+    found = {}
+    for trial in trials:
+        done = progress.read(trial.directory, identity(own_uri(trial.directory, config)))
+        if done.run_id is not None and done.experiment_id is not None:
+            found[trial.number] = Sent(done.experiment_id, done.run_id)
+    return Places(config if found else None, found)
+
+
+def of_sweep(sweep: SweepDirectory) -> list[str]:
+    """Lines to print: how to open MLflow's UI, the charts of all trials, and the comparison of their runs.
+
+    There are none where nothing was sent to MLflow. Trials in several experiments (of several data sets) have a chart link
+    for each.
+    """
+    found = results.read(sweep)
+    return of_results(found, places(sweep.read_trials()), sweep.id)
+
+
+def of_results(found: Results, there: Places, sweep_id: str) -> list[str]:
+    """The lines of ``of_sweep`` for a sweep that was read already."""
+    if there.uri is None:
+        return []
+    sent = [there.sent[row.trial.number] for row in found.ranked() if row.trial.number in there.sent]
+    lines = [f"open MLflow:  {command}"] if (command := ui_command(there.uri)) else []
+    experiments = list(dict.fromkeys(place.experiment_id for place in sent))
+    lines += [f"charts:       {charts_url(there.uri, experiment, sweep_id)}" for experiment in experiments]
+    some = sent[:MOST_COMPARED]
+    if len(some) > 1:
+        which = f"the best {len(some)}: " if len(some) < len(sent) else ""
+        lines.append(f"compare runs: {which}{compare_url(there.uri, some)}")
+    return lines
+
+
+def charts_url(uri: str, experiment_id: str, sweep_id: str) -> str:
+    """The charts of the runs that carry the tag ``sweep.id``, and of no others."""
+    asked = {"searchFilter": f"tags.`sweep.id`='{sweep_id}'", "compareRunsMode": "CHART"}
+    return f"{ui_url(uri)}/#/experiments/{experiment_id}/runs?{_query(asked)}"
+
+
+def compare_url(uri: str, runs: Sequence[Sent]) -> str:
+    """The comparison of single runs: parameters, metrics and tags side by side."""
+    experiments = list(dict.fromkeys(run.experiment_id for run in runs))
+    lists = {"runs": [run.run_id for run in runs], "experiments": experiments}
+    asked = {key: json.dumps(values, separators=(",", ":")) for key, values in lists.items()}
+    return f"{ui_url(uri)}/#/compare-runs?{_query(asked)}"
+
+
+def _query(asked: dict[str, str]) -> str:
+    # Without workflowType the UI opens its views for language models.
+    return urlencode({"workflowType": "machine_learning", **asked}, quote_via=quote)

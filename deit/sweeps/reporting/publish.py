@@ -1,0 +1,93 @@
+"""Gives a sweep a place of its own in MLflow: one run that holds its summary, its report and its trials as files.
+
+    python -m deit.sweeps.reporting.publish SWEEP_DIR
+
+A process of its own, because importing MLflow takes seconds and a store may be away: then it says so and ends with exit code
+1, and nothing else is touched. Done again, it finds the run by its tag ``sweep.report`` and replaces the files. That run
+does not carry ``sweep.id``, so that it does not stand among the trials.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from deit.errors import UserError
+from deit.runs.journal import now_ms
+from deit.runs.sweep_directory import SweepDirectory
+from deit.sweeps.reporting.links import places
+from deit.sweeps.reporting.summary import command
+from deit.tracking import uri as store
+from deit.tracking.errors import Refused, RunGone, Unavailable
+
+TAG = "sweep.report"
+
+
+def publish(sweep: SweepDirectory) -> str | None:
+    """Send what there is; returns the address of the run's page, or None where nothing of the trials was sent.
+
+    Raises Unavailable, Refused or RunGone where MLflow does not take it.
+    """
+    there = places(sweep.read_trials())
+    if there.config is None or there.uri is None:
+        return None
+    info = sweep.read_info()
+    if Path(info["folder"]).is_dir():
+        os.chdir(info["folder"])  # a relative SQLite path was meant from there
+    with open(sweep.path / ".publish.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two at once would make two runs
+        return _send(sweep, store.with_credentials(there.uri), there.config.tracking.experiment, info)
+
+
+def _send(sweep: SweepDirectory, uri: str, experiment: str, info: dict[str, Any]) -> str:
+    from deit.tracking import remote  # imports MLflow
+
+    client = remote.connect(uri)
+    experiment_id = remote.find_experiment(client, uri, experiment)
+    tags = {
+        TAG: sweep.id,
+        "sweep.directory": str(sweep.path),
+        "sweep.command": command(info),
+        "mlflow.source.name": "launch.py",
+        "mlflow.source.type": "LOCAL",
+    }
+    known = remote.find_tagged(client, experiment_id, TAG, sweep.id)
+    if known:
+        run = remote.RemoteRun(client, uri, str(known[0].info.run_id))
+    else:
+        run = remote.RemoteRun.create(
+            client, uri, experiment_id, f"sweep-{sweep.id[-6:]}", tags, started=int(1000 * info["created"])
+        )
+    run.describe({}, tags)
+    for path in (sweep.summary_csv, sweep.summary_md, sweep.report, sweep.trials):
+        if path.exists():
+            run.put_text(path.read_text(encoding="utf-8"), path.name)
+    run.end("FINISHED", now_ms())
+    return store.run_url(uri, experiment_id, run.run_id)
+
+
+def main(arguments: list[str]) -> int:
+    """Publish the sweep named by ``arguments``; the exit code: 0, 1 where MLflow does not take it, 2 for wrong usage."""
+    if len(arguments) != 1:
+        print("usage: python -m deit.sweeps.reporting.publish SWEEP_DIR", file=sys.stderr)
+        return 2
+    sweep = SweepDirectory(arguments[0])
+    if not sweep.info.is_file():
+        print(f"{arguments[0]}: not the directory of a sweep, it holds no sweep.json.", file=sys.stderr)
+        return 2
+    try:
+        url = publish(sweep)
+    except (Unavailable, Refused, RunGone, UserError, OSError) as error:
+        reason = store.redact(str(error).strip().partition("\n")[0])
+        print(f"MLflow did not take the report of the sweep ({reason}); it stands in {sweep}. ", end="", file=sys.stderr)
+        print(f"Send it later: python -m deit.sweeps.reporting.publish {sweep}", file=sys.stderr)
+        return 1
+    print("Nothing of its trials is in MLflow, so nothing is sent." if url is None else f"report in MLflow: {url}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,150 @@
+"""``report.html``: a sweep on one page that needs no network, and the files beside it.
+
+The page is put together from ``page/``: a frame, a style sheet and scripts, which draw what stands in the page as
+JSON. Overrides and messages are anybody's text: in the frame they are escaped, in the JSON no ``<`` is left, the scripts
+set text and never markup, and a policy in the page lets nothing run but those scripts and lets nothing be loaded.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+import time
+from importlib.resources import files
+from typing import Any
+
+from deit.config import frozen
+from deit.files import write_text
+from deit.runs.sweep_directory import SweepDirectory
+from deit.sweeps import results
+from deit.sweeps.reporting import links, summary
+from deit.sweeps.reporting.curves import curves
+from deit.sweeps.reporting.importance import Importance, importance
+from deit.sweeps.reporting.links import Places
+from deit.sweeps.reporting.parameters import parameters
+from deit.sweeps.results import Results, Row
+from deit.tracking.uri import redact
+
+# In the order in which they build on each other.
+_SCRIPTS = ("chart.js", "select.js", "table.js", "plots.js", "gantt.js", "main.js")
+
+
+def write(sweep: SweepDirectory) -> None:
+    """Write summary.csv, summary.md and report.html of ``sweep`` as it stands now, each replaced as a whole."""
+    found = results.read(sweep)
+    shares, there = importance(found), links.places([row.trial for row in found.rows])
+    write_text(sweep.summary_csv, summary.csv_text(found))
+    write_text(sweep.summary_md, summary.markdown(found, shares, links.of_results(found, there, sweep.id)))
+    write_text(sweep.report, page(found, shares, there, sweep.id))
+
+
+def page(found: Results, shares: Importance, there: Places, sweep_id: str) -> str:
+    """The whole page as text."""
+    scripts = "\n".join(_part(name) for name in _SCRIPTS)
+    script = f'"use strict";\n(() => {{\n{scripts}}})();\n'
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    values = {
+        "policy": f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'",
+        "title": html.escape(f"Sweep {sweep_id}"),
+        "style": _part("style.css"),
+        "data": _embedded(_data(found, shares, there, sweep_id)),
+        "script": script,
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _part("frame.html"))
+
+
+def _part(name: str) -> str:
+    return files("deit.sweeps.reporting").joinpath("page", name).read_text(encoding="utf-8")
+
+
+def _embedded(data: dict[str, Any]) -> str:
+    """JSON that cannot end the script element it stands in, whatever it holds."""
+    text = redact(json.dumps(data, separators=(",", ":"), allow_nan=False))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _data(found: Results, shares: Importance, there: Places, sweep_id: str) -> dict[str, Any]:
+    info = found.info
+    return {
+        "id": sweep_id,
+        "command": summary.command(info),
+        "created": summary.moment(info["created"]),
+        "written": summary.moment(time.time()),
+        "code": summary.code(info),
+        "folder": info.get("folder"),
+        "search": info.get("search"),
+        "states": summary.states(found.rows),
+        "objectives": [
+            {"name": name, "direction": direction} for name, direction in zip(found.objectives, found.directions, strict=True)
+        ],
+        "parameters": [
+            {"name": p.name, "numeric": p.numeric, "log": p.log, "levels": p.levels, "values": p.values}
+            for p in parameters(found)
+        ],
+        "trials": [_trial(row, there.url(row.trial.number)) for row in found.rows],
+        "curves": {
+            name: {number: [_short(x for x, _ in curve), _short(y for _, y in curve)] for number, curve in lines.items()}
+            for name, lines in curves(found).items()
+        },
+        "importance": {
+            "shares": list(shares.shares.items()),
+            "reason": shares.reason,
+            "r2": shares.r2,
+            "trials": shares.trials,
+        },
+        "groups": [
+            {
+                "label": " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in group.swept.items()) or "all",
+                "trials": [row.trial.number for row in group.rows],
+                "mean": group.mean,
+                "deviation": group.deviation,
+            }
+            for group in found.groups()
+        ],
+        "cards": info["settings"].get("cards"),
+        "card": _card(found),
+    }
+
+
+def _card(found: Results) -> str:
+    """What the trials share: on the CPU no cards, but slots."""
+    paths = [row.trial.directory.config for row in found.rows if row.trial.directory.config.exists()]
+    return "slot" if paths and frozen.load(paths[0]).hardware.target == "cpu" else "card"
+
+
+def _trial(row: Row, url: str | None) -> dict[str, Any]:
+    trial = row.trial
+    return {
+        "number": trial.number,
+        "state": trial.state,
+        "label": trial.label,
+        "overrides": trial.overrides,
+        "message": trial.message,
+        "run": trial.run,
+        "url": url,
+        "rank": row.rank,
+        "front": row.front,
+        "objectives": row.objectives,
+        "results": {name: float(f"{value:.6g}") for name, value in row.results.items()},
+        "seconds": round(row.seconds, 1),
+        "cards": trial.cards,
+        "card_hours": row.card_seconds / 3600,
+        "attempts": [
+            {
+                "began": round(began, 2),
+                "ended": round(ended, 2),
+                "open": attempt.ended is None,
+                "cards": attempt.cards,
+                "exit_code": attempt.exit_code,
+            }
+            for attempt, (began, ended) in zip(trial.attempts, row.spans, strict=True)
+        ],
+    }
+
+
+def _short(values: Any) -> list[float]:
+    """Five digits are more than a pixel can show."""
+    return [float(f"{value:.5g}") for value in values]

@@ -1,0 +1,82 @@
+"""The launcher's side of tracking: starts the shipper, keeps it alive, waits for it at the end, says where to look."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from deit.config.addresses import runs_copy
+from deit.config.schema import RunConfig
+from deit.config.tasks import TRACKED_TASKS
+from deit.machine.companion import Companion
+from deit.runs.directory import RunDirectory
+from deit.tracking import progress
+from deit.tracking.sender import own_uri
+from deit.tracking.uri import identity, run_url, ui_command
+
+
+class Shipper(Companion):
+    """The process ``python -m deit.tracking.shipper`` of one run; nothing at all where nothing is tracked."""
+
+    name, module = "shipper", "deit.tracking.shipper"
+
+    def __init__(self, run: RunDirectory, config: RunConfig) -> None:
+        super().__init__(run)
+        self.run, self.config = run, config
+
+    def start(self) -> None:
+        """Start the shipper, unless it is at work already, and at first the search for runs that were killed."""
+        if self.process is not None and self.process.poll() is None:
+            return
+        if self.config.hardware.node_rank not in (None, 0):
+            return
+        if not self._started:
+            # Not waited for: what it does concerns other runs.
+            self._spawn("deit.tracking.stale", Path(runs_copy(self.config.runs_dir)).absolute())
+        self._started = time.monotonic()
+        if self.config.tracking.backend == "none" or self.config.task.name not in TRACKED_TASKS:
+            return
+        self._begin()
+
+    def finish(self, console: Console, hurry: Callable[[], bool]) -> None:
+        """Wait until all is sent, and print where it is to be seen.
+
+        At most ``tracking.flush_timeout`` seconds, and only until ``hurry`` says that somebody wants to go; then the shipper
+        is ended.
+        """
+        if self.process is None:
+            return
+        limit = self.config.tracking.flush_timeout
+        end = time.monotonic() + limit
+        with console.status("sending the rest to MLflow (Ctrl-C leaves it)"):
+            while not self._done() and time.monotonic() < end and not hurry():
+                self.watch()
+                time.sleep(0.1)
+        if not self._done():
+            # What it was sending is sent again later, so that nothing is lost by not waiting for its answer.
+            self.process.kill()
+            self.process.wait()
+            console.print(
+                f"MLflow: not all was sent within tracking.flush_timeout={limit} s; "
+                f"the journal in {self.run} is complete. "
+                f"See {self.run.logs / 'shipper.log'}. "
+                f"Send it later: python launch.py task=sync run={shlex.quote(str(self.run))}",
+                highlight=False,
+                soft_wrap=True,
+            )
+            return
+        uri = own_uri(self.run, self.config)
+        sent_to = progress.read(self.run, identity(uri))
+        assert sent_to.experiment_id is not None and sent_to.run_id is not None
+        command = ui_command(self.config.tracking.uri or uri)
+        if command:
+            console.print(f"compare:  {command}", highlight=False, soft_wrap=True)
+        console.print(f"this run: {run_url(uri, sent_to.experiment_id, sent_to.run_id)}", highlight=False, soft_wrap=True)
+
+    def _done(self) -> bool:
+        """Whether the run has ended and MLflow has all of it."""
+        return progress.complete(self.run, identity(own_uri(self.run, self.config)))

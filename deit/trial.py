@@ -1,0 +1,43 @@
+"""The process of one trial of a sweep: sees the run of a directory that the sweep has made through to its end.
+
+    python -m deit.trial RUN_DIR
+
+The sweep has checked and frozen the configuration and chosen the cards, which the environment names. Started again
+on the same directory it goes on from the newest checkpoint. SIGTERM, also that of a sweep's own death, writes a
+checkpoint and ends with 143.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+from deit.config import frozen
+from deit.errors import UserError
+from deit.launching.run import locked, work
+from deit.machine import cards
+from deit.runs.directory import RunDirectory
+from deit.storage.data_cache import FRESH, stage
+
+
+def main(arguments: list[str]) -> int:
+    """Work on the run directory given; returns the exit code (0, 1, 2, 130, 143)."""
+    if len(arguments) != 1:
+        print("usage: python -m deit.trial RUN_DIR", file=sys.stderr)
+        return 2
+    run = RunDirectory(arguments[0])
+    try:
+        config = frozen.load(run.config)
+        # A trial of several machines has such a process on each; Slurm tells it which one this is.
+        config = dataclasses.replace(config, hardware=cards.resolve(config.hardware))
+        cards.check(config.hardware)
+        stage(config.data, believed=FRESH)  # on the sweep's own machine it is there
+        with locked(run, config.hardware.node_rank):
+            return work(run, config, cards.chosen(config.hardware))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,31 @@
+"""Checked configurations, for tests that need one."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from omegaconf import open_dict
+
+from deit.compose import freeze as composing
+from deit.compose import groups, overrides
+from deit.config.schema import RunConfig
+from deit.machine.cards import resolve
+
+
+def freeze(*typed: str) -> RunConfig:
+    """The configuration that these overrides make, checked."""
+    composing.register()
+    given = overrides.check(typed, sweeping=False)
+    with initialize_config_dir(str(groups.CONF), version_base="1.3"):
+        config = hydra_compose("config", list(typed))
+    with open_dict(config):
+        config.pop("hydra", None)
+    return composing.freeze(config, given)
+
+
+def composed(*typed: str) -> RunConfig:
+    """``freeze``, with the device resolved on this machine: a configuration as a worker gets it."""
+    config = freeze(*typed)
+    return dataclasses.replace(config, hardware=resolve(config.hardware))

@@ -1,0 +1,115 @@
+"""Sweeps as the launcher and the workers leave them on disk, made in no time: real run directories, journals and states."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from composition import composed
+
+from deit.config import frozen
+from deit.runs import directory as runs
+from deit.runs import status, sweep_directory, trial
+from deit.runs.directory import RunDirectory
+from deit.runs.journal import Journal
+from deit.runs.sweep_directory import SweepDirectory
+from deit.runs.trial import FAILED, FINISHED, Attempt, Trial
+
+BEGAN = 1_790_000_000.0  # Unix seconds
+
+
+@cache
+def _quickstart() -> dict[str, Any]:
+    return frozen.to_dict(composed("experiment=quickstart"))
+
+
+def make_run(folder: Path, **tracking: Any) -> RunDirectory:
+    """A run directory with its configuration; nothing has happened in it yet."""
+    values = _quickstart()
+    run = runs.create(folder / "runs", "quickstart")
+    frozen.save(frozen.from_dict(values | {"tracking": values["tracking"] | {"backend": "none"} | tracking}), run.config)
+    return run
+
+
+def train(run: RunDirectory, best: float, *, epochs: int = 10, steps: int = 4, seed: int = 0) -> None:
+    """Journal and status of a training that comes to ``best`` % with a loss that goes down."""
+    noise = np.random.default_rng(seed)
+    journal, found, entry = Journal(run.journal), 0.0, {}
+    for step in range(1, epochs * steps + 1):
+        part = step / (epochs * steps)
+        journal.metrics(
+            step,
+            {"train/loss": 2.3 - best / 45 * (1 - math.exp(-3 * part)) + 0.1 * noise.random(), "train/epoch": step / steps},
+        )
+        if step % steps == 0:
+            top1 = best if step == epochs * steps else best * (1 - math.exp(-4 * part)) - noise.random()
+            found = max(found, top1)
+            entry = {"top1": top1, "top5": 99.0, "loss": 2.3 - top1 / 50 + 0.2 * part, "step": step, "epoch": step // steps}
+            journal.metrics(step, {"val/top1": top1, "val/loss": entry["loss"], "best/val_top1": found})
+    journal.close()
+    results = {"best": {"val": entry | {"top1": found}}, "last": {"val": entry}}
+    status.write(run, status.Status(status.FINISHED, exit_code=0, results=results))
+
+
+def make_sweep(
+    folder: Path,
+    trials: Sequence[Trial],
+    *,
+    objectives: Sequence[str] = ("best/val_top1",),
+    directions: Sequence[str] = ("maximize",),
+    typed: Sequence[str] = ("-m", "experiment=quickstart"),
+    cards: int | None = None,
+) -> SweepDirectory:
+    sweep = sweep_directory.create(folder / "runs")
+    settings = {"cards": cards, "objectives": list(objectives), "directions": list(directions)}
+    sweep.write_info(
+        {
+            "id": sweep.id,
+            "typed": list(typed),
+            "folder": str(folder),
+            "launcher": "cards",
+            "launcher_options": {},
+            "created": BEGAN,
+            "settings": settings,
+            "search": None,
+            "git": {"commit": "c0ffee0123456789", "dirty": True},
+        }
+    )
+    sweep.write_trials(trials)
+    return sweep
+
+
+def grid(
+    folder: Path, *, rates: Sequence[str] = ("1e-4", "5e-4", "1e-3", "5e-3"), seeds: int = 2, cards: int = 2, **training: Any
+) -> list[Trial]:
+    """Finished trials over learning rate, augmentation and seed, two cards at work; the learning rate matters most.
+
+    The last one failed at first and went on.
+    """
+    found: list[Trial] = []
+    values = list(itertools.product(rates, ("none", "deit"), map(str, range(seeds))))
+    overrides = [[f"optim.base_lr={r}", f"augment={a}", f"seed={s}", "data=digits"] for r, a, s in values]
+    for number, (swept, (rate, augment, seed)) in enumerate(zip(trial.swept(overrides), values, strict=True)):
+        best = 90 - 20 * abs(math.log10(float(rate)) + 3) + 2 * (augment == "deit") + 0.5 * int(seed)
+        run = make_run(folder)
+        train(run, best, seed=number, **training)
+        began = BEGAN + 60 * (number // cards)
+        attempts = [Attempt(began, [number % cards], began + 50 + 5 * int(seed), 0)]
+        found.append(Trial(number, overrides[number], swept, str(run.path), f"{number}", 1, FINISHED, None, [best], attempts))
+    end = found[-1].attempts[0].began
+    found[-1].attempts = [Attempt(end, [0], end + 20, -9), Attempt(end + 25, [0], end + 55, 0)]
+    return found
+
+
+def failed(folder: Path, number: int, overrides: list[str], message: str) -> Trial:
+    """A trial that ended before its first evaluation."""
+    run = make_run(folder)
+    swept = dict(text.split("=", 1) for text in overrides)
+    status.write(run, status.Status(status.FAILED, message=message, exit_code=1))
+    attempts = [Attempt(BEGAN, [0], BEGAN + 5, 1)]
+    return Trial(number, overrides, swept, str(run.path), f"{number}", 1, FAILED, message, None, attempts)

@@ -1,0 +1,395 @@
+"""The real command from start to end: training, evaluation, resume, signals, crashes, two processes, MLflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deit.files import read_json
+from deit.machine import processes
+from deit.runs import checkpoint, status
+from deit.runs.directory import RunDirectory
+from deit.runs.journal import read
+
+LAUNCH = Path(__file__).resolve().parents[2] / "launch.py"
+# Small enough that a run takes seconds, with all the machinery of the quickstart.
+SMALL = (
+    "experiment=quickstart",
+    "model.embed_dim=16",
+    "model.depth=2",
+    "model.num_heads=2",
+    "model.drop_path_rate=0.1",
+    "data.train_limit=256",
+    "data.val_limit=100",
+    "data.eval_batch_size=64",
+    "data.batch_size=32",
+    "schedule.epochs=4",
+    "schedule.eval_every=1",
+    "checkpointing.every=1",
+    "schedule.warmup_epochs=1",
+    "ema.decay=0.9",
+    "tracking.log_every=3",
+)
+PATIENCE = 900.0  # seconds for what takes one, on a machine that has other things to do
+
+
+def launch(folder: Path, *arguments: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(LAUNCH), *arguments], cwd=folder, capture_output=True, text=True, timeout=timeout
+    )
+
+
+def only_run(folder: Path, name: str = "quickstart") -> RunDirectory:
+    (path,) = (folder / "runs" / name).iterdir()
+    return RunDirectory(path)
+
+
+def metrics(run: RunDirectory) -> dict[str, list[tuple[int, float]]]:
+    found: dict[str, list[tuple[int, float]]] = {}
+    for _, record in read(run.journal):
+        for name, value in record.get("metrics", {}).items():
+            found.setdefault(name, []).append((record["step"], value))
+    return found
+
+
+def same_weights(a: Path, b: Path, **tolerance: float) -> None:
+    for part in ("model", "ema", "optimizer"):
+        first, second = checkpoint.read_part(a, part), checkpoint.read_part(b, part)
+        assert first.keys() == second.keys()
+        for name in first:
+            if tolerance:
+                np.testing.assert_allclose(first[name], second[name], err_msg=f"{part} {name}", **tolerance)
+            else:
+                np.testing.assert_array_equal(first[name], second[name], err_msg=f"{part} {name}")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A finished training, tracked in MLflow's default database of its folder."""
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, launch(folder, *SMALL, "tracking.system_metrics_every=1", "tracking.flush_timeout=900")
+
+
+def wait_until(what: Callable[[], object], otherwise: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < end, otherwise
+        time.sleep(0.05)
+
+
+def signal_workers(run: RunDirectory, number: int) -> None:
+    """SIGSTOP lets a run that is training be at work for certain, until SIGCONT, however slow what else happens is."""
+    for file in run.logs.glob("worker_*.pid"):
+        os.kill(int(file.read_text()), number)
+
+
+class Running:
+    """A launch in the background whose progress can be awaited."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.folder = folder
+        self.output = folder / "output.txt"
+        with open(self.output, "w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, str(LAUNCH), *arguments], cwd=folder, stdout=output, stderr=subprocess.STDOUT
+            )
+
+    def wait_for_step(self, step: int, timeout: float = PATIENCE) -> RunDirectory:
+        end = time.monotonic() + timeout
+        while time.monotonic() < end and self.process.poll() is None:
+            for path in self.folder.glob("runs/*/*"):
+                if status.read(RunDirectory(path)).progress.get("step", -1) >= step:
+                    return RunDirectory(path)
+            time.sleep(0.05)
+        raise AssertionError(f"no step {step}: {self.output.read_text()}")
+
+    def end(self, timeout: float = PATIENCE) -> int:
+        return self.process.wait(timeout)
+
+
+@pytest.fixture
+def background(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    started: list[Running] = []
+
+    def start(*arguments: str) -> Running:
+        started.append(Running(tmp_path, *arguments))
+        return started[-1]
+
+    yield start
+    for running in started:
+        if running.process.poll() is None:
+            running.process.kill()
+        for path in tmp_path.glob("runs/*/*"):
+            processes.kill_all(RunDirectory(path))
+
+
+# ---------------------------------------------------------------------------------------- a whole training
+
+
+def test_a_training_ends_well_and_says_where_to_look(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, ended = trained
+    assert ended.returncode == 0, ended.stderr
+    run = only_run(folder)
+    final = status.read(run)
+    assert (final.state, final.exit_code) == (status.FINISHED, 0)
+    best = final.results["best"]
+    for prefix in ("val", "val_ema"):
+        assert f"{best[prefix]['top1']:.3f}" in ended.stdout and best[prefix]["images"] == 100
+    assert str(run.path.relative_to(folder)) in ended.stdout
+    assert "mlflow ui --backend-store-uri sqlite:///mlflow.db" in ended.stdout
+    assert processes.of_run(run) == []
+    for name in ("config.yaml", "overrides.yaml", "environment.json", "journal.jsonl", "lr_curve.png", "logs/worker_0.log"):
+        assert (run.path / name).stat().st_size > 0 or name.endswith(".log")
+    assert "git" in read_json(run.environment) and read_json(run.environment)["versions"]["mindspore"].startswith("2.10")
+
+
+def test_metrics_stand_at_their_steps(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    run = only_run(trained[0])
+    found = metrics(run)
+    # Eight steps an epoch, every third step and the end of each epoch.
+    assert [step for step, _ in found["train/loss"]] == [3, 6, 8, 9, 12, 15, 16, 18, 21, 24, 27, 30, 32]
+    for name in ("val/top1", "val/top5", "val/loss", "val_ema/top1", "best/val_top1", "best/val_ema_top1"):
+        assert [step for step, _ in found[name]] == [8, 16, 24, 32], name
+    tops = [value for _, value in found["val/top1"]]
+    assert [value for _, value in found["best/val_top1"]] == [max(tops[: i + 1]) for i in range(4)]
+    assert all(0 <= value <= 1 for _, value in found["perf/data_wait"])
+    names = {path.name for path in checkpoint.complete(run)}
+    best = {entry["checkpoint"] for entry in read_json(run.best).values()}
+    assert names == {"step_00000024", "step_00000032"} | best
+
+
+def test_mlflow_holds_what_the_journal_holds(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    from mlflow.tracking import MlflowClient
+
+    folder, _ = trained
+    run = only_run(folder)
+    (state,) = run.tracking.glob("*.json")
+    sent = read_json(state)
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    there = client.get_run(sent["run_id"])
+    assert there.info.status == "FINISHED"
+    assert there.data.params["optim.base_lr"] and there.data.params["model.embed_dim"] == "16"
+    for name, points in metrics(run).items():
+        history = [(m.step, m.value) for m in client.get_metric_history(sent["run_id"], name)]
+        assert sorted(history) == sorted(points), name
+    assert any(name.startswith("system/") for name in there.data.metrics)
+    artifacts = {item.path for item in client.list_artifacts(sent["run_id"])}
+    assert {"config.yaml", "lr_curve.png"} <= artifacts
+
+
+@pytest.mark.parametrize("which", ["run", "checkpoint"])
+def test_evaluate_gives_the_numbers_of_the_training(trained: tuple[Path, subprocess.CompletedProcess[str]], which: str) -> None:
+    folder, _ = trained
+    run = only_run(folder)
+    best = status.read(run).results["best"]
+    if which == "run":
+        # Other batches and threads than in the training: the numbers must not depend on them.
+        arguments = (f"run={run.path}", "data.eval_batch_size=37", "data.workers=2", "name=evaluated")
+        wanted = best
+    else:
+        file = run.checkpoints / best["val"]["checkpoint"] / "model.safetensors"
+        model = tuple(text for text in SMALL if text.startswith(("experiment", "model", "data.val")) and "drop" not in text)
+        arguments = (f"checkpoint={file}", *model, "name=evaluated_file")
+        wanted = {"val": best["val"]}
+    ended = launch(folder, "task=evaluate", *arguments, "tracking=none")
+    assert ended.returncode == 0, ended.stderr
+    name = "evaluated" if which == "run" else "evaluated_file"
+    results = status.read(only_run(folder, name)).results
+    assert results.keys() == wanted.keys()
+    for prefix, entry in wanted.items():
+        assert (results[prefix]["top1"], results[prefix]["top5"]) == (entry["top1"], entry["top5"])
+        assert results[prefix]["loss"] == pytest.approx(entry["loss"], rel=1e-6)
+
+
+def test_a_finished_run_teaches_a_distilled_student(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    teacher = only_run(trained[0])
+    student = (*SMALL, "model.distilled=true", "distill=hard", f"distill.teacher={teacher.path}", "schedule.epochs=2")
+    ended = launch(tmp_path, *student, "tracking=none")
+    assert ended.returncode == 0, ended.stderr
+    last = checkpoint.complete(only_run(tmp_path))[-1]
+    weights = checkpoint.read_part(last, "model")
+    assert {"dist_token", "head_dist.weight"} <= weights.keys()
+    assert not any(name.startswith("teacher") for name in weights)
+    assert checkpoint.read_part(last, "optimizer")["exp_avg.head_dist.weight"].any()  # the teacher's head has learned
+
+
+def test_a_tracking_server_that_is_not_there_costs_nothing_but_the_wait(tmp_path: Path) -> None:
+    ended = launch(tmp_path, *SMALL, "schedule.epochs=2", "tracking.uri=http://127.0.0.1:9", "tracking.flush_timeout=2")
+    assert ended.returncode == 0, ended.stderr
+    assert "tracking.flush_timeout=2" in ended.stdout and "best results" in ended.stdout
+    assert len(metrics(only_run(tmp_path))["val/top1"]) == 2
+
+
+def test_resuming_a_finished_run_is_refused(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    ended = launch(trained[0], "resume=last")
+    assert ended.returncode == 2 and "step 32 of 32" in ended.stderr and "Traceback" not in ended.stderr
+
+
+# ------------------------------------------------------------------------------------- ends and new begins
+
+
+# Of a length that a signal comes in the middle of.
+FAR = ("schedule.epochs=200", "schedule.max_steps=120")
+
+
+def _signalled(background: Callable[..., Running], number: int, *extra: str) -> RunDirectory:
+    running = background(*SMALL, *FAR, "tracking=none", *extra)
+    run = running.wait_for_step(11)
+    signal_workers(run, signal.SIGSTOP)  # so that the signal comes before the end, however slow the launcher
+    running.process.send_signal(number)
+    wait_until(lambda: "writing a checkpoint" in running.output.read_text(), "the signal was not handed on")
+    signal_workers(run, signal.SIGCONT)
+    assert running.end() == 128 + number, running.output.read_text()
+    assert f"resume={run.path.relative_to(running.folder)}" in running.output.read_text()
+    assert status.read(run).state == status.INTERRUPTED and processes.of_run(run) == []
+    return run
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bits(
+    background: Callable[..., Running], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """SIGINT in the middle of an epoch, then resume=last: weights, EMA, optimizer and metrics as without it."""
+    whole_folder = tmp_path_factory.mktemp("whole")
+    assert launch(whole_folder, *SMALL, *FAR, "tracking=none").returncode == 0
+    run = _signalled(background, signal.SIGINT)
+    stopped_at = checkpoint.read_state(checkpoint.complete(run)[-1])["step"]
+    assert 11 <= stopped_at < 120
+    ended = launch(tmp_path, "resume=last")
+    assert ended.returncode == 0, ended.stderr
+    whole = only_run(whole_folder)
+    same_weights(checkpoint.complete(whole)[-1], checkpoint.complete(run)[-1])
+    mine, theirs = metrics(run), metrics(whole)
+    for name in theirs:
+        if not name.startswith("perf/"):
+            assert mine[name] == theirs[name], name
+    assert only_run(tmp_path).path == run.path  # the same directory
+
+
+def test_sigterm_ends_with_143_on_two_processes_and_they_go_on(background: Callable[..., Running]) -> None:
+    run = _signalled(background, signal.SIGTERM, "hardware=cpu2", "data.batch_size=16")
+    assert checkpoint.complete(run)
+    # The resumed part has logs of its own.
+    running = background(f"resume={run.path}")
+    assert running.end() == 0, running.output.read_text()
+    assert checkpoint.read_state(checkpoint.complete(run)[-1])["step"] == 120
+    assert {path.name for path in run.logs.glob("worker_*.log")} == {
+        f"worker_{rank}{part}.log" for rank in (0, 1) for part in ("", ".part1")
+    }
+
+
+@pytest.mark.parametrize("cards", [1, 2])
+def test_a_killed_worker_ends_the_run_at_once(background: Callable[..., Running], cards: int) -> None:
+    extra = ("schedule.epochs=200", "hardware.target=cpu", f"hardware.cards={cards}", "tracking.flush_timeout=900")
+    running = background(*SMALL, *extra)
+    run = running.wait_for_step(10)
+    wait_until(lambda: checkpoint.complete(run), "no checkpoint")
+    victim = int((run.logs / f"worker_{cards - 1}.pid").read_text())
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: not processes.of_run(run), "processes of the run are still alive")
+    assert running.end() == 1
+    said = running.output.read_text()
+    assert "resume=" in said
+    assert ("rank 1" if cards == 2 else "the worker") + " ended unexpectedly (killed by SIGKILL)" in said
+    assert status.read(run).state == status.FAILED
+    from mlflow.tracking import MlflowClient
+
+    (state,) = run.tracking.glob("*.json")
+    sent = read_json(state)
+    assert MlflowClient(f"sqlite:///{running.folder}/mlflow.db").get_run(sent["run_id"]).info.status == "FAILED"
+
+
+def test_a_killed_launcher_leaves_no_process(background: Callable[..., Running]) -> None:
+    running = background(*SMALL, "schedule.epochs=200", "hardware=cpu2", "data.batch_size=16", "tracking=none")
+    run = running.wait_for_step(3)
+    running.process.kill()
+    running.end()
+    wait_until(lambda: not processes.of_run(run), "processes of the run are still alive")
+
+
+def test_two_launches_cannot_work_on_one_run(background: Callable[..., Running], tmp_path: Path) -> None:
+    running = background(*SMALL, "schedule.epochs=200", "tracking=none")
+    run = running.wait_for_step(1)
+    signal_workers(run, signal.SIGSTOP)
+    second = launch(tmp_path, f"resume={run.path}")
+    assert second.returncode == 2 and "still" in second.stderr
+
+
+# ------------------------------------------------------------------------------------------ two processes
+
+
+def test_one_and_two_processes_train_alike(tmp_path: Path) -> None:
+    """The same global batch: the same losses, the same weights, and evaluation counts that are equal."""
+    common = (*SMALL, "augment.mixup_prob=0", "schedule.epochs=2", "tracking=none", "tracking.log_every=1")
+    for name, extra in (("one", ("hardware=cpu",)), ("two", ("hardware=cpu2", "data.batch_size=16"))):
+        ended = launch(tmp_path, *common, *extra, f"name={name}")
+        assert ended.returncode == 0, ended.stderr
+    one, two = only_run(tmp_path, "one"), only_run(tmp_path, "two")
+    first, second = metrics(one), metrics(two)
+    assert len(first["train/loss"]) == 16
+    np.testing.assert_allclose(first["train/loss"], second["train/loss"], rtol=1e-5)
+    for name in ("val/top1", "val/top5", "val_ema/top1"):
+        assert first[name] == second[name]
+    same_weights(checkpoint.complete(one)[-1], checkpoint.complete(two)[-1], atol=2e-5)
+
+
+def test_all_ranks_hold_the_same_weights(tmp_path: Path) -> None:
+    """Each rank prints a digest of its whole state at the end."""
+    script = tmp_path / "ranks.py"
+    script.write_text(
+        "import sys, hashlib\n"
+        "import deit.worker as worker\n"
+        "from deit.tasks import train\n"
+        "kept = []\n"
+        "original = train.TrainState\n"
+        "train.TrainState = lambda *given: kept.append(original(*given)) or kept[-1]\n"
+        "code = worker.main(sys.argv[1:])\n"
+        "if kept:\n"
+        "    parts = kept[0].parts()\n"
+        "    digest = hashlib.sha256(b''.join(v.tobytes() for p in sorted(parts) for _, v in sorted(parts[p].items())))\n"
+        "    print('digest', digest.hexdigest(), flush=True)\n"
+        "sys.exit(code)\n"
+    )
+    from composition import composed
+
+    from deit.config import frozen
+    from deit.launching.worker_command import lease_port, worker_command, worker_environment
+    from deit.runs import directory
+
+    config = composed(*SMALL, "hardware=cpu2", "data.batch_size=16", "schedule.epochs=2", "tracking=none")
+    run = directory.create(tmp_path / "runs", "ranks")
+    frozen.save(config, run.config)
+    command: list[str] = worker_command(config, run.path, lease_port("a test")[0])
+    place = command.index("-m")
+    command[place : place + 2] = [str(script)]
+    environment: dict[str, Any] = worker_environment(config.hardware, run)
+    subprocess.run(command, env=environment, cwd=run.logs, check=True, capture_output=True, timeout=PATIENCE)
+    digests = [
+        [line for line in (run.logs / f"worker_{rank}.log").read_text().splitlines() if line.startswith("digest")]
+        for rank in (0, 1)
+    ]
+    assert len(digests[0]) == 1 and digests[0] == digests[1]
+
+
+def test_a_worker_can_be_started_by_hand(trained: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    """python -m deit.worker on a run directory, without a launcher: the same training to the same bits."""
+    original = only_run(trained[0])
+    copy = RunDirectory(tmp_path / "copy")
+    for folder in (copy.checkpoints, copy.logs, copy.tracking):
+        folder.mkdir(parents=True)
+    copy.config.write_text(original.config.read_text())
+    ended = subprocess.run([sys.executable, "-m", "deit.worker", str(copy.path)], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(copy.status.read_text())["state"] == "finished"
+    same_weights(checkpoint.complete(original)[-1], checkpoint.complete(copy)[-1])

@@ -1,0 +1,313 @@
+"""Weights in and out of real runs: `task=convert`, `model.pretrained=`, and the evaluation of files from elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from composition import composed
+from fidelity import FIXTURES
+from reference.inputs_weights import NETWORK
+from safetensors import safe_open
+from test_launch import launch, only_run
+
+from deit.config import frozen
+from deit.config.schema import ModelConfig
+from deit.engine.state import TrainState, first_weights
+from deit.files import read_json
+from deit.preflight.prepare import begins_pretrained, prepare
+from deit.runs import checkpoint, status
+from deit.runs.directory import RunDirectory
+from deit.runs.journal import read
+from deit.weights.fit import fit
+from deit.weights.naming import to_mindspore
+from deit.weights.read import read_weights
+
+SMALL = (
+    "experiment=quickstart",
+    "model.embed_dim=16",
+    "model.num_heads=2",
+    "data.train_limit=64",
+    "data.val_limit=50",
+    "data.batch_size=32",
+    "data.workers=0",
+    "schedule.epochs=2",
+    "schedule.warmup_epochs=1",
+    "schedule.eval_every=1",
+    "checkpointing.every=1",
+    "ema.decay=0.9",
+    "hardware=cpu",
+    "tracking=none",
+)
+# A step that leaves the weights where they began.
+STILL = ("optim.base_lr=1e-12", "optim.lr_base_size=null", "schedule.warmup_lr=0", "schedule.min_lr=0", "optim.weight_decay=0")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished run, and its best moving average under timm's names as ``timm.safetensors``."""
+    folder = tmp_path_factory.mktemp("trained")
+    ended = launch(folder, *SMALL)
+    assert ended.returncode == 0, ended.stderr
+    ended = launch(folder, "task=convert", "run=last", "task.output=timm.safetensors", "task.naming=timm")
+    assert ended.returncode == 0, ended.stderr
+    return folder
+
+
+def best(run: RunDirectory, weights: str) -> Path:
+    part = {"val": "model", "val_ema": "ema"}[weights]
+    return run.checkpoints / status.read(run).results["best"][weights]["checkpoint"] / f"{part}.safetensors"
+
+
+# --------------------------------------------------------------------------------------------------------- convert
+
+
+def test_convert_writes_the_best_average_of_a_run(trained: Path) -> None:
+    file = trained / "timm.safetensors"
+    original, converted = read_weights(best(only_run(trained), "val_ema")), read_weights(file)
+    assert "norm.weight" in converted and "norm.gamma" not in converted
+    renamed = to_mindspore(converted)
+    assert renamed.keys() == original.keys()
+    assert all(np.array_equal(renamed[name], original[name]) for name in original)
+    with safe_open(file, "np") as written:
+        told = written.metadata()
+    assert (told["format"], told["naming"], told["num_classes"]) == ("deit", "timm", "10")
+    model = ModelConfig(**json.loads(told["model"]))
+    assert model == dataclasses.replace(frozen.load(only_run(trained).config).model, pretrained=None)
+    assert [path.name for path in trained.iterdir() if path.suffix == ".tmp"] == []
+    assert len(list((trained / "runs").glob("*/*"))) == 1  # a conversion is no run
+
+
+def test_convert_of_raw_and_last_weights(trained: Path, command: Callable, tmp_path: Path) -> None:
+    run = only_run(trained)
+    last = checkpoint.complete(run)[-1]
+    cases = {
+        "raw": ((f"run={run.path}", "task.weights=raw"), best(run, "val")),
+        "last": ((f"run={run.path}", "task.which=last", "task.weights=ema"), last / "ema.safetensors"),
+        "folder": ((f"checkpoint={last}", "task.weights=raw", *SMALL[:3]), last / "model.safetensors"),
+        "file": ((f"checkpoint={trained}/timm.safetensors", *SMALL[:3]), best(run, "val_ema")),
+    }
+    for name, (arguments, source) in cases.items():
+        outcome = command("task=convert", *arguments, f"task.output={name}.safetensors")
+        assert outcome.code == 0, outcome.err
+        found, wanted = read_weights(tmp_path / f"{name}.safetensors"), read_weights(source)
+        assert found.keys() == wanted.keys() and all(np.array_equal(found[key], wanted[key]) for key in wanted), name
+        assert "10,138 parameters of deit_micro for 10 classes, names of mindspore" in outcome.out
+
+
+PLAIN = f"checkpoint={FIXTURES}/weights_plain.pth"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("task.output=x.safetensors",), "needs either run"),
+        ((PLAIN, *NETWORK), "task.output is not given"),
+        ((PLAIN, *NETWORK, "task.output=x.pth"), "allowed: the name of a .safetensors file"),
+        ((PLAIN, *NETWORK, "task.output=there.safetensors"), "exists already; remove it, or give another name"),
+        ((PLAIN, *NETWORK, "task.output=no/x.safetensors"), "no folder no"),
+        ((PLAIN, "task.output=x.safetensors"), "belongs to another model than deit_small"),
+        ((PLAIN, *NETWORK, "task.output=x.safetensors", "task.naming=keras"), "one of mindspore, timm"),
+        ((PLAIN, *NETWORK, "task.output=x.safetensors", "task.weights=raw"), "task.weights has no effect with checkpoint=FILE"),
+        ((PLAIN, *NETWORK, "task.output=x.safetensors", "seed=1"), "seed has no effect with task=convert"),
+        ((PLAIN, *NETWORK, "task.output=x.safetensors", "data=cifar10", "data.root=x"), "data.root has no effect"),
+        (("checkpoint=nothing.pth", *NETWORK, "task.output=x.safetensors"), "there is no such file"),
+    ],
+)
+def test_convert_refuses(command: Callable, tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+    (tmp_path / "there.safetensors").write_text("precious")
+    outcome = command("task=convert", *arguments)
+    assert outcome.code == 2 and told in outcome.err, outcome.err
+    assert "Traceback" not in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["there.safetensors"]
+    assert (tmp_path / "there.safetensors").read_text() == "precious"
+
+
+def test_convert_refuses_an_average_that_is_not_there(trained: Path, command: Callable, tmp_path: Path) -> None:
+    folder = shutil.copytree(checkpoint.complete(only_run(trained))[-1], tmp_path / "raw_only")
+    state = json.loads((folder / "state.json").read_text())
+    del state["files"]["ema.safetensors"], state["sha256"]
+    (folder / "state.json").write_text(json.dumps(state))
+    common = ("task=convert", f"checkpoint={folder}", *SMALL[:3], "task.output=x.safetensors")
+    outcome = command(*common, "task.weights=ema")
+    assert outcome.code == 2 and "no moving average" in outcome.err
+    assert command(*common).code == 0  # auto takes what there is
+    assert read_weights(tmp_path / "x.safetensors").keys() == read_weights(folder / "model.safetensors").keys()
+
+
+def test_a_dry_run_of_convert_writes_nothing(command: Callable, tmp_path: Path) -> None:
+    outcome = command("task=convert", PLAIN, *NETWORK, "task.output=x.safetensors", "dry_run=true")
+    assert outcome.code == 0 and "would write x.safetensors" in outcome.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_convert_needs_no_mindspore(tmp_path: Path) -> None:
+    """It ends in about a second, because MindSpore is not imported."""
+    code = "import sys; from deit.cli import main; code = main(sys.argv[1:]); print('mindspore' in sys.modules, code)"
+    arguments = ("task=convert", PLAIN, *NETWORK, "task.output=x.safetensors")
+    ended = subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.stdout.splitlines()[-1] == "False 0", ended.stderr
+
+
+# -------------------------------------------------------------------------------------------------------- evaluate
+
+
+@pytest.mark.parametrize("file", ["timm.safetensors", "resaved.pth"])
+def test_a_converted_file_is_evaluated_like_the_run(trained: Path, tmp_path: Path, file: str) -> None:
+    path = trained / file
+    if file.endswith(".pth"):
+        path = as_pth(read_weights(trained / "timm.safetensors"), tmp_path / file)
+    model = (*SMALL[:3], *(text for text in SMALL if text.startswith("data.val")), "hardware=cpu", "tracking=none")
+    ended = launch(tmp_path, "task=evaluate", f"checkpoint={path}", *model)
+    assert ended.returncode == 0, ended.stderr
+    found, wanted = status.read(only_run(tmp_path)).results["val"], status.read(only_run(trained)).results["best"]["val_ema"]
+    assert {key: found[key] for key in ("top1", "top5", "loss", "images")} == {
+        key: wanted[key] for key in ("top1", "top5", "loss", "images")
+    }
+
+
+def as_pth(weights: dict[str, np.ndarray], path: Path) -> Path:
+    """A file as torch.save would write it."""
+    from test_weights import archive, tensor, text
+
+    items = b""
+    for number, (name, value) in enumerate(weights.items()):
+        stride = tuple(step // value.itemsize for step in np.ascontiguousarray(value).strides)
+        items += text(name) + tensor(numel=value.size, shape=value.shape, stride=stride, key=str(number))
+    storages = {f"_{number}": value.tobytes() for number, value in enumerate(weights.values())}
+    return archive(path, b"\x80\x02}(" + items + b"u.", **storages)
+
+
+def test_evaluate_refuses_a_file_of_another_model(command: Callable) -> None:
+    outcome = command("task=evaluate", PLAIN, "model=deit_micro", "data=digits")
+    assert outcome.code == 2
+    assert f"checkpoint={FIXTURES}/weights_plain.pth: belongs to another model than deit_micro" in outcome.err
+    assert "other shape: cls_token (1, 1, 16) instead of (1, 1, 128)" in outcome.err
+
+
+# -------------------------------------------------------------------------------------------------------- pretrained
+
+
+def test_a_training_begins_with_pretrained_weights(trained: Path, tmp_path: Path) -> None:
+    """Another class count and another image size: the rest is taken, by the weights and by their moving average."""
+    ended = launch(
+        tmp_path,
+        *SMALL,
+        *STILL,
+        f"model.pretrained={trained}/timm.safetensors",
+        "data=synthetic",
+        "data.num_classes=7",
+        "model.img_size=48",
+        "data.train_limit=64",
+        "schedule.max_steps=2",
+    )
+    assert ended.returncode == 0, ended.stderr
+    run = only_run(tmp_path)
+    assert f"weights of {trained}/timm.safetensors" in ended.stdout
+    for line in (
+        "29 parameters taken as they are",
+        "pos_embed resized from 4 x 4 to 6 x 6 patches",
+        "head.weight begins anew, for 7 classes instead of the file's 10",
+    ):
+        assert line in ended.stdout
+    config = frozen.load(run.config)
+    assert config.model.pretrained == f"{trained}/timm.safetensors"
+    wanted, told = fit(read_weights(Path(config.model.pretrained)), first_weights(config))
+    last = checkpoint.complete(run)[-1]
+    for part in ("model", "ema"):
+        found = checkpoint.read_part(last, part)
+        for name, value in wanted.items():
+            np.testing.assert_allclose(found[name], value, atol=1e-7, err_msg=f"{part} {name}")
+    # The full list, for a person and for MLflow.
+    assert read_json(run.pretrained)["taken"] == told.taken
+    (event,) = [record for _, record in read(run.journal) if record.get("event") == "pretrained"]
+    assert (event["step"], event["taken"]) == (0, 29) and event["replaced"].keys() == {"head.weight", "head.bias"}
+    assert checkpoint.read_state(last)["model"]["pretrained"] is None
+
+
+def test_a_resumed_run_does_not_need_its_pretrained_weights(trained: Path, tmp_path: Path) -> None:
+    """The run, its frozen configuration and its checkpoints outlive the file that it began with."""
+    file = shutil.copy(trained / "timm.safetensors", tmp_path / "begin.safetensors")
+    cut = ("schedule.epochs=4", "schedule.max_steps=2")
+    first = launch(tmp_path, *SMALL, *cut, f"model.pretrained={file}")
+    assert first.returncode == 0, first.stderr
+    Path(file).unlink()
+    ended = launch(tmp_path, "resume=last", "schedule.max_steps=4")
+    assert ended.returncode == 0, ended.stderr
+    assert "parameters taken" in first.stdout and "parameters taken" not in ended.stdout
+    run = only_run(tmp_path)
+    assert checkpoint.read_state(checkpoint.complete(run)[-1])["step"] == 4
+    prepare(composed("task=evaluate", f"run={run.path}"))  # nor does its evaluation
+
+
+def test_a_run_without_checkpoint_still_needs_them(trained: Path, tmp_path: Path) -> None:
+    """Killed before its first checkpoint, a resumed run begins at its beginning."""
+    config = composed(*SMALL, f"model.pretrained={trained}/timm.safetensors")
+    assert begins_pretrained(config)
+    run = RunDirectory(tmp_path)
+    resumed = dataclasses.replace(config, resume=str(run.path))
+    assert begins_pretrained(resumed)
+    checkpoint.write(run, 1, {"model": {}}, {})
+    assert not begins_pretrained(resumed)
+
+
+def test_prepare_finds_the_file_for_every_later_place(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
+    for text, wanted in (
+        ("timm.safetensors", trained / "timm.safetensors"),
+        ("last", best(only_run(trained), "val_ema")),
+    ):
+        prepared = prepare(composed(*SMALL, f"model.pretrained={text}"))
+        assert prepared.model.pretrained == str(wanted)
+        assert prepare(prepared) == prepared  # a trial of a sweep is prepared twice
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("model.pretrained=nothing",), "there is no such file or folder"),
+        (("model.pretrained=deit_tiny_patch16_224",), "deit_tiny_patch16_224-a1311bcf.pth is not there"),
+        ((f"model.pretrained={FIXTURES}/weights_plain.pth",), "nothing in"),
+        ((f"model.pretrained={FIXTURES}/weights_whole_module.pth",), "refused: it names 'torch.nn.modules"),
+        ((f"model.pretrained={FIXTURES}/model.safetensors",), "nothing in"),
+        (("weights_dir=elsewhere",), "weights_dir has no effect"),
+        (("task=evaluate", PLAIN, "model.pretrained=x"), "model.pretrained has no effect with task=evaluate"),
+    ],
+)
+def test_pretrained_refuses(command: Callable, tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+    outcome = command("experiment=quickstart", *arguments)
+    assert outcome.code == 2 and told in outcome.err and "Traceback" not in outcome.err, outcome.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_refusal_says_what_the_file_is_of(trained: Path, command: Callable) -> None:
+    outcome = command("model=deit_tiny", "data=digits", f"model.pretrained={trained}/timm.safetensors")
+    assert outcome.code == 2 and "it says that it is of deit_micro with img_size 32, 10 classes" in outcome.err
+
+
+@pytest.mark.usefixtures("graph_mode")
+def test_network_and_average_begin_with_the_same_weights() -> None:
+    config = composed(*SMALL)
+    wanted = {name: value + 1 for name, value in first_weights(config).items()}
+    parts = TrainState(config, wanted).parts()
+    for part in ("model", "ema"):
+        assert all(np.array_equal(parts[part][name], value) for name, value in wanted.items())
+
+
+def test_last_is_the_same_run_for_every_trial_of_a_sweep(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the second trial starts, the first is the newest run; but `last` was asked before the sweep began."""
+    monkeypatch.chdir(trained)
+    config = composed(*SMALL, "model.pretrained=last")  # registers the plugins
+    from hydra_plugins.deit_sweeps.launcher import Cards
+
+    from deit.sweeps.compose import Composer, Draft
+
+    (looked,) = Composer(None, None, Cards().look).looked_at([Draft(0, [], config, [])])
+    assert looked.config.model.pretrained == str(best(only_run(trained), "val_ema"))

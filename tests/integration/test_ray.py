@@ -1,0 +1,56 @@
+"""A sweep on a real Ray of this machine. Ray is no part of the development environment: pip install -e '.[ray]' runs this."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+from test_launch import SMALL, Running, background, signal_workers
+
+from deit.errors import UserError
+from deit.runs import status
+from deit.runs.sweep_directory import find
+
+__all__ = ["background"]  # a fixture
+
+pytest.importorskip("ray", reason="the extra `ray` is not installed")
+
+
+def test_a_killed_worker_of_ray_costs_one_attempt(background: Callable[..., Running]) -> None:
+    """Its trial writes a checkpoint, is tried again and goes on; the other one never notices."""
+    long = ("schedule.epochs=40", "schedule.eval_every=40", "checkpointing.every=40", "tracking=none", "sweep.retries=1")
+    sweep = background("-m", "hydra/launcher=ray", "hardware=cpu", *SMALL, *long, "seed=1,2")
+
+    def trials() -> list:
+        try:
+            return find("last", "sweep.resume", str(sweep.folder / "runs")).read_trials()
+        except UserError:  # not there yet
+            return []
+
+    end = time.monotonic() + 240
+    while not (trials() and status.read(trials()[0].directory).progress.get("step", 0) > 0):
+        assert time.monotonic() < end and sweep.process.poll() is None, sweep.output.read_text()
+        time.sleep(0.1)
+    run = trials()[0].directory
+    signal_workers(run, signal.SIGSTOP)
+    os.kill(psutil.Process(status.read(run).launcher_pid).ppid(), signal.SIGKILL)
+    signal_workers(run, signal.SIGCONT)
+    assert sweep.end(240) == 0, sweep.output.read_text()
+    assert [trial.state for trial in trials()] == ["finished"] * 2
+    assert [len(trial.attempts) for trial in trials()] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["hardware=auto"], "hydra/launcher=ray: ascend, gpu, cpu"),
+        (["hardware=ascend1"], "hardware.cards=1: the largest machine of Ray has NPU 0 times"),
+    ],
+)
+def test_refused_before_the_first_trial(command: Callable, arguments: list[str], said: str) -> None:
+    outcome = command("-m", "hydra/launcher=ray", *SMALL, *arguments, "seed=1,2")
+    assert outcome.code == 2 and said in outcome.err

@@ -1,0 +1,423 @@
+"""Data and runs in object stores, against a real S3 server of this machine (moto's) and real processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import types
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command import LAUNCH, Outcome
+from object_store import SECRET, Recorder, Server, server, store, tree, until
+from test_launch import same_weights
+
+from deit.config import addresses
+from deit.config.schema import DataConfig
+from deit.errors import UserError
+from deit.machine import locks
+from deit.runs import checkpoint, directory, status
+from deit.runs.directory import RunDirectory
+from deit.storage import data_cache, download, s3_store
+from deit.storage.mirror_base import RECORD
+from deit.storage.run_mirror import Mirror
+from deit.storage.store import Object, Unreachable
+
+__all__ = ["server", "store"]  # fixtures
+
+NOTHING: dict[str, Any] = {field.name: None for field in dataclasses.fields(DataConfig)}
+FILES = 200  # objects of a copy that is to be met half done
+
+
+STAGE = """
+import dataclasses, sys
+from deit.config.schema import DataConfig
+from deit.errors import UserError
+from deit.storage.data_cache import stage
+nothing = {field.name: None for field in dataclasses.fields(DataConfig)}
+try:
+    stage(DataConfig(**nothing | {"root": sys.argv[1]}))
+except UserError as error:
+    sys.exit(str(error))
+"""
+
+
+def staging_process(root: str, then: str = "") -> subprocess.Popen[str]:
+    """A launch as far as the copy of its data; ``then`` is what its program does next."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen([sys.executable, "-c", STAGE + then, root], text=True, cwd=LAUNCH.parent, **pipes)  # type: ignore[call-overload]
+
+
+def staged(root: str, code: int = 0) -> str:
+    """What such a launch says."""
+    process = staging_process(root)
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == code, said
+    return said
+
+
+def numbers(count: int) -> dict[str, bytes]:
+    return {f"set/{i % 7}/{i:04}.bin": bytes([i % 256]) * (200 + i) for i in range(count)}
+
+
+def test_a_killed_copy_goes_on_with_what_is_missing(store: Server) -> None:
+    store.fill("killed", numbers(FILES))
+    local = addresses.data_copy("s3://killed/set", None)
+    manifest = local.parent / "files.jsonl"
+    with store.only(FILES // 2):
+        process = staging_process("s3://killed/set")
+        until(lambda: manifest.exists() and manifest.read_bytes().count(b"\n") > 40)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    there = manifest.read_bytes().count(b"\n")
+    assert 40 < there < FILES and not (local.parent / addresses.COMPLETE).exists()
+
+    said = staged("s3://killed/set")
+    kept = int(said.partition(" were there")[0].rpartition(" ")[2])
+    assert there - 1 <= kept < FILES, said
+    assert tree(local) == {key.removeprefix("set/"): value for key, value in numbers(FILES).items()}
+    assert not (local.parent / "parts").exists()
+
+
+def test_two_launches_at_once_copy_once(store: Server) -> None:
+    store.fill("shared", numbers(FILES))
+    slot = addresses.data_copy("s3://shared/set", None).parent
+    slot.mkdir(parents=True)
+    with locks.alone(slot / ".copying", lambda who: None):  # so that both come upon somebody else who copies
+        both = [staging_process("s3://shared/set") for _ in range(2)]
+        for process in both:
+            assert f"is being copied by process {os.getpid()} on " in process.stdout.readline()  # type: ignore[union-attr]
+    said = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    first, second = sorted(said, key=lambda text: "unchanged" in text)
+    assert f"copied s3://shared/set ({FILES} files" in first and "unchanged" in second and "copied" not in second
+
+
+def test_what_changes_in_the_store_is_copied_again_but_under_no_reader(store: Server) -> None:
+    store.fill("changing", numbers(20) | {"set/": b""})
+    reader = staging_process("s3://changing/set", then="print('reading', flush=True); sys.stdin.read()")
+    until(lambda: "reading" in reader.stdout.readline())
+    local = addresses.data_copy("s3://changing/set/", None)
+    store.client.put_object(Bucket="changing", Key="set/0/0000.bin", Body=b"\1" * 200)  # as long as before
+    store.client.put_object(Bucket="changing", Key="set/new/one.bin", Body=b"new")
+    store.client.delete_object(Bucket="changing", Key="set/3/0003.bin")
+    (local / "1/0001.bin").write_bytes(b"damaged")
+    before = tree(local)
+    said = staged("s3://changing/set", code=1)
+    assert "4 objects have changed in the store, but another launch reads the copy" in said and tree(local) == before
+
+    reader.communicate()
+    said = staged("s3://changing/set")
+    assert "(20 files" in said and "17 were there, 1 deleted" in said
+    expected = store.content("changing", "set/")
+    assert tree(local) == {key: value for key, value in expected.items() if key}
+
+
+def test_large_and_single_objects_and_a_store_that_is_away(store: Server, tmp_path: Path) -> None:
+    large = np.random.default_rng(0).bytes(s3_store.PIECE + 5_000_000)
+    store.client.create_bucket(Bucket="large")
+    (tmp_path / "large.bin").write_bytes(large)
+    store.client.upload_file(str(tmp_path / "large.bin"), "large", "archives/shard.tar")  # in parts: its ETag is no MD5
+    local = addresses.data_copy("s3://large/archives/shard.tar", None)
+    (local.parent / "parts").mkdir(parents=True)
+    found = s3_store.S3Store("s3://large", "data.root").objects("s3://large/archives/shard.tar")
+    assert found == [Object("shard.tar", "s3://large/archives/shard.tar", len(large), found[0].tag, None)]
+    part = download.part_name(found[0])
+    (local.parent / "parts" / part).write_bytes(large[:1_000_000])  # of a copy that was killed
+    assert "copied" in staged("s3://large/archives/shard.tar") and local.read_bytes() == large
+    store.stop()
+    try:
+        said = staged("s3://large/archives/shard.tar")
+        assert "does not answer" in said and "is used as it is" in said
+        assert "data.root=s3://large/other: the store at" in staged("s3://large/other", code=1)
+    finally:
+        store.start()
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A store that lets nobody in."""
+
+    def do_GET(self) -> None:
+        self.send_response(403)
+        self.end_headers()
+        self.wfile.write(b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_what_is_wrong_is_said_in_one_message(
+    store: Server, command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(root: str, cache_dir: str | None = None) -> str:
+        with pytest.raises(UserError) as caught:
+            data_cache.stage(DataConfig(**NOTHING | {"root": root, "cache_dir": cache_dir}))
+        return str(caught.value)
+
+    def typed(*arguments: str) -> str:
+        outcome = command("task=check_data", "data=imagefolder", *arguments)
+        assert outcome.code == 2 and not outcome.out and outcome.err.count("\n") == 1
+        return outcome.err
+
+    store.fill("there", {"a": b"1", "a/b": b"2"})
+    assert "data.root=s3://no-bucket/x: there is no bucket no-bucket at http" in refused("s3://no-bucket/x")
+    assert "data.root=s3://there/none: nothing lies there" in refused("s3://there/none")
+    assert "with the name of its folder are both there" in refused("s3://there")
+    for wrong in ("s3://user:hidden-word@there/a", "s3://there/a?X-Amz-Signature=hidden-word", "s3://", "s3://there/../x"):
+        said = typed(f"data.root='{wrong}'")
+        assert said.startswith("data.root ") and "hidden-word" not in said
+    assert "data.cache_dir has no effect" in typed("data.root=/images", "data.cache_dir=/tmp")
+    assert "data.root=s3://no-bucket/x: there is no bucket" in typed("data.root=s3://no-bucket/x")
+    assert "OBS_ENDPOINT" not in refused("obs://no-bucket/x")  # the endpoint of AWS_ENDPOINT_URL will do
+    monkeypatch.setattr(data_cache, "free_below", lambda folder: 10)
+    store.fill("wide", {"x/a": bytes(1000)})
+    assert "data.cache_dir: 10 bytes are free in" in refused("s3://wide/x")
+    assert refused("s3://wide/x", "/proc/here").startswith(
+        "data.cache_dir: the copy of s3://wide/x cannot be written to /proc/here"
+    )
+
+    server = HTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    assert "refuses (Access Denied). Check the keys and their rights." in refused("s3://there/x")
+    server.shutdown()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert "data.root=s3://there/x: the store at http://127.0.0.1:9 does not answer" in refused("s3://there/x")
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    assert "set OBS_ENDPOINT" in refused("obs://there/x")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    assert "no keys for the store" in refused("s3://there/x")
+    monkeypatch.setattr("deit.storage.store.importlib.util.find_spec", lambda name: None)
+    assert "data.root=s3://there/x needs s3fs, which is not installed: pip install --constraint" in refused("s3://there/x")
+
+
+def test_names_that_no_file_may_have() -> None:
+    for name in ("../x", "a//b", "a/../../b", "x" * 300):
+        with pytest.raises(UserError, match="a name that no file can have"):
+            download.check_names([Object(name, f"s3://b/{name}", 1, "", None)], "data.root")
+
+
+def test_moxing_behind_the_same_interface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for moxing.file over a folder: what is tested is our side of it, not ModelArts."""
+    bucket = tmp_path / "obs"
+
+    def at(address: str) -> Path:
+        return bucket / address.removeprefix("obs://") if address.startswith("obs://") else Path(address)
+
+    def listed(address: str, recursive: bool = False) -> list[str]:
+        return [str(p.relative_to(at(address))) for p in sorted(at(address).glob("**/*" if recursive else "*"))]
+
+    def about(address: str) -> Any:
+        found = at(address).stat()
+        return types.SimpleNamespace(length=found.st_size, mtime_nsec=found.st_mtime_ns, is_directory=at(address).is_dir())
+
+    def copy(source: str, target: str) -> None:
+        at(target).parent.mkdir(parents=True, exist_ok=True)
+        at(target).write_bytes(at(source).read_bytes())
+
+    file = types.SimpleNamespace(
+        exists=lambda address: at(address).exists(),
+        is_directory=lambda address: at(address).is_dir(),
+        remove=lambda address: at(address).unlink(),
+        list_directory=listed, stat=about, copy=copy,
+    )  # fmt: skip
+    module = types.ModuleType("moxing")
+    module.file = file  # type: ignore[attr-defined]
+    module.__spec__ = types.SimpleNamespace()  # type: ignore[assignment]
+    monkeypatch.setitem(sys.modules, "moxing", module)
+    monkeypatch.setenv("DEIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(data_cache, "_staged", set())
+    for name in ("train/cat/1.png", "val/cat/2.png"):
+        at(f"obs://bucket/set/{name}").parent.mkdir(parents=True)
+        at(f"obs://bucket/set/{name}").write_bytes(name.encode())
+    data_cache.stage(DataConfig(**NOTHING | {"root": "obs://bucket/set"}))
+    assert tree(addresses.data_copy("obs://bucket/set", None)) == tree(bucket / "bucket/set") != {}
+
+    from deit.storage.store import open_store
+
+    store = open_store("obs://bucket/runs", "runs_dir")
+    store.put(bucket / "bucket/set/val/cat/2.png", "obs://bucket/runs/a/b/c")
+    assert store.folders("obs://bucket/runs") == ["a"] and at("obs://bucket/runs/a/b/c").exists()
+    store.delete(["obs://bucket/runs/a/b/c"] * 2)
+    assert not at("obs://bucket/runs/a/b/c").exists() and store.folders("obs://bucket/nothing") == []
+    with pytest.raises(UserError, match=r"data.root=obs://bucket/none: nothing lies there"):
+        open_store("obs://bucket/none", "data.root").objects("obs://bucket/none")
+
+
+def test_the_order_in_which_a_run_is_copied(tmp_path: Path) -> None:
+    run = directory.create(tmp_path, "bench")
+    run.config.write_text("x")
+    weights = {"model": {"w": np.zeros(3, np.float32)}, "ema": {"w": np.ones(3, np.float32)}}
+
+    def train(step: int) -> None:
+        run.journal.write_text(f"up to {step}")
+        (run.tracking / "store.json").write_text(f"sent up to {step}")
+        best = {"val": {"checkpoint": checkpoint.folder_name(step), "step": step, "top1": float(step)}}
+        checkpoint.write(run, step, weights, {"best": best})
+        checkpoint.point_at_best(run, best)
+        checkpoint.prune(run, keep_last=1)
+        status.write(run, status.Status(progress={"step": step}))
+
+    def state(step: int) -> str:
+        return f"r/checkpoints/{checkpoint.folder_name(step)}/state.json"
+
+    store, mirror = Recorder(), Mirror(run, "r")
+    mirror._store = store
+    train(1)
+    mirror.send()
+    place = store.order.index
+    assert place("r/config.yaml") < place("r/journal.jsonl") < place("r/tracking/store.json") < place(state(1))
+    others = [place(name) for name in store.there if "step_00000001/" in name and name != state(1)]
+    assert len(others) == 2 and max(others) < place(state(1)) < place("r/checkpoints/best.json")
+    assert store.order[-1] == "r/status.json" and not mirror.missing() and mirror.send() == 0
+
+    train(2)  # and the store goes away at each file in turn: what it has is always a run that can be gone on with
+    store.order.clear()
+    for _ in range(20):
+        store.patience = 1
+        whole = [step for step in (1, 2) if state(step) in store.there]
+        assert whole
+        assert int(store.there["r/journal.jsonl"].split()[-1]) >= max(whole)
+        assert int(store.there["r/tracking/store.json"].split()[-1]) <= int(store.there["r/journal.jsonl"].split()[-1])
+        pointed = json.loads(store.there["r/checkpoints/best.json"])["val"]["checkpoint"]
+        assert f"r/checkpoints/{pointed}/state.json" in store.there
+        mirror = Mirror(run, "r")  # a new process
+        mirror._store = store
+        try:
+            mirror.send()
+            break
+        except Unreachable:
+            continue
+    gone = [place for place, name in enumerate(store.order) if name.startswith("-")]
+    assert store.order[gone[0]] == f"-{state(1)}" and gone[0] > store.order.index(state(2))
+    assert {name.removeprefix("r/") for name in store.there} == {n for n in tree(run.path) if not n.startswith(".")}
+    assert (run.path / RECORD).exists()
+
+
+def test_a_file_replaced_while_it_is_copied_is_copied_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = directory.create(tmp_path, "bench")
+    run.best.write_text("older")
+    store, mirror = Recorder(), Mirror(run, "r")
+    mirror._store = store
+
+    def replaced(source: Any, target: Any) -> None:
+        target.write(source.read())
+        newer = run.path / ".newer"
+        newer.write_text("newer")  # of the same size
+        newer.replace(run.best)
+
+    monkeypatch.setattr("deit.storage.mirror_base.shutil.copyfileobj", replaced)
+    mirror.send()
+    assert store.there["r/checkpoints/best.json"] == b"older" and mirror.missing() == ["checkpoints/best.json"]
+
+
+TINY = (
+    *("experiment=quickstart", "model.embed_dim=16", "model.depth=2", "model.num_heads=2", "model.img_size=32"),
+    *("model.patch_size=8", "data=imagefolder", "data.num_classes=null", "data.train_limit=null", "data.val_limit=null"),
+    *("data.batch_size=8", "data.eval_batch_size=16", "schedule.epochs=4", "schedule.warmup_epochs=1", "ema.decay=0.9"),
+    *("schedule.eval_every=1", "checkpointing.every=1", "tracking.log_every=3"),
+)
+
+
+def pictures() -> dict[str, bytes]:
+    """Two classes of 40 x 40 PNGs: 80 for training, 20 for validation."""
+    import cv2
+
+    random = np.random.default_rng(0)
+    found = {}
+    for split, count in (("train", 40), ("val", 10)):
+        for label, name in enumerate(("cat", "dog")):
+            for number in range(count):
+                image = random.integers(0, 128, (40, 40, 3), dtype=np.uint8) + np.uint8(100 * label)
+                found[f"animals/{split}/{name}/{number:03}.png"] = cv2.imencode(".png", image)[1].tobytes()
+    return found
+
+
+def test_training_from_a_store_into_a_store(store: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the folder and from the store, in one go and on two machines of which one loses the store: the same weights."""
+    images = pictures()
+    for name, content in images.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    store.fill("pictures", images)
+    store.client.create_bucket(Bucket="results")
+
+    def launch(*typed: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, str(LAUNCH), *typed], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+
+    with ThreadPoolExecutor(1) as beside:
+        waited = beside.submit(launch, *TINY, f"data.root={tmp_path}/animals", "tracking=none")
+        first = launch(*TINY, "data.root=s3://pictures/animals", "runs_dir=s3://results/runs", "schedule.max_steps=20")
+        here = waited.result()
+    assert here.returncode == 0, here.stderr
+    (path,) = (tmp_path / "runs/quickstart").iterdir()
+    whole = checkpoint.complete(RunDirectory(path))[-1]
+
+    assert first.returncode == 0, first.stderr
+    assert "copied s3://pictures/animals (100 files" in first.stdout
+    assert "copied to s3://results/runs/quickstart/" in first.stdout
+    address = first.stdout.rpartition("copied to ")[2].strip()
+    run = RunDirectory(addresses.runs_copy(address))
+    config = run.config.read_text()
+    assert "root: s3://pictures/animals\n" in config and "runs_dir: s3://results/runs\n" in config
+
+    def there() -> dict[str, bytes]:
+        return store.content("results", address.removeprefix("s3://results/") + "/")
+
+    def here_but_hidden() -> dict[str, bytes]:
+        not_copied = (".", "logs/kernel_meta", "logs/rank_", "logs/uploader.log")
+        return {n: c for n, c in tree(run.path).items() if not n.startswith(not_copied) and not n.endswith(".lock")}
+
+    assert there() == here_but_hidden()
+    assert not any(SECRET.encode() in content for content in (*tree(run.path).values(), *tree(tmp_path / "cache").values()))
+    assert SECRET.encode() not in (tmp_path / "mlflow.db").read_bytes()
+
+    # Another machine has neither the data nor the run.
+    monkeypatch.setenv("DEIT_CACHE", str(tmp_path / "second"))
+    run = RunDirectory(addresses.runs_copy(address))
+    arguments = ("resume=last", "runs_dir=s3://results/runs", "schedule.max_steps=null", "checkpointing.upload_timeout=1")
+    second = subprocess.Popen(
+        [sys.executable, str(LAUNCH), *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    until(lambda: checkpoint.complete(run) and status.read(run).progress.get("step", 0) >= 20 and run.status.stat().st_mtime)
+    until(lambda: (run.logs / "uploader.log").exists())
+    store.stop()
+    try:
+        said, _ = second.communicate(timeout=300)
+        assert second.returncode == 0, said
+        assert "fetched s3://results/runs/quickstart/" in said and "copied s3://pictures/animals (100 files" in said
+        assert "not all was copied within checkpointing.upload_timeout=1 s" in said and "task=sync run=" in said
+        same_weights(whole, checkpoint.complete(run)[-1])
+    finally:
+        store.start()
+    synced = launch("task=sync", f"run={run.path}")
+    assert synced.returncode == 0 and "all is there" in synced.stdout, synced.stdout + synced.stderr
+    assert there() == here_but_hidden()
+
+    # The first machine again: the run of the store is further on than its own.
+    monkeypatch.setenv("DEIT_CACHE", str(tmp_path / "cache"))
+    typed = ("task=evaluate", f"run={address}", "task.which=last", f"runs_dir={tmp_path}/runs", "tracking=none")
+    with locks.alone(Path(addresses.runs_copy(address)) / ".fetching", lambda who: None):
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        evaluating = subprocess.Popen([sys.executable, str(LAUNCH), *typed], cwd=tmp_path, text=True, **pipes)  # type: ignore[call-overload]
+        until(lambda: f"{address} is being fetched by process {os.getpid()} on " in evaluating.stderr.readline())
+    _, said = evaluating.communicate(timeout=300)
+    assert evaluating.returncode == 0 and f"fetched {address} to " in said, said
+    same_weights(whole, checkpoint.complete(RunDirectory(addresses.runs_copy(address)))[-1])
+
+
+def test_several_machines_need_a_folder(command: Callable[..., Outcome]) -> None:
+    outcome = command("experiment=quickstart", "runs_dir=s3://results/runs", "hardware.nodes=2", "dry_run=true")
+    assert outcome.code == 2 and "runs_dir is in a store, but hardware.nodes is 2" in outcome.err

@@ -1,0 +1,312 @@
+"""Sweeps on the card pool of one machine, with real trainings, real signals and a real MLflow database."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from composition import freeze
+from test_launch import LAUNCH, SMALL, signal_workers
+
+from deit.files import read_json
+from deit.machine import processes
+from deit.recipe.plan import expected_length
+from deit.runs import checkpoint, journal, status
+from deit.runs.directory import RunDirectory
+from deit.runs.sweep_directory import SweepDirectory
+from deit.runs.trial import FAILED, FINISHED, INTERRUPTED, RUNNING, WAITING, Trial, label, swept
+from deit.sweeps.executors.pool import CardPool
+from deit.sweeps.source import Listed
+
+LONG = "schedule.epochs=20000"  # until somebody ends it
+ENDS = """\
+# @package _global_
+hydra:
+  mode: MULTIRUN
+  sweeper:
+    cases:
+      hangs: [hardware=cpu, hardware.hang_timeout=90]
+      fails: [hardware=cpu, optim.base_lr=1e30]
+      killed: [hardware=cpu2]
+      waits: [hardware=cpu2, seed=1]
+"""
+
+
+# ------------------------------------------------------------------------------------------------- the pool
+
+
+def test_cards_are_neighbours_and_large_gaps_stay_whole() -> None:
+    pool = CardPool(range(8))
+    assert pool.take(2) == [0, 1]
+    assert pool.take(1) == [2]  # out of the smallest gap that has room
+    assert pool.take(4) == [4, 5, 6, 7]
+    assert pool.take(2) is None and pool.take(1) == [3]
+    pool.give_back([4, 5, 6, 7])
+    pool.give_back([1])
+    assert pool.take(1) == [1]
+    assert pool.take(2, wanted=[6, 7]) == [6, 7] and pool.take(1, wanted=[6]) is None
+    assert pool.take(2) == [4, 5] and not pool.free
+
+
+def test_cards_that_are_not_neighbours_serve_where_there_are_no_others() -> None:
+    pool = CardPool([0, 3, 5, 6])
+    assert pool.take(2, without={0}) == [3, 5]
+    assert pool.take(3) is None and pool.take(2) == [0, 6]
+
+
+def test_a_card_is_never_given_twice_nor_back_twice() -> None:
+    pool = CardPool(range(4))
+    pool.take(3)
+    with pytest.raises(AssertionError):
+        pool.give_back([3])
+
+
+def test_the_longest_trials_start_first_and_of_these_the_largest() -> None:
+    trials = [
+        Trial(number, [], {}, "", "", cards, length=length) for number, (cards, length) in enumerate([(1, 1), (4, 2), (8, 2)])
+    ]
+    assert [trial.number for trial in Listed(trials).waiting()] == [2, 1, 0]
+
+
+def test_expected_length_counts_epochs_size_and_cards() -> None:
+    def length(*typed: str) -> float:
+        return expected_length(freeze("model=deit_tiny", *typed))
+
+    assert length("schedule.epochs=600", "schedule.cooldown_epochs=20") == pytest.approx(2 * length())
+    assert length("hardware=ascend8") == pytest.approx(length() / 8)
+    assert length("schedule.max_steps=1") == pytest.approx(1.2545 * 128, rel=1e-3)
+    assert length("model=deit_base") > 10 * length()
+
+
+def test_what_tells_trials_apart_leaves_a_case_to_its_name() -> None:
+    trials = [["a=1", "seed=0", "sweep.case=whole"], ["a=1", "seed=1", "mix=0", "sweep.case=no_mix"]]
+    assert swept(trials) == [{"seed": "0", "sweep.case": "whole"}, {"seed": "1", "sweep.case": "no_mix"}]
+
+
+def test_labels_are_short() -> None:
+    values = {"optim.base_lr": "0.0011781448719376517", "seed": "2", "sweep.case": "no_mixup_no_cutmix", "ema.decay": "0.99996"}
+    assert label(values) == "base_lr=0.001178 seed=2 case=no_mixup_no_cutmix decay=0.99996"
+
+
+# -------------------------------------------------------------------------------------------- real sweeps
+
+
+class Sweep:
+    """`python launch.py ARGUMENTS` in the background, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.output = folder, folder / "output.txt"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *arguments: str) -> Sweep:
+        with open(self.output, "a") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, str(LAUNCH), *arguments], cwd=self.folder, stdout=output, stderr=subprocess.STDOUT
+            )
+        return self
+
+    @property
+    def directory(self) -> SweepDirectory:
+        (path,) = self.folder.glob("runs/sweeps/*")
+        return SweepDirectory(path)
+
+    def trials(self) -> list[Trial]:
+        found = list(self.folder.glob("runs/sweeps/*/trials.jsonl"))
+        return self.directory.read_trials() if found else []
+
+    def wait(self, what: Callable[[list[Trial]], Any], timeout: float = 600) -> Any:
+        """The first true answer of ``what``, asked with the trials."""
+        assert self.process is not None
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            ended = self.process.poll() is not None
+            if found := what(self.trials()):
+                return found
+            assert not ended, self.output.read_text()
+            time.sleep(0.1)
+        raise AssertionError(self.output.read_text())
+
+    def end(self, timeout: float = 600) -> int:
+        assert self.process is not None
+        return self.process.wait(timeout)
+
+
+def at_step(step: int, *numbers: int) -> Callable[[list[Trial]], Any]:
+    """All of these trials, once each has come so far."""
+
+    def look(trials: list[Trial]) -> Any:
+        chosen = [trial for trial in trials if trial.number in numbers]
+        far = [status.read(trial.directory).progress.get("step", -1) >= step for trial in chosen]
+        return chosen if len(chosen) == len(numbers) and all(far) else None
+
+    return look
+
+
+def at_work(trials: list[Trial]) -> Trial | None:
+    """The first of these trials whose worker has begun: there its checkpoint is certain, should it be told to end."""
+    return next((trial for trial in trials if status.read(trial.directory).state == status.RUNNING), None)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Iterator[Sweep]:
+    made = Sweep(tmp_path)
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.process.kill()
+    for path in tmp_path.glob("runs/*/*"):
+        processes.kill_all(RunDirectory(path))
+
+
+def most_at_once(trials: list[Trial]) -> tuple[int, bool]:
+    """Most slots in use at any time, and whether any slot had two trials at once, by the recorded times."""
+    uses = [(a.began, a.ended, card) for trial in trials for a in trial.attempts for card in a.cards]
+    events = sorted([(began, 1, card) for began, _, card in uses] + [(ended, -1, card) for _, ended, card in uses])
+    now: Counter[int] = Counter()
+    most, twice = 0, False
+    for _, change, card in events:  # an end at the same time as a start comes first
+        now[card] += change
+        most, twice = max(most, sum(now.values())), twice or now[card] > 1
+    return most, twice
+
+
+def shorten(trial: Trial, steps: int) -> None:
+    """Let a trial that would never be through end with this step once it is started again."""
+    config = trial.directory.config.read_text()
+    assert config.count("max_steps: null") == 1
+    trial.directory.config.write_text(config.replace("max_steps: null", f"max_steps: {steps}"))
+
+
+def test_trials_share_slots_and_one_that_fails_dies_or_hangs_costs_only_itself(sweep: Sweep) -> None:
+    """Four slots, trials of one and two processes: a worker stands still, one diverges, one loses its launcher, one waits."""
+    hangs, fails, killed, waits = range(4)
+    (sweep.folder / "more" / "sweep").mkdir(parents=True)
+    (sweep.folder / "more" / "sweep" / "ends.yaml").write_text(ENDS)
+    sweep.start(
+        *("--config-dir", str(sweep.folder / "more"), "sweep=ends", *SMALL, LONG, "tracking=none", "data.batch_size=16"),
+        *("optim.clip_grad=null", "sweep.cards=4", "sweep.retries=1"),
+    )
+    epoch = {hangs: 16, killed: 8, waits: 8}  # steps
+    # There is no room for it before the one that will be killed has ended.
+    shorten(sweep.wait(lambda trials: trials)[waits], 2 * epoch[waits])
+    last = {waits: 2 * epoch[waits]}
+    for number in (hangs, killed):
+        trial = sweep.wait(lambda trials, n=number: checkpoint.complete(trials[n].directory) and trials[n])
+        signal_workers(trial.directory, signal.SIGSTOP)
+        done = max(record["step"] for _, record in journal.read(trial.directory.journal))
+        last[number] = (done // epoch[number] + 3) * epoch[number]
+        shorten(trial, last[number])
+    launcher = status.read(trial.directory).launcher_pid
+    assert launcher is not None
+    os.kill(launcher, signal.SIGKILL)
+    assert sweep.end() == 1
+    said = sweep.output.read_text()
+    trials = sweep.trials()
+    assert [trial.state for trial in trials] == [FINISHED, FAILED, FINISHED, FINISHED], said
+    assert [trial.cards for trial in trials] == [1, 1, 2, 2]
+    assert [len(trial.attempts) for trial in trials] == [2, 2, 2, 1]
+    message = trials[fails].message
+    assert message is not None and "diverged" in message and f"{trials[fails]} failed after" in said
+    assert "its launcher was killed by SIGKILL" in said and "no progress for hardware.hang_timeout=90 s" in said
+    assert "1 of 4 trials failed:" in said and "sweep.retry_failed=true" in said
+    for number, length in epoch.items():
+        assert f"{trials[number]} finished after" in said
+        # It went on from its checkpoint, and its history has neither a gap nor a double.
+        records = [record for _, record in journal.read(trials[number].directory.journal)]
+        steps = [record["step"] for record in records if "val/top1" in record.get("metrics", {})]
+        assert steps == list(range(length, last[number] + 1, length))
+        assert any(record.get("event") == "resumed" for record in records) == (number != waits)
+    assert most_at_once(trials) == (4, False)
+    assert not any(processes.of_run(trial.directory) for trial in trials)
+
+
+def test_a_killed_sweep_goes_on_and_every_trial_finishes_once(sweep: Sweep) -> None:
+    """kill -9 on the launcher while one trial is finished, two run and another waits; then sweep.resume=."""
+    length = ("schedule.epochs=12", "schedule.eval_every=6", "hardware.grace_period=120")
+    sweep.start("-m", *SMALL, "hardware=cpu", "sweep.cards=2", "seed=0,1,2,3", *length)
+    # One of the first two, and the one that follows the other, stand still before their first step. So they are still at work
+    # and the last one waits when the sweep dies, however long it takes until MLflow has all of the one that finishes.
+    standing = [sweep.wait(lambda trials: at_work(trials[:2]))]
+    signal_workers(standing[0].directory, signal.SIGSTOP)
+    standing.append(sweep.wait(lambda trials: at_work(trials[2:])))
+    signal_workers(standing[1].directory, signal.SIGSTOP)
+    sweep.wait(lambda trials: {FINISHED, RUNNING, WAITING} == {trial.state for trial in trials})
+    assert sweep.process is not None
+    sweep.process.kill()
+    sweep.process.wait()
+    before = {trial.number: trial.state for trial in sweep.trials()}
+    for trial in standing:
+        signal_workers(trial.directory, signal.SIGCONT)
+    assert {FINISHED, RUNNING, WAITING} == set(before.values())
+
+    assert sweep.start("sweep.resume=last").end() == 0, sweep.output.read_text()
+    said = sweep.output.read_text()
+    trials = sweep.trials()
+    assert [trial.state for trial in trials] == [FINISHED] * 4
+    went_on = 0
+    for trial in trials:
+        # Finished ones are not started again; interrupted ones go on, from their checkpoint if there was one.
+        resumed = sum(record.get("event") == "resumed" for _, record in journal.read(trial.directory.journal))
+        assert len(trial.attempts) in ((1, 2) if before[trial.number] == RUNNING else (1,)), said
+        assert resumed < len(trial.attempts)
+        went_on += resumed
+        assert checkpoint.read_state(checkpoint.complete(trial.directory)[-1])["step"] == 96
+        assert trial.objectives == [status.read(trial.directory).results["best"]["val"]["top1"]]
+    assert went_on == 2 and [before[trial.number] for trial in standing] == [RUNNING] * 2
+
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{sweep.folder}/mlflow.db")
+    runs = client.search_runs(["1"], filter_string=f"tags.`sweep.id` = '{sweep.directory.id}'")
+    assert sorted(run.data.tags["sweep.swept.seed"] for run in runs) == ["0", "1", "2", "3"]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for trial in trials:
+        (state,) = trial.directory.tracking.glob("*.json")
+        run_id = read_json(state)["run_id"]
+        for name in ("train/loss", "val/top1", "best/val_top1"):
+            wanted = [
+                (record["step"], record["metrics"][name])
+                for _, record in journal.read(trial.directory.journal)
+                if name in record.get("metrics", {})
+            ]
+            history = [(point.step, point.value) for point in client.get_metric_history(run_id, name)]
+            assert sorted(history) == sorted(set(wanted)) == sorted(wanted)
+    again = subprocess.run([sys.executable, str(LAUNCH), "sweep.resume=last"], cwd=sweep.folder, capture_output=True, text=True)
+    assert again.returncode == 0 and "4 finished" in again.stdout and "starts" not in again.stdout
+
+
+def test_a_late_trial_and_one_at_ctrl_c_write_checkpoints_and_no_other_starts(sweep: Sweep) -> None:
+    """One slot. The sweep itself stands still while a trial starts, so that this is no question of the machine's speed."""
+    sweep.start("-m", *SMALL, LONG, "tracking=none", "hardware=cpu", "seed=0,1,2", "sweep.cards=1", "sweep.trial_timeout=10")
+    assert sweep.process is not None
+    for late in (0, 1):
+        sweep.wait(lambda trials, n=late: trials and trials[n].state == RUNNING)
+        sweep.process.send_signal(signal.SIGSTOP)
+        sweep.wait(at_step(1, late))
+        if late == 1:
+            sweep.process.send_signal(signal.SIGINT)
+        sweep.process.send_signal(signal.SIGCONT)
+    assert sweep.end() == 130
+    said, trials = sweep.output.read_text(), sweep.trials()
+    assert_stopped(trials[0], FAILED, "took longer than sweep.trial_timeout=10 s")
+    assert_stopped(trials[1], INTERRUPTED, "the sweep was stopped by SIGINT")
+    assert trials[2].state == WAITING and trials[2].directory.config.exists() and not trials[2].attempts
+    (line,) = re.findall(r"Go on with:  python launch.py (\S+)", said)
+    assert line == f"sweep.resume={sweep.directory.path.relative_to(sweep.folder)}"
+
+
+def assert_stopped(trial: Trial, state: str, reason: str) -> None:
+    """The trial was told to end, did so with a checkpoint, and left nothing behind."""
+    assert (trial.state, trial.message) == (state, reason)
+    assert checkpoint.complete(trial.directory)
+    ended = status.read(trial.directory)
+    assert ended.state == status.INTERRUPTED and ended.message is not None and reason in ended.message
+    assert not processes.of_run(trial.directory)

@@ -1,0 +1,170 @@
+"""Composition: every option is usable, the schema is obeyed, the control side stays light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from composition import freeze
+
+from deit.compose import groups, keys, limits, rules
+from deit.config import frozen
+from deit.errors import UserError
+
+# What an option needs beside itself to be a complete recipe.
+NEEDS = {
+    "task=convert": ["checkpoint=x.safetensors", "task.output=y.safetensors"],
+    "task=export": ["checkpoint=x.safetensors"],
+    "task=pack": ["task.output=packed"],
+    "task=report": ["sweep.dir=last"],
+    "task=register": ["task.model=exported", "task.registered_model_name=name"],
+    "task=predict": ["task.model=x.onnx", "task.input=photos"],
+    "task=explain": ["task.model=x.safetensors", "task.input=photos"],
+    "task=preprocess": ["task.input=photos", "task.output=ready"],
+    "task=postprocess": ["task.input=ready", "task.results=results"],
+    "task=compare": ["task.models=[x.onnx,y.onnx]", "task.input=photos"],
+    "task=evaluate": ["checkpoint=x.safetensors"],
+    "data=imagefolder": ["data.root=/images"],
+    "distill=soft": ["distill.teacher=runs/t", "model=deit_tiny_distilled"],
+    "distill=hard": ["distill.teacher=runs/t", "model=deit_tiny_distilled"],
+    "experiment=digits_distilled": ["distill.teacher=runs/t"],
+    "model=deit_tiny_distilled": ["distill=hard", "distill.teacher=runs/t"],
+    "model=deit_small_distilled": ["distill=hard", "distill.teacher=runs/t"],
+    "model=deit_base_distilled": ["distill=hard", "distill.teacher=runs/t"],
+    "model=deit_base_distilled_384": ["distill=hard", "distill.teacher=runs/t"],
+}
+CHOICES = [f"{group}={option}" for group, found in groups.groups().items() for option in found]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_option_of_every_group_is_a_valid_recipe(choice: str) -> None:
+    config = freeze(choice, *NEEDS.get(choice, []))
+    group, _, option = choice.partition("=")
+    if group in ("model", "task", "optim"):
+        assert getattr(config, group).name == option
+
+
+@pytest.mark.parametrize("path", [path for found in groups.groups().values() for path in found.values()], ids=groups.shown)
+def test_every_file_says_what_it_is(path: Path) -> None:
+    assert groups.describe(path).endswith((".", "?")) or ":" in groups.describe(path)
+
+
+def test_frozen_configuration_survives_the_disk(tmp_path: Path) -> None:
+    config = freeze("experiment=quickstart", "hardware.card_ids=[3]", "optim.clip_grad=null")
+    frozen.save(config, tmp_path / "config.yaml")
+    assert frozen.load(tmp_path / "config.yaml") == config
+
+
+def test_seed_recipe_is_the_default_in_numbers() -> None:
+    config = freeze("experiment=deit_small_seed")
+    assert (config.optim.base_lr, config.optim.weight_decay, config.optim.clip_grad) == (5e-4, 0.05, 5.0)
+    assert (config.schedule.epochs, config.schedule.cooldown_epochs, config.schedule.warmup_epochs) == (300, 10, 5)
+    assert (config.schedule.warmup_lr, config.schedule.min_lr, config.data.crop_pct) == (1e-6, 1e-6, 0.9)
+    assert config.data.batch_size * config.hardware.cards == 1024
+    assert (config.name, config.tracking.experiment) == ("deit_small_seed", "imagenet")
+
+
+def test_paper_recipe_differs_from_the_seed_as_documented() -> None:
+    config = freeze("experiment=deit_small_paper")
+    assert config.optim.clip_grad is None
+    assert (config.schedule.min_lr, config.schedule.cooldown_epochs) == (1e-5, 0)
+    assert (config.augment.repeats, config.data.crop_pct) == (3, 0.875)
+    assert config.ema.enabled and config.ema.decay == 0.99996
+
+
+def test_problems_are_reported_together_and_limits_before_rules() -> None:
+    with pytest.raises(UserError) as caught:
+        freeze("seed=-1", "data.mean=[0.5,0.5]", "augment.scale=[0,1]", "optim.eps=nan", "model.num_heads=5")
+    assert str(caught.value).splitlines() == [
+        "data.mean is [0.5, 0.5], but 3 values are expected.",
+        "augment.scale is [0.0, 1.0]; allowed: above 0, at most 1.",
+        "optim.eps is nan; allowed: above 0.",
+        "seed is -1; allowed: at least 0, at most 9223372036854775807.",
+    ]
+
+
+def test_rules_ask_again_once_the_target_is_known() -> None:
+    config = freeze("precision=bf16", "model.attention=flash")
+    assert rules.problems(config) == []
+    config.hardware.target = "cpu"
+    assert [problem.split()[0] for problem in rules.problems(config)] == ["precision.dtype", "model.attention"]
+
+
+def test_choices_and_limits_hold_at_their_edges() -> None:
+    config = freeze("augment.hflip=1", "augment.mixup=0", "schedule.warmup_epochs=0", "optim.weight_decay=0")
+    assert limits.problems(config) == []
+    config.augment.hflip = 1.0000001
+    config.optim.base_lr = 0.0
+    config.data.interpolation = "nearest"
+    assert limits.problems(config) == [
+        "data.interpolation is 'nearest'; allowed: one of bicubic, bilinear.",
+        "augment.hflip is 1.0000001; allowed: at least 0, at most 1.",
+        "optim.base_lr is 0.0; allowed: above 0.",
+    ]
+
+
+def test_suggestions() -> None:
+    expected = {
+        "lr": "'optim.base_lr'",
+        "epochs": "'schedule.epochs'",
+        "optim.lrr": "'optim.base_lr'",
+        "opt": "'optim'",
+        "model.embeddim": "'model.embed_dim'",
+        "schedule.batch_size": "'data.batch_size'",
+        "experiment_name": "'tracking.experiment'",
+        "qqq": "",
+    }
+    found = {key: keys.suggestion(key).removeprefix(" Did you mean ").removesuffix("?") for key in expected}
+    assert found == expected
+
+
+def test_composing_imports_neither_mindspore_nor_mlflow(tmp_path: Path) -> None:
+    """Each would take seconds; how long composing takes, benchmarks/composing.py measures."""
+    program = (
+        "import sys; from deit.cli import main; code = main(['--cfg', 'job']); "
+        "heavy = {'mindspore', 'mlflow', 'cv2', 'matplotlib', 'torch'} & set(sys.modules); "
+        "print(code, sorted(heavy), file=sys.stderr)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ended.stderr == "0 []\n"
+    assert "base_lr: 0.0005" in ended.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "more", ["experiment=quickstart", "experiment=deit_small_paper", "debug=fast", "tracking=none", "data=cifar10"]
+)
+def test_the_example_of_local_settings_goes_with_everything(more: str, command, tmp_path_factory) -> None:
+    text = (groups.CONF / "local" / "README.md").read_text()
+    example = "".join(line[4:] for line in text.splitlines(keepends=True) if line.startswith("    "))
+    folder = tmp_path_factory.mktemp("local")
+    (folder / "local").mkdir()
+    (folder / "local" / "default.yaml").write_text(example)
+    outcome = command("--config-dir", str(folder), more, "dry_run=true", f"runs_dir={folder}/runs")
+    assert outcome.code == 0, outcome.err
+
+
+def test_a_path_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = freeze("experiment=quickstart", "runs_dir='~/runs'")
+    assert config.runs_dir == f"{tmp_path}/runs"
+    config = freeze("task=compare", "data=digits", "task.models=['~/a.mindir',b.onnx]", "task.input='~/images'")
+    assert (config.task.models, config.task.input) == ([f"{tmp_path}/a.mindir", "b.onnx"], f"{tmp_path}/images")
+
+
+def test_a_frozen_configuration_from_before_a_key_with_a_default_is_read(tmp_path: Path) -> None:
+    config = freeze("experiment=quickstart")
+    values = frozen.to_dict(config)
+    for node, name in keys_with_defaults():
+        del (values[node] if node else values)[name]
+    assert frozen.from_dict(values) == config
+    with pytest.raises(UserError, match=r"missing data\.workers"):
+        frozen.from_dict({**values, "data": {k: v for k, v in values["data"].items() if k != "workers"}})
+
+
+def keys_with_defaults() -> list[tuple[str, str]]:
+    paths = [key.path.rpartition(".") for key in keys.table().values()]
+    kinds = keys.node_types() | {"": type(freeze("experiment=quickstart"))}
+    return [(node, name) for node, _, name in paths if name in frozen._defaults(kinds[node])]

@@ -1,0 +1,330 @@
+"""The network against an independent float64 reference, and everything a training relies on around it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+import yaml
+from mindspore import ParameterTuple, Tensor, nn
+
+from deit.config.schema import ModelConfig, PrecisionConfig
+from deit.errors import UserError
+from deit.models.deit import DeiT, build_model
+from deit.models.dropout import Dropout
+from deit.models.initialisation import initial_weights
+from deit.models.layers import LayerNorm
+from deit.models.precision import FLOAT32, ComputeTypes, compute_types
+from deit.models.shapes import gmacs, parameter_count, parameter_shapes
+from deit.models.weights import load_weights
+
+CONF = Path(__file__).parents[3] / "conf" / "model"
+CLASSES = 5
+TINY = ModelConfig("test", 8, 4, 16, 2, 2, 4.0, False, 0.0, 0.0, "plain")
+DISTILLED = dataclasses.replace(TINY, distilled=True)
+
+
+pytestmark = pytest.mark.usefixtures("graph_mode")
+
+
+def model(name: str) -> ModelConfig:
+    return ModelConfig(**yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8")))
+
+
+def lively_weights(config: ModelConfig) -> dict[str, np.ndarray]:
+    """Weights with nothing zero or one in them, so that each parameter shows in the output."""
+    random = np.random.default_rng(1)
+    weights = initial_weights(parameter_shapes(config, CLASSES), seed=0)
+    return {name: w + 0.3 * random.standard_normal(w.shape, np.float32) for name, w in weights.items()}
+
+
+def images(batch: int = 3) -> np.ndarray:
+    return np.random.default_rng(2).standard_normal((batch, 3, 8, 8), np.float32)
+
+
+def loaded(config: ModelConfig, types: ComputeTypes = FLOAT32) -> DeiT:
+    network = build_model(config, CLASSES, types=types)
+    load_weights(network, lively_weights(config))
+    return network
+
+
+def reference(config: ModelConfig, x: np.ndarray, drop_path: np.ndarray | None = None) -> list[np.ndarray]:
+    """The logits of each head in float64, written from the papers (ViT, section 3.1; DeiT, section 4)."""
+    w = {name: value.astype(np.float64) for name, value in lively_weights(config).items()}
+    heads, size, grid = config.num_heads, config.patch_size, config.img_size // config.patch_size
+
+    def norm(name: str, x: np.ndarray) -> np.ndarray:
+        centred = x - x.mean(-1, keepdims=True)
+        return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6) * w[f"{name}.gamma"] + w[f"{name}.beta"]
+
+    def dense(name: str, x: np.ndarray) -> np.ndarray:
+        return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+
+    def gelu(x: np.ndarray) -> np.ndarray:
+        return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+
+    def attention(name: str, x: np.ndarray) -> np.ndarray:
+        out = []
+        for qkv in dense(f"{name}.qkv", x):  # one image: [N, 3D]
+            q, k, v = (np.split(part, heads, axis=1) for part in np.split(qkv, 3, axis=1))
+            rows = []
+            for head in range(heads):
+                weight = np.exp(q[head] @ k[head].T / math.sqrt(q[head].shape[1]))
+                rows.append(weight / weight.sum(1, keepdims=True) @ v[head])
+            out.append(np.concatenate(rows, axis=1))
+        return dense(f"{name}.proj", np.stack(out))
+
+    kernel = w["patch_embed.proj.weight"].reshape(config.embed_dim, -1)
+    patches = [
+        x[:, :, i * size : (i + 1) * size, j * size : (j + 1) * size].reshape(len(x), -1) @ kernel.T
+        for i in range(grid)
+        for j in range(grid)
+    ]
+    tokens = [w["cls_token"][0], *([w["dist_token"][0]] if config.distilled else [])]
+    first = [np.repeat(token, len(x), axis=0) for token in tokens]
+    t = np.stack([*first, *(p + w["patch_embed.proj.bias"] for p in patches)], axis=1) + w["pos_embed"]
+    factors = np.ones((2 * config.depth, len(x))) if drop_path is None else drop_path
+    for i in range(config.depth):
+        t = t + factors[2 * i][:, None, None] * attention(f"blocks.{i}.attn", norm(f"blocks.{i}.norm1", t))
+        hidden = gelu(dense(f"blocks.{i}.mlp.fc1", norm(f"blocks.{i}.norm2", t)))
+        t = t + factors[2 * i + 1][:, None, None] * dense(f"blocks.{i}.mlp.fc2", hidden)
+    t = norm("norm", t)
+    return [dense(head, t[:, i]) for i, head in enumerate(["head", *(["head_dist"] if config.distilled else [])])]
+
+
+# ---------------------------------------------------------------------------------------------- shapes
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "work"),
+    [
+        ("deit_tiny", 5_717_416, "1.254"),
+        ("deit_tiny_distilled", 5_910_800, "1.261"),
+        ("deit_small", 22_050_664, "4.599"),
+        ("deit_small_distilled", 22_436_432, "4.624"),
+        ("deit_base", 86_567_656, "17.564"),
+        ("deit_base_distilled", 87_338_192, "17.657"),
+        ("deit_base_384", 86_859_496, "55.484"),
+        ("deit_base_distilled_384", 87_630_032, "55.591"),
+    ],
+)
+def test_sizes_are_the_published_ones(name: str, parameters: int, work: str) -> None:
+    assert parameter_count(model(name), 1000) == parameters
+    assert f"{gmacs(model(name), 1000):.3f}" == work
+
+
+def test_shapes_need_no_mindspore() -> None:
+    code = "import sys, deit.models.shapes, deit.recipe.schedule, deit.optim.groups; sys.exit('mindspore' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("config", [TINY, DISTILLED], ids=["plain", "distilled"])
+def test_the_network_has_exactly_these_parameters(config: ModelConfig) -> None:
+    network = build_model(config, CLASSES)
+    assert [(p.name, p.shape) for p in network.trainable_params()] == list(parameter_shapes(config, CLASSES).items())
+    assert {p.dtype for p in network.get_parameters()} == {ms.float32}
+
+
+# ------------------------------------------------------------------------------------------ the network
+
+
+def test_logits_equal_the_reference() -> None:
+    logits = loaded(TINY)(Tensor(images()))
+    assert logits.shape == (3, CLASSES)
+    np.testing.assert_allclose(logits.asnumpy(), reference(TINY, images())[0], atol=1e-5)
+
+
+def test_distilled_logits_and_drop_path_equal_the_reference() -> None:
+    keep = np.random.default_rng(3).random((2 * DISTILLED.depth, 3)) < 0.6
+    drop_path = (keep / 0.6).astype(np.float32)
+    assert 0 < keep.sum() < keep.size
+    heads = loaded(DISTILLED)(Tensor(images()), Tensor(drop_path))
+    assert len(heads) == 2
+    for ours, expected in zip(heads, reference(DISTILLED, images(), drop_path), strict=True):
+        np.testing.assert_allclose(ours.asnumpy(), expected, atol=1e-5)
+
+
+def test_operator_by_operator_gives_the_same() -> None:
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    np.testing.assert_allclose(loaded(TINY)(Tensor(images())).asnumpy(), reference(TINY, images())[0], atol=1e-5)
+
+
+def test_norm_has_the_eps_of_timm() -> None:
+    x = 1e-3 * np.random.default_rng(5).standard_normal((4, 16))  # a variance of the size of eps
+    norm = LayerNorm(16, FLOAT32)
+    norm.gamma.set_data(Tensor(np.ones(16, np.float32)))
+    expected = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
+    np.testing.assert_allclose(norm(Tensor(x, ms.float32)).asnumpy(), expected, atol=1e-5)
+
+
+def test_flash_attention_refuses_float32() -> None:
+    with pytest.raises(UserError, match=r"model\.attention=flash"):
+        build_model(TINY, CLASSES, flash=True)
+
+
+# -------------------------------------------------------------------------------------------- precision
+
+
+class Gradients(nn.Cell):
+    """Logits, and the gradients of all parameters."""
+
+    def __init__(self, network: DeiT) -> None:
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.gradients = ms.value_and_grad(self.loss, None, ParameterTuple(network.trainable_params()), has_aux=True)
+
+    def loss(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.network(x)
+        return (logits**2).mean(), logits
+
+    def construct(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        (_, logits), gradients = self.gradients(x)
+        return logits, gradients
+
+
+def test_precision_levels() -> None:
+    config = dataclasses.replace(TINY, depth=1)
+    exact = reference(config, images())[0]
+    found: dict[str, np.ndarray] = {}
+    for level in ("O0", "O1", "O2", "O3"):
+        network = loaded(config, compute_types(PrecisionConfig(level, "float16", "none", 1.0, 1)))
+        logits, gradients = Gradients(network)(Tensor(images()))
+        assert logits.dtype == ms.float32
+        found[level] = logits.asnumpy()
+        assert {g.dtype for g in gradients} == {ms.float32}
+        assert {p.dtype for p in network.get_parameters()} == {ms.float32}
+        assert all(np.isfinite(g.asnumpy()).all() and np.any(g.asnumpy()) for g in gradients)
+    error = {level: np.abs(logits - exact).max() / np.abs(exact).max() for level, logits in found.items()}
+    assert error["O0"] < 2e-6
+    for level in ("O1", "O2", "O3"):  # float16 has an eps of 1e-3
+        assert 1e-4 < error[level] < 1e-2
+    assert len({logits.tobytes() for logits in found.values()}) == 4
+
+
+# ---------------------------------------------------------------------------------------------- dropout
+
+
+def kept(rate: float, layer: int, key: int, shape: tuple[int, ...] = (64, 9, 128)) -> np.ndarray:
+    return Dropout(rate, layer)(Tensor(np.ones(shape, np.float32)), Tensor(key, ms.int32)).asnumpy() != 0
+
+
+def test_dropout_keeps_its_share_and_scales_it() -> None:
+    x = np.random.default_rng(4).standard_normal((64, 9, 128), np.float32)
+    y = Dropout(0.3, 2)(Tensor(x), Tensor(11, ms.int32)).asnumpy()
+    mask = y != 0
+    sigma = math.sqrt(0.3 * 0.7 / x.size)
+    assert abs(mask.mean() - 0.7) < 4 * sigma
+    np.testing.assert_allclose(y[mask], x[mask] / 0.7, rtol=1e-6)
+    # No row and no column is favoured: the means scatter as those of independent draws do.
+    for axes, count in (((0, 1), 64 * 9), (2, 128)):
+        assert abs(mask.mean(axes).std() / math.sqrt(0.3 * 0.7 / count) - 1) < 0.2
+
+
+def test_dropout_masks_are_functions_of_key_and_layer() -> None:
+    mask = kept(0.5, 1, key=7)
+    np.testing.assert_array_equal(mask, kept(0.5, 1, key=7))
+    neighbours = {
+        "next key": kept(0.5, 1, key=8),
+        "negative key": kept(0.5, 1, key=-7),
+        "next layer": kept(0.5, 2, key=7),
+        "next row": np.roll(mask, 1, axis=1),
+        "next column": np.roll(mask, 1, axis=2),
+    }
+    sigma = 0.5 / math.sqrt(mask.size)
+    for what, other in neighbours.items():
+        assert abs((mask == other).mean() - 0.5) < 4 * sigma, what
+
+
+def test_dropout_in_the_network_follows_the_key() -> None:
+    network = loaded(dataclasses.replace(TINY, drop_rate=0.2))
+    plain = network(Tensor(images())).asnumpy()
+    np.testing.assert_allclose(plain, reference(TINY, images())[0], atol=1e-5)
+    one, again, two = (network(Tensor(images()), None, Tensor(key, ms.int32)).asnumpy() for key in (1, 1, 2))
+    assert one.tobytes() == again.tobytes()
+    assert not np.allclose(one, two) and not np.allclose(one, plain)
+
+
+def test_each_dropout_of_the_network_has_a_layer_number_of_its_own() -> None:
+    network = build_model(dataclasses.replace(TINY, drop_rate=0.2), CLASSES)
+    salts = [cell.salt for _, cell in network.cells_and_names() if isinstance(cell, Dropout)]
+    assert len(salts) == len(set(salts)) == 1 + 3 * TINY.depth
+
+
+# ---------------------------------------------------------------------------------------------- weights
+
+
+def test_initial_weights_are_timms() -> None:
+    shapes = parameter_shapes(model("deit_tiny_distilled"), 1000)
+    weights = initial_weights(shapes, seed=3)
+    assert {name: w.shape for name, w in weights.items()} == shapes
+    assert {w.dtype for w in weights.values()} == {np.dtype(np.float32)}
+    for name, w in weights.items():
+        if name.startswith("patch_embed.proj"):
+            bound = 1 / math.sqrt(3 * 16 * 16)
+            assert bound * 0.97 < np.abs(w).max() <= bound
+            assert abs(w.std() / (bound / math.sqrt(3)) - 1) < 4 / math.sqrt(2 * w.size)
+        elif name.endswith(".gamma"):
+            assert (w == 1).all()
+        elif name.endswith((".beta", ".bias")):
+            assert (w == 0).all()
+        else:
+            assert abs(w.std() / 0.02 - 1) < 4 / math.sqrt(2 * w.size), name
+            assert abs(w.mean()) < 4 * 0.02 / math.sqrt(w.size), name
+
+
+def test_initial_weights_are_a_function_of_seed_and_name() -> None:
+    ten, twenty = parameter_shapes(TINY, 10), parameter_shapes(TINY, 20)
+    first, other_head, other_seed = initial_weights(ten, 0), initial_weights(twenty, 0), initial_weights(ten, 1)
+    for name, w in first.items():
+        if not name.startswith("head"):
+            np.testing.assert_array_equal(w, other_head[name])
+    assert not np.array_equal(first["pos_embed"], other_seed["pos_embed"])
+    matrices = [first[f"blocks.{i}.mlp.fc1.weight"] for i in range(2)]
+    assert abs(np.corrcoef(matrices[0].ravel(), matrices[1].ravel())[0, 1]) < 0.15
+
+
+def test_loading_reaches_a_network_that_has_already_run() -> None:
+    network = loaded(TINY)
+
+    @ms.jit  # where Parameter.set_data goes unnoticed
+    def forward(x: Tensor) -> Tensor:
+        return network(x)
+
+    for run in (network, forward):
+        run(Tensor(images()))
+    weights = initial_weights(parameter_shapes(TINY, CLASSES), seed=5)
+    load_weights(network, weights)
+    fresh = build_model(TINY, CLASSES)
+    load_weights(fresh, weights)
+    expected = fresh(Tensor(images())).asnumpy()
+    assert network(Tensor(images())).asnumpy().tobytes() == expected.tobytes()
+    np.testing.assert_allclose(forward(Tensor(images())).asnumpy(), expected, atol=1e-6)
+
+
+class Holder(nn.Cell):
+    def __init__(self, network: DeiT) -> None:
+        super().__init__()
+        self.network = network
+
+
+def test_loading_checks_names_and_shapes_before_it_writes() -> None:
+    network = loaded(TINY)
+    holder = Holder(network)  # its parameters are now called network.*
+    good = initial_weights(parameter_shapes(TINY, CLASSES), seed=5)
+    before = network.cls_token.asnumpy().copy()
+    for bad, message in (
+        ({n: w for n, w in good.items() if n != "norm.beta"}, "file.x: lacks norm.beta"),
+        (good | {"head_dist.bias": good["head.bias"]}, "file.x: has the unknown head_dist.bias"),
+        (good | {"head.bias": np.zeros(7, np.float32)}, r"file.x: head.bias has the shape \(7,\), but the model's is \(5,\)"),
+    ):
+        with pytest.raises(UserError, match=message):
+            load_weights(holder, bad, prefix="network.", source="file.x")
+    np.testing.assert_array_equal(network.cls_token.asnumpy(), before)
+    load_weights(holder, good, prefix="network.")
+    np.testing.assert_array_equal(network.cls_token.asnumpy(), good["cls_token"])

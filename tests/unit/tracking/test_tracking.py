@@ -1,0 +1,246 @@
+"""Tracking, without MLflow: URIs, parameters and tags, batches, system metrics."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deit.errors import UserError
+from deit.runs import directory, journal
+from deit.tracking import describe, npu, progress, records, system
+from deit.tracking import uri as store
+
+# --- URIs ---
+
+
+@pytest.mark.parametrize(
+    ("uri", "problem"),
+    [
+        (None, "null"),
+        ("mlruns", "has no scheme"),
+        ("/data/mlruns", "has no scheme"),
+        ("mlflow.db", "has no scheme"),
+        ("localhost:5000", "has no scheme"),
+        ("file:///data/mlruns", "no longer keeps runs in folders"),
+        ("ftp://node01/x", "unknown scheme ftp"),
+        ("databricks://x", "unknown scheme databricks"),
+        ("sqlite://mlflow.db", "two slashes"),
+        ("sqlite:///", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        ("sqlite:///m.db?timeout=5", "options behind the ?"),
+        ("http://", "names no host"),
+        ("http://:5000", "names no host"),
+        ("http://node01:port", "no URI"),
+        ("http://node01:99999", "no URI"),
+    ],
+)
+def test_a_bad_uri_is_refused_with_what_is_allowed(uri: str | None, problem: str) -> None:
+    with pytest.raises(UserError) as caught:
+        store.check_uri(uri)
+    message = str(caught.value)
+    assert message.startswith(f"tracking.uri is {uri or 'null'}")
+    assert problem in message
+    assert "sqlite:///FILE, http(s)://HOST:PORT" in message
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "uri", ["sqlite:///mlflow.db", "sqlite:////{}/new/mlflow.db", "http://node01:5000", "https://mlflow.example/a"]
+)
+def test_a_good_uri_passes(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store.check_uri(uri.format(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_no_sqlite_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="which is a folder"):
+        store.check_uri(f"sqlite:///{tmp_path}")
+
+
+def test_a_missing_database_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"postgresql://\*\*\*@db/mlflow, which needs the Python package psycopg;"):
+        store.check_uri("postgresql://me:secret@db/mlflow")
+
+
+def test_an_installed_database_driver_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name == "pymysql" else None)
+    store.check_uri("mysql+pymysql://me@db:3306/mlflow")
+
+
+def test_where_to_look() -> None:
+    assert store.ui_command("sqlite:///mlflow.db") == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
+    assert store.ui_command("sqlite:///my runs.db") == "mlflow ui --backend-store-uri 'sqlite:///my runs.db'"
+    assert store.ui_command("https://node01:5000") is None
+    assert "secret" not in str(store.ui_command("postgresql://me:secret@db/mlflow"))
+    page = "#/experiments/3/runs/abc?workflowType=machine_learning"
+    assert store.run_url("sqlite:///mlflow.db", "3", "abc") == f"http://127.0.0.1:5000/{page}"
+    assert store.run_url("https://me:secret@node01:5000/ml/", "3", "abc") == f"https://node01:5000/ml/{page}"
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("get http://me:se@cret@node01:5000/x now", "get http://***@node01:5000/x now"),
+        (
+            "tracking.uri='postgresql://me:secret@db/x?password=secret&a=1'",
+            "tracking.uri='postgresql://***@db/x?password=***&a=1'",
+        ),
+        ("sqlite:///a/b@c.db and mail me@example.org", "sqlite:///a/b@c.db and mail me@example.org"),
+    ],
+)
+def test_credentials_are_taken_out(text: str, redacted: str) -> None:
+    assert store.redact(text) == redacted
+
+
+def test_the_control_side_learns_of_a_store_without_importing_mlflow() -> None:
+    code = "import sys, deit.tracking.uri, deit.lookup.mlflow, deit.tracking.shipper; print('mlflow' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]
+    )
+    assert done.stdout.strip() == "False"
+
+
+# --- tags ---
+
+
+def test_long_and_odd_values_fit_mlflow() -> None:
+    text = describe._text(["http://me:secret@host/"] * 500, 100)
+    assert len(text) == 100 and text.endswith(" ... (cut)") and "secret" not in text
+    assert describe._name("versions.a@b") == "versions.a_b"
+
+
+# --- batches ---
+
+
+def _journal(path: Path, steps: range, names: int) -> list[records.Point]:
+    writer = journal.Journal(path)
+    for step in steps:
+        writer.metrics(step, {f"train/m{i}": step + i / 1000 for i in range(names)})
+        writer.checkpoint(step, f"checkpoints/step_{step:08d}", [])
+    writer.close()
+    return [records.Point(f"train/m{i}", s + i / 1000, 0, s) for s in steps for i in range(names)]
+
+
+def test_batches_hold_every_point_once_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    expected = _journal(path, range(700), 3)
+    found = list(records.batches(path, 0))
+    assert [len(batch.points) for batch in found] == [999, 999, 102]
+    assert [p._replace(time=0) for batch in found for p in batch.points] == expected
+    assert found[-1].offset == path.stat().st_size
+    # Going on from any batch's offset gives exactly the rest.
+    assert list(records.batches(path, found[0].offset)) == found[1:]
+    assert list(records.batches(path, found[-1].offset)) == []
+
+
+def test_records_without_metrics_move_the_offset(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    writer = journal.Journal(path)
+    writer.event("resumed", 5)
+    assert list(records.batches(path, 0)) == [records.Batch([], path.stat().st_size)]
+
+
+def test_an_unfinished_line_waits(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    _journal(path, range(2), 1)
+    size = path.stat().st_size
+    with open(path, "a") as file:
+        file.write('{"kind": "metrics", "time": 1, "st')
+    assert [batch.offset for batch in records.batches(path, 0)] == [size]
+
+
+def test_progress_is_kept(tmp_path: Path) -> None:
+    run = directory.create(tmp_path, "x")
+    server = "http://127.0.0.1:5000"
+    assert progress.read(run, server) == progress.Progress(server)
+    kept = progress.Progress(server, "1", "abc", {"journal": 10, "system": 20}, {"config.yaml": [1, 2]}, "finished")
+    progress.write(run, kept)
+    assert progress.read(run, server) == kept
+    assert progress.read(run, "http://127.0.0.1:5001") == progress.Progress("http://127.0.0.1:5001")
+
+
+# --- system metrics ---
+
+
+def test_the_sampler_numbers_on_after_a_restart(tmp_path: Path) -> None:
+    run = directory.create(tmp_path, "x")
+    for started in (1, 2):
+        sampler = system.Sampler(run, 0.05)
+        sampler.start()
+        end = time.monotonic() + 60
+        while records.last_step(run.system_journal) < 2 * started and time.monotonic() < end:
+            time.sleep(0.05)
+        sampler.stop()
+    found = [record for _, record in journal.read(run.system_journal)]
+    assert len(found) >= 5
+    assert [record["step"] for record in found] == list(range(len(found)))
+    for record in found:
+        assert 0 <= record["metrics"]["system/cpu_utilization_percentage"] <= 100
+        assert 0 < record["metrics"]["system/system_memory_usage_percentage"] <= 100
+        assert record["metrics"]["system/disk_available_megabytes"] > 0
+        assert "system/worker_memory_usage_megabytes" not in record["metrics"]  # there is no worker
+
+
+def test_the_memory_of_all_processes_of_a_run_is_counted(tmp_path: Path) -> None:
+    run = directory.create(tmp_path, "x")
+    environment = {**os.environ, "DEIT_RUN_DIRECTORY": str(run.path)}
+    sleeping = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
+    # In sessions of their own, as msrun starts the workers.
+    workers = [subprocess.Popen(sleeping, env=environment, start_new_session=True, stdout=subprocess.PIPE) for _ in range(2)]
+    try:
+        for worker in workers:
+            assert worker.stdout is not None and worker.stdout.readline()
+        alone = psutil.Process(workers[0].pid).memory_info().rss / 1e6
+        assert system.sample(run)["worker_memory_usage_megabytes"] == pytest.approx(2 * alone, rel=0.2)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+
+
+_NPU_SMI = """\
++--------------------------------------------------------------------------------------------------------+
+| npu-smi 23.0.0                                   Version: 23.0.0                                       |
++-------------------------------+-----------------+------------------------------------------------------+
+| NPU     Name                  | Health          | Power(W)     Temp(C)           Hugepages-Usage(page) |
+| Chip    Device                | Bus-Id          | AICore(%)    Memory-Usage(MB)                        |
++===============================+=================+======================================================+
+| 0       910B                  | OK              | 88.2         52                0    / 0              |
+| 0       0                     | 0000:C1:00.0    | 87           2610 / 15038      30124/ 32768          |
++===============================+=================+======================================================+
+| 1       910B                  | OK              | 70.1         45                0    / 0              |
+| 0                             | 0000:81:00.0    | 0            1    / 15038      1    / 32768          |
++===============================+=================+======================================================+
+"""
+
+
+def test_the_table_of_npu_smi() -> None:
+    assert npu.parse(_NPU_SMI) == {
+        "npu_0_utilization_percentage": 87.0,
+        "npu_0_memory_usage_megabytes": 30124.0,
+        "npu_0_memory_usage_percentage": 91.9,
+        "npu_1_utilization_percentage": 0.0,
+        "npu_1_memory_usage_megabytes": 1.0,
+        "npu_1_memory_usage_percentage": 0.0,
+    }
+    assert npu.parse("no cards") == {}
+
+
+def test_cards_are_read_from_the_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "npu-smi"
+    tool.write_text(f"#!{sys.executable}\nprint({json.dumps(_NPU_SMI)})\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert npu.installed()
+    assert npu.read_cards()["npu_0_utilization_percentage"] == 87.0
+    tool.write_text("#!/bin/sh\nexit 1\n")
+    assert npu.read_cards() == {}
