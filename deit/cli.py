@@ -21,7 +21,7 @@ from deit.compose import freeze, groups, help, keys, overrides
 from deit.compose.hydra_errors import ERRORS, translate
 from deit.config.schema import RunConfig
 from deit.errors import UserError, nearest
-from deit.tracking.uri import redact
+from deit.secrets import redact
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -31,6 +31,7 @@ from deit.launching.run import run_task
 from deit.machine import signals
 from deit.machine.logs import log_to
 from deit.runs.directory import RunDirectory, shown
+from deit.secrets import redact
 from deit.tracking import uri as store
 from deit.tracking.errors import Refused, RunGone, Unavailable
 from deit.tracking.sender import own_uri
@@ -153,7 +154,7 @@ def _asked(uri: str, name: str) -> Registry:
         return Registry(uri, name)
     except (Refused, RunGone, Unavailable) as error:
         raise UserError(
-            f"tracking.uri={store.redact(uri)}: its model registry does not answer ({reason(error)}).", exit_code=1
+            f"tracking.uri={redact(uri)}: its model registry does not answer ({reason(error)}).", exit_code=1
         ) from None
 
 
@@ -186,7 +187,7 @@ def _registered(registry: Registry, uri: str, config: RunConfig, folder: Path, d
             )
         except (Refused, RunGone, Unavailable, OSError) as error:
             raise UserError(
-                f"tracking.uri={store.redact(uri)}: does not take the model ({reason(error)}). Nothing was registered.",
+                f"tracking.uri={redact(uri)}: does not take the model ({reason(error)}). Nothing was registered.",
                 exit_code=1,
             ) from None
 
@@ -211,7 +212,7 @@ def _rows(task: RegisterTask, uri: str, folder: Path, described: Description, re
 def serving_lines(task: RegisterTask, uri: str, version: str) -> list[str]:
     """The commands that serve the model and ask it."""
     named = f"{task.registered_model_name}@{task.alias}" if task.alias else f"{task.registered_model_name}/{version}"
-    variable = f"MLFLOW_TRACKING_URI={shlex.quote(store.redact(uri))}"
+    variable = f"MLFLOW_TRACKING_URI={shlex.quote(redact(uri))}"
     return [
         "serve it, then ask it:",
         f"  {variable} mlflow models serve -m models:/{named} --env-manager local --port {PORT}",

@@ -25,6 +25,7 @@ from deit.errors import UserError
 from deit.machine.logs import log_to
 from deit.runs import status
 from deit.runs.directory import RunDirectory
+from deit.secrets import redact, with_credentials
 from deit.storage import uploader_process
 from deit.tracking import progress, stale
 from deit.tracking import uri as store
@@ -162,7 +163,7 @@ def _answers(uri: str) -> bool:
     from deit.tracking import remote  # imports MLflow
 
     try:
-        remote.ask(store.with_credentials(uri))
+        remote.ask(with_credentials(uri))
     except Exception:
         return False
     return True
@@ -170,14 +171,14 @@ def _answers(uri: str) -> bool:
 
 def reason(error: Exception) -> str:
     """The cause in one line: requests puts it last, behind the address and all the layers it went through."""
-    line = store.redact(str(error).strip().partition("\n")[0]) or type(error).__name__
+    line = redact(str(error).strip().partition("\n")[0]) or type(error).__name__
     return line.rpartition("(Caused by ")[2].removesuffix(")")
 
 
 def _show_plan(senders: Sequence[Sender], console: Console) -> None:
     table = Table("run", "store", Column("points", justify="right"))
     for sender in senders:
-        table.add_row(escape(str(sender.run)), escape(store.redact(sender.uri)), f"{sender.unsent():,}")
+        table.add_row(escape(str(sender.run)), escape(redact(sender.uri)), f"{sender.unsent():,}")
     console.print(table)
     console.print("dry run: nothing was sent")
 
@@ -186,7 +187,7 @@ def _show(results: Sequence[Sent], console: Console) -> None:
     table = Table("run", "store", Column("points sent", justify="right"), Column("files", justify="right"), "result")
     for result in results:
         said = "not all" if result.problem else "all so far; it goes on" if result.going else "all is there"
-        row = (escape(str(result.run)), escape(store.redact(result.uri)), f"{result.points:,}", str(result.files), said)
+        row = (escape(str(result.run)), escape(redact(result.uri)), f"{result.points:,}", str(result.files), said)
         table.add_row(*row, style="red" if result.problem else None)
     console.print(table)
     problems = [result for result in results if result.problem]

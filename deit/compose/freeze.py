@@ -32,7 +32,7 @@ def register() -> None:
 def freeze(composed: DictConfig, typed: Sequence[Override]) -> RunConfig:
     """The checked configuration of one run. ``composed`` has no ``hydra`` node; ``typed`` are its parsed overrides.
 
-    Credentials in tracking.uri are no part of it: they go into the environment (see ``store.set_aside``).
+    Credentials in tracking.uri are no part of it: they go into the environment (see ``deit/secrets.py``).
 
     Raises UserError, with one line for each problem found, and OmegaConf's errors where an interpolation leads nowhere
     (see ``hydra_errors.translate``).
@@ -48,7 +48,7 @@ def freeze(composed: DictConfig, typed: Sequence[Override]) -> RunConfig:
     found = limits.problems(config) or rules.problems(config)
     if found:
         raise UserError("\n".join(found))
-    from deit.tracking.uri import set_aside
+    from deit.secrets import set_aside
 
     config.tracking.uri = set_aside(config.tracking.uri)
     return config

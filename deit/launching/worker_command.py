@@ -13,7 +13,7 @@ from deit.config.schema import HardwareConfig, RunConfig
 from deit.machine import cards as hardware
 from deit.machine import leases
 from deit.runs.directory import RunDirectory
-from deit.tracking.uri import SECRETS
+from deit.secrets import SECRETS
 
 ROOT = Path(__file__).resolve().parents[2]  # where the package stands
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from deit.errors import UserError
+from deit.secrets import redact, with_credentials
 from deit.tracking import describe
 from deit.tracking import uri as store
 from deit.tracking.errors import Refused, RunGone, Unavailable
@@ -17,8 +18,8 @@ def find_run_directory(uri: str, run_id: str) -> Path:
     directory is not on this machine.
     """
     store.check_uri(uri)
-    uri = store.with_credentials(uri)
-    shown = store.redact(uri)
+    uri = with_credentials(uri)
+    shown = redact(uri)
     database = store.sqlite_file(uri)
     if database is not None and not database.exists():  # asking would make it
         raise UserError(f"MLflow run {run_id}: tracking.uri is {shown}, but there is no such file.")
@@ -29,7 +30,7 @@ def find_run_directory(uri: str, run_id: str) -> Path:
     except (RunGone, Refused):
         raise UserError(f"MLflow run {run_id}: unknown to tracking.uri={shown}, or deleted there.") from None
     except Unavailable as error:
-        reason = store.redact(str(error).splitlines()[0])
+        reason = redact(str(error).splitlines()[0])
         raise UserError(f"MLflow run {run_id}: tracking.uri={shown} does not answer ({reason}).") from None
     directory = tags.get(describe.DIRECTORY_TAG)
     if directory is None:

@@ -13,7 +13,7 @@ from typing import Any
 from deit.config.schema import RunConfig
 from deit.launching.worker_command import ROOT
 from deit.machine.cards import cores
-from deit.tracking.uri import redact
+from deit.secrets import redact
 
 PACKAGES = ("mindspore", "numpy", "hydra-core", "omegaconf", "mlflow", "opencv-python-headless", "pillow", "safetensors")
 

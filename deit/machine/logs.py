@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TextIO
 
-from deit.tracking import uri
+from deit.secrets import redact
 
 
 class _Redacted(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return uri.redact(super().format(record))
+        return redact(super().format(record))
 
 
 def log_to(stream: TextIO, *, level: int = logging.INFO, form: str = "%(asctime)s %(message)s") -> None:

@@ -14,9 +14,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import psutil
+
 from deit.launching.worker_command import RUN_VARIABLE, run_mark
 from deit.machine.lifeline import end_with_parent
 from deit.runs.directory import RunDirectory
+
+CLOCK = 2.0  # seconds by which the kernel's time of a birth and the wall clock may differ
 
 
 def start(
@@ -72,8 +76,8 @@ def of_run(run: RunDirectory, node_rank: int | None = None) -> list[int]:
 def kill_all(run: RunDirectory, node_rank: int | None = None, patience: float = 10.0) -> None:
     """SIGKILL every process of the run, as ``of_run`` finds them, and wait until they are gone."""
     end = time.monotonic() + patience
-    while (alive := of_run(run, node_rank)) and time.monotonic() < end:
-        for pid in alive:
+    while (living := of_run(run, node_rank)) and time.monotonic() < end:
+        for pid in living:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -88,3 +92,25 @@ def tail(log: Path, lines: int = 15) -> str:
     with open(log, "rb") as file:
         file.seek(max(0, log.stat().st_size - 20_000))
         return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+
+
+def find(pid: int | None, seen: float) -> psutil.Process | None:
+    """The living process that had the number ``pid`` at ``seen`` (Unix seconds); None where it is gone.
+
+    One that was born later is another one, also after a restart of the machine.
+    """
+    if pid is None:
+        return None
+    try:
+        process = psutil.Process(pid)
+        return process if process.create_time() <= seen + CLOCK and alive(process) else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it is still at work, and no zombie that nobody has waited for."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

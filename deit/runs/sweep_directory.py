@@ -23,9 +23,9 @@ from typing import Any
 from deit.config.addresses import is_remote, runs_copy
 from deit.errors import UserError
 from deit.files import read_json, write_json, write_text
+from deit.machine import processes
 from deit.runs.directory import new_folder
 from deit.runs.trial import Trial
-from deit.tracking import living
 
 FOLDER = "sweeps"  # below runs_dir
 
@@ -99,7 +99,7 @@ class SweepDirectory:
     def is_worked_on(self) -> bool:
         """Whether the process that held the sweep last is alive."""
         try:
-            return living.find(int(self.lock.read_text()), self.lock.stat().st_mtime) is not None
+            return processes.find(int(self.lock.read_text()), self.lock.stat().st_mtime) is not None
         except (OSError, ValueError):
             return False
 

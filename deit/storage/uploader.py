@@ -19,14 +19,13 @@ from typing import Any
 
 from deit.config import frozen
 from deit.errors import UserError
-from deit.machine import companion_main, locks
+from deit.machine import companion_main, locks, processes
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
 from deit.runs.sweep_directory import SweepDirectory
 from deit.storage.mirror_base import LOCK, Folder, Stopped, signature
 from deit.storage.run_mirror import Mirror, address_of
 from deit.storage.sweep_mirror import SweepMirror
-from deit.tracking import living
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +112,7 @@ class OfRun(Uploader):
 
     def _accompanied(self) -> bool:
         now = status.read(self._run)
-        return any(living.find(pid, now.updated) for pid in (now.launcher_pid, now.worker_pid))
+        return any(processes.find(pid, now.updated) for pid in (now.launcher_pid, now.worker_pid))
 
 
 class OfSweep(Uploader):

@@ -16,7 +16,7 @@ from deit.config.addresses import is_remote
 from deit.config.schema import RunConfig, SweepConfig
 from deit.errors import UserError
 from deit.runs.trial import identity
-from deit.tracking.uri import redact
+from deit.secrets import redact
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from deit.recipe.plan import expected_length
 from deit.runs import status, sweep_directory
 from deit.runs.sweep_directory import SweepDirectory
 from deit.runs.trial import DONE, FAILED, FINISHED, INTERRUPTED, WAITING, Trial, identity, swept
+from deit.secrets import redact
 from deit.storage.uploader_process import SweepUploader
 from deit.sweeps import results
 from deit.sweeps.compose import Draft
@@ -34,7 +35,6 @@ from deit.sweeps.executors.base import Executor, build
 from deit.sweeps.source import Listed, Source
 from deit.sweeps.table import overview, ranking, use_of_cards
 from deit.sweeps.work import Work
-from deit.tracking.uri import redact
 
 SETTLE = 120.0  # seconds the trials of a sweep that was killed have to write their checkpoints, and more to copy them
 RESUMING = ("sweep.resume", "sweep.retries", "sweep.retry_failed", "sweep.trial_timeout", "sweep.cards", "runs_dir")

@@ -21,7 +21,7 @@ from deit.files import read_json
 from deit.runs import status
 from deit.runs.directory import RunDirectory
 from deit.runs.trial import label
-from deit.tracking.uri import redact
+from deit.secrets import redact
 
 DIRECTORY_TAG = "run.directory"
 RUN_TAG = "run.id"

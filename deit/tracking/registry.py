@@ -22,6 +22,7 @@ from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from deit.runs.journal import now_ms
+from deit.secrets import with_credentials
 from deit.tracking import describe
 from deit.tracking import uri as store
 from deit.tracking.errors import Refused
@@ -57,7 +58,7 @@ class Registry:
     def __init__(self, uri: str, name: str) -> None:
         """Raises Unavailable, at once, where the store does not answer or has no registry."""
         self._uri, self._name = uri, name
-        self._client = connect(store.with_credentials(uri))
+        self._client = connect(with_credentials(uri))
         # A registry in a database looks for a logged model where the process, not where the client is told to.
         mlflow.set_tracking_uri(self._client.tracking_uri)
         with translated():

@@ -31,6 +31,7 @@ from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from deit.secrets import redact
 from deit.tracking import describe
 from deit.tracking import uri as store
 from deit.tracking.errors import Refused, RunGone, Unavailable
@@ -227,7 +228,7 @@ class RemoteRun:
         """Write an artifact called ``name``, without the credentials that may stand in ``text``. Raises Refused."""
         self._check_artifacts()
         with translated():
-            self._client.log_text(self.run_id, store.redact(text), name)
+            self._client.log_text(self.run_id, redact(text), name)
 
     def _check_artifacts(self) -> None:
         if self._no_artifacts:

@@ -16,6 +16,7 @@ from deit.errors import UserError
 from deit.runs import status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import now_ms
+from deit.secrets import with_credentials
 from deit.tracking import describe, progress, records
 from deit.tracking import uri as store
 from deit.tracking.errors import RunGone
@@ -116,7 +117,7 @@ class Sender:
         if self._remote is None:
             from deit.tracking import remote as far  # imports MLflow
 
-            client = far.connect(store.with_credentials(self.uri))
+            client = far.connect(with_credentials(self.uri))
             # First the experiment: where it was deleted with all its runs, to restore it restores this one.
             experiment_id = far.find_experiment(client, self.uri, self.config.tracking.experiment)
             tags = describe.tags(self.run, self.config)

@@ -19,10 +19,11 @@ import psutil
 
 from deit.config import frozen
 from deit.errors import UserError
-from deit.machine import companion_main
+from deit.machine import companion_main, processes
 from deit.runs import status
 from deit.runs.directory import RunDirectory
-from deit.tracking import living, progress, uri
+from deit.secrets import with_credentials
+from deit.tracking import progress, uri
 from deit.tracking.errors import Refused, RunGone, Unavailable
 from deit.tracking.sender import Sender, own_uri, word_for
 from deit.tracking.system import Sampler
@@ -43,7 +44,7 @@ class Shipper:
         """Raises UserError where ``run`` holds no configuration, or one without MLflow."""
         self._run = run
         self._config = frozen.load(run.config)
-        self._uri = uri.with_credentials(own_uri(run, self._config))
+        self._uri = with_credentials(own_uri(run, self._config))
         self._processes: dict[int, psutil.Process] = {}
         self._orphaned: float | None = None
         self._stopping = False
@@ -150,10 +151,10 @@ class Shipper:
             return False
         process = self._processes.get(pid)
         if process is None:
-            process = living.find(pid, status.read(self._run).updated)
+            process = processes.find(pid, status.read(self._run).updated)
             if process is not None:
                 self._processes[pid] = process
-        return process is not None and living.alive(process)
+        return process is not None and processes.alive(process)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from deit.machine import processes
 from deit.machine.logs import log_to
 from deit.runs import status
 from deit.runs.directory import RunDirectory
-from deit.tracking import describe, living, progress
+from deit.tracking import describe, progress
 from deit.tracking import uri as store
 from deit.tracking.sender import Sender, deliver, own_uri, word_for
 
@@ -63,7 +63,7 @@ def _gone(run: RunDirectory) -> bool:
     named = [pid for pid in (now.launcher_pid, now.worker_pid) if pid is not None]
     if not named:  # a trial that waits for its next start
         return False
-    return not any(living.find(pid, now.updated) for pid in named) and not processes.of_run(run)
+    return not any(processes.find(pid, now.updated) for pid in named) and not processes.of_run(run)
 
 
 @contextmanager

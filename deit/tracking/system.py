@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import psutil
 
-from deit.machine import processes
+from deit.machine import card_usage, processes
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
-from deit.tracking import npu, records
+from deit.tracking import records
 
 _log = logging.getLogger(__name__)
 
@@ -69,8 +69,7 @@ def sample(run: RunDirectory) -> dict[str, float]:
     workers = processes.of_run(run)
     if workers:
         metrics["worker_memory_usage_megabytes"] = _memory(workers) / 1e6
-    if npu.installed():
-        metrics.update(npu.read_cards())
+    metrics.update(card_usage.use())
     return {name: round(value, 1) for name, value in metrics.items()}
 
 

@@ -25,6 +25,7 @@ from deit.errors import UserError
 from deit.files import write_json
 from deit.runs import checkpoint, directory
 from deit.runs.directory import RunDirectory
+from deit.secrets import URI_VARIABLE, redact, set_aside, with_credentials
 from deit.tracking import uri as store
 from deit.weights.read import MOST_HEADER, read_shapes, read_weights
 
@@ -274,28 +275,28 @@ SECRET, CLOUD = "pa55w0rd-of-me", "cloud-key-0123456789"
     ],
 )
 def test_credentials_are_set_aside_and_found_again(uri: str, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(store.URI_VARIABLE, "http://other")
-    assert store.set_aside(uri) == kept and store.with_credentials(kept) == uri
-    assert (os.environ[store.URI_VARIABLE] == uri) is (kept != uri)
-    assert store.set_aside(kept) == kept and store.with_credentials(kept) == uri  # a second time changes nothing
-    assert SECRET not in store.redact(f"while asking {uri} (password {SECRET})") or kept == uri
+    monkeypatch.setenv(URI_VARIABLE, "http://other")
+    assert set_aside(uri) == kept and with_credentials(kept) == uri
+    assert (os.environ[URI_VARIABLE] == uri) is (kept != uri)
+    assert set_aside(kept) == kept and with_credentials(kept) == uri  # a second time changes nothing
+    assert SECRET not in redact(f"while asking {uri} (password {SECRET})") or kept == uri
 
 
 def test_credentials_that_are_lacking_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(store.URI_VARIABLE, raising=False)
+    monkeypatch.delenv(URI_VARIABLE, raising=False)
     with pytest.raises(UserError, match=r"not kept in a run directory.*DEIT_TRACKING_URI.*MLFLOW_TRACKING_TOKEN"):
         store.check_uri("https://***@node01")
     with pytest.raises(UserError, match=r"set DEIT_TRACKING_URI to the whole of it; tracking=none"):
         store.check_uri("postgresql://***@db/mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
-    assert store.with_credentials("https://***@node01/ml") == "https://node01/ml"
-    assert store.redact(f"sent {SECRET}") == "sent ***"
+    assert with_credentials("https://***@node01/ml") == "https://node01/ml"
+    assert redact(f"sent {SECRET}") == "sent ***"
 
 
 def test_no_key_of_ours_is_taken_for_a_secret() -> None:
     for text in ("optim.decay_dist_token=true", "data.root=/a:b/c", "-m model=deit_tiny,deit_small", "hydra/launcher=cards"):
-        assert store.redact(text) == text
+        assert redact(text) == text
 
 
 def holding(folder: Path, *secrets: str) -> list[str]:
@@ -306,7 +307,7 @@ def holding(folder: Path, *secrets: str) -> list[str]:
 
 
 def test_a_dry_run_and_a_sweep_show_no_secret(command: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(store.URI_VARIABLE, "")
+    monkeypatch.setenv(URI_VARIABLE, "")
     uri = f"tracking.uri=http://me:{SECRET}@127.0.0.1:9"
     for arguments in (("dry_run=true",), ("-m", "seed=1,2", "dry_run=true"), ("nonsense=1",), ("optim.base_lr=x",)):
         outcome = command(*arguments, "experiment=quickstart", "hardware=cpu", uri)
@@ -368,10 +369,10 @@ def test_a_finished_run_and_its_tracking_hold_no_secret(
     (path,) = (tmp_path / "runs/quickstart").iterdir()
     assert yaml.safe_load((path / "config.yaml").read_text())["tracking"]["uri"] == f"http://***@{server}"
     assert f"tracking.uri=http://***@{server}" in yaml.safe_load((path / "overrides.yaml").read_text())
-    monkeypatch.delenv(store.URI_VARIABLE, raising=False)
+    monkeypatch.delenv(URI_VARIABLE, raising=False)
     refused = command(f"resume={path}")
     assert refused.code == 2 and "its credentials are not kept in a run directory" in refused.err
-    monkeypatch.setenv(store.URI_VARIABLE, uri)
+    monkeypatch.setenv(URI_VARIABLE, uri)
     for resume in ((f"resume={path}",), (f"resume={path}", f"tracking.uri={uri}")):
         assert freeze(*resume).tracking.uri == f"http://***@{server}"
     assert frozen.load(path / "config.yaml").tracking.uri == f"http://***@{server}"

@@ -18,6 +18,7 @@ from typing import Any
 from deit.errors import UserError
 from deit.runs.journal import now_ms
 from deit.runs.sweep_directory import SweepDirectory
+from deit.secrets import redact, with_credentials
 from deit.sweeps.reporting.links import places
 from deit.sweeps.reporting.summary import command
 from deit.tracking import uri as store
@@ -39,7 +40,7 @@ def publish(sweep: SweepDirectory) -> str | None:
         os.chdir(info["folder"])  # a relative SQLite path was meant from there
     with open(sweep.path / ".publish.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two at once would make two runs
-        return _send(sweep, store.with_credentials(there.uri), there.config.tracking.experiment, info)
+        return _send(sweep, with_credentials(there.uri), there.config.tracking.experiment, info)
 
 
 def _send(sweep: SweepDirectory, uri: str, experiment: str, info: dict[str, Any]) -> str:
@@ -81,7 +82,7 @@ def main(arguments: list[str]) -> int:
     try:
         url = publish(sweep)
     except (Unavailable, Refused, RunGone, UserError, OSError) as error:
-        reason = store.redact(str(error).strip().partition("\n")[0])
+        reason = redact(str(error).strip().partition("\n")[0])
         print(f"MLflow did not take the report of the sweep ({reason}); it stands in {sweep}. ", end="", file=sys.stderr)
         print(f"Send it later: python -m deit.sweeps.reporting.publish {sweep}", file=sys.stderr)
         return 1

@@ -19,6 +19,7 @@ from typing import Any
 from deit.config import frozen
 from deit.files import write_text
 from deit.runs.sweep_directory import SweepDirectory
+from deit.secrets import redact
 from deit.sweeps import results
 from deit.sweeps.reporting import links, summary
 from deit.sweeps.reporting.curves import curves
@@ -26,7 +27,6 @@ from deit.sweeps.reporting.importance import Importance, importance
 from deit.sweeps.reporting.links import Places
 from deit.sweeps.reporting.parameters import parameters
 from deit.sweeps.results import Results, Row
-from deit.tracking.uri import redact
 
 # In the order in which they build on each other.
 _SCRIPTS = ("chart.js", "select.js", "table.js", "plots.js", "gantt.js", "main.js")

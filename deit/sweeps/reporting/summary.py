@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from deit.secrets import redact
 from deit.sweeps.reporting.importance import Importance
 from deit.sweeps.results import Results, Row
-from deit.tracking.uri import redact
 
 FACTS = ("seconds", "cards", "card_hours", "attempts", "run", "message")
 

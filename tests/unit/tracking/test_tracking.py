@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -14,7 +13,8 @@ import pytest
 
 from deit.errors import UserError
 from deit.runs import directory, journal
-from deit.tracking import describe, npu, progress, records, system
+from deit.secrets import redact
+from deit.tracking import describe, progress, records, system
 from deit.tracking import uri as store
 
 # --- URIs ---
@@ -98,7 +98,7 @@ def test_where_to_look() -> None:
     ],
 )
 def test_credentials_are_taken_out(text: str, redacted: str) -> None:
-    assert store.redact(text) == redacted
+    assert redact(text) == redacted
 
 
 def test_the_control_side_learns_of_a_store_without_importing_mlflow() -> None:
@@ -205,42 +205,3 @@ def test_the_memory_of_all_processes_of_a_run_is_counted(tmp_path: Path) -> None
         for worker in workers:
             worker.kill()
             worker.communicate()
-
-
-_NPU_SMI = """\
-+--------------------------------------------------------------------------------------------------------+
-| npu-smi 23.0.0                                   Version: 23.0.0                                       |
-+-------------------------------+-----------------+------------------------------------------------------+
-| NPU     Name                  | Health          | Power(W)     Temp(C)           Hugepages-Usage(page) |
-| Chip    Device                | Bus-Id          | AICore(%)    Memory-Usage(MB)                        |
-+===============================+=================+======================================================+
-| 0       910B                  | OK              | 88.2         52                0    / 0              |
-| 0       0                     | 0000:C1:00.0    | 87           2610 / 15038      30124/ 32768          |
-+===============================+=================+======================================================+
-| 1       910B                  | OK              | 70.1         45                0    / 0              |
-| 0                             | 0000:81:00.0    | 0            1    / 15038      1    / 32768          |
-+===============================+=================+======================================================+
-"""
-
-
-def test_the_table_of_npu_smi() -> None:
-    assert npu.parse(_NPU_SMI) == {
-        "npu_0_utilization_percentage": 87.0,
-        "npu_0_memory_usage_megabytes": 30124.0,
-        "npu_0_memory_usage_percentage": 91.9,
-        "npu_1_utilization_percentage": 0.0,
-        "npu_1_memory_usage_megabytes": 1.0,
-        "npu_1_memory_usage_percentage": 0.0,
-    }
-    assert npu.parse("no cards") == {}
-
-
-def test_cards_are_read_from_the_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool = tmp_path / "npu-smi"
-    tool.write_text(f"#!{sys.executable}\nprint({json.dumps(_NPU_SMI)})\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert npu.installed()
-    assert npu.read_cards()["npu_0_utilization_percentage"] == 87.0
-    tool.write_text("#!/bin/sh\nexit 1\n")
-    assert npu.read_cards() == {}

@@ -1,0 +1,96 @@
+"""Credentials: no file, message or log contains them; the environment passes them to the processes of a run."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import unquote, urlsplit
+
+from deit.errors import UserError
+
+MASK = "***"  # in the place of credentials
+URI_VARIABLE = "DEIT_TRACKING_URI"  # the whole tracking URI, for the processes of a run
+# What MLflow and its artifact stores read from the environment, and no file may hold.
+SECRETS = (
+    URI_VARIABLE,
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZURE_STORAGE_ACCESS_KEY",
+    "AZURE_STORAGE_CONNECTION_STRING",
+)
+
+
+def set_aside(uri: str | None) -> str | None:
+    """``uri`` as a run directory may keep it: without credentials.
+
+    Where it has some, the whole stands in the environment of this process from here on, and of those it starts: the shipper,
+    the trials of a sweep.
+    """
+    if uri is None or not _carries_secret(uri):
+        return uri
+    if MASK not in uri:
+        os.environ[URI_VARIABLE] = uri
+    return redact(uri)
+
+
+def with_credentials(uri: str) -> str:
+    """The whole of ``uri``, a tracking.uri from which credentials may have been set aside, by this process or long ago.
+
+    They are looked for in DEIT_TRACKING_URI; an MLflow server's may also be given as MLflow reads them itself. Raises UserError
+    where they are lacking.
+    """
+    if MASK not in uri:
+        return uri
+    whole = os.environ.get(URI_VARIABLE)
+    if whole is not None and redact(whole) == uri:
+        return whole
+    web = uri.startswith(("http://", "https://"))
+    bare = uri.replace(f"{MASK}@", "", 1)
+    own = "MLFLOW_TRACKING_TOKEN" in os.environ or {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"} <= set(os.environ)
+    if web and own and MASK not in bare:
+        return bare
+    others = ", or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN" if web else ""
+    raise UserError(
+        f"tracking.uri is {uri}: its credentials are not kept in a run directory. Give tracking.uri= anew, or set "
+        f"{URI_VARIABLE} to the whole of it{others}; tracking=none does without MLflow."
+    )
+
+
+def _carries_secret(uri: str) -> bool:
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return True
+    user = parts.netloc.rpartition("@")[0]
+    # A lone name before the @ is the user of a database, but to a web server it may be a token.
+    return ":" in user or (bool(user) and parts.scheme in ("http", "https")) or bool(_QUERY.search(uri))
+
+
+_WORDS = "password|passwd|pwd|token|secret|api_?key|access_?key|signature|credential"
+_QUERY = re.compile(rf"(?i)(?<=[?&])([\w.-]*(?:{_WORDS})[\w.-]*)=[^&\s'\"#]+")
+
+
+def redact(text: str) -> str:
+    """``text`` without the credentials of the URIs in it, nor those that stand in the environment."""
+    # The password ends at the last @ before the path: an unquoted @ may stand within it.
+    text = re.sub(r"(?<=://)[^\s/?#'\"]+@", f"{MASK}@", text)
+    text = re.sub(r"(?<![\w/:])[\w.+-]+:[^\s/@'\"]+@(?=[\w.-])", f"{MASK}@", text)  # the scheme was forgotten
+    text = _QUERY.sub(rf"\1={MASK}", text)
+    text = re.sub(r"(?i)\b(password|passwd|token|secret)=[^&\s'\"]+", rf"\1={MASK}", text)
+    for secret in _known_secrets():
+        text = text.replace(secret, MASK)
+    return text
+
+
+def _known_secrets() -> list[str]:
+    """Secret values of the environment, longest first; shorter ones than six characters would be found anywhere."""
+    found = {os.environ.get(name, "") for name in SECRETS if name != URI_VARIABLE}
+    whole = os.environ.get(URI_VARIABLE, "")
+    user = re.search(r"(?<=://)[^\s/?#]+(?=@)", whole)
+    if user:
+        password = user[0].partition(":")[2] or user[0]
+        found |= {password, unquote(password)}
+    found |= {match[0].partition("=")[2] for match in _QUERY.finditer(whole)}
+    return sorted((secret for secret in found if len(secret) >= 6), key=len, reverse=True)
