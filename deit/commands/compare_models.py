@@ -23,7 +23,7 @@ from deit.lookup.runs import run_behind
 from deit.preflight import networks
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory, shown
-from deit.runs.trial import label
+from deit.text import label
 from deit.tracking import progress
 from deit.tracking import uri as store
 from deit.tracking.sender import own_uri

@@ -43,7 +43,8 @@ from deit.inference.writing import check_output
 from deit.launching.display import results_table
 from deit.machine import signals
 from deit.preflight import networks
-from deit.preflight.disk_space import free_below, spoken
+from deit.preflight.disk_space import free_below
+from deit.text import byte_size
 
 DESCRIPTION, LABELS, INPUTS = "preprocess.json", "labels.csv", "inputs"
 FORMAT = 1
@@ -190,8 +191,8 @@ def _check_room(output: Path, needed: int) -> None:
     free = free_below(output.absolute())
     if free < needed:
         raise UserError(
-            f"task.output is {str(output)!r}: {spoken(free)} are free there, but the inputs need {spoken(needed)}; make room, "
-            "or give another folder."
+            f"task.output is {str(output)!r}: {byte_size(free)} are free there, but the inputs need {byte_size(needed)}; "
+            "make room, or give another folder."
         )
 
 

@@ -40,9 +40,9 @@ from deit.files import read_json, write_json
 from deit.launching.worker_command import python_environment
 from deit.machine.cards import cores
 from deit.machine.processes import tail
-from deit.preflight.disk_space import spoken
 from deit.runs.directory import shown
 from deit.storage.data_cache import stage
+from deit.text import byte_size
 
 STATE = ".pack"  # in OUTPUT.part: the lock, the plan, and a record of each shard that is done
 CHUNK = 256  # files a thread asks the size of at a time
@@ -220,8 +220,8 @@ def _check_room(output: Path, needed: int) -> None:
     free = disk.f_bavail * disk.f_frsize
     if free < needed:
         raise UserError(
-            f"task.output: {spoken(free)} are free in {output.parent}, but the images that are still to be packed have "
-            f"{spoken(needed)}; make room, or give another folder."
+            f"task.output: {byte_size(free)} are free in {output.parent}, but the images that are still to be packed have "
+            f"{byte_size(needed)}; make room, or give another folder."
         )
 
 
@@ -359,7 +359,7 @@ def _say(
     data: DataConfig,
 ) -> None:
     for split, there in described.splits.items():
-        size = spoken(int(stats[split][:, 0].sum()))
+        size = byte_size(int(stats[split][:, 0].sum()))
         shards = f"{len(there.shards)} {described.format} shard{'' if len(there.shards) == 1 else 's'}"
         console.print(f"{shown(output / split)}: {there.images:,} images, {size}, in {shards}", markup=False)
     if described.format == "tar":

@@ -17,6 +17,7 @@ from deit.runs.directory import DISK_FULL, RunDirectory
 from deit.runs.journal import Journal
 
 REFRESH = 0.5  # seconds between two updates of the live progress
+COUNTS = ("evaluated", "images")  # done in the present phase, and of how many
 NOTICES = 50  # most warnings shown on the console; the journal and the log have all
 
 
@@ -56,13 +57,21 @@ class Report:
         """Say something that must not be missed: as an event, in the log, and on the console."""
         _say(f"warning: {message}")
         self.event(event, step, message=message, **details)
-        notices = self._status.progress.get("notices", [])
-        self.progress(now=True, notices=[*notices, message][:NOTICES])
+        with self._lock:  # the thread of the checkpoints warns, too
+            notices = self._status.progress.get("notices", [])
+            self.progress(now=True, notices=[*notices, message][:NOTICES])
 
     def progress(self, *, now: bool = False, **values: Any) -> None:
-        """Update what the live display shows; written twice a second at most, unless ``now``."""
+        """Update what the live display shows; written twice a second at most, unless ``now``.
+
+        What belongs together goes into one call: between two calls the display may see the first alone.
+        """
         with self._lock:
-            self._status.progress.update(values)
+            progress = self._status.progress
+            if values.get("phase", progress.get("phase")) != progress.get("phase"):
+                for counted in COUNTS:  # they belong to the phase before
+                    progress.pop(counted, None)
+            progress.update(values)
             if now or time.monotonic() >= self._next_refresh:
                 self._next_refresh = time.monotonic() + REFRESH
                 try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from types import TracebackType
 from typing import Any
@@ -18,6 +17,7 @@ from deit.config.tasks import InferenceTask
 from deit.runs.bad_images import listed
 from deit.runs.directory import RunDirectory, shown
 from deit.runs.status import Status
+from deit.text import duration
 
 HEADS = {"cls": "class", "dist": "distillation"}  # of a distilled model, by the end of their metrics' prefix
 NAMED = 10  # most unreadable images that are named on the screen
@@ -197,17 +197,6 @@ def _export(results: dict[str, Any]) -> Text:
     return lines_of(rows)
 
 
-def duration(seconds: float) -> str:
-    """``1:02:03``, hours and more only where there are any."""
-    if not math.isfinite(seconds):
-        return "-"
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    days, hour = divmod(hours, 24)
-    clock = f"{hour}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
-    return f"{days} d {clock}" if days else clock
-
-
 def _hardware(config: RunConfig) -> str:
     machine = config.hardware
     cards = f"{machine.cards} x " if machine.cards > 1 else ""
@@ -222,6 +211,7 @@ def _numbers(progress: dict[str, Any]) -> str:
         parts.append(f"lr {progress['lr']:.2e}")
     if "images_per_s" in progress:
         parts.append(f"{progress['images_per_s']:,.0f} images/s")
+    if "data_wait" in progress:
         parts.append(f"data wait {100 * progress['data_wait']:.1f} %")
     return "  ".join(parts)
 

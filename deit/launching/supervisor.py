@@ -22,7 +22,7 @@ from rich.console import Console
 
 from deit.config.schema import RunConfig
 from deit.files import read_json
-from deit.launching.display import Display, duration, results_table
+from deit.launching.display import Display, results_table
 from deit.launching.nodes import Machines, Word
 from deit.launching.worker_command import lease_port, worker_command, worker_environment
 from deit.machine import leases, processes, signals
@@ -31,6 +31,7 @@ from deit.preflight.prepare import begins_pretrained, pretrained_fit
 from deit.recipe.lr_curve import draw
 from deit.runs import checkpoint, status
 from deit.runs.directory import DISK_FULL, RunDirectory
+from deit.text import duration
 from deit.tracking.shipper_process import Shipper
 
 SETTLE = 3.0  # seconds the other ranks have to end by themselves after one has failed or stopped

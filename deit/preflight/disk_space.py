@@ -10,6 +10,7 @@ from deit.config.schema import RunConfig
 from deit.errors import UserError
 from deit.models.shapes import parameter_count
 from deit.runs.directory import RunDirectory
+from deit.text import byte_size
 
 MOMENTS = {"adamw": 2, "sgd": 1}  # arrays of the size of the weights that the optimizer keeps
 
@@ -41,8 +42,8 @@ def check_space(config: RunConfig) -> None:
         less = f", or checkpointing.keep_last={fitting}" if fitting > 0 else ""
         other = "" if config.resume else ", give another runs_dir=FOLDER"
         raise UserError(
-            f"{key}={config.resume or config.runs_dir}: {spoken(free)} are free in {place}, but the checkpoints need "
-            f"{spoken(needed)}: {count} of {spoken(one)} (checkpointing.keep_last={config.checkpointing.keep_last}, "
+            f"{key}={config.resume or config.runs_dir}: {byte_size(free)} are free in {place}, but the checkpoints need "
+            f"{byte_size(needed)}: {count} of {byte_size(one)} (checkpointing.keep_last={config.checkpointing.keep_last}, "
             f"{best} best, 1 being written). Make room{other}{less}."
         )
 
@@ -51,13 +52,3 @@ def free_below(folder: Path) -> int:
     """Bytes that may still be written to a folder, which need not be there yet."""
     disk = os.statvfs(next(path for path in (folder, *folder.parents) if path.exists()))
     return disk.f_bavail * disk.f_frsize
-
-
-def spoken(size: int) -> str:
-    """``1.4 GB``; decimal units, as disks are sold and ``df -H`` counts."""
-    amount, unit = float(size), "bytes"
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if amount < 1000 or unit == "TB":
-            break
-        amount /= 1000
-    return f"{amount:.0f} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.runs import journal, status
 from deit.runs.directory import RunDirectory
+from deit.text import label
 
 WAITING, RUNNING, FINISHED, FAILED, PRUNED, INTERRUPTED = (
     "waiting",
@@ -84,15 +84,6 @@ class Trial:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Trial:
         return cls(**{**values, "attempts": [Attempt(**attempt) for attempt in values["attempts"]]})
-
-
-def label(values: dict[str, str]) -> str:
-    """``base_lr=0.001 seed=2`` for swept values: keys without their group, numbers of a search with four digits."""
-    return " ".join(f"{key.rpartition('.')[2]}={_short(value)}" for key, value in values.items())
-
-
-def _short(value: str) -> str:
-    return f"{float(value):.4g}" if len(value) > 8 and re.fullmatch(r"-?\d+\.\d+(e-?\d+)?", value) else value
 
 
 def identity(config: RunConfig) -> str:

@@ -24,9 +24,10 @@ from deit.config.schema import DataConfig
 from deit.errors import UserError
 from deit.files import read_json, write_json
 from deit.machine import locks
-from deit.preflight.disk_space import free_below, spoken
+from deit.preflight.disk_space import free_below
 from deit.storage.download import Manifest, check_names, copy
 from deit.storage.store import Object, Store, Unreachable, open_store
+from deit.text import byte_size
 
 KEY = "data.root"
 FRESH = 3600.0  # seconds for which the trials of a sweep believe that a copy is still what the store has
@@ -91,7 +92,7 @@ class _Copy:
         names = {one.name for one in found}
         surplus = [name for name in manifest.entries if name not in names]
         size = sum(one.size for one in found)
-        said = f"{len(found):,} files, {spoken(size)}"
+        said = f"{len(found):,} files, {byte_size(size)}"
         if missing or surplus or about is None:
             if about is not None and locks.read_by_others(self._slot / ".reading"):
                 raise UserError(
@@ -138,6 +139,6 @@ class _Copy:
         free = free_below(self._slot)
         if free < needed - there:
             raise UserError(
-                f"data.cache_dir: {spoken(free)} are free in {self._slot}, but the copy of {self._root} needs "
-                f"{spoken(needed - there)} more. Make room, give another data.cache_dir=FOLDER, or set DEIT_CACHE."
+                f"data.cache_dir: {byte_size(free)} are free in {self._slot}, but the copy of {self._root} needs "
+                f"{byte_size(needed - there)} more. Make room, give another data.cache_dir=FOLDER, or set DEIT_CACHE."
             )

@@ -19,7 +19,6 @@ from deit.commands.report import show as show_report
 from deit.config import frozen
 from deit.config.schema import RunConfig, SweepConfig
 from deit.errors import UserError
-from deit.launching.display import duration
 from deit.launching.run import create as create_run
 from deit.launching.run import held
 from deit.machine import environment
@@ -35,6 +34,7 @@ from deit.sweeps.executors.base import Executor, build
 from deit.sweeps.source import Listed, Source
 from deit.sweeps.table import overview, ranking, use_of_cards
 from deit.sweeps.work import Work
+from deit.text import duration
 
 SETTLE = 120.0  # seconds the trials of a sweep that was killed have to write their checkpoints, and more to copy them
 RESUMING = ("sweep.resume", "sweep.retries", "sweep.retry_failed", "sweep.trial_timeout", "sweep.cards", "runs_dir")

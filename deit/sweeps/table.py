@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from deit.config.schema import RunConfig
-from deit.launching.display import duration
 from deit.recipe.plan import global_batch, known_train_images, plan
 from deit.runs import status
 from deit.runs.sweep_directory import SweepDirectory
@@ -21,6 +20,7 @@ from deit.runs.trial import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAIT
 from deit.sweeps.executors.base import Executor
 from deit.sweeps.results import Results
 from deit.sweeps.source import Source
+from deit.text import duration
 
 MOST_ROWS = 30  # of the live table; a terminal shows no more
 STYLES = {RUNNING: "cyan", FINISHED: "green", FAILED: "red", PRUNED: "yellow", INTERRUPTED: "yellow", WAITING: "dim"}

@@ -17,7 +17,6 @@ from rich.console import Console
 from deit.config import frozen
 from deit.config.schema import RunConfig, SweepConfig
 from deit.files import write_json
-from deit.launching.display import duration
 from deit.machine import signals
 from deit.machine.companion import Companion
 from deit.runs import status
@@ -26,6 +25,7 @@ from deit.runs.trial import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAIT
 from deit.sweeps.executors.base import Executor, Handle
 from deit.sweeps.source import Source
 from deit.sweeps.table import LiveTable
+from deit.text import duration
 
 POLL = 0.3  # seconds
 PRUNE_EVERY = 2.0  # seconds

@@ -37,6 +37,10 @@ class Context:
     world: int = 1
     stop_signals: list[int] = field(default_factory=list)  # filled by the signal handler of rank 0
 
+    def evaluating(self, phase: str, images: int) -> None:
+        """Show the start of an evaluation of ``images`` images on all ranks together."""
+        self.report.progress(now=True, phase=phase, evaluated=0, images=-(-images // self.world))
+
     def evaluated(self, images: int) -> None:
         """Told by an evaluation how many images it has done. Raises StopRequested after a signal."""
         self.report.progress(evaluated=images)

@@ -40,7 +40,7 @@ def evaluate_task(context: Context) -> dict[str, Any]:
         load_weights(network, weights, source=source["weights"])
         for suffix, step in steps.items():
             phase = "evaluating EMA" if prefix == "val_ema" else "evaluating"
-            report.progress(now=True, phase=phase, val_images=len(data), evaluated=0)
+            context.evaluating(phase, len(data))
             loader = context.noting(source["step"], EvalLoader(config, data, context.rank, context.world))
             try:
                 accuracy = evaluate(step, loader, context.world, context.evaluated)

@@ -39,6 +39,8 @@ from deit.tasks.context import Context, Interrupted, StopRequested
 from deit.weights.fit import fit
 from deit.weights.read import read_weights
 
+SHOWN = ("train/loss", "perf/images_per_s", "perf/data_wait")  # metrics that the live display shows
+
 
 def train(context: Context) -> dict[str, Any]:
     """Run the training of ``context.config``; returns the best and the last results.
@@ -121,7 +123,7 @@ def train(context: Context) -> dict[str, Any]:
         """Evaluate raw and EMA weights; returns whether either is better than ever."""
         found = {}
         for prefix, step in eval_steps.items():
-            report.progress(now=True, phase="evaluating" if prefix == "val" else "evaluating EMA")
+            context.evaluating("evaluating" if prefix == "val" else "evaluating EMA", len(val_data))
             batches = context.noting(done, EvalLoader(config, val_data, rank, world))
             accuracy = evaluate(step, batches, world, context.evaluated)
             found[prefix] = _entry(accuracy, done, -(-done // steps_per_epoch))
@@ -175,16 +177,16 @@ def train(context: Context) -> dict[str, Any]:
                 if verdict is Verdict.ROLL_BACK:
                     roll_back()
                     break
+                now: dict[str, Any] = {"phase": "training", "epoch": epoch + 1, "step": done, "lr": lr}
                 if tells:
                     metrics = meter.metrics(loader.waited, course.global_batch)
                     report.metrics(done, metrics | {"train/lr": lr, "train/epoch": done / steps_per_epoch})
                     if not evaluation_is_due():  # which may come upon more
                         report.metrics(done, context.data_metrics(done))
-                    report.progress(loss=metrics["train/loss"], images_per_s=metrics["perf/images_per_s"])
-                    report.progress(data_wait=metrics["perf/data_wait"])
+                    now |= {name.partition("/")[2]: metrics[name] for name in SHOWN}
+                report.progress(**now)
                 if verdict is Verdict.STOP:
                     raise watch.stop(context.run, train_data, world, rank)
-                report.progress(phase="training", epoch=epoch + 1, step=done, lr=lr)
                 if context.stop_signals:
                     stop()
                 if end_of_epoch:
@@ -255,7 +257,7 @@ def _begin(context: Context) -> dict[str, np.ndarray]:
 def _introduce(context: Context, teaching: Teaching, val_data: Dataset) -> dict[str, Any]:
     """Evaluate the teacher before the first step, and say who it is: a teacher of other classes or colours shows here."""
     config, report = context.config, context.report
-    report.progress(now=True, phase="evaluating the teacher")
+    context.evaluating("evaluating the teacher", len(val_data))
     if teaching.batch is not None:  # a MINDIR may take no other number of images
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, eval_batch_size=teaching.batch))
     loader = context.noting(0, EvalLoader(config, val_data, context.rank, context.world))

@@ -20,8 +20,8 @@ from deit.config.schema import RunConfig
 from deit.files import read_json
 from deit.runs import status
 from deit.runs.directory import RunDirectory
-from deit.runs.trial import label
 from deit.secrets import redact
+from deit.text import label
 
 DIRECTORY_TAG = "run.directory"
 RUN_TAG = "run.id"

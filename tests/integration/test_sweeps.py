@@ -23,9 +23,10 @@ from deit.recipe.plan import expected_length
 from deit.runs import checkpoint, journal, status
 from deit.runs.directory import RunDirectory
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial import FAILED, FINISHED, INTERRUPTED, RUNNING, WAITING, Trial, label, swept
+from deit.runs.trial import FAILED, FINISHED, INTERRUPTED, RUNNING, WAITING, Trial, swept
 from deit.sweeps.executors.pool import CardPool
 from deit.sweeps.source import Listed
+from deit.text import label
 
 LONG = "schedule.epochs=20000"  # until somebody ends it
 ENDS = """\

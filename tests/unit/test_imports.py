@@ -27,7 +27,7 @@ CONTROL = (
     "tracking",
 )
 WORKER = ("worker", "tasks", "engine", "data", "models", "optim")
-BOTH = ("runs", "weights", "exports", "inference", "comparison", "errors", "files", "randomness", "secrets")
+BOTH = ("runs", "weights", "exports", "inference", "comparison", "errors", "files", "randomness", "secrets", "text")
 SERVED = ("serving",)  # runs in MLflow's server: neither side
 
 
@@ -99,7 +99,7 @@ def imports(part: str) -> set[str]:
     return found - {part}
 
 
-BELOW = {"files", "config", "errors", "randomness"}
+BELOW = {"files", "config", "errors", "randomness", "text"}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ BELOW = {"files", "config", "errors", "randomness"}
         ("optim", BELOW),
         (
             "runs",
-            {"config", "errors", "files", "machine", "tracking", "storage", "lookup"},
+            {"config", "errors", "files", "machine", "tracking", "storage", "lookup", "text"},
         ),  # where an MLflow run id is looked up, a remote run fetched
         ("engine", BELOW | {"models", "data", "optim", "runs", "weights"}),
         ("weights", {"config", "errors", "runs", "lookup"}),

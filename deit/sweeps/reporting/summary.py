@@ -14,6 +14,7 @@ from typing import Any
 from deit.secrets import redact
 from deit.sweeps.reporting.importance import Importance
 from deit.sweeps.results import Results, Row
+from deit.text import duration
 
 FACTS = ("seconds", "cards", "card_hours", "attempts", "run", "message")
 
@@ -118,16 +119,6 @@ def states(rows: Sequence[Row]) -> str:
     if not rows:
         return "No trials yet"
     return f"{len(rows)} trials: " + ", ".join(f"{count} {state}" for state, count in counts.items())
-
-
-def duration(seconds: float) -> str:
-    """``42 s``, ``3 min 05 s``, ``2 h 07 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
 def number(value: float | None) -> str:

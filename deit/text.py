@@ -1,0 +1,56 @@
+"""Numbers and values as people read them. One module, so that the same quantity looks the same everywhere."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+DIGITS = 5  # significant digits of the largest number in a column
+
+
+def duration(seconds: float) -> str:
+    """``1:02:03``; days and hours only where there are any, ``-`` for what is not finite."""
+    if not math.isfinite(seconds):
+        return "-"
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    clock = f"{hour}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+    return f"{days} d {clock}" if days else clock
+
+
+def byte_size(size: int) -> str:
+    """``1.4 GB``; decimal units, as disks are sold and ``df -H`` counts."""
+    amount, unit = float(size), "bytes"
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if amount < 1000 or unit == "TB":
+            break
+        amount /= 1000
+    return f"{amount:.0f} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
+
+
+def label(values: Mapping[str, str]) -> str:
+    """``base_lr=0.001 seed=2`` for swept values: keys without their group, numbers of a search with four digits."""
+    return " ".join(f"{key.rpartition('.')[2]}={_short(value)}" for key, value in values.items())
+
+
+def column(values: Sequence[float | None], none: str = "-") -> list[str]:
+    """Numbers below each other with equal decimals, so that they compare at a glance.
+
+    The largest one gets ``DIGITS`` significant digits; a column that needs more than that for its smallest one is written
+    in powers of ten. ``none`` stands for a value that is missing or not finite.
+    """
+    sizes = [abs(value) for value in values if value is not None and math.isfinite(value)]
+    largest, smallest = max(sizes, default=0.0), min((size for size in sizes if size), default=0.0)
+    if all(size == int(size) for size in sizes) and largest < 10**DIGITS:
+        form = ".0f"
+    elif largest >= 10**DIGITS or smallest < 1e-3:
+        form = f".{DIGITS - 2}e"
+    else:
+        form = f".{max(0, DIGITS - len(str(int(largest))))}f"
+    return [none if value is None or not math.isfinite(value) else f"{value:{form}}" for value in values]
+
+
+def _short(value: str) -> str:
+    return f"{float(value):.4g}" if len(value) > 8 and re.fullmatch(r"-?\d+\.\d+(e-?\d+)?", value) else value

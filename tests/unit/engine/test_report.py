@@ -1,0 +1,21 @@
+"""What a worker reports: progress is one record, and the counts of a phase end with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deit.engine.report import Report
+from deit.runs import directory, status
+
+
+def test_counts_end_with_their_phase_and_a_call_is_one_record(tmp_path: Path) -> None:
+    run = directory.create(tmp_path, "a")
+    report = Report(run, status.Status())
+    report.progress(now=True, phase="evaluating", evaluated=0, images=100)
+    report.progress(now=True, evaluated=64)
+    assert status.read(run).progress == {"phase": "evaluating", "evaluated": 64, "images": 100}
+    report.progress(now=True, phase="evaluating EMA", evaluated=0, images=100)
+    assert status.read(run).progress["evaluated"] == 0
+    report.progress(now=True, phase="training", loss=1.5, images_per_s=10.0, data_wait=0.1)
+    assert status.read(run).progress == {"phase": "training", "loss": 1.5, "images_per_s": 10.0, "data_wait": 0.1}
+    report.close()
