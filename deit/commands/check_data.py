@@ -15,19 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from deit.config.schema import RunConfig
 from deit.config.tasks import CheckDataTask
+from deit.console import console, titled
 from deit.data.datasets import open_dataset
 from deit.data.folder import ImageFolder
 from deit.data.packed import Packed
 from deit.data.source import Dataset, Subset
 from deit.errors import BAD, BadImage, UserError
 from deit.files import write_json
+from deit.progress_bar import Bars, progress_bars
 from deit.runs.directory import new_file
 from deit.storage.data_cache import stage
 
@@ -66,34 +65,29 @@ def check_data(config: RunConfig) -> int:
         return 0
     stage(config.data)
     opened = _opened(config)
-    console = Console(highlight=False, soft_wrap=True)
     decoders = {"train": config.augment.backend, "val": "pil"}
-    with _progress(console) as bar:
+    with progress_bars() as bars:
         splits = {}
         for split, data in opened.items():
-            damaged = _damaged_shards(data, split, bar)
-            advance = _advancing(bar, bar.add_task(split, total=len(data)))
-            splits[split] = _look(data, decoders[split], config.data.workers, advance)
+            damaged = _damaged_shards(data, split, bars)
+            bar = bars.add(split, len(data))
+            splits[split] = _look(data, decoders[split], config.data.workers, bar.advance)
             splits[split].damaged_shards = damaged
     found = report(config, splits)
-    _show(console, found)
+    _show(found)
     if output is not None:
         write_json(output, found)
-        console.print(f"\nreport: {escape(str(output))}")
+        console().print(f"\nreport: {output}")
     return 1 if any(split.bad or split.damaged_shards for split in splits.values()) else 0
 
 
-def _advancing(bar: Progress, task: TaskID) -> Callable[[int], None]:
-    return lambda count: bar.advance(task, count)
-
-
-def _damaged_shards(data: Dataset, split: str, bar: Progress) -> list[str]:
+def _damaged_shards(data: Dataset, split: str, bars: Bars) -> list[str]:
     whole = data.whole if isinstance(data, Subset) else data
     if not isinstance(whole, Packed):
         return []
-    task = bar.add_task(f"{split} shards, bytes", total=sum(shard.bytes for shard in whole.shards))
-    damaged = whole.damaged(_advancing(bar, task))
-    bar.remove_task(task)
+    bar = bars.add(f"{split} shards, bytes", sum(shard.bytes for shard in whole.shards))
+    damaged = whole.damaged(bar.advance)
+    bar.close()
     return damaged
 
 
@@ -110,11 +104,6 @@ def _count(config: RunConfig) -> str:
 
 def _output(text: str | None) -> Path | None:
     return None if text is None else new_file(text, "task.output", [".json"], otherwise=", or null")
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description:5}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _look(data: Dataset, decoder: str, workers: int, advance: Callable[[int], Any]) -> Split:
@@ -208,29 +197,29 @@ def _equal(splits: dict[str, Split]) -> Iterator[list[dict[str, str]]]:
         yield images
 
 
-def _show(console: Console, found: dict[str, Any]) -> None:
+def _show(found: dict[str, Any]) -> None:
     table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False)
     table.add_column("")
     for name in found["splits"]:
         table.add_column(name, justify="right")
     for label, *cells in _rows(list(found["splits"].values())):
         table.add_row(label, *cells)
-    console.print(table)
+    console().print(table)
     for name, split in found["splits"].items():
-        _list(console, f"{name}: shards whose bytes are not those that task=pack wrote", split["damaged_shards"])
+        _list(f"{name}: shards whose bytes are not those that task=pack wrote", split["damaged_shards"])
         bad = [f"{bad['file']}: {bad['kind']} ({bad['reason']})" for bad in split["bad"]]
-        _list(console, f"{name}: bad images", bad)
+        _list(f"{name}: bad images", bad)
         empty = [label for label, count in split["images_of_class"].items() if count == 0]
-        _list(console, f"{name}: classes without an image", empty)
-        _list(console, f"{name}: no images by their names, so that nothing reads them", split["no_image_by_name"])
+        _list(f"{name}: classes without an image", empty)
+        _list(f"{name}: no images by their names, so that nothing reads them", split["no_image_by_name"])
     across = [" = ".join(image["file"] for image in group) for group in found["equal_across_splits"]]
-    _list(console, "the same image in training and validation, whose accuracy is then too good", across)
+    _list("the same image in training and validation, whose accuracy is then too good", across)
     for name in found["splits"]:
         groups = found[f"equal_in_{name}"]
-        _list(console, f"{name}: the same image several times", [" = ".join(i["file"] for i in group) for group in groups])
+        _list(f"{name}: the same image several times", [" = ".join(i["file"] for i in group) for group in groups])
         unlike = [group for group in groups if len({image["class"] for image in group}) > 1]
         lines = [" = ".join(f"{i['file']} ({i['class']})" for i in group) for group in unlike]
-        _list(console, f"{name}: the same image under different classes", lines)
+        _list(f"{name}: the same image under different classes", lines)
 
 
 def _rows(splits: list[dict[str, Any]]) -> Iterator[list[str]]:
@@ -247,11 +236,12 @@ def _rows(splits: list[dict[str, Any]]) -> Iterator[list[str]]:
     yield ["megabytes", *(f"{split['bytes'] / 1e6:,.1f}" for split in splits)]
 
 
-def _list(console: Console, title: str, lines: list[str]) -> None:
+def _list(title: str, lines: list[str]) -> None:
     if not lines:
         return
     more = [f"... and {len(lines) - SHOWN} more (task.output=FILE.json has them all)"] if len(lines) > SHOWN else []
-    console.print(f"\n[bold]{title}[/]: {len(lines):,}")
+    console().print()
+    console().print(titled(title, f": {len(lines):,}"))
     for line in [*lines[:SHOWN], *more]:
         # A file may be called anything; nothing of its name may reach the terminal as a command.
-        console.print("  " + "".join(c if c.isprintable() else "?" for c in line), markup=False)
+        console().print("  " + "".join(c if c.isprintable() else "?" for c in line))

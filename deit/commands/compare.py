@@ -16,11 +16,8 @@ import dataclasses
 import os
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from typing import Any
-
-from rich.console import Console
 
 from deit.commands import compare_table
 from deit.commands.compare_models import Model, class_list, find_models, open_images
@@ -30,6 +27,7 @@ from deit.comparison.results import ModelResult, Results
 from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.config.tasks import CompareTask
+from deit.console import console
 from deit.data.source import Dataset
 from deit.files import read_json, write_json, write_text
 from deit.launching.nodes import Machines
@@ -49,22 +47,21 @@ def compare(run: RunDirectory, config: RunConfig, cards: Sequence[int]) -> int:
 
     Raises UserError where the models are no longer what they were when the run directory was made.
     """
-    console = Console(width=None if sys.stdout.isatty() else 128)
     now = status.Status(state=status.RUNNING, launcher_pid=os.getpid())
     with signals.noted() as got, status.failure_recorded(run, now):
-        found = _found(run, config, cards, console, now, got)
+        found = _found(run, config, cards, now, got)
     if found is None:
         assert now.exit_code is not None
         return now.exit_code
     now.progress, now.results = {}, {"models": len(found.models), "pairs": len(found.pairs)}
     code = status.end(run, now, status.FINISHED, 0)
-    compare_table.show(console, run, found)
-    _send(run, config, console)
+    compare_table.show(run, found)
+    _send(run, config)
     return code
 
 
 def _found(
-    run: RunDirectory, config: RunConfig, cards: Sequence[int], console: Console, now: status.Status, signalled: Sequence[int]
+    run: RunDirectory, config: RunConfig, cards: Sequence[int], now: status.Status, signalled: Sequence[int]
 ) -> Results | None:
     """What all the models together show, written into the run; None where one did not get to its end, as ``now`` tells."""
     again = f"python launch.py resume={shlex.quote(str(run))}"
@@ -75,16 +72,16 @@ def _found(
         now.progress = {"phase": f"model {number} of {len(models)}"}
         status.write(run, now)
         part = _part(run, config, models, data, number)
-        console.print(f"{number} of {len(models)}: {model.text}", highlight=False, soft_wrap=True, markup=False)
-        final = _answer(part, cards, console)
+        console().print(f"{number} of {len(models)}: {model.text}")
+        final = _answer(part, cards)
         if signalled or final.state == status.INTERRUPTED:
             how = f"stopped at {model.label}"
-            console.print(f"{how}; go on with:  {again}", highlight=False, soft_wrap=True)
+            console().print(f"{how}; go on with:  {again}")
             code = final.exit_code if final.state == status.INTERRUPTED and final.exit_code else 128 + signalled[0]
             status.end(run, now, status.INTERRUPTED, code, how)
             return None
         if final.state != status.FINISHED:
-            console.print(f"once it is mended:  {again}", highlight=False, soft_wrap=True)
+            console().print(f"once it is mended:  {again}")
             status.end(run, now, status.FAILED, final.exit_code or 1, f"{model.label}: {final.message}")
             return None
     found, of_models = _results(run, config, models, data)
@@ -98,8 +95,8 @@ def _found(
 class _Part(Supervisor):
     """The worker of one model; the comparison says how it ended, and sends what came out."""
 
-    def __init__(self, run: RunDirectory, config: RunConfig, cards: Sequence[int], console: Console) -> None:
-        super().__init__(run, config, cards, Machines(run, config.hardware), console)
+    def __init__(self, run: RunDirectory, config: RunConfig, cards: Sequence[int]) -> None:
+        super().__init__(run, config, cards, Machines(run, config.hardware))
         self.shipper = _Unsent(run, config)
 
     def _show(self, final: status.Status) -> None:
@@ -136,13 +133,13 @@ def _part(run: RunDirectory, config: RunConfig, models: Sequence[Model], data: D
     return part
 
 
-def _answer(part: RunDirectory, cards: Sequence[int], console: Console) -> status.Status:
+def _answer(part: RunDirectory, cards: Sequence[int]) -> status.Status:
     """Let the worker of a part do it, unless it was done before; returns its final status."""
     if status.read(part).state == status.FINISHED and (part.path / answers.FILE).is_file():
-        console.print("has answered before", highlight=False)
+        console().print("has answered before")
         return status.read(part)
     status.write(part, status.Status(launcher_pid=os.getpid()))
-    _Part(part, frozen.load(part.config), cards, console).execute()
+    _Part(part, frozen.load(part.config), cards).execute()
     return status.read(part)
 
 
@@ -197,12 +194,12 @@ def _metric(name: str) -> str:
     return re.sub(r"[^\w.\- :/]", "_", name)
 
 
-def _send(run: RunDirectory, config: RunConfig, console: Console) -> None:
+def _send(run: RunDirectory, config: RunConfig) -> None:
     """Now, and not while the models are timed: importing MLflow takes a core for seconds."""
     shipper = Shipper(run, config)
     with signals.noted() as got:
         try:
             shipper.start()
-            shipper.finish(console, hurry=lambda: bool(got))
+            shipper.finish(hurry=lambda: bool(got))
         finally:
             shipper.stop()

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from deit.comparison import files
 from deit.comparison.results import Results
+from deit.console import console
 from deit.runs.directory import RunDirectory
 
 WEIGHTS = {"raw": "raw weights", "ema": "EMA weights"}
 MOST_PAIRS = 15  # of the models of a sweep there are more than anybody reads
 
 
-def show(console: Console, run: RunDirectory, results: Results) -> None:
+def show(run: RunDirectory, results: Results) -> None:
     """Print ``results``; in the table of pairs the models have the numbers of the tables above."""
 
     def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True, markup=False)
+        console().print(text)
 
     said = f"{results.images:,} images of {results.data}, {results.classes} classes; 95 % intervals in brackets"
     if results.left_out:
@@ -30,12 +30,12 @@ def show(console: Console, run: RunDirectory, results: Results) -> None:
         ("speed and size", _costs(results)),
         (_of_pairs(results), _pairs(results)),
     ):
-        console.print()
+        console().print()
         say(text)
-        console.print(table)
+        console().print(table)
     if len(results.pairs) > MOST_PAIRS:
         say(f"and {len(results.pairs) - MOST_PAIRS} more pairs in {files.PAIRS}")
-    console.print()
+    console().print()
     for name in files.FILES:
         say(f"{run}/{name}")
 

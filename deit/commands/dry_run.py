@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import math
 import shlex
-import sys
 from dataclasses import dataclass
 
 import yaml
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from deit.compose import rules
 from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.config.tasks import ExportTask, PreviewTask
+from deit.console import console, titled
 from deit.errors import UserError
 from deit.models.shapes import gmacs, parameter_count, parameter_shapes
 from deit.optim.groups import decayed
@@ -51,17 +49,16 @@ def show(config: RunConfig, overrides: list[str]) -> None:
     run = directory.create(config.runs_dir, config.name)
     frozen.save(config, run.config)
     run.overrides.write_text(yaml.safe_dump(overrides), encoding="utf-8")
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 128)
     table = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False)
     rows = _recipe(config, counted) + _of_task(config, planned)
     for label, value in rows:
-        table.add_row(f"[bold]{label}[/]", escape(value))
-    console.print(table)
+        table.add_row(titled(label), value)
+    console().print(table)
     if is_training:
         lr_curve.draw(config, run.lr_curve)
-        console.print(f"\n[bold]learning rate[/]\n{lr_curve.plot_text(config)}", soft_wrap=True)
-    console.print("\n[bold]would start[/]", escape(shlex.join(worker_command(config, run.path))), soft_wrap=True)
-    console.print(f"dry run: nothing was started; the recipe stands in {run}", soft_wrap=True)
+        console().print(titled("\nlearning rate", f"\n{lr_curve.plot_text(config)}"))
+    console().print(titled("\nwould start", f" {shlex.join(worker_command(config, run.path))}"))
+    console().print(f"dry run: nothing was started; the recipe stands in {run}")
 
 
 def _takes_batches(config: RunConfig) -> bool:

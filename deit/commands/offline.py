@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from deit.config.schema import RunConfig
 from deit.config.tasks import PostprocessTask, PreprocessTask
+from deit.console import console
 from deit.data.transform import EvalTransform
 from deit.errors import UserError
 from deit.exports import description
@@ -44,6 +44,7 @@ from deit.launching.display import results_table
 from deit.machine import signals
 from deit.preflight import networks
 from deit.preflight.disk_space import free_below
+from deit.progress_bar import progress_bar
 from deit.text import byte_size
 
 DESCRIPTION, LABELS, INPUTS = "preprocess.json", "labels.csv", "inputs"
@@ -80,9 +81,8 @@ def preprocess(config: RunConfig) -> int:
     }
     rows: list[list[object]] = [["input", "image", "label", "class"]]
     left_out = 0
-    console = Console(stderr=True)
     try:
-        with signals.noted() as got, whole_folder(output) as folder, networks.bar(console) as advance:
+        with signals.noted() as got, whole_folder(output) as folder, progress_bar("images") as bar:
             (folder / INPUTS).mkdir()
             for batch in batches(images, EvalTransform(config), AT_ONCE, config.data.workers, config.data.max_pixels):
                 inputs = batch.images if preprocessing.in_graph else normalize(batch.images, preprocessing)
@@ -92,9 +92,9 @@ def preprocess(config: RunConfig) -> int:
                     label = None if images.labels is None else int(images.labels[row])
                     rows.append([name, images.names[row], *(("", "") if label is None else (label, classes[label]))])
                 for reason in batch.unreadable.values():
-                    console.print(f"left out: {reason}", markup=False, highlight=False, soft_wrap=True)
+                    console(stderr=True).print(f"left out: {reason}")
                 left_out += len(batch.unreadable)
-                advance(len(rows) - 1 + left_out, len(images))
+                bar.set(len(rows) - 1 + left_out, len(images))
                 if got:
                     raise KeyboardInterrupt
             if len(rows) == 1:
@@ -142,9 +142,8 @@ def postprocess(config: RunConfig, overrides: list[str]) -> int:
     except UserError:
         shutil.rmtree(run.path)
         raise
-    console = Console()
-    console.print(results_table(run, found, task.name), soft_wrap=True)
-    console.print(f"the run directory is {run}", highlight=False, soft_wrap=True)
+    console().print(results_table(run, found, task.name))
+    console().print(f"the run directory is {run}")
     return 0
 
 

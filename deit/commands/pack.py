@@ -26,11 +26,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deit.config.schema import DataConfig, RunConfig
 from deit.config.tasks import PackTask
+from deit.console import console
 from deit.data import packed
 from deit.data.datasets import open_dataset
 from deit.data.folder import ImageFolder
@@ -40,6 +39,7 @@ from deit.files import read_json, write_json
 from deit.launching.worker_command import python_environment
 from deit.machine.cards import cores
 from deit.machine.processes import tail
+from deit.progress_bar import Bars, progress_bars
 from deit.runs.directory import shown
 from deit.storage.data_cache import stage
 from deit.text import byte_size
@@ -86,22 +86,21 @@ def pack(config: RunConfig) -> int:
     stage(config.data)
     folders = _folders(config.data)
     part = output.with_name(f"{output.name}.part")
-    console = Console(highlight=False, soft_wrap=True)
-    with _progress(console) as bar:
-        stats = {split: _stats(folder, split, config.data.workers, bar) for split, folder in folders.items()}
+    with progress_bars() as bars:
+        stats = {split: _stats(folder, split, config.data.workers, bars) for split, folder in folders.items()}
         jobs = [job for split in folders for job in _jobs(split, stats[split][:, 0], task.shard_mb * 10**6)]
         with _held(part, output) as lock:
             _same_plan(part, task, folders, stats)
             done = _done(part, jobs, task.format)
             if done:
-                console.print(f"{shown(part)}: going on after {len(done)} of {len(jobs)} shards", markup=False)
+                console().print(f"{shown(part)}: going on after {len(done)} of {len(jobs)} shards")
             with _keeping(part, task.output, jobs):
                 _check_room(output, sum(int(s[:, 0].sum()) for s in stats.values()) - sum(r["bytes"] for r in done.values()))
-                _write(part, [job for job in jobs if job not in done], folders, stats, config, lock, bar)
+                _write(part, [job for job in jobs if job not in done], folders, stats, config, lock, bars)
                 described = _describe(part, jobs, folders, stats, task.format)
                 part.rename(output)
         shutil.rmtree(output / STATE)
-    _say(console, output, described, folders, stats, config.data)
+    _say(output, described, folders, stats, config.data)
     return 0
 
 
@@ -133,15 +132,10 @@ def _count(config: RunConfig) -> str:
         return f"data={config.data.name}; not counted: {error}"
 
 
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-def _stats(folder: ImageFolder, split: str, workers: int, bar: Progress) -> np.ndarray:
+def _stats(folder: ImageFolder, split: str, workers: int, bars: Bars) -> np.ndarray:
     """Bytes and time of change (nanoseconds) of each image, int64 [N, 2]."""
     found = np.zeros((len(folder), 2), np.int64)
-    shown_task = bar.add_task(f"{split} sizes", total=len(folder))
+    bar = bars.add(f"{split} sizes", len(folder))
 
     def look(rows: range) -> None:
         for row in rows:
@@ -151,11 +145,11 @@ def _stats(folder: ImageFolder, split: str, workers: int, bar: Progress) -> np.n
             except OSError as error:
                 raise UserError(f"{path}: cannot be read ({error.strerror}).", exit_code=1) from error
             found[row] = status.st_size, status.st_mtime_ns
-        bar.advance(shown_task, len(rows))
+        bar.advance(len(rows))
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
         list(pool.map(look, (range(i, min(i + CHUNK, len(folder))) for i in range(0, len(folder), CHUNK))))
-    bar.remove_task(shown_task)
+    bar.close()
     return found
 
 
@@ -254,7 +248,7 @@ def _write(
     stats: dict[str, np.ndarray],
     config: RunConfig,
     lock: int,
-    bar: Progress,
+    bars: Bars,
 ) -> None:
     """Write and check the shards, and a record of each. Raises what the first that fails raises."""
     task = config.task
@@ -266,14 +260,14 @@ def _write(
     writers: queue.SimpleQueue[Writer] = queue.SimpleQueue()
     for number in range(at_once):
         writers.put(write_tar if task.format == "tar" else processes[number])
-    bars = {split: bar.add_task(split, total=sum(len(j.rows) for j in jobs if j.split == split)) for split in folders}
+    bar_of = {split: bars.add(split, sum(len(j.rows) for j in jobs if j.split == split)) for split in folders}
     stop = threading.Event()
 
     def shard(job: Job) -> None:
         def advance(count: int) -> None:
             if stop.is_set():
                 raise _Stopped
-            bar.advance(bars[job.split], count)
+            bar_of[job.split].advance(count)
 
         advance(0)
         path = part / job.split / job.file(task.format)
@@ -351,7 +345,6 @@ def _describe(
 
 
 def _say(
-    console: Console,
     output: Path,
     described: packed.Description,
     folders: dict[str, ImageFolder],
@@ -361,17 +354,16 @@ def _say(
     for split, there in described.splits.items():
         size = byte_size(int(stats[split][:, 0].sum()))
         shards = f"{len(there.shards)} {described.format} shard{'' if len(there.shards) == 1 else 's'}"
-        console.print(f"{shown(output / split)}: {there.images:,} images, {size}, in {shards}", markup=False)
+        console().print(f"{shown(output / split)}: {there.images:,} images, {size}, in {shards}")
     if described.format == "tar":
         for split, folder in folders.items():
             odd = _odd_names(folder)
             if odd:
-                console.print(
+                console().print(
                     f"{split}: WebDataset cuts names at their first dot, so it takes {odd:,} of these images for parts of one "
                     "sample or does not know what they are; data.format=tar reads them all",
-                    markup=False,
                 )
-    console.print(f"read it with data={data.name if data.name == 'imagenet' else 'imagefolder'} data.root={shown(output)}")
+    console().print(f"read it with data={data.name if data.name == 'imagenet' else 'imagefolder'} data.root={shown(output)}")
 
 
 def _odd_names(folder: ImageFolder) -> int:

@@ -15,12 +15,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from rich.console import Console
-
 from deit.commands.sync import reason, typed_uri
 from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.config.tasks import ExportTask, RegisterTask
+from deit.console import console
 from deit.errors import UserError
 from deit.exports import description
 from deit.exports.description import Description
@@ -70,7 +69,7 @@ def register(config: RunConfig, overrides: list[str]) -> int:
     with signals.handled(_leave):
         registered = _registered(registry, uri, config, folder, described)
     rows = _rows(task, uri, folder, described, registered)
-    Console(highlight=False).print(lines_of(rows), soft_wrap=True)
+    console().print(lines_of(rows))
     print("\n".join(["", *serving_lines(task, uri, registered.version)]))
     return 0
 

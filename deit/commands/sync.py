@@ -12,17 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Column, Table
 
 from deit.config import frozen
 from deit.config.addresses import runs_copy
 from deit.config.schema import RunConfig
 from deit.config.tasks import TRACKED_TASKS
+from deit.console import console
 from deit.errors import UserError
 from deit.machine.logs import log_to
+from deit.progress_bar import Bar, progress_bars
 from deit.runs import status
 from deit.runs.directory import RunDirectory
 from deit.secrets import redact, with_credentials
@@ -52,26 +51,27 @@ def sync(config: RunConfig, overrides: Sequence[str]) -> int:
     Raises UserError where ``run`` is none that could be sent, or where a typed ``tracking.uri`` is no store.
     """
     uri = typed_uri(config, overrides)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 128)
     try:
-        code = _to_mlflow(config, uri, console)
+        code = _to_mlflow(config, uri)
     except UserError:
         if config.run is None or not uploader_process.mirrors(config):
             raise
         code = 0  # what has nothing for MLflow may have something for its store
-    return max(code, uploader_process.catch_up(config, console))
+    return max(code, uploader_process.catch_up(config))
 
 
-def _to_mlflow(config: RunConfig, uri: str | None, console: Console) -> int:
+def _to_mlflow(config: RunConfig, uri: str | None) -> int:
     senders = _senders(config, uri)
     if not senders:
-        console.print(f"nothing to send: every run in {config.runs_dir}/ that has ended and is tracked is in MLflow, all of it")
+        console().print(
+            f"nothing to send: every run in {config.runs_dir}/ that has ended and is tracked is in MLflow, all of it"
+        )
         return 0
     if config.dry_run:
-        _show_plan(senders, console)
+        _show_plan(senders)
         return 0
-    results = _send_all(senders, console)
-    _show(results, console)
+    results = _send_all(senders)
+    _show(results)
     return 1 if any(result.problem for result in results) else 0
 
 
@@ -116,25 +116,22 @@ def _sender(run: RunDirectory, uri: str | None) -> Sender:
     return Sender(run, config, uri or own)
 
 
-def _send_all(senders: Sequence[Sender], console: Console) -> list[Sent]:
+def _send_all(senders: Sequence[Sender]) -> list[Sent]:
     results: list[Sent] = []
     away: set[str] = set()  # stores that did not answer
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("points"), console=console
-    ) as bar:
+    with progress_bars() as bars:
         log_to(sys.stderr, level=30, form="%(message)s")  # warnings; within, so that they do not cut the bar in two
-        whole = bar.add_task("all runs", total=None)
         counts = [sender.unsent() for sender in senders]
-        bar.update(whole, total=sum(counts))
+        whole = bars.add("all runs", sum(counts), "points")
         for sender, points in zip(senders, counts, strict=True):
-            one = bar.add_task(escape(str(sender.run)), total=points)
+            one = bars.add(str(sender.run), points, "points")
 
-            def show(sent: int, one: TaskID = one) -> None:
-                bar.advance(one, sent)
-                bar.advance(whole, sent)
+            def show(sent: int, one: Bar = one) -> None:
+                one.advance(sent)
+                whole.advance(sent)
 
             results.append(_send(sender, away, show))
-            bar.remove_task(one)
+            one.close()
     return results
 
 
@@ -175,23 +172,25 @@ def reason(error: Exception) -> str:
     return line.rpartition("(Caused by ")[2].removesuffix(")")
 
 
-def _show_plan(senders: Sequence[Sender], console: Console) -> None:
+def _show_plan(senders: Sequence[Sender]) -> None:
     table = Table("run", "store", Column("points", justify="right"))
     for sender in senders:
-        table.add_row(escape(str(sender.run)), escape(redact(sender.uri)), f"{sender.unsent():,}")
-    console.print(table)
-    console.print("dry run: nothing was sent")
+        table.add_row(str(sender.run), redact(sender.uri), f"{sender.unsent():,}")
+    console().print(table)
+    console().print("dry run: nothing was sent")
 
 
-def _show(results: Sequence[Sent], console: Console) -> None:
+def _show(results: Sequence[Sent]) -> None:
     table = Table("run", "store", Column("points sent", justify="right"), Column("files", justify="right"), "result")
     for result in results:
         said = "not all" if result.problem else "all so far; it goes on" if result.going else "all is there"
-        row = (escape(str(result.run)), escape(redact(result.uri)), f"{result.points:,}", str(result.files), said)
+        row = (str(result.run), redact(result.uri), f"{result.points:,}", str(result.files), said)
         table.add_row(*row, style="red" if result.problem else None)
-    console.print(table)
+    console().print(table)
     problems = [result for result in results if result.problem]
     for result in problems:
-        console.print(f"{result.run}: {result.problem}", markup=False, soft_wrap=True)
+        console().print(f"{result.run}: {result.problem}")
     if problems:
-        console.print(f"{len(problems)} of {len(results)} could not be sent; the run directories have it all, try again later")
+        console().print(
+            f"{len(problems)} of {len(results)} could not be sent; the run directories have it all, try again later"
+        )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from deit.compose import groups, keys, overrides
+from deit.console import console, titled
 from deit.errors import UserError, nearest
 
 GROUPS = {
@@ -55,7 +53,6 @@ def show(topics: Sequence[str]) -> None:
     """Print the front page, or the page of each topic: a group or a dotted key. ``key=value`` among the topics changes
     the values shown. Raises UserError for a topic that is neither.
     """
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 128)
     subjects = [topic for topic in topics if "=" not in topic]
     for topic in subjects:
         if topic not in groups.groups() and topic not in keys.table():
@@ -64,61 +61,61 @@ def show(topics: Sequence[str]) -> None:
                 f"Groups: {', '.join(groups.groups())}."
             )
     if not subjects:
-        _front(console)
+        _front()
         return
     changes = [topic for topic in topics if "=" in topic]
     overrides.check(changes, sweeping=False)
     values = _composed(changes)
     for topic in subjects:
-        _topic(console, topic, values)
+        _topic(topic, values)
 
 
-def _front(console: Console) -> None:
-    console.print("[bold]python launch.py[/] GROUP=OPTION ... KEY=VALUE ...\n")
-    console.print("Trains, compares and evaluates DeiT on MindSpore. Without arguments: DeiT-small on ImageNet.\n")
+def _front() -> None:
+    console().print(titled("python launch.py", " GROUP=OPTION ... KEY=VALUE ...\n"))
+    console().print("Trains, compares and evaluates DeiT on MindSpore. Without arguments: DeiT-small on ImageNet.\n")
     chosen = groups.defaults()
     tables = {group: (what, groups.groups()[group]) for group, what in GROUPS.items()}
-    console.print("[bold]groups[/] (* is taken when nothing is said)")
+    console().print(titled("groups", " (* is taken when nothing is said)"))
     grid = _grid()
     for group, (what, found) in tables.items():
         if group not in ("experiment", "sweep", "task"):
             grid.add_row(group, what, "  ".join(f"{name}*" if name == chosen[group] else name for name in found))
-    console.print(grid)
+    console().print(grid)
     for group in ("task", "experiment", "sweep"):
-        console.print(f"\n[bold]{group}=[/]  {tables[group][0]}")
-        console.print(_options(group))
+        console().print(titled(f"\n{group}=", f"  {tables[group][0]}"))
+        console().print(_options(group))
     for title, entries in (("examples", EXAMPLES), ("more", MORE)):
-        console.print(f"\n[bold]{title}[/]")
+        console().print(titled(f"\n{title}"))
         grid = _grid()
         for what, meaning in entries.items():
-            grid.add_row(escape(what), meaning)
-        console.print(grid)
+            grid.add_row(what, meaning)
+        console().print(grid)
 
 
-def _topic(console: Console, topic: str, values: dict[str, Any]) -> None:
+def _topic(topic: str, values: dict[str, Any]) -> None:
     if topic in groups.groups():
-        console.print(f"[bold]{topic}=[/]  {GROUPS.get(topic, '')}")
-        console.print(_options(topic))
+        console().print(titled(f"{topic}=", f"  {GROUPS.get(topic, '')}"))
+        console().print(_options(topic))
     shown = [
         key for path, found in keys.definitions().items() for key in found if path == topic or path.startswith(f"{topic}.")
     ]
     if not shown:
         return
-    console.print("\n[bold]keys[/], what is allowed, and the value now\n")
+    console().print(titled("\nkeys", ", what is allowed, and the value now\n"))
     grid = _grid()
     for key in shown:
         group, _, name = key.path.rpartition(".")
         node = values.get(group, {}) if group else values
         is_there = name in node and (not key.variants or node.get("name") in key.variants)
         now = _yaml(node[name]) if is_there else f"only {group}={' or '.join(key.variants)}"
-        grid.add_row(key.path, escape(key.expected), escape(now), escape(key.metadata["help"]))
-    console.print(grid)
+        grid.add_row(key.path, key.expected, now, key.metadata["help"])
+    console().print(grid)
 
 
 def _options(group: str) -> Table:
     grid = _grid()
     for name, path in groups.groups()[group].items():
-        grid.add_row(f"{name}*" if name == groups.defaults().get(group) else name, escape(groups.describe(path)))
+        grid.add_row(f"{name}*" if name == groups.defaults().get(group) else name, groups.describe(path))
     return grid
 
 

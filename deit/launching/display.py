@@ -1,4 +1,8 @@
-"""What a person sees of a run: a live panel on a terminal, plain lines elsewhere, the results at the end."""
+"""What a person sees of a run: a live panel on a terminal, lines that stay, the results at the end.
+
+The display is a convenience. Whatever goes wrong in it, the run continues: the live panel gives way to plain lines, and these
+to nothing, and each is said once.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,13 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from deit.config.schema import RunConfig
 from deit.config.tasks import InferenceTask
+from deit.console import LiveArea
 from deit.runs.bad_images import listed
 from deit.runs.directory import RunDirectory, shown
 from deit.runs.status import Status
@@ -32,79 +36,91 @@ class Display:
         self.console = console
         on = config.task.input if isinstance(config.task, InferenceTask) else config.data.name
         self._headline = f"{config.name}: {config.model.name} on {on}, {_hardware(config)}, {run}"
-        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
-        self._began: tuple[float, int] | None = None  # when and at which step the training was first seen
-        self._shown: tuple[Any, ...] = ()
+        self._area = LiveArea(console)
+        self._mute = False
+        self._phase: str | None = None  # the last one that has its line
+        self._evaluated = 0  # step of the last evaluation that has its line
         self._introduced = False  # whether the teacher of a distillation was
         self._noticed = 0  # how many of the run's warnings were shown
 
     def __enter__(self) -> Display:
-        self.console.print(self._headline, highlight=False, soft_wrap=True)
-        if self._live:
-            self._live.start()
+        self.console.print(self._headline)
+        self._area.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._live:
-            self._live.stop()
+        self._area.__exit__(kind, error, trace)
 
     def update(self, status: Status) -> None:
-        """Show the newest progress."""
-        progress = status.progress
-        if self._began is None and progress.get("phase") == "training":
-            self._began = (time.monotonic(), progress.get("step", 0))
+        """Show the newest progress; never raises."""
+        if self._mute:
+            return
+        try:
+            self._update(status.progress)
+        except Exception as error:
+            if self._area.on:
+                self._area.give_up(error)
+            else:
+                self._mute = True
+                said = f"warning: the progress cannot be shown ({type(error).__name__}: {error}); the run continues"
+                self.console.print(said, style="yellow")
+
+    def _update(self, progress: dict[str, Any]) -> None:
         teacher = progress.get("teacher")
         if teacher and not self._introduced:
             self._introduced = True
-            said = f"teacher: {teacher['description']}, top-1 {teacher['top1']:.2f} % on the validation images"
-            self.console.print(said, highlight=False, soft_wrap=True, markup=False)
+            self.console.print(f"teacher: {teacher['description']}, top-1 {teacher['top1']:.2f} % on the validation images")
         notices = progress.get("notices", [])
         for notice in notices[self._noticed :]:
-            self.console.print(f"warning: {notice}", style="yellow", highlight=False, soft_wrap=True, markup=False)
+            self.console.print(f"warning: {notice}", style="yellow")
         self._noticed = len(notices)
-        if self._live:
-            self._live.update(self._panel(progress))
-        else:
-            self._lines(progress)
-
-    def _panel(self, progress: dict[str, Any]) -> Group:
-        phase = progress.get("phase", "starting")
-        if "steps" not in progress:
-            return Group(Text(f"{phase} {_evaluated(progress)}"))
-        bar = Table.grid(padding=(0, 1))
-        bar.add_row(
-            f"epoch {progress['epoch']}/{progress['epochs']}",
-            ProgressBar(total=progress["steps"], completed=progress["step"], width=30),
-            f"step {progress['step']}/{progress['steps']}",
-            f"ETA {self._eta(progress)}",
-            phase if phase == "training" else f"{phase} {_evaluated(progress)}",
-        )
-        return Group(bar, Text(_numbers(progress)), Text(_best(progress)))
+        self._lines(progress)
+        if self._area.on:
+            self._area.draw(_panel(progress))
 
     def _lines(self, progress: dict[str, Any]) -> None:
-        """A line for each phase before the training, and one for each evaluation."""
+        """A line for each phase before the training, where no panel shows it, and one for each evaluation."""
         phase, last = progress.get("phase", "starting"), progress.get("last") or {}
         step = max((entry["step"] for entry in last.values()), default=0)
-        key: tuple[Any, ...] = ("evaluated", step) if step else ("phase", phase)
-        if key == self._shown or (step and phase != "training"):
-            return
-        self._shown = key
         if not step:
-            self.console.print(phase, highlight=False)
-            return
-        accuracy = ", ".join(f"top-1 {entry['top1']:.2f} % {LABELS[prefix]}" for prefix, entry in last.items())
-        epoch = max(entry["epoch"] for entry in last.values())
-        self.console.print(
-            f"epoch {epoch}/{progress['epochs']}  {_numbers(progress)}  {accuracy}  ETA {self._eta(progress)}",
-            highlight=False,
-            soft_wrap=True,
-        )
+            if phase != self._phase and not self._area.on:
+                self.console.print(phase)
+            self._phase = phase
+        elif step != self._evaluated and phase == "training":
+            self._evaluated = step
+            accuracy = ", ".join(f"top-1 {entry['top1']:.2f} % {LABELS[prefix]}" for prefix, entry in last.items())
+            epoch = f"epoch {max(entry['epoch'] for entry in last.values())}/{progress.get('epochs', '?')}"
+            self.console.print("  ".join([epoch, *_numbers(progress), accuracy, f"ETA {eta(progress)}"]))
 
-    def _eta(self, progress: dict[str, Any]) -> str:
-        if self._began is None or progress["step"] <= self._began[1]:
-            return "-"
-        seconds_a_step = (time.monotonic() - self._began[0]) / (progress["step"] - self._began[1])
-        return duration(seconds_a_step * (progress["steps"] - progress["step"]))
+
+def _panel(progress: dict[str, Any]) -> Group:
+    """Lines that fit any width: what is too long ends in an ellipsis, and the bar takes what is left."""
+    phase = progress.get("phase", "starting")
+    doing = f"{phase} {_evaluated(progress)}".strip()
+    if "steps" not in progress:
+        return Group(_line(doing))
+    step, steps = progress.get("step", 0), progress["steps"]
+    bar = Table.grid(
+        *(Column(no_wrap=True), Column(ratio=1, max_width=30), Column(no_wrap=True), Column(no_wrap=True)),
+        padding=(0, 1),
+        expand=True,
+    )
+    bar.add_row(
+        f"epoch {progress.get('epoch', '?')}/{progress.get('epochs', '?')}",
+        ProgressBar(total=steps, completed=step),
+        f"step {step}/{steps}",
+        f"ETA {eta(progress)}",
+    )
+    return Group(bar, _line("  ".join([doing, *_numbers(progress)])), _line(_best(progress)))
+
+
+def _line(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def eta(progress: dict[str, Any]) -> str:
+    """The time a training still needs, as its worker expects it; ``-`` where it does not know yet."""
+    return duration(max(0.0, progress["expected_end"] - time.time())) if progress.get("expected_end") else "-"
 
 
 def results_table(run: RunDirectory, results: dict[str, Any], task: str) -> Table | Text:
@@ -203,7 +219,7 @@ def _hardware(config: RunConfig) -> str:
     return f"{cards}{machine.target}" + (f" on each of {machine.nodes} machines" if machine.nodes > 1 else "")
 
 
-def _numbers(progress: dict[str, Any]) -> str:
+def _numbers(progress: dict[str, Any]) -> list[str]:
     parts = []
     if "loss" in progress:
         parts.append(f"loss {progress['loss']:.4f}")
@@ -213,7 +229,7 @@ def _numbers(progress: dict[str, Any]) -> str:
         parts.append(f"{progress['images_per_s']:,.0f} images/s")
     if "data_wait" in progress:
         parts.append(f"data wait {100 * progress['data_wait']:.1f} %")
-    return "  ".join(parts)
+    return parts
 
 
 def _best(progress: dict[str, Any]) -> str:

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 import yaml
-from rich.console import Console
 
 from deit.config import frozen
 from deit.config.schema import RunConfig
@@ -86,9 +85,9 @@ def work(run: RunDirectory, config: RunConfig, cards: Sequence[int], overrides: 
             from deit.commands.compare import compare  # here: it is a launcher of parts, each supervised as a run is
 
             return compare(run, config, cards)
-        return Supervisor(run, config, cards, machines, Console(stderr=False), uploader).execute()
+        return Supervisor(run, config, cards, machines, uploader).execute()
     finally:
-        uploader.finish(Console())
+        uploader.finish()
 
 
 def _describe(run: RunDirectory, config: RunConfig, cards: Sequence[int], overrides: Sequence[str]) -> None:

@@ -18,9 +18,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from deit.config.schema import RunConfig
+from deit.console import console, harmless
 from deit.files import read_json
 from deit.launching.display import Display, results_table
 from deit.launching.nodes import Machines, Word
@@ -52,10 +51,9 @@ class Supervisor:
         config: RunConfig,
         cards: Sequence[int],
         machines: Machines,
-        console: Console,
         uploader: Companion | None = None,
     ) -> None:
-        self.run, self.config, self.cards, self.machines, self.console = run, config, cards, machines, console
+        self.run, self.config, self.cards, self.machines = run, config, cards, machines
         self.signals: list[int] = []
         self._signalled = float("-inf")
         self._elsewhere: Word | None = None  # how the run ended on another machine
@@ -76,14 +74,14 @@ class Supervisor:
         shipper = self.shipper
         try:
             shipper.start()
-            with Display(self.run, self.config, self.console) if self.machines.first else nullcontext() as display:
+            with Display(self.run, self.config, console()) if self.machines.first else nullcontext() as display:
                 final = self._work(display)
             final.released = True  # before what is left is sent to MLflow, which needs no card
             self._record(final)
             self.machines.tell(final)
             self._show(final)
             signals = len(self.signals)
-            shipper.finish(self.console, hurry=lambda: self._is_awaited(signals))
+            shipper.finish(hurry=lambda: self._is_awaited(signals))
         except BaseException:
             # A fault of the launcher's own: the run must not stand there as if it were still going on.
             self._kill_all()
@@ -149,7 +147,7 @@ class Supervisor:
             self._say("hardware.rank_table is handed to msrun, which finds the cards without one: it can be left out")
 
     def _say(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+        console().print(text)
 
     def _start_workers(self) -> subprocess.Popen[bytes]:
         machine = self.config.hardware
@@ -202,12 +200,7 @@ class Supervisor:
                 raise
             self._unwritten = final
             if known is None:
-                Console(stderr=True).print(
-                    f"warning: {self.run.status} cannot be written: {error.strerror}",
-                    highlight=False,
-                    soft_wrap=True,
-                    markup=False,
-                )
+                console(stderr=True).print(f"warning: {self.run.status} cannot be written: {error.strerror}")
 
     def _is_awaited(self, signals: int) -> bool:
         """Whether a signal has come after the first ``signals``; notes the end of the run where there was no room for it."""
@@ -349,21 +342,17 @@ class Supervisor:
         took = duration(time.monotonic() - self.began)
         if final.state == status.FINISHED:
             if final.results:
-                self.console.print(results_table(self.run, final.results, self.config.task.name), soft_wrap=True)
-            self.console.print(f"finished in {took}; the run directory is {self.run}", highlight=False, soft_wrap=True)
+                with harmless("what was found"):
+                    console().print(results_table(self.run, final.results, self.config.task.name))
+            console().print(f"finished in {took}; the run directory is {self.run}")
             return
-        error = Console(stderr=True)
-        error.print(f"{final.state} after {took}: {final.message}", highlight=False, soft_wrap=True, markup=False)
+        error = console(stderr=True)
+        error.print(f"{final.state} after {took}: {final.message}")
         if final.state == status.FAILED and final.exit_code == 1:
             log = self._telling_log(final.progress.get("dead_rank"))
-            error.print(f"the end of {log}:\n{processes.tail(log)}", highlight=False, soft_wrap=True, markup=False)
+            error.print(f"the end of {log}:\n{processes.tail(log)}")
         if self.config.task.name == "train" and checkpoint.complete(self.run):
-            error.print(
-                f"go on with:  python launch.py resume={shlex.quote(str(self.run))}",
-                highlight=False,
-                soft_wrap=True,
-                markup=False,
-            )
+            error.print(f"go on with:  python launch.py resume={shlex.quote(str(self.run))}")
 
     def _telling_log(self, dead: int | None) -> Path:
         log = self.run.logs / f"worker_{dead or 0}.log"

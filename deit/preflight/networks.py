@@ -8,16 +8,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from deit.config.schema import ModelConfig, RunConfig
 from deit.config.tasks import InferenceTask, PostprocessTask, PredictTask
+from deit.console import console
 from deit.errors import UserError
 from deit.exports import description
 from deit.inference.images import find_images
@@ -26,6 +22,7 @@ from deit.inference.writing import check_output
 from deit.machine import signals
 from deit.models.recognise import recognise
 from deit.models.shapes import parameter_shapes
+from deit.progress_bar import progress_bar
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
 from deit.weights.find import files_of_checkpoint, find_weights, one_of
@@ -85,35 +82,25 @@ def predict_onnx(run: RunDirectory, config: RunConfig) -> int:
     from deit.inference.prediction import predict
     from deit.launching.display import results_table
 
-    console = Console()
     now = status.Status(state=status.RUNNING, launcher_pid=os.getpid())
     status.write(run, now)
 
     def progress(done: int, total: int) -> None:
-        advance(done, total)
+        bar.set(done, total)
         if got:
             raise KeyboardInterrupt
 
     with signals.noted() as got, status.failure_recorded(run, now):
         try:
-            with bar(console) as advance:
+            with progress_bar("images") as bar:
                 now.results = predict(run, config, progress)
         except KeyboardInterrupt:
             how = f"stopped by {signal.Signals(got[0]).name}"
-            console.print(f"{how}; no predictions were written", highlight=False)
+            console().print(f"{how}; no predictions were written")
             return status.end(run, now, status.INTERRUPTED, 128 + got[0], how)
-    console.print(results_table(run, now.results, config.task.name), soft_wrap=True)
-    console.print(f"the run directory is {run}", highlight=False, soft_wrap=True)
+    console().print(results_table(run, now.results, config.task.name))
+    console().print(f"the run directory is {run}")
     return status.end(run, now, status.FINISHED, 0)
-
-
-@contextmanager
-def bar(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal; it is told how many images are done, and of how many."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
-        task = shown.add_task("images", total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 def _of_export(config: RunConfig, folder: Path) -> RunConfig:

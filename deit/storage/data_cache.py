@@ -17,10 +17,9 @@ import shutil
 import time
 from pathlib import Path
 
-from rich.console import Console
-
 from deit.config.addresses import COMPLETE, data_copy, is_remote
 from deit.config.schema import DataConfig
+from deit.console import console
 from deit.errors import UserError
 from deit.files import read_json, write_json
 from deit.machine import locks
@@ -47,14 +46,15 @@ def stage(data: DataConfig, *, believed: float = 0.0) -> None:
     local = data_copy(data.root, data.cache_dir)
     if local in _staged:
         return
-    console = Console(highlight=False, soft_wrap=True)
     slot = local.parent
     try:
         slot.mkdir(parents=True, exist_ok=True)
-        with locks.alone(slot / ".copying", lambda who: console.print(f"{data.root} is being copied by {who}; waiting for it")):
+        with locks.alone(
+            slot / ".copying", lambda who: console().print(f"{data.root} is being copied by {who}; waiting for it")
+        ):
             copy_of = _Copy(data.root, local)
             if not copy_of.compared_within(believed):
-                copy_of.renew(store, console)
+                copy_of.renew(store)
             locks.keep_reading(slot / ".reading")
     except OSError as error:
         raise UserError(
@@ -75,7 +75,7 @@ class _Copy:
         about = read_json(self._complete)
         return about is not None and 0 <= time.time() - about["compared"] < seconds
 
-    def renew(self, store: Store, console: Console) -> None:
+    def renew(self, store: Store) -> None:
         """Copy what is missing or other than in the store, and delete what is there no more."""
         about = read_json(self._complete)
         try:
@@ -84,7 +84,7 @@ class _Copy:
             if about is None:
                 raise
             compared = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(about["compared"]))
-            console.print(f"{error} The copy of {compared} in {self._local} is used as it is.", markup=False)
+            console().print(f"{error} The copy of {compared} in {self._local} is used as it is.")
             return
         check_names(found, KEY)
         manifest = Manifest(self._slot / "files.jsonl")
@@ -104,15 +104,15 @@ class _Copy:
             self._delete(surplus, manifest)
             began = time.monotonic()
             if missing:
-                copy(store, missing, lambda one: self._file(one, found), self._slot / "parts", manifest, console)
+                copy(store, missing, lambda one: self._file(one, found), self._slot / "parts", manifest)
             manifest.replace(sorted(names))
             shutil.rmtree(self._slot / "parts", ignore_errors=True)
             kept = f", {len(found) - len(missing):,} were there" if len(found) > len(missing) else ""
             gone = f", {len(surplus):,} deleted" if surplus else ""
             took = time.monotonic() - began
-            console.print(f"copied {self._root} ({said}{kept}{gone}) to {self._local} in {took:.1f} s", markup=False)
+            console().print(f"copied {self._root} ({said}{kept}{gone}) to {self._local} in {took:.1f} s")
         else:
-            console.print(f"{self._root} ({said}) is unchanged in {self._local}", markup=False)
+            console().print(f"{self._root} ({said}) is unchanged in {self._local}")
         write_json(self._complete, {"address": self._root, "files": len(found), "bytes": size, "compared": time.time()})
 
     def _file(self, one: Object, found: list[Object]) -> Path:

@@ -12,10 +12,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
 from deit.errors import UserError
+from deit.progress_bar import progress_bars
 from deit.storage.store import Object, Store, Unreachable
 
 THREADS = 16
@@ -90,9 +88,7 @@ def check_names(found: Sequence[Object], key: str) -> None:
                 raise UserError(f"{key}: {one.address!r} and an object with the name of its folder are both there; rename one.")
 
 
-def copy(
-    store: Store, wanted: Sequence[Object], place: Callable[[Object], Path], parts: Path, manifest: Manifest, console: Console
-) -> None:
+def copy(store: Store, wanted: Sequence[Object], place: Callable[[Object], Path], parts: Path, manifest: Manifest) -> None:
     """Copy the objects to where ``place`` says, and note each in the manifest.
 
     ``parts`` is a folder of the same disk for what has not come whole. Raises UserError for the first that cannot be had; what
@@ -100,20 +96,14 @@ def copy(
     """
     parts.mkdir(parents=True, exist_ok=True)
     stop = threading.Event()
-    columns = (
-        *(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()),
-        *(TextColumn("files"), TextColumn("{task.fields[files]}")),
-    )
     pending: set[Future[Entry]] = set()
-    with Progress(*columns, console=console) as bar, ThreadPoolExecutor(THREADS, thread_name_prefix="copy") as pool:
-        total = f"{len(wanted):,}"
-        shown = bar.add_task(store.key, total=sum(one.size for one in wanted), files=f"0/{total}")
-        one_more = lambda size: bar.advance(shown, size)  # noqa: E731
+    with progress_bars(byte_sizes=True) as bars, ThreadPoolExecutor(THREADS, thread_name_prefix="copy") as pool:
+        bar = bars.add(store.key, sum(one.size for one in wanted), f"0/{len(wanted):,} files")
         try:
             queue, done = iter(wanted), 0
             while True:
                 while len(pending) < 4 * THREADS and (one := next(queue, None)) is not None:
-                    pending.add(pool.submit(_copy_one, store, one, place(one), parts, one_more, stop.is_set))
+                    pending.add(pool.submit(_copy_one, store, one, place(one), parts, bar.advance, stop.is_set))
                 if not pending:
                     return
                 ready, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -122,7 +112,7 @@ def copy(
                 if failed:
                     raise failed[0]
                 done += len(ready)
-                bar.update(shown, files=f"{done:,}/{total}")
+                bar.note(f"{done:,}/{len(wanted):,} files")
         except BaseException:
             stop.set()
             pool.shutdown(cancel_futures=True)

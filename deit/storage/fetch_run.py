@@ -14,10 +14,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-
 from deit.config import frozen
 from deit.config.addresses import runs_copy
+from deit.console import console
 from deit.errors import UserError
 from deit.files import write_text
 from deit.machine import locks
@@ -33,7 +32,7 @@ FETCHING = ".fetch"  # folder in the run directory: parts, and the manifest of w
 LARGE = ("checkpoints/", "exports/")
 
 
-def fetch_run(address: str, key: str, *, light: bool = False, console: Console | None = None) -> RunDirectory:
+def fetch_run(address: str, key: str, *, light: bool = False, quiet: bool = False) -> RunDirectory:
     """The run at ``address``, the value of ``key``, on this machine, at least as far on as in the store.
 
     ``light``: one that is not here comes without its checkpoints and exports; they come when it is asked for whole. Raises
@@ -52,22 +51,21 @@ def fetch_run(address: str, key: str, *, light: bool = False, console: Console |
         raise UserError(f"{key}={address}: not a run directory, it holds no config.yaml.")
     check_names(list(found.values()), key)
     run.path.mkdir(parents=True, exist_ok=True)
-    said = console or Console(stderr=True, highlight=False, soft_wrap=True)
-    with fetching_alone(address, run.path, run.path / ".lock", said) as mine:
+    with fetching_alone(address, run.path, run.path / ".lock") as mine:
         if not mine:
             return run
         fetching = _Fetching(run, address, store, found, light)
         if fetching.is_ahead():
-            fetching.fetch(said)
+            fetching.fetch(quiet)
     return run
 
 
 @contextmanager
-def fetching_alone(address: str, folder: Path, launchers: Path, console: Console) -> Iterator[bool]:
+def fetching_alone(address: str, folder: Path, launchers: Path) -> Iterator[bool]:
     """Fetch into ``folder`` after whoever does so now; whether no launcher works there, who holds the lock ``launchers``."""
 
     def waiting(who: str) -> None:
-        console.print(f"{address} is being fetched by {who}; waiting for it", markup=False)
+        console(stderr=True).print(f"{address} is being fetched by {who}; waiting for it")
 
     with locks.alone(folder / ".fetching", waiting), locks.turn(launchers) as mine:
         yield mine
@@ -118,7 +116,7 @@ class _Fetching:
         about = json.loads(brought(self._store, one, self._folder / "status.json").read_text(encoding="utf-8"))
         return bool(about.get("updated", 0.0) > status.read(self._run).updated)
 
-    def fetch(self, console: Console) -> None:
+    def fetch(self, quiet: bool) -> None:
         run = self._run
         if self._light:
             write_text(run.partial, self._address)
@@ -140,7 +138,7 @@ class _Fetching:
         self._folder.mkdir(exist_ok=True)
         manifest = Manifest(self._folder / "files.jsonl")
         missing = [one for one in wanted if not manifest.has(one, places[one.name])]
-        copy(self._store, missing, lambda one: places[one.name], self._folder / "parts", manifest, console)
+        copy(self._store, missing, lambda one: places[one.name], self._folder / "parts", manifest)
         if not self._light:
             self._reveal(sorted(remote), here)
         for folder in (run.checkpoints, run.logs, run.tracking):
@@ -152,7 +150,8 @@ class _Fetching:
         self._note(there)
         if not self._light:
             run.partial.unlink(missing_ok=True)
-        console.print(f"fetched {self._address} to {run.path}: {len(missing):,} files", markup=False)
+        if not quiet:
+            console(stderr=True).print(f"fetched {self._address} to {run.path}: {len(missing):,} files")
 
     def _checkpoints(self) -> dict[str, Object]:
         """``state.json`` of each checkpoint in the store, by the name of its folder."""

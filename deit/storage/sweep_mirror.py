@@ -13,9 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from rich.console import Console
-
 from deit.config.addresses import runs_copy
+from deit.console import console, waiting
 from deit.errors import UserError
 from deit.files import read_json
 from deit.machine import locks
@@ -139,8 +138,7 @@ def fetch_sweep(address: str, key: str, *, to_go_on: bool) -> SweepDirectory:
     if sweep.trials.name not in found and not sweep.trials.is_file():
         raise UserError(f"{key}={address}: its trials are not there; the machine it began on was lost before they were copied.")
     sweep.path.mkdir(parents=True, exist_ok=True)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    with fetching_alone(address, sweep.path, sweep.lock, console) as mine:
+    with fetching_alone(address, sweep.path, sweep.lock) as mine:
         if not mine:  # a launch of this machine is at work on it
             return sweep
         about = read_json(brought(store, found[sweep.info.name], sweep.path / FETCHING / sweep.info.name))
@@ -151,15 +149,14 @@ def fetch_sweep(address: str, key: str, *, to_go_on: bool) -> SweepDirectory:
             )
         ahead = _is_ahead(store, sweep, found)
         if ahead:
-            _fetch_directory(store, sweep, address, found, console)
+            _fetch_directory(store, sweep, address, found)
         trials = sweep.read_trials()
-        quiet = Console(quiet=True)
-        with console.status(f"fetching the runs of {len(trials)} trials"):
+        with waiting(f"fetching the runs of {len(trials)} trials"):
             for trial in trials:
                 light = not to_go_on or trial.state in DONE
-                fetch_run(run_address(address, trial), key, light=light, console=quiet)
+                fetch_run(run_address(address, trial), key, light=light, quiet=True)
         if ahead:
-            console.print(f"fetched {address} to {sweep.path}: {len(trials)} trials", markup=False)
+            console(stderr=True).print(f"fetched {address} to {sweep.path}: {len(trials)} trials")
     return sweep
 
 
@@ -179,12 +176,12 @@ def _last_event(sweep: SweepDirectory) -> float:
     return max((attempt.ended or attempt.began for attempt in attempts), default=0.0)
 
 
-def _fetch_directory(store: Store, sweep: SweepDirectory, address: str, found: dict[str, Object], console: Console) -> None:
+def _fetch_directory(store: Store, sweep: SweepDirectory, address: str, found: dict[str, Object]) -> None:
     folder = sweep.path / FETCHING
     folder.mkdir(exist_ok=True)
     there = SweepDirectory(folder)
     wanted = [found[file.name] for file in sweep.files if file.name in found]
-    copy(store, wanted, lambda one: folder / one.name, folder / "parts", Manifest(folder / "files.jsonl"), console)
+    copy(store, wanted, lambda one: folder / one.name, folder / "parts", Manifest(folder / "files.jsonl"))
     trials = there.read_trials()
     for trial in trials:  # they have the paths of another machine
         trial.run = runs_copy(run_address(address, trial))

@@ -9,11 +9,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from deit.config import frozen
 from deit.config.addresses import runs_copy
 from deit.config.schema import RunConfig
+from deit.console import console, waiting
 from deit.errors import UserError
 from deit.machine import locks, signals
 from deit.machine.companion import Companion, Place
@@ -56,31 +55,28 @@ class Uploading(Companion):
             self.place.logs.mkdir(exist_ok=True)
             self._begin()
 
-    def finish(self, console: Console) -> None:
+    def finish(self) -> None:
         """Wait until all is copied, ``checkpointing.upload_timeout`` seconds at most or until a signal, and say where it is."""
         if self.process is None:
             return
         end = time.monotonic() + self._left()
         with (
             signals.noted() as received,
-            console.status(f"copying the rest to {self._address} (Ctrl-C leaves it)"),
+            waiting(f"copying the rest to {self._address} (Ctrl-C leaves it)"),
         ):
             while not (done := self._done()) and time.monotonic() < end and not received:
                 self.watch()
                 time.sleep(POLL)
         self.stop()
         if done:
-            console.print(f"copied to {self._address}", highlight=False, soft_wrap=True, markup=False)
+            console().print(f"copied to {self._address}")
             return
         when = (
             f"before {signal.Signals(received[0]).name}" if received else f"within checkpointing.upload_timeout={self._limit} s"
         )
-        console.print(
+        console().print(
             f"{self._address}: not all was copied {when}; it stands in "
             f"{self.place}. See {shown(self.place.logs / LOG)}. Copy it later: python launch.py task=sync {self._later()}",
-            highlight=False,
-            soft_wrap=True,
-            markup=False,
         )
 
     def _done(self) -> bool:
@@ -147,7 +143,7 @@ def mirrors(config: RunConfig) -> Sequence[Folder]:
     return found
 
 
-def catch_up(config: RunConfig, console: Console) -> int:
+def catch_up(config: RunConfig) -> int:
     """Copy what the stores do not have of those, and say so; with ``dry_run`` only count. Returns 1 where that failed."""
     code = 0
     for mirror in mirrors(config):
@@ -160,7 +156,7 @@ def catch_up(config: RunConfig, console: Console) -> int:
                     said = _copied(mirror) if mine else "its own uploader is at work on it"
                 except UserError as error:
                     said, code = str(error), 1
-        console.print(f"{mirror.address}: {said}", soft_wrap=True, markup=False)
+        console().print(f"{mirror.address}: {said}")
     return code
 
 

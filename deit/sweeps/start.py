@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
-from rich.console import Console
 
 from deit.commands.report import show as show_report
 from deit.config import frozen
 from deit.config.schema import RunConfig, SweepConfig
+from deit.console import console, waiting
 from deit.errors import UserError
 from deit.launching.run import create as create_run
 from deit.launching.run import held
@@ -38,11 +38,6 @@ from deit.text import duration
 
 SETTLE = 120.0  # seconds the trials of a sweep that was killed have to write their checkpoints, and more to copy them
 RESUMING = ("sweep.resume", "sweep.retries", "sweep.retry_failed", "sweep.trial_timeout", "sweep.cards", "runs_dir")
-
-
-def console() -> Console:
-    """Where a sweep is shown; wide enough for its tables where nobody has a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 128)
 
 
 def open_new(
@@ -93,13 +88,13 @@ def make_trial(sweep: SweepDirectory, draft: Draft, values: dict[str, str]) -> T
     )
 
 
-def show(drafts: Sequence[Draft], console: Console) -> None:
+def show(drafts: Sequence[Draft]) -> None:
     """The trials as a table."""
     labels = [" ".join(f"{key}={value}" for key, value in values.items()) for values in swept([d.overrides for d in drafts])]
-    console.print(overview([(draft.number, label, draft.config) for draft, label in zip(drafts, labels, strict=True)]))
+    console().print(overview([(draft.number, label, draft.config) for draft, label in zip(drafts, labels, strict=True)]))
 
 
-def start(sweep: SweepDirectory, source: Source, executor: Executor, settings: SweepConfig, console: Console) -> None:
+def start(sweep: SweepDirectory, source: Source, executor: Executor, settings: SweepConfig) -> None:
     """Run the trials of ``source`` and sum up. Raises UserError: exit code 1 if any failed, 130 or 143 after a signal."""
     uploader = SweepUploader(sweep)
     try:
@@ -108,10 +103,10 @@ def start(sweep: SweepDirectory, source: Source, executor: Executor, settings: S
             executor.begin(sweep)
             began = time.time()
             uploader.start()
-            received = Work(sweep, source, executor, settings, console, beside=uploader).run()
-        _conclude(sweep, executor, began, received, console)
+            received = Work(sweep, source, executor, settings, beside=uploader).run()
+        _conclude(sweep, executor, began, received)
     finally:
-        uploader.finish(console)
+        uploader.finish()
 
 
 def resume(config: RunConfig, given: Sequence[Override]) -> list[str] | None:
@@ -138,16 +133,15 @@ def resume(config: RunConfig, given: Sequence[Override]) -> list[str] | None:
         ours = [str(override.input_line) for override in given if override.key_or_group not in ("sweep.resume", "runs_dir")]
         return [*kept, *ours, f"sweep.resume={sweep.path}"]
     settings = merged(info, config.sweep, [key.removeprefix("sweep.") for key in keys if key != "runs_dir"])
-    shown = console()
     executor = build(info["launcher"], info["launcher_options"], settings, folder_of(info))
-    trials = again(sweep, settings, executor, shown)
+    trials = again(sweep, settings, executor)
     waiting = [trial for trial in trials if trial.state == WAITING]
     for trial in waiting:
         executor.check(frozen.load(trial.directory.config))
     counts = Counter(trial.state for trial in trials)
     said = ", ".join(f"{counts[state]} {state}" for state in counts)
-    shown.print(f"sweep {sweep}: {len(trials)} trials, {said}", highlight=False, soft_wrap=True)
-    start(sweep, Listed(trials), executor, settings, shown)
+    console().print(f"sweep {sweep}: {len(trials)} trials, {said}")
+    start(sweep, Listed(trials), executor, settings)
     return None
 
 
@@ -165,7 +159,7 @@ def merged(info: dict[str, Any], typed: SweepConfig, given: Sequence[str]) -> Sw
     return dataclasses.replace(SweepConfig(**values), **{name: getattr(typed, name) for name in given})
 
 
-def again(sweep: SweepDirectory, settings: SweepConfig, executor: Executor, console: Console) -> list[Trial]:
+def again(sweep: SweepDirectory, settings: SweepConfig, executor: Executor) -> list[Trial]:
     """The trials of a sweep that goes on: what is finished stays so, the rest waits; failed ones with ``retry_failed``.
 
     Trials of a sweep that was killed end by themselves, with a checkpoint; that is waited for. Jobs of a cluster go on, and are
@@ -183,7 +177,7 @@ def again(sweep: SweepDirectory, settings: SweepConfig, executor: Executor, cons
         executor.begin(sweep)
         going = [trial for trial in trials if trial.state not in DONE and executor.takes_up(trial)]
         patience = SETTLE + (0 if sweep.address is None else sweep.read_info().get("upload_timeout", 0))
-        _wait_for_ends([trial for trial in trials if trial not in going], patience, console)
+        _wait_for_ends([trial for trial in trials if trial not in going], patience)
         for trial in trials:
             if trial in going:
                 trial.state = WAITING  # its attempt stays open, and its status is its own
@@ -212,21 +206,21 @@ def _check_whole(sweep: SweepDirectory) -> None:
             )
 
 
-def _wait_for_ends(trials: Sequence[Trial], patience: float, console: Console) -> None:
+def _wait_for_ends(trials: Sequence[Trial], patience: float) -> None:
     end = time.monotonic() + patience
-    with console.status("waiting for trials of the earlier launch to write their checkpoints and end"):
+    with waiting("waiting for trials of the earlier launch to write their checkpoints and end"):
         while alive := [trial for trial in trials if trial.state not in DONE and held(trial.directory)]:
             if time.monotonic() > end:
                 raise UserError(f"{alive[0]}: another launch still works on its run {alive[0].directory}.")
             time.sleep(0.5)
 
 
-def _conclude(sweep: SweepDirectory, executor: Executor, began: float, received: int | None, console: Console) -> None:
+def _conclude(sweep: SweepDirectory, executor: Executor, began: float, received: int | None) -> None:
     trials = sweep.read_trials()
     on = f"python launch.py sweep.resume={shlex.quote(str(sweep))}"
     if received is not None:
         raise UserError(f"The sweep was stopped. Go on with:  {on}", exit_code=128 + received)
-    _sum_up(sweep, trials, executor, began, console)
+    _sum_up(sweep, trials, executor, began)
     unfinished = [trial for trial in trials if trial.state in (FAILED, INTERRUPTED)]
     if unfinished:
         lines = [f"{len(unfinished)} of {len(trials)} trials failed:"]
@@ -235,15 +229,15 @@ def _conclude(sweep: SweepDirectory, executor: Executor, began: float, received:
         raise UserError("\n".join(lines), exit_code=1)
 
 
-def _sum_up(sweep: SweepDirectory, trials: Sequence[Trial], executor: Executor, began: float, console: Console) -> None:
+def _sum_up(sweep: SweepDirectory, trials: Sequence[Trial], executor: Executor, began: float) -> None:
     """The best trials, the use of the cards, the files that compare, the links."""
     now = time.time()
-    console.print(ranking(results.read(sweep)))
+    console().print(ranking(results.read(sweep)))
     used = ""
     if executor.size:
         used = f"; cards in use {100 * use_of_cards(trials, executor.size, began, now):.0f} % of the time"
-    console.print(f"{len(trials)} trials in {duration(now - began)}{used}", highlight=False)
+    console().print(f"{len(trials)} trials in {duration(now - began)}{used}")
     try:
         show_report(sweep, mlflow=True)
     except Exception as error:  # a page that cannot be drawn is no reason to call the trials failed
-        console.print(f"no report: {type(error).__name__}: {error}", highlight=False, markup=False)
+        console().print(f"no report: {type(error).__name__}: {error}")

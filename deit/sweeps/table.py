@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from deit.config.schema import RunConfig
+from deit.console import LiveArea, console
 from deit.recipe.plan import global_batch, known_train_images, plan
 from deit.runs import status
 from deit.runs.sweep_directory import SweepDirectory
@@ -76,23 +76,26 @@ def _number(value: float | None) -> str:
 class LiveTable:
     """All trials and the use of the cards, on a terminal; elsewhere the lines of the loop tell enough."""
 
-    def __init__(self, sweep: SweepDirectory, source: Source, executor: Executor, console: Console) -> None:
+    def __init__(self, sweep: SweepDirectory, source: Source, executor: Executor) -> None:
         self._sweep, self._source, self._executor = sweep, source, executor
-        self._live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
+        self._area = LiveArea(console())
         self._began = time.time()
 
     def __enter__(self) -> LiveTable:
-        if self._live:
-            self._live.start()
+        self._area.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._live:
-            self._live.stop()
+        self._area.__exit__(kind, error, trace)
 
     def update(self) -> None:
-        if self._live:
-            self._live.update(Group(self._table(), Text(self._foot())))
+        """Show how the trials are now; never raises."""
+        if not self._area.on:
+            return
+        try:
+            self._area.draw(Group(self._table(), Text(self._foot(), no_wrap=True, overflow="ellipsis")))
+        except Exception as error:
+            self._area.give_up(error)
 
     def _table(self) -> Table:
         table = Table(title=f"sweep {self._sweep.id}", title_justify="left")

@@ -12,10 +12,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-
 from deit.config import frozen
 from deit.config.schema import RunConfig, SweepConfig
+from deit.console import console
 from deit.files import write_json
 from deit.machine import signals
 from deit.machine.companion import Companion
@@ -53,12 +52,11 @@ class Work:
         source: Source,
         executor: Executor,
         settings: SweepConfig,
-        console: Console,
         beside: Companion | None = None,
     ) -> None:
         """``beside`` is started again where it dies."""
         self._beside = beside
-        self.sweep, self.source, self.executor, self.settings, self.console = sweep, source, executor, settings, console
+        self.sweep, self.source, self.executor, self.settings = sweep, source, executor, settings
         self.signals: list[int] = []
         self._running: dict[int, _Running] = {}
         self._configs: dict[int, RunConfig] = {}
@@ -72,7 +70,7 @@ class Work:
 
     def _see_through(self) -> int | None:
         try:
-            with LiveTable(self.sweep, self.source, self.executor, self.console) as table:
+            with LiveTable(self.sweep, self.source, self.executor) as table:
                 while True:
                     self._take_ends()
                     if self.signals and self.executor.outlives:
@@ -212,7 +210,7 @@ class Work:
         self.sweep.write_trials(self.source.trials)
 
     def _say(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+        console().print(text)
 
 
 def _cards(cards: list[int], config: RunConfig) -> str:

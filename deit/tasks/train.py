@@ -10,6 +10,7 @@ Where it begins, the first that is there:
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from deit.engine.evaluate import Accuracy, EvalStep, evaluate
 from deit.engine.loss import build_loss
 from deit.engine.meter import Meter
 from deit.engine.nonfinite import Verdict, Watch
+from deit.engine.pace import Pace
 from deit.engine.saver import Saver
 from deit.engine.state import TrainState, first_weights
 from deit.engine.step import TrainStep
@@ -69,7 +71,7 @@ def train(context: Context) -> dict[str, Any]:
     teacher: dict[str, Any] | None = None  # what is known of it
     meter = Meter(dynamic=config.precision.loss_scale == "dynamic")
     meter.begin(state.scale())
-    watch = Watch(config, report)
+    pace, watch = Pace(), Watch(config, report)
     saver = Saver(context.run, config.checkpointing, report, steps_per_epoch, writes=rank == 0)
 
     def go_on_from(restored: resume.Restored) -> None:
@@ -119,13 +121,23 @@ def train(context: Context) -> dict[str, Any]:
         at_its_time = done == total_steps or (rest == 0 and epoch > 0 and epoch % config.schedule.eval_every == 0)
         return at_its_time and ("val" not in last or last["val"]["step"] != done)
 
+    def count(images: int) -> None:
+        pace.batch(images)
+        context.evaluated(images)
+
+    def evaluations_left() -> int:
+        """How many more networks will be evaluated."""
+        every = steps_per_epoch * config.schedule.eval_every
+        return len(eval_steps) * ((total_steps - 1) // every - done // every + 1)
+
     def evaluate_all() -> bool:
         """Evaluate raw and EMA weights; returns whether either is better than ever."""
         found = {}
         for prefix, step in eval_steps.items():
             context.evaluating("evaluating" if prefix == "val" else "evaluating EMA", len(val_data))
             batches = context.noting(done, EvalLoader(config, val_data, rank, world))
-            accuracy = evaluate(step, batches, world, context.evaluated)
+            accuracy = evaluate(step, batches, world, count)
+            pace.evaluation()
             found[prefix] = _entry(accuracy, done, -(-done // steps_per_epoch))
             report.metrics(done, accuracy.metrics(prefix))
         last.update(found)
@@ -166,7 +178,7 @@ def train(context: Context) -> dict[str, Any]:
             micro_batches = loader.epoch(epoch, start=skipped * passes)
             meter.start(loader.waited)
             for _ in range(skipped, steps_per_epoch):
-                lr = course.learning_rate(done)
+                began, lr = time.monotonic(), course.learning_rate(done)
                 meter.add(done, *train_step(context, micro_batches, done, lr))
                 done += 1
                 saver.check()
@@ -177,7 +189,9 @@ def train(context: Context) -> dict[str, Any]:
                 if verdict is Verdict.ROLL_BACK:
                     roll_back()
                     break
-                now: dict[str, Any] = {"phase": "training", "epoch": epoch + 1, "step": done, "lr": lr}
+                pace.step(time.monotonic() - began)
+                end = pace.expected_end(total_steps - done, evaluations_left())
+                now: dict[str, Any] = {"phase": "training", "epoch": epoch + 1, "step": done, "lr": lr, "expected_end": end}
                 if tells:
                     metrics = meter.metrics(loader.waited, course.global_batch)
                     report.metrics(done, metrics | {"train/lr": lr, "train/epoch": done / steps_per_epoch})

@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-
 from deit.config.addresses import runs_copy
 from deit.config.schema import RunConfig
 from deit.config.tasks import TRACKED_TASKS
+from deit.console import console, waiting
 from deit.machine.companion import Companion
 from deit.runs.directory import RunDirectory
 from deit.tracking import progress
@@ -42,7 +41,7 @@ class Shipper(Companion):
             return
         self._begin()
 
-    def finish(self, console: Console, hurry: Callable[[], bool]) -> None:
+    def finish(self, hurry: Callable[[], bool]) -> None:
         """Wait until all is sent, and print where it is to be seen.
 
         At most ``tracking.flush_timeout`` seconds, and only until ``hurry`` says that somebody wants to go; then the shipper
@@ -52,7 +51,7 @@ class Shipper(Companion):
             return
         limit = self.config.tracking.flush_timeout
         end = time.monotonic() + limit
-        with console.status("sending the rest to MLflow (Ctrl-C leaves it)"):
+        with waiting("sending the rest to MLflow (Ctrl-C leaves it)"):
             while not self._done() and time.monotonic() < end and not hurry():
                 self.watch()
                 time.sleep(0.1)
@@ -60,13 +59,11 @@ class Shipper(Companion):
             # What it was sending is sent again later, so that nothing is lost by not waiting for its answer.
             self.process.kill()
             self.process.wait()
-            console.print(
+            console().print(
                 f"MLflow: not all was sent within tracking.flush_timeout={limit} s; "
                 f"the journal in {self.run} is complete. "
                 f"See {self.run.logs / 'shipper.log'}. "
                 f"Send it later: python launch.py task=sync run={shlex.quote(str(self.run))}",
-                highlight=False,
-                soft_wrap=True,
             )
             return
         uri = own_uri(self.run, self.config)
@@ -74,8 +71,8 @@ class Shipper(Companion):
         assert sent_to.experiment_id is not None and sent_to.run_id is not None
         command = ui_command(self.config.tracking.uri or uri)
         if command:
-            console.print(f"compare:  {command}", highlight=False, soft_wrap=True)
-        console.print(f"this run: {run_url(uri, sent_to.experiment_id, sent_to.run_id)}", highlight=False, soft_wrap=True)
+            console().print(f"compare:  {command}")
+        console().print(f"this run: {run_url(uri, sent_to.experiment_id, sent_to.run_id)}")
 
     def _done(self) -> bool:
         """Whether the run has ended and MLflow has all of it."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+import pytest
+
+from deit.engine.pace import Pace
 from deit.engine.report import Report
 from deit.runs import directory, status
 
@@ -19,3 +23,19 @@ def test_counts_end_with_their_phase_and_a_call_is_one_record(tmp_path: Path) ->
     report.progress(now=True, phase="training", loss=1.5, images_per_s=10.0, data_wait=0.1)
     assert status.read(run).progress == {"phase": "training", "loss": 1.5, "images_per_s": 10.0, "data_wait": 0.1}
     report.close()
+
+
+def test_the_expected_end_knows_no_compilation() -> None:
+    pace = Pace()
+    pace.step(100.0)  # compiles
+    assert pace.expected_end(10, 1) is None
+    pace.step(2.0)
+    pace.step(4.0)
+    assert pace.expected_end(10, 1) == pytest.approx(time.time() + 30, abs=5)
+    pace.batch(64)  # also an evaluation of one batch, which compiles
+    pace.evaluation()
+    assert pace.expected_end(10, 3) == pytest.approx(time.time() + 30, abs=5)
+    for images in (10, 20, 40):
+        pace.batch(images)
+    pace.evaluation()
+    assert pace.expected_end(0, 10**6) < time.time() + 3600

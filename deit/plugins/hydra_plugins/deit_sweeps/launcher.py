@@ -14,6 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from deit.config.schema import RunConfig, SweepConfig
+from deit.console import console
 from deit.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Cards(launcher.Launcher):
         from deit.sweeps.compose import settings_of
         from deit.sweeps.source import Listed
 
-        composer, console = self._composer(), start.console()
+        composer = self._composer()
         drafts = composer.drafts(job_overrides, initial_job_idx)
         settings = settings_of(drafts)
         if settings.resume is not None:
@@ -76,15 +77,15 @@ class Cards(launcher.Launcher):
             )
         if not drafts[0].config.dry_run:
             drafts = composer.looked_at(drafts)
-        start.show(drafts, console)
+        start.show(drafts)
         if drafts[0].config.dry_run:
             return []
         executor = self.executor(settings, Path.cwd())
         _check(drafts, executor)
         sweep = start.open_new(drafts[0], settings, self.name, self.options, search=None)
         trials = start.make_trials(sweep, drafts)
-        console.print(f"sweep {sweep}", highlight=False, soft_wrap=True)
-        start.start(sweep, Listed(trials), executor, settings, console)
+        console().print(f"sweep {sweep}")
+        start.start(sweep, Listed(trials), executor, settings)
         return [_returned(trial) for trial in trials]
 
     def check(self, overrides: Sequence[str]) -> "Draft":
@@ -103,11 +104,11 @@ class Cards(launcher.Launcher):
         from deit.sweeps import start
         from deit.sweeps.compose import settings_of
 
-        console, composer, first = start.console(), self._composer(), self.checked
+        composer, first = self._composer(), self.checked
         settings = settings_of([first])
         if first.config.dry_run:
-            console.print("a search finds its trials as it goes; one that is possible:")
-            start.show([first], console)
+            console().print("a search finds its trials as it goes; one that is possible:")
+            start.show([first])
             return []
         folder = Path.cwd()
         if settings.resume is None:
@@ -117,16 +118,16 @@ class Cards(launcher.Launcher):
         else:
             sweep = sweep_directory.find(settings.resume, "sweep.resume", first.config.runs_dir)
             executor = self.executor(settings, folder)
-            start.again(sweep, settings, executor, console)
+            start.again(sweep, settings, executor)
 
         def make(number: int, overrides: list[str], swept: dict[str, str]) -> "Trial":
             (draft,) = composer.looked_at([composer.draft(number, overrides)])
             _check([draft], executor)
             return start.make_trial(sweep, draft, swept)
 
-        console.print(f"sweep {sweep}", highlight=False, soft_wrap=True)
+        console().print(f"sweep {sweep}")
         source = build(sweep, make)
-        start.start(sweep, source, executor, settings, console)
+        start.start(sweep, source, executor, settings)
         return [_returned(trial) for trial in source.trials]
 
     def _composer(self) -> "Composer":
