@@ -1,4 +1,5 @@
-"""``task=convert``: weights of a run, a checkpoint or a file as one ``.safetensors`` file that describes itself.
+"""``task=convert``: weights of a run, a checkpoint or a file as one ``.safetensors`` file that describes itself, or as a
+``.ckpt`` that MindSpore's other programs load.
 
 It starts no worker and needs no MindSpore: names are changed, numbers are not. Nothing is evaluated, and no run directory is
 made.
@@ -18,10 +19,14 @@ from deit.files import whole_file
 from deit.models.shapes import parameter_count, parameter_shapes
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory, new_file, shown
-from deit.weights.find import files_of_checkpoint, one_of
-from deit.weights.fit import require_exact
+from deit.weights.choice import Choice, choose
+from deit.weights.find import files_of_checkpoint
+from deit.weights.mindspore_ckpt import write_ckpt
 from deit.weights.naming import to_mindspore, to_timm
-from deit.weights.read import description, read_shapes, read_weights
+from deit.weights.read import description, names_of, read_weights
+from deit.weights.whole import check_classifier
+
+CKPT = ".ckpt"  # of MindSpore; it has no place for what a file says of itself
 
 
 def convert(config: RunConfig) -> int:
@@ -35,13 +40,17 @@ def convert(config: RunConfig) -> int:
     if config.dry_run:
         print(f"dry run: would write {output} with the names of {task.naming} from {_source_text(config)}")
         return 0
-    source, classes = check(config)
-    weights = to_mindspore(read_weights(source))
+    choice, classes = check(config)
+    source = choice.file
+    weights = to_mindspore(read_weights(source, choice.weights))
     # In the order of timm's state_dict, whatever the order of the source was.
     weights = {name: weights[name] for name in parameter_shapes(config.model, classes)}
     model = dataclasses.asdict(dataclasses.replace(config.model, pretrained=None))
-    metadata = description(model, classes, task.naming)
-    _write(output, save(weights if task.naming == "mindspore" else to_timm(weights), metadata))
+    weights = weights if task.naming == "mindspore" else to_timm(weights)
+    if output.suffix == CKPT:
+        _write(output, write_ckpt(weights))
+    else:
+        _write(output, save(weights, description(model, classes, task.naming, names_of(source))))
     count = parameter_count(config.model, classes)
     print(
         f"{output}: {count:,} parameters of {config.model.name} for {classes} classes, names of {task.naming}, from "
@@ -50,8 +59,8 @@ def convert(config: RunConfig) -> int:
     return 0
 
 
-def check(config: RunConfig) -> tuple[Path, int]:
-    """The file to convert and its number of classes, after its names and shapes were compared with the model's.
+def check(config: RunConfig) -> tuple[Choice, int]:
+    """The weights to convert and their number of classes, after its names and shapes were compared with the model's.
 
     Raises UserError as ``convert`` does.
     """
@@ -62,12 +71,8 @@ def check(config: RunConfig) -> tuple[Path, int]:
     else:
         assert config.checkpoint is not None
         key, files = "checkpoint", files_of_checkpoint(config.checkpoint, config)
-    _, source = one_of(files, task.weights, f"{key}={getattr(config, key)}")
-    head = read_shapes(source)[0].get("head.weight")
-    if not head:
-        raise UserError(f"{key}={source}: has no head.weight, so it is no classifier of this program or of timm's DeiT.")
-    require_exact(source, parameter_shapes(config.model, head[0]), config.model.name, key)
-    return source, head[0]
+    choice = choose(files, task.weights, f"{key}={getattr(config, key)}")
+    return choice, check_classifier(choice.file, config.model, key, choice.weights)
 
 
 def _task(config: RunConfig) -> ConvertTask:
@@ -76,7 +81,10 @@ def _task(config: RunConfig) -> ConvertTask:
 
 
 def _output(task: ConvertTask) -> Path:
-    return new_file(task.output, "task.output", [".safetensors"])
+    output = new_file(task.output, "task.output", [".safetensors", CKPT])
+    if output.suffix == CKPT and task.naming != "mindspore":
+        raise UserError(f"task.output={output}: a {CKPT} file is MindSpore's: task.naming=mindspore or a .safetensors file.")
+    return output
 
 
 def _source_text(config: RunConfig) -> str:

@@ -84,9 +84,9 @@ def _defaults(kind: type) -> dict[str, Any]:
         value = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
         if value is dataclasses.MISSING:  # it must be given
             continue
-        safe_yaml = dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
-        if safe_yaml != MISSING and not (isinstance(safe_yaml, dict) and MISSING in safe_yaml.values()):
-            found[field.name] = safe_yaml
+        plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+        if plain != MISSING and not (isinstance(plain, dict) and MISSING in plain.values()):
+            found[field.name] = plain
     return found
 
 

@@ -40,6 +40,10 @@ class ModelConfig:
         "Weights a training begins with: a file (.safetensors, .pth), checkpoint folder, run directory, `last`, MLflow run id "
         "or official name; null begins with initial ones."
     )
+    pretrained_partial: bool = option(
+        "Accept pretrained weights of which blocks, norms or embeddings do not fit; those begin with initial values.",
+        default=False,
+    )
 
 
 @dataclass

@@ -46,7 +46,7 @@ class ConvertTask(TaskConfig):
     naming: str = option("Whose names the parameters get; they differ for the norms alone.", choices=("mindspore", "timm"))
     which: str = option("Which checkpoint of `run` to take.", choices=("best", "last"))
     weights: str = option(
-        "Which weights of a run or checkpoint folder; auto takes the moving average where there is one.",
+        "Which weights of a run or checkpoint folder; auto takes the better by their recorded evaluation.",
         choices=("auto", "raw", "ema"),
     )
 
@@ -71,7 +71,7 @@ class ExportTask(TaskConfig):
     format: str = option("What is written.", choices=("mindir", "onnx", "safetensors", "air"))
     which: str = option("Which checkpoint of `run` to take.", choices=("best", "last"))
     weights: str = option(
-        "Which weights of a run or checkpoint folder; auto takes the moving average where there is one.",
+        "Which weights of a run or checkpoint folder; auto takes the better by their recorded evaluation.",
         choices=("auto", "raw", "ema"),
     )
     precision: str = option(
@@ -108,7 +108,7 @@ class RegisterTask(TaskConfig):
     )
     which: str = option("Which checkpoint of `run` to take.", choices=("best", "last"))
     weights: str = option(
-        "Which weights of a run; auto takes the moving average where there is one.", choices=("auto", "raw", "ema")
+        "Which weights of a run; auto takes the better by their recorded evaluation.", choices=("auto", "raw", "ema")
     )
 
 
@@ -126,7 +126,7 @@ class InferenceTask(TaskConfig):
     )
     which: str = option("Which checkpoint of a run to take.", choices=("best", "last"))
     weights: str = option(
-        "Which weights of a run or checkpoint folder; auto takes the moving average where there is one.",
+        "Which weights of a run or checkpoint folder; auto takes the better by their recorded evaluation.",
         choices=("auto", "raw", "ema"),
     )
     classes: Optional[str] = option(
@@ -176,7 +176,7 @@ class CompareTask(TaskConfig):
     )
     which: str = option("Which checkpoint of each run to take.", choices=("best", "last"))
     weights: str = option(
-        "Which weights of each run or checkpoint folder; auto takes the moving average where there is one.",
+        "Which weights of each run or checkpoint folder; auto takes the better by their recorded evaluation.",
         choices=("auto", "raw", "ema"),
     )
 

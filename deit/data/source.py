@@ -7,8 +7,12 @@ library, so that the control side can count a data set quickly.
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 
 import numpy as np
+
+from deit.config import class_names
+from deit.errors import UserError
 
 
 class Dataset(abc.ABC):
@@ -103,6 +107,30 @@ class Subset(Dataset):
 
     def name(self, index: int) -> str:
         return self.whole.name(int(self.indices[index]))
+
+
+class Relabelled(Subset):
+    """A data set whose labels count the same classes in another order."""
+
+    def __init__(self, whole: Dataset, classes: list[str], places: list[int]) -> None:
+        super().__init__(whole, np.arange(len(whole)))
+        self.classes = classes
+        self.labels = np.argsort(np.asarray(places, np.int64))[whole.labels]
+
+
+def aligned(dataset: Dataset, known: Sequence[str] | None, source: str) -> Dataset:
+    """The data set with the labels of a model whose classes are called ``known``; as it is where these are not known.
+
+    The same names in another order are translated. Raises UserError, naming ``source`` (what the model came from), with the
+    names that differ.
+    """
+    if known is None or class_names.same(known, dataset.classes):
+        return dataset
+    places = class_names.positions(known, dataset.classes)
+    if places is None:
+        told = class_names.difference(known, dataset.classes, ("the model", "the data"))
+        raise UserError(f"{source}: was trained on other classes than {dataset.place} has: {told}.")
+    return Relabelled(dataset, list(known), places)
 
 
 def limited(dataset: Dataset, limit: int | None) -> Dataset:

@@ -13,9 +13,11 @@ from deit.exports.description import Metrics, Source
 from deit.models.shapes import parameter_shapes
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
-from deit.weights.find import files_of_checkpoint, one_of
-from deit.weights.fit import compare, recipe_of
+from deit.weights.choice import choose, measured
+from deit.weights.find import files_of_checkpoint
+from deit.weights.fit import compare
 from deit.weights.read import read_shapes, said_of
+from deit.weights.whole import contradictions, recipe_of
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,7 @@ class Origin:
         """What the run found of just these weights; None where it did not evaluate them."""
         if self.run is None:
             return None
-        state = checkpoint.read_state(self.file.parent)
-        prefix = "val_ema" if self.weights == "ema" else "val"
-        found = [state.get(when, {}).get(prefix) for when in ("best", "last")]
-        entry = next((entry for entry in found if entry and entry["step"] == state["step"]), None)
+        entry = measured(self.file)
         return Metrics(entry["top1"], entry["top5"], entry["loss"]) if entry else None
 
     @property
@@ -61,12 +60,12 @@ def find_origin(config: RunConfig) -> Origin:
     else:
         assert config.checkpoint is not None
         key, files = "checkpoint", files_of_checkpoint(config.checkpoint, config)
-    if config.checkpoint is not None and not Path(config.checkpoint).is_dir():
+    if config.checkpoint is not None and _is_part(Path(config.checkpoint)):
         file = files["val"].resolve()
-        weights = "ema" if _is_part(file) and file.stem == "ema" else "raw"
+        weights = "ema" if file.stem == "ema" else "raw"
     else:
-        weights, file = one_of(files, task.weights, f"{key}={getattr(config, key)}")
-        file = file.resolve()
+        choice = choose(files, task.weights, f"{key}={getattr(config, key)}")
+        weights, file = choice.weights, choice.file.resolve()
     run = RunDirectory(file.parents[2]) if _is_part(file) and file.parents[1].name == "checkpoints" else None
     return Origin(file, weights, run if run and run.config.is_file() else None)
 
@@ -84,12 +83,13 @@ def check_fit(config: RunConfig, origin: Origin) -> str | None:
     assert config.data.num_classes is not None  # the data has been looked at
     key = "run" if config.run is not None else "checkpoint"
     try:
-        shapes = read_shapes(origin.file)[0]
+        shapes, metadata = read_shapes(origin.file, origin.weights)
     except UserError as error:
         raise UserError(f"{key}={error}") from None
     told = compare(shapes, parameter_shapes(config.model, config.data.num_classes))
-    if told.missing or told.extra or told.misshapen or told.replaced:
-        reasons = [line for line in told.lines()[1:] if not line.startswith("pos_embed")]
+    contradicted = contradictions(metadata, config.model)
+    if told.missing or told.extra or told.misshapen or told.replaced or told.adapted or contradicted:
+        reasons = [line for line in told.lines()[1:] if not line.startswith("pos_embed")] + contradicted
         reasons += [said] if (said := said_of(origin.file)) else []
         reasons += recipe_of(origin.file) if key == "checkpoint" else []
         raise UserError(f"{key}={origin.file}: belongs to another model than {config.model.name}. " + "; ".join(reasons) + ".")

@@ -15,8 +15,8 @@ from deit.config.tasks import InferenceTask
 from deit.errors import UserError
 from deit.exports import description
 from deit.inference.images import spelled
-from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
+from deit.weights.read import names_of
 
 if TYPE_CHECKING:
     from deit.exports.predictor import Predictor
@@ -71,10 +71,7 @@ def known_names(source: Path, named: str) -> list[str] | None:
     folder = export_folder(str(source))
     if folder is not None:
         return description.read(folder, named).classes
-    if (source.parent / checkpoint.STATE).is_file():
-        found = checkpoint.read_state(source.parent).get("classes")
-        return found if isinstance(found, list) else None
-    return None
+    return names_of(source)
 
 
 def shown_names(known: Sequence[str] | None, folders: Sequence[str] | None, num_classes: int) -> list[str]:
@@ -92,7 +89,8 @@ def open_predictor(config: RunConfig, source: Path, named: str, classes: Sequenc
     from deit.weights.read import read_weights
 
     if not source.is_dir():
-        return open_network(config, to_mindspore(read_weights(source)), classes, batch, named)
+        weights = read_weights(source, config.task.weights if isinstance(config.task, InferenceTask) else "raw")
+        return open_network(config, to_mindspore(weights), classes, batch, named)
     if config.hardware.target == "ascend" and lite.usable(source):
         predictor: Predictor = lite.LitePredictor(source, named, config.hardware)
     else:

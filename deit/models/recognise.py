@@ -6,12 +6,15 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import Field, fields
+from typing import Any
 
+from deit.config.field import MISSING
 from deit.config.schema import ModelConfig
 from deit.errors import UserError
 from deit.models.regnet_shapes import RegNetY, is_regnet, read_regnet
 from deit.models.shapes import parameter_shapes
+from deit.notes import note
 
 Shape = tuple[int, ...]
 HEAD_WIDTH = 64  # of an attention head in every published DeiT; shapes do not show it
@@ -46,11 +49,15 @@ def recognise(shapes: Mapping[str, Shape], metadata: Mapping[str, str], source: 
 def _told(metadata: Mapping[str, str], source: str) -> tuple[ModelConfig, int]:
     try:
         values, classes = json.loads(metadata["model"]), int(metadata["num_classes"])
-        model = ModelConfig(**{field.name: values.get(field.name) for field in fields(ModelConfig)})
+        model = ModelConfig(**{field.name: values.get(field.name, _default(field)) for field in fields(ModelConfig)})
         parameter_shapes(model, classes)  # fails where a value is missing or no number
         return model, classes
     except (ValueError, KeyError, AttributeError, TypeError, ZeroDivisionError):
         raise UserError(f"{source}: what the file says of its model is damaged.") from None
+
+
+def _default(field: Field[Any]) -> Any:
+    return None if field.default == MISSING else field.default
 
 
 def _guessed(shapes: Mapping[str, Shape], source: str) -> tuple[ModelConfig, int]:
@@ -66,6 +73,11 @@ def _guessed(shapes: Mapping[str, Shape], source: str) -> tuple[ModelConfig, int
             f"published DeiT, whose heads are {HEAD_WIDTH} wide. Give the run or checkpoint it comes from, or a file of "
             "task=convert."
         )
+    note(
+        f"{source}: the file does not say how many attention heads its model has; taken are {width // HEAD_WIDTH}, each "
+        f"{HEAD_WIDTH} wide, as in every published DeiT. If its model had others, convert it with their number first: "
+        "task=convert checkpoint=FILE model.num_heads=N and the rest of its model."
+    )
     distilled = "dist_token" in shapes
     blocks = {match[1] for name in shapes if (match := re.match(r"blocks\.(\d+)\.", name))}
     side = math.isqrt(max(0, size("pos_embed", 1) - 1 - distilled))

@@ -21,14 +21,14 @@ from deit.inference.source import class_names, export_folder
 from deit.inference.writing import check_output
 from deit.machine import signals
 from deit.models.recognise import recognise
-from deit.models.shapes import parameter_shapes
 from deit.progress_bar import progress_bar
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
-from deit.weights.find import files_of_checkpoint, find_weights, one_of
-from deit.weights.fit import require_exact
+from deit.weights.choice import choose
+from deit.weights.find import files_of_checkpoint, find_weights
 from deit.weights.naming import to_mindspore
 from deit.weights.read import read_shapes
+from deit.weights.whole import check_classifier
 
 
 def resolved(config: RunConfig) -> RunConfig:
@@ -122,7 +122,7 @@ def _of_weights(config: RunConfig) -> RunConfig:
     text = config.task.model
     path = Path(text)
     if (path / checkpoint.STATE).is_file():
-        _, file = one_of(checkpoint.weights_of_folder(path.resolve()), config.task.weights, f"task.model={text}")
+        file = choose(checkpoint.weights_of_folder(path.resolve()), config.task.weights, f"task.model={text}").file
     else:
         file = find_weights(text, "task.model", config)
     shapes, metadata = read_shapes(file)
@@ -134,12 +134,10 @@ def _of_weights(config: RunConfig) -> RunConfig:
 
 def _of_files(config: RunConfig, key: str, files: dict[str, Path]) -> RunConfig:
     assert isinstance(config.task, InferenceTask)
-    _, file = one_of(files, config.task.weights, f"{key}={getattr(config, key)}")
-    head = read_shapes(file)[0].get("head.weight")
-    if not head:
-        raise UserError(f"{key}={file}: has no head.weight, so it is no classifier of this program or of timm's DeiT.")
-    require_exact(file, parameter_shapes(config.model, head[0]), config.model.name, key)
-    return _with_network(config, file.resolve(), config.model, head[0])
+    choice = choose(files, config.task.weights, f"{key}={getattr(config, key)}")
+    classes = check_classifier(choice.file, config.model, key, choice.weights)
+    config = dataclasses.replace(config, task=dataclasses.replace(config.task, weights=choice.weights))
+    return _with_network(config, choice.file.resolve(), config.model, classes)
 
 
 def _with_network(config: RunConfig, source: Path, model: ModelConfig, classes: int, **preprocessing: Any) -> RunConfig:

@@ -15,6 +15,7 @@ from deit.config.addresses import is_remote
 from deit.config.schema import RunConfig
 from deit.config.tasks import CompareTask, EvaluateTask, ExportTask, InferenceTask, PreviewTask
 from deit.data.datasets import check_images, open_dataset
+from deit.data.source import aligned
 from deit.errors import UserError
 from deit.exports.origin import check_fit, find_origin, output_folder
 from deit.exports.predictor import EXTRA
@@ -28,9 +29,11 @@ from deit.recipe import plan
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
 from deit.storage.data_cache import stage
+from deit.weights.choice import LABELS
 from deit.weights.find import files_of_checkpoint, find_weights
-from deit.weights.fit import Fit, compare, recipe_of, require_exact
-from deit.weights.read import read_shapes, said_of
+from deit.weights.fit import Fit, compare, other_classes
+from deit.weights.read import names_of, read_shapes
+from deit.weights.whole import recipe_of, require_exact, require_whole
 
 
 def prepare(config: RunConfig, *, here: bool = True) -> RunConfig:
@@ -155,12 +158,28 @@ def _with_data(config: RunConfig) -> RunConfig:
 
 
 def _with_data_of_recipe(config: RunConfig) -> RunConfig:
-    """``_with_data``, whose refusal says where the recipe is if ``checkpoint`` stands in a run."""
+    """``_with_data``, whose refusal says where the recipe is if ``checkpoint`` is in a run."""
     try:
+        _check_classes(config)
         return _with_data(config)
     except UserError as error:
         recipe = recipe_of(Path(config.checkpoint).resolve()) if config.checkpoint is not None else []
         raise UserError(" ".join([str(error), *(f"{text}." for text in recipe)]), exit_code=error.exit_code) from None
+
+
+def _check_classes(config: RunConfig) -> None:
+    """Compare the classes of weights that are to be evaluated or exported with those of the data, by name."""
+    if not isinstance(config.task, EvaluateTask | ExportTask):
+        return
+    if config.run is not None:
+        key, files = "run", checkpoint.weights_of_run(RunDirectory(config.run), config.task.which)
+    else:
+        assert config.checkpoint is not None
+        key, files = "checkpoint", files_of_checkpoint(config.checkpoint, config)
+    known = names_of(next(iter(files.values())))
+    if known is not None:
+        found = open_dataset(dataclasses.replace(config.data, num_classes=None), train=False)
+        aligned(found, known, f"{key}={getattr(config, key)}")
 
 
 def _with_images_to_compare(config: RunConfig) -> RunConfig:
@@ -184,8 +203,8 @@ def _with_checkpoint(config: RunConfig) -> RunConfig:
         found = files["val"]
         folder = Path(config.checkpoint).is_dir()
         config = dataclasses.replace(config, checkpoint=str(found.parent if folder else found))
-    for file in files.values():
-        require_exact(file, _shapes(config), config.model.name, key)
+    for prefix, file in files.items():
+        require_exact(file, config.model, config.data.num_classes or 0, key, LABELS[prefix])
     return config
 
 
@@ -224,21 +243,21 @@ def _with_pretrained(config: RunConfig) -> RunConfig:
     assert text is not None
     path = find_weights(text, "model.pretrained", config)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, pretrained=str(path)))
-    told = pretrained_fit(config)
-    if told.useless:
-        reasons = told.lines()[1:] + ([said] if (said := said_of(path)) else [])
-        raise UserError(f"model.pretrained={text}: nothing in {path} fits {config.model.name}. " + "; ".join(reasons) + ".")
+    require_whole(pretrained_fit(config), config)
     return config
 
 
 def pretrained_fit(config: RunConfig) -> Fit:
     """How the file of ``model.pretrained`` (resolved) fits the model, by its header alone."""
     assert config.model.pretrained is not None
+    path = Path(config.model.pretrained)
     try:
-        found, _ = read_shapes(Path(config.model.pretrained))
+        found, _ = read_shapes(path)
+        known = names_of(path)
     except UserError as error:
         raise UserError(f"model.pretrained={error}") from None
-    return compare(found, _shapes(config))
+    wanted = None if known is None else open_dataset(config.data, train=True).classes
+    return compare(found, _shapes(config), other_classes=other_classes(known, wanted))
 
 
 def _shapes(config: RunConfig) -> dict[str, tuple[int, ...]]:

@@ -12,14 +12,16 @@ from deit.config.schema import RunConfig
 from deit.config.tasks import EvaluateTask
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader
+from deit.data.source import aligned
 from deit.engine.evaluate import EvalStep, Head, evaluate
 from deit.engine.network import build_network
 from deit.models.weights import load_weights
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
 from deit.tasks.context import Context, Interrupted, StopRequested
+from deit.weights.choice import LABELS
 from deit.weights.naming import to_mindspore
-from deit.weights.read import read_weights
+from deit.weights.read import holds_ema, names_of, read_weights
 
 
 def evaluate_task(context: Context) -> dict[str, Any]:
@@ -29,14 +31,16 @@ def evaluate_task(context: Context) -> dict[str, Any]:
     """
     config, report = context.config, context.report
     assert isinstance(config.task, EvaluateTask)
-    data = open_dataset(config.data, train=False)
+    sources = _weights(config)
+    file = Path(next(iter(sources.values()))[1]["weights"])
+    data = aligned(open_dataset(config.data, train=False), names_of(file), str(file))
     results: dict[str, Any] = {}
     network = build_network(config)
     answering = {"": network}
     if config.task.heads and config.model.distilled:
         answering |= {"_cls": Head(network, 0), "_dist": Head(network, 1)}
     steps = {suffix: EvalStep(config, cell) for suffix, cell in answering.items()}
-    for prefix, (weights, source) in _weights(config).items():
+    for prefix, (weights, source) in sources.items():
         load_weights(network, weights, source=source["weights"])
         for suffix, step in steps.items():
             phase = "evaluating EMA" if prefix == "val_ema" else "evaluating"
@@ -56,8 +60,10 @@ def _weights(config: RunConfig) -> dict[str, tuple[dict[str, np.ndarray], dict[s
     """The weights to evaluate under the prefix of their metrics, each with where it comes from."""
     assert isinstance(config.task, EvaluateTask)
     if config.checkpoint is not None and Path(config.checkpoint).is_file():
-        weights = to_mindspore(read_weights(Path(config.checkpoint)))
-        return {"val": (weights, {"step": 0, "weights": config.checkpoint})}
+        file = Path(config.checkpoint)
+        prefixes = ("val", "val_ema") if holds_ema(file) else ("val",)
+        source = {"step": 0, "weights": config.checkpoint}
+        return {prefix: (to_mindspore(read_weights(file, LABELS[prefix])), source) for prefix in prefixes}
     if config.checkpoint is not None:
         files = checkpoint.weights_of_folder(Path(config.checkpoint))
     else:

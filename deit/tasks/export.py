@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from deit.config.schema import PrecisionConfig, RunConfig
 from deit.config.tasks import ExportTask
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader
-from deit.data.source import Dataset, limited
+from deit.data.source import Dataset, aligned, limited
 from deit.engine.answer import Answer
 from deit.engine.images import Normalize
 from deit.engine.mindir import save_network
@@ -33,7 +33,7 @@ from deit.models.weights import load_weights
 from deit.tasks.context import Context, Interrupted
 from deit.weights.fit import fit
 from deit.weights.read import description as metadata_of
-from deit.weights.read import read_weights
+from deit.weights.read import names_of, read_weights
 
 # How far a logit may be off, in shares of the largest logit's size (1 at least). Both are 10 to 100 times what was measured
 # (docs/inference.md): they are for what is wrong, not for rounding.
@@ -50,16 +50,17 @@ def export_task(context: Context) -> dict[str, Any]:
     config, report = context.config, context.report
     task = config.task
     assert isinstance(task, ExportTask) and task.output is not None and config.data.num_classes is not None
-    origin, data = find_origin(config), open_dataset(config.data, train=False)
+    origin = find_origin(config)
+    data = aligned(open_dataset(config.data, train=False), names_of(origin.file), str(origin.file))
     zeros = {name: np.zeros(shape, np.float32) for name, shape in _shapes(config).items()}
-    weights, told = fit(read_weights(origin.file), zeros)
+    weights, told = fit(read_weights(origin.file, origin.weights), zeros)
     resized = told.resized.get("pos_embed")
     output = Path(task.output)
     try:
         with whole_folder(output) as folder:
             report.progress(now=True, phase=f"writing {task.format}")
             path = folder / f"model.{task.format}"
-            write_network(config, weights, path)
+            write_network(config, weights, path, data.classes)
             described = describe(config, origin, data, path, measured=resized is None)
             description.write(folder, described)
             if task.format != "air":
@@ -76,7 +77,7 @@ def _shapes(config: RunConfig) -> dict[str, tuple[int, ...]]:
     return parameter_shapes(config.model, config.data.num_classes)
 
 
-def write_network(config: RunConfig, weights: Weights, path: Path) -> None:
+def write_network(config: RunConfig, weights: Weights, path: Path, classes: Sequence[str] | None = None) -> None:
     """Write the network of an export's ``config`` with ``weights``, which have the shapes of its model, as ``path``."""
     task = config.task
     assert isinstance(task, ExportTask)
@@ -85,7 +86,7 @@ def write_network(config: RunConfig, weights: Weights, path: Path) -> None:
     if task.format == "safetensors":
         stored = {name: value.astype(np.float16 if half else np.float32) for name, value in weights.items()}
         model = dataclasses.asdict(dataclasses.replace(config.model, pretrained=None))
-        path.write_bytes(save(stored, metadata_of(model, data.num_classes or 0, "mindspore")))
+        path.write_bytes(save(stored, metadata_of(model, data.num_classes or 0, "mindspore", classes)))
     elif task.format == "onnx":
         pixels = (data.mean, data.std) if task.preprocess_in_graph else None
         graph = build_onnx(config.model, weights, half=half, batch=task.batch, pixels=pixels)

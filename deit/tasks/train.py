@@ -39,7 +39,8 @@ from deit.recipe.plan import plan
 from deit.runs import checkpoint
 from deit.tasks.context import Context, Interrupted, StopRequested
 from deit.weights.fit import fit
-from deit.weights.read import read_weights
+from deit.weights.read import names_of, read_weights
+from deit.weights.whole import require_whole
 
 SHOWN = ("train/loss", "perf/images_per_s", "perf/data_wait")  # metrics that the live display shows
 
@@ -59,7 +60,7 @@ def train(context: Context) -> dict[str, Any]:
     passes, steps_per_epoch, total_steps = config.optim.accumulation_steps, course.steps_per_epoch, course.total_steps
 
     restored = resume.newest(context.run, report, rank, world)
-    state = TrainState(config, None if restored else _begin(context))
+    state = TrainState(config, None if restored else _begin(context, train_data.classes))
     teaching = build_teaching(config)
     train_step = _steps(config, state, teaching, world)
     networks = {"val": state.network} | ({"val_ema": state.average} if state.average is not None else {})
@@ -253,14 +254,14 @@ def _steps(config: RunConfig, state: TrainState, teaching: Teaching | None, worl
     return step
 
 
-def _begin(context: Context) -> dict[str, np.ndarray]:
+def _begin(context: Context, classes: list[str]) -> dict[str, np.ndarray]:
     """The weights of the first step: initial, or those of ``model.pretrained`` as far as they fit."""
     config, weights = context.config, first_weights(context.config)
     if config.model.pretrained is None:
         return weights
-    weights, fitting = fit(read_weights(Path(config.model.pretrained)), weights)
-    if fitting.useless:
-        raise UserError(f"model.pretrained={config.model.pretrained}: nothing in it fits {config.model.name}.")
+    path = Path(config.model.pretrained)
+    weights, fitting = fit(read_weights(path), weights, names_of(path), classes)
+    require_whole(fitting, config)
     told = {"file": config.model.pretrained} | fitting.to_dict()
     context.report.event("pretrained", 0, **told | {"taken": len(fitting.taken)})
     if context.rank == 0:

@@ -2,7 +2,8 @@
 
 taken      same name, same shape
 resized    the position embedding, for another image size or another number of tokens before the patches
-replaced   a head of another number of classes: begins with the initial weights
+adapted    the patch embedding, for another number of colour channels
+replaced   a head of other classes: begins with the initial weights
 missing    in the model, not in the file: begins with the initial weights
 extra      in the file, not in the model: left out
 misshapen  another shape: begins with the initial weights
@@ -11,23 +12,22 @@ misshapen  another shape: begins with the initial weights
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
-from deit.errors import UserError
-from deit.lookup.runs import run_of_checkpoint
+from deit.config import class_names
+from deit.weights.channels import adapt, can_adapt
 from deit.weights.naming import to_mindspore
 from deit.weights.pos_embed import resize, side
-from deit.weights.read import read_shapes, said_of
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 
 HEADS = ("head.", "head_dist.")
-POS_EMBED, DIST_TOKEN = "pos_embed", "dist_token"
+POS_EMBED, DIST_TOKEN, PATCHES = "pos_embed", "dist_token", "patch_embed.proj.weight"
+REPLACEABLE = (*HEADS, DIST_TOKEN)  # a network without them is whole: they belong to the classes or to distillation
 
 
 @dataclass
@@ -36,6 +36,7 @@ class Fit:
 
     taken: list[str] = field(default_factory=list)
     resized: dict[str, str] = field(default_factory=dict)  # name -> what was done
+    adapted: dict[str, str] = field(default_factory=dict)  # name -> what was done
     replaced: dict[str, tuple[Shape, Shape]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
@@ -46,6 +47,21 @@ class Fit:
         """Whether nothing was taken, but for heads: those of equally many classes fit any model a little."""
         return all(name.startswith(HEADS) for name in self.taken)
 
+    @property
+    def lost(self) -> list[str]:
+        """What makes only a part of a network of it, one line a kind: blocks, norms or embeddings that begin with initial
+        weights, tensors of the file that are left out. Heads and the distillation token may change.
+        """
+        told = []
+        if missing := [name for name in self.missing if not name.startswith(REPLACEABLE)]:
+            told.append(f"not in the file: {some(missing)}")
+        if extra := [name for name in self.extra if not name.startswith(REPLACEABLE)]:
+            told.append(f"unknown to the model: {some(extra)}")
+        if self.misshapen:
+            shapes = (f"{name} {old} instead of {new}" for name, (old, new) in self.misshapen.items())
+            told.append(f"of another shape: {some(shapes)}")
+        return told
+
     def to_dict(self) -> dict[str, object]:
         """As JSON holds it, every name of every list."""
         return dataclasses.asdict(self)
@@ -54,24 +70,28 @@ class Fit:
         """For people: one line for each kind of thing that was not simply taken; long lists are cut."""
         told = [f"{len(self.taken)} parameters taken as they are"]
         told += [f"{name} resized {how}" for name, how in self.resized.items()]
+        told += [f"{name} adapted {how}" for name, how in self.adapted.items()]
         told += [
-            f"{name} begins anew, for {new[0]} classes instead of the file's {old[0]}"
+            f"{name} is initial, for "
+            + (f"{new[0]} classes instead of the file's {old[0]}" if old[0] != new[0] else "other classes than the file's")
             for name, (old, new) in self.replaced.items()
-            if len(new) == 2  # the bias goes without saying
+            if len(new) == 2  # a bias follows its weight
         ]
         if self.missing:
-            told.append(f"not in the file, so initial: {_some(self.missing)}")
+            told.append(f"not in the file, so initial: {some(self.missing)}")
         if self.extra:
-            told.append(f"not in the model, so left out: {_some(self.extra)}")
+            told.append(f"not in the model, so left out: {some(self.extra)}")
         if self.misshapen:
             shapes = (f"{name} {old} instead of {new}" for name, (old, new) in self.misshapen.items())
-            told.append(f"of another shape, so initial: {_some(shapes)}")
+            told.append(f"of another shape, so initial: {some(shapes)}")
         return told
 
 
-def compare(found: Shapes, needed: Shapes) -> Fit:
+def compare(found: Shapes, needed: Shapes, *, other_classes: bool = False) -> Fit:
     """How weights of the shapes ``found`` (named by timm or by MindSpore) fit a model with the shapes ``needed``
     (``deit.models.shapes.parameter_shapes``). Needs no weights, so it can be known before anything starts.
+
+    With ``other_classes`` heads are replaced even where their shapes fit: as many classes are not the same classes.
     """
     found = to_mindspore(found)
     fitting = Fit(missing=[name for name in needed if name not in found], extra=[name for name in found if name not in needed])
@@ -80,10 +100,12 @@ def compare(found: Shapes, needed: Shapes) -> Fit:
             continue
         old = found[name]
         how = _resizing(found, needed) if name == POS_EMBED else None
-        if old == new:
+        if old == new and not (other_classes and name.startswith(HEADS)):
             fitting.taken.append(name)
         elif how is not None:
             fitting.resized[name] = how
+        elif name == PATCHES and can_adapt(old, new):
+            fitting.adapted[name] = f"from {old[1]} to {new[1]} colour channels"
         elif name.startswith(HEADS) and len(old) == len(new) and old[1:] == new[1:]:
             fitting.replaced[name] = (old, new)
         else:
@@ -91,49 +113,37 @@ def compare(found: Shapes, needed: Shapes) -> Fit:
     return fitting
 
 
-def fit(weights: Mapping[str, np.ndarray], initial: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], Fit]:
+def fit(
+    weights: Mapping[str, np.ndarray],
+    initial: Mapping[str, np.ndarray],
+    known: Sequence[str] | None = None,
+    wanted: Sequence[str] | None = None,
+) -> tuple[dict[str, np.ndarray], Fit]:
     """All weights of a model, and how they came together: ``weights`` (named by timm or by MindSpore) where they fit, else
     ``initial`` (MindSpore's names). Shapes, types and order are those of ``initial``.
+
+    ``known`` are the names of the classes of ``weights``, ``wanted`` those of the model, where they are known: the rows of
+    the heads follow another order of the same names, and heads of other names are replaced.
     """
     weights = to_mindspore(weights)
-    fitting = compare(_shapes(weights), _shapes(initial))
+    other = other_classes(known, wanted)
+    fitting = compare(_shapes(weights), _shapes(initial), other_classes=other)
+    if known is not None and wanted is not None and not other:
+        rows = class_names.positions(wanted, known)
+        weights |= {name: weights[name][rows] for name in fitting.taken if name.startswith(HEADS)}
     fitted = dict(initial)
     for name in fitting.taken:
         fitted[name] = weights[name].astype(initial[name].dtype)
     if POS_EMBED in fitting.resized:
         fitted[POS_EMBED] = _resized(weights, initial)
+    for name in fitting.adapted:
+        fitted[name] = adapt(weights[name], initial[name].shape[1]).astype(initial[name].dtype)
     return fitted, fitting
 
 
-def recipe_of(path: Path) -> list[str]:
-    """Where the recipe of weights is that stand in a run; nothing where they stand in none."""
-    run = run_of_checkpoint(path)
-    return [] if run is None else [f"run={run} in place of checkpoint= brings the recipe with it"]
-
-
-def require_exact(path: Path, needed: Shapes, model_name: str, key: str) -> None:
-    """Compare a file of weights with a model, reading only its header.
-
-    Raises UserError naming ``key`` where the file is missing, damaged, or not of just this model.
-    """
-    try:
-        found = to_mindspore(read_shapes(path)[0])
-    except UserError as error:
-        raise UserError(f"{key}={error}") from None
-    differing = [
-        f"{name} {found[name]} instead of {shape}" for name, shape in needed.items() if found.get(name, shape) != shape
-    ]
-    missing = [name for name in needed if name not in found]
-    extra = [name for name in found if name not in needed]
-    if differing or missing or extra:
-        listed = [
-            f"{what}: {_some(names)}"
-            for what, names in (("missing", missing), ("not in the model", extra), ("other shape", differing))
-            if names
-        ]
-        listed += [said] if (said := said_of(path)) else []
-        listed += recipe_of(path) if key == "checkpoint" else []
-        raise UserError(f"{key}={path}: belongs to another model than {model_name}. " + "; ".join(listed) + ".")
+def other_classes(known: Sequence[str] | None, wanted: Sequence[str] | None) -> bool:
+    """Whether two lists are known to name different classes; their order does not matter."""
+    return known is not None and wanted is not None and class_names.positions(wanted, known) is None
 
 
 def _shapes(weights: Mapping[str, np.ndarray]) -> dict[str, Shape]:
@@ -173,7 +183,7 @@ def _resized(weights: Mapping[str, np.ndarray], initial: Mapping[str, np.ndarray
     return np.concatenate([old[:, :both], new[:, both : _prefix(initial)], patches], axis=1).astype(new.dtype)
 
 
-def _some(names: Iterable[str]) -> str:
+def some(names: Iterable[str]) -> str:
     """The first names, and how many there are in all where that is more."""
     listed = list(names)
     return ", ".join(listed[:3]) + (f", ... ({len(listed)})" if len(listed) > 3 else f" ({len(listed)})")

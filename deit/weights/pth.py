@@ -25,7 +25,7 @@ from deit.weights.unpickle import MALFORMED, Global, Refused, unpickle
 
 # Where a training program keeps its weights, the first that is there; otherwise the file is the weights.
 KEYS = ("model", "state_dict", "model_state_dict")
-_MODULE = "module."  # put before each name by torch's DistributedDataParallel
+EMA_KEYS = ("model_ema", "state_dict_ema", "ema_state_dict")  # of facebookresearch/deit, timm, others
 
 _STORAGES = {
     "Float": "<f4",
@@ -92,28 +92,33 @@ class _Opaque:
 Fetch = Callable[[_Storage], bytes]
 
 
-def read_pth(path: Path) -> dict[str, np.ndarray]:
+def read_pth(path: Path, ema: bool = False) -> dict[str, np.ndarray]:
     """The tensors of a ``torch.save`` file by name, float16 and bfloat16 as float32; names as in the file.
 
-    The weights are the file itself, or stand in it under one of ``KEYS``; the prefix ``module.`` is taken off.
-    Raises UserError where the file is none of torch's, is damaged, holds no weights, or names anything but weights.
+    The weights are the file itself, or under one of ``KEYS`` in it; with ``ema`` under one of ``EMA_KEYS``.
+    Raises UserError where the file is none of torch's, is damaged, holds no such weights, or names anything but weights.
     """
-    return _read(path, _load)
+    return _read(path, lambda found, fetch, size: _load(_weights(found, ema), fetch, size))
 
 
-def read_pth_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+def read_pth_shapes(path: Path, ema: bool = False) -> dict[str, tuple[int, ...]]:
     """The shapes alone, without reading the tensors. Raises UserError as ``read_pth`` does."""
-    return _read(path, lambda weights, fetch, size: {name: tensor.shape for name, tensor in weights.items()})
+    return _read(path, lambda found, fetch, size: {name: tensor.shape for name, tensor in _weights(found, ema).items()})
 
 
-def _read(path: Path, use: Callable[[dict[str, _Tensor], Fetch, int], Any]) -> Any:
+def ema_key(path: Path) -> str | None:
+    """The key under which the file holds EMA weights beside the raw ones; None where it holds none."""
+    return _read(path, lambda found, fetch, size: _ema_key(found))
+
+
+def _read(path: Path, use: Callable[[Any, Fetch, int], Any]) -> Any:
     try:
         size = path.stat().st_size
         with open(path, "rb") as file:
             is_zip = file.read(2) == b"PK"
             file.seek(0)
             described, fetch = (_zip if is_zip else _sequence)(file, size)
-            return use(_weights(described), fetch, size)
+            return use(described, fetch, size)
     except Refused as error:
         raise UserError(f"{path}: refused: {error}. {_RESAVE}") from None
     except UserError as error:
@@ -240,21 +245,26 @@ def _size(value: Any) -> int:
     return value
 
 
-def _weights(found: Any) -> dict[str, _Tensor]:
+def _weights(found: Any, ema: bool) -> dict[str, _Tensor]:
     """The weights in what was unpickled."""
+    keys = EMA_KEYS if ema else KEYS
+    if ema and _ema_key(found) is None:
+        raise UserError(f"holds no EMA weights, which would be under {', '.join(EMA_KEYS)}.")
     if type(found) is dict:
-        found = next((found[key] for key in KEYS if type(found.get(key)) is dict), found)
+        found = next((found[key] for key in keys if type(found.get(key)) is dict), found)
     if type(found) is not dict or not found:
-        raise UserError(f"holds no weights: neither is it a dict of tensors, nor has it one under {', '.join(KEYS)}.")
+        raise UserError(f"holds no weights: neither is it a dict of tensors, nor has it one under {', '.join(keys)}.")
     others = [str(name) for name, value in found.items() if not isinstance(value, _Tensor) or not isinstance(name, str)]
     if others:
         names = ", ".join(repr(name[:40]) for name in others[:3])
         raise UserError(
-            f"holds no weights under {', '.join(KEYS)}, nor is it a dict of tensors alone: {names} and so on are none."
+            f"holds no weights under {', '.join(keys)}, nor is it a dict of tensors alone: {names} and so on are none."
         )
-    if all(name.startswith(_MODULE) for name in found):
-        return {name.removeprefix(_MODULE): tensor for name, tensor in found.items()}
     return found
+
+
+def _ema_key(found: Any) -> str | None:
+    return next((key for key in EMA_KEYS if type(found) is dict and type(found.get(key)) is dict), None)
 
 
 def _load(weights: dict[str, _Tensor], fetch: Fetch, size: int) -> dict[str, np.ndarray]:

@@ -1,13 +1,15 @@
-"""Weights out of the files people have: ``.safetensors``, and what ``torch.save`` writes (``.pth``, ``.pt``, ``.bin``).
+"""Weights out of the files people have: safetensors, what ``torch.save`` writes, and MindSpore's ``.ckpt``.
 
-A file is checked by what it carries: an official file by the SHA-256 prefix in its name, the part of a checkpoint by the
-checksum in ``state.json``.
+Which of them a file is, its first bytes say, whatever its name ends in (``.pth.tar``, ``.SAFETENSORS``). A file is checked
+by what it carries: an official file by the SHA-256 prefix in its name, the part of a checkpoint by the checksum in
+``state.json``, a ``.ckpt`` by its CRC-32.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,16 +20,19 @@ from deit.errors import UserError
 from deit.runs import checkpoint
 from deit.weights import official
 from deit.weights.dtypes import BFLOAT16, Kind, decode
-from deit.weights.pth import read_pth, read_pth_shapes
+from deit.weights.mindspore_ckpt import looks_like, read_ckpt, read_ckpt_shapes
+from deit.weights.network import of_network
+from deit.weights.pth import ema_key, read_pth, read_pth_shapes
 
 Value = TypeVar("Value")
 Shapes = dict[str, tuple[int, ...]]
 
-TORCH = (".pth", ".pt", ".bin")
-SUFFIXES = (".safetensors", *TORCH)
+SAFETENSORS, TORCH, MINDSPORE = "safetensors", "torch", "mindspore"  # the formats
+FORMATS = "safetensors, torch.save (.pth, .pt, .bin) and MindSpore's .ckpt"
+_BY_SUFFIX = {".safetensors": SAFETENSORS, ".pth": TORCH, ".pt": TORCH, ".bin": TORCH, ".ckpt": MINDSPORE}
 MOST_BYTES = 16 << 30  # of a file; the largest of those known here has 1.4 GB with its optimizer
 MOST_HEADER = 16 << 20  # of a safetensors file, which has some 100 bytes a tensor
-FORMAT = "deit"  # the metadata `format` of files that describe themselves
+_FORMAT = "pt"  # the metadata `format` that the loaders of Hugging Face want: the layout of tensors is torch's
 
 _KINDS: dict[str, Kind] = {
     "F64": "<f8",
@@ -43,17 +48,71 @@ _KINDS: dict[str, Kind] = {
 }
 
 
-def read_weights(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a file by their names in it; float16 and bfloat16 as float32.
+def read_weights(path: Path, weights: str = "raw") -> dict[str, np.ndarray]:
+    """The tensors of the network in a file, by their names in it but for prefixes; float16 and bfloat16 as float32.
 
-    Raises UserError where it is missing, damaged or not the official file it is named after, and for other formats.
+    ``weights`` is ``ema`` for the moving average that a training file of torch may hold beside the raw weights.
+    Raises UserError where the file is missing, damaged or not the official file it is named after, and for other formats.
     """
-    _check_suffix(path)
+    kind = format_of(path)
     prefix = official.sha256_prefix(path.name)
     if prefix is not None:
         _check_prefix(path, prefix)
-    if path.suffix in TORCH:
-        return _printable(read_pth(path), path)
+    if kind == SAFETENSORS:
+        found = _read_safetensors(path)
+    elif kind == TORCH:
+        _check_size(path)
+        found = read_pth(path, weights == "ema")
+    else:
+        _check_size(path)
+        found = read_ckpt(path)
+    return of_network(_printable(found, path), str(path), np.concatenate)
+
+
+def read_shapes(path: Path, weights: str = "raw") -> tuple[Shapes, dict[str, str]]:
+    """Shape of each tensor, and the file's metadata, from its header alone: milliseconds for a file of any size.
+
+    The part of a checkpoint folder describes itself like a file of ``task=convert``, by its ``state.json``.
+    Raises UserError as ``read_weights`` does, except for damage within the tensors.
+    """
+    kind = format_of(path)
+    metadata: dict[str, str] = {}
+    if kind == TORCH:
+        shapes = read_pth_shapes(path, weights == "ema")
+    elif kind == MINDSPORE:
+        shapes = read_ckpt_shapes(path)
+    else:
+        shapes, metadata = _read_header(path)
+    return of_network(_printable(shapes, path), str(path), _joined), metadata
+
+
+def holds_ema(path: Path) -> bool:
+    """Whether a training file holds a moving average beside its raw weights. Raises UserError as ``read_shapes`` does."""
+    return format_of(path) == TORCH and ema_key(path) is not None
+
+
+def format_of(path: Path) -> str:
+    """Which format a file has, by its first bytes. Raises UserError where it is missing or none that is read here."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise UserError(f"{path}: " + ("there is no such file." if missing else f"not readable ({error.strerror}).")) from None
+    if head[8:9] == b"{":
+        return SAFETENSORS
+    if head[:2] == b"PK" or head[:1] == b"\x80":
+        return TORCH
+    # Damaged files, whose names say what they were meant to be, are refused by the reader of that format.
+    by_name = _BY_SUFFIX.get(path.suffix.lower())
+    if by_name is None and looks_like(head):
+        return MINDSPORE
+    if by_name is None:
+        raise UserError(f"{path}: no file of weights; read are {FORMATS}. It begins with {head!r}.")
+    return by_name
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     _check_header(path)
     content = checkpoint.read_file(path) if _is_part(path) else _bytes(path)
     try:
@@ -65,18 +124,10 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
         if entry["dtype"] not in _KINDS:
             raise UserError(f"{path}: {name} has the type {entry['dtype']}; allowed: {', '.join(_KINDS)}.")
         weights[name] = decode(entry["data"], _KINDS[entry["dtype"]]).reshape(entry["shape"])
-    return _printable(weights, path)
+    return weights
 
 
-def read_shapes(path: Path) -> tuple[Shapes, dict[str, str]]:
-    """Shape of each tensor, and the file's metadata, from its header alone: milliseconds for a file of any size.
-
-    The part of a checkpoint folder describes itself like a file of ``task=convert``, by its ``state.json``.
-    Raises UserError as ``read_weights`` does, except for damage within the tensors.
-    """
-    _check_suffix(path)
-    if path.suffix in TORCH:
-        return _printable(read_pth_shapes(path), path), {}
+def _read_header(path: Path) -> tuple[Shapes, dict[str, str]]:
     _check_header(path)
     try:
         with safetensors.safe_open(path, framework="np") as file:
@@ -87,13 +138,39 @@ def read_shapes(path: Path) -> tuple[Shapes, dict[str, str]]:
     if _is_part(path):
         state = checkpoint.read_state(path.parent)
         if "model" in state:
-            metadata = description(state["model"], state["num_classes"], "mindspore")
-    return _printable(shapes, path), metadata
+            metadata = description(state["model"], state["num_classes"], "mindspore", state.get("classes"))
+    return shapes, metadata
 
 
-def description(model: dict[str, object], num_classes: int, naming: str) -> dict[str, str]:
+def _joined(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
+    return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+
+
+def description(model: Mapping[str, object], num_classes: int, naming: str, classes: Sequence[str] | None) -> dict[str, str]:
     """The metadata by which a file describes itself: what ``ModelConfig`` it is of, its classes and its names."""
-    return {"format": FORMAT, "model": json.dumps(model), "num_classes": str(num_classes), "naming": naming}
+    described = {"format": _FORMAT, "model": json.dumps(model), "num_classes": str(num_classes), "naming": naming}
+    return described if classes is None else described | {"classes": json.dumps(list(classes), ensure_ascii=False)}
+
+
+def class_names(metadata: Mapping[str, str], source: str) -> list[str] | None:
+    """The names of the classes by label, as the metadata of a file has them; None where it does not say.
+
+    Raises UserError, naming ``source``, where the entry is damaged.
+    """
+    if "classes" not in metadata:
+        return None
+    try:
+        names = json.loads(metadata["classes"])
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            return names
+    except ValueError:
+        pass
+    raise UserError(f"{source}: the names of the classes in its metadata are damaged.")
+
+
+def names_of(path: Path) -> list[str] | None:
+    """The names of the classes that the weights in a file were trained on; None where the file does not say."""
+    return class_names(read_shapes(path)[1], str(path))
 
 
 def said_of(path: Path) -> str:
@@ -117,13 +194,6 @@ def _printable(named: dict[str, Value], path: Path) -> dict[str, Value]:
     return named
 
 
-def _check_suffix(path: Path) -> None:
-    if path.suffix not in SUFFIXES:
-        raise UserError(f"{path}: weights are read from {', '.join(SUFFIXES)} files.")
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file.")
-
-
 def _is_part(path: Path) -> bool:
     """Whether the file belongs to a checkpoint folder."""
     return (path.parent / checkpoint.STATE).is_file()
@@ -137,12 +207,17 @@ def _check_header(path: Path) -> None:
             header = int.from_bytes(file.read(8), "little")
     except OSError as error:
         raise UserError(f"{path}: not readable ({error.strerror}).") from None
-    if size > MOST_BYTES:
-        raise UserError(f"{path}: {size:,} bytes are more than the {MOST_BYTES:,} that weights may have.")
+    _check_size(path)
     if size < 8 or header > size - 8:
         raise UserError(f"{path}: truncated or no safetensors file (its header would end beyond the file).")
     if header > MOST_HEADER:
         raise UserError(f"{path}: its header has {header:,} bytes, more than the {MOST_HEADER:,} that weights may need.")
+
+
+def _check_size(path: Path) -> None:
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise UserError(f"{path}: {size:,} bytes are more than the {MOST_BYTES:,} that weights may have.")
 
 
 def _bytes(path: Path) -> bytes:

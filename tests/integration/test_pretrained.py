@@ -78,7 +78,7 @@ def test_convert_writes_the_best_average_of_a_run(trained: Path) -> None:
     assert all(np.array_equal(renamed[name], original[name]) for name in original)
     with safe_open(file, "np") as written:
         told = written.metadata()
-    assert (told["format"], told["naming"], told["num_classes"]) == ("deit", "timm", "10")
+    assert (told["format"], told["naming"], told["num_classes"]) == ("pt", "timm", "10")
     model = ModelConfig(**json.loads(told["model"]))
     assert model == dataclasses.replace(frozen.load(only_run(trained).config).model, pretrained=None)
     assert [path.name for path in trained.iterdir() if path.suffix == ".tmp"] == []
@@ -110,7 +110,7 @@ PLAIN = f"checkpoint={FIXTURES}/weights_plain.pth"
     [
         (("task.output=x.safetensors",), "needs either run"),
         ((PLAIN, *NETWORK), "task.output is not given"),
-        ((PLAIN, *NETWORK, "task.output=x.pth"), "allowed: the name of a .safetensors file"),
+        ((PLAIN, *NETWORK, "task.output=x.pth"), "allowed: the name of a .safetensors or .ckpt file"),
         ((PLAIN, *NETWORK, "task.output=there.safetensors"), "exists already; remove it, or give another name"),
         ((PLAIN, *NETWORK, "task.output=no/x.safetensors"), "no folder no"),
         ((PLAIN, "task.output=x.safetensors"), "belongs to another model than deit_small"),
@@ -137,7 +137,7 @@ def test_convert_refuses_an_average_that_is_not_there(trained: Path, command: Ca
     (folder / "state.json").write_text(json.dumps(state))
     common = ("task=convert", f"checkpoint={folder}", *SMALL[:3], "task.output=x.safetensors")
     outcome = command(*common, "task.weights=ema")
-    assert outcome.code == 2 and "no moving average" in outcome.err
+    assert outcome.code == 2 and "no EMA weights" in outcome.err
     assert command(*common).code == 0  # auto takes what there is
     assert read_weights(tmp_path / "x.safetensors").keys() == read_weights(folder / "model.safetensors").keys()
 
@@ -175,7 +175,7 @@ def test_a_converted_file_is_evaluated_like_the_run(trained: Path, tmp_path: Pat
 
 def as_pth(weights: dict[str, np.ndarray], path: Path) -> Path:
     """A file as torch.save would write it."""
-    from test_weights import archive, tensor, text
+    from torch_files import archive, tensor, text
 
     items = b""
     for number, (name, value) in enumerate(weights.items()):
@@ -214,7 +214,7 @@ def test_a_training_begins_with_pretrained_weights(trained: Path, tmp_path: Path
     for line in (
         "29 parameters taken as they are",
         "pos_embed resized from 4 x 4 to 6 x 6 patches",
-        "head.weight begins anew, for 7 classes instead of the file's 10",
+        "head.weight is initial, for 7 classes instead of the file's 10",
     ):
         assert line in ended.stdout
     config = frozen.load(run.config)

@@ -29,7 +29,7 @@ CONTROL = (
     "tracking",
 )
 WORKER = ("worker", "tasks", "engine", "data", "models", "optim")
-BOTH = ("runs", "weights", "exports", "inference", "comparison", "errors", "files", "randomness", "secrets", "text")
+BOTH = ("runs", "weights", "exports", "inference", "comparison", "errors", "files", "notes", "randomness", "secrets", "text")
 SERVED = ("serving",)  # runs in MLflow's server: neither side
 
 
@@ -101,7 +101,7 @@ def imports(part: str) -> set[str]:
     return found - {part}
 
 
-BELOW = {"files", "config", "errors", "randomness", "text"}
+BELOW = {"files", "config", "errors", "notes", "randomness", "text"}
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ BELOW = {"files", "config", "errors", "randomness", "text"}
             {"config", "errors", "files", "machine", "tracking", "storage", "lookup", "text"},
         ),  # where an MLflow run id is looked up, a remote run fetched
         ("engine", BELOW | {"models", "data", "optim", "runs", "weights"}),
-        ("weights", {"config", "errors", "runs", "lookup"}),
+        ("weights", {"config", "errors", "notes", "runs", "lookup", "models"}),
         ("exports", BELOW | {"models", "weights", "engine", "runs"}),
         ("inference", BELOW | {"data", "exports", "runs", "weights"}),
         ("comparison", BELOW | {"inference", "runs"}),

@@ -11,7 +11,6 @@ import os
 import pickle
 import re
 import struct
-import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -23,6 +22,8 @@ import yaml
 from composition import composed
 from fidelity import FIXTURES
 from safetensors.numpy import save_file
+from torch_files import archive, number, numbers, state, tensor
+from torch_files import text as pickled_text
 
 from deit.compose import groups
 from deit.config.schema import ModelConfig
@@ -34,54 +35,14 @@ from deit.runs import checkpoint, directory
 from deit.runs.directory import RunDirectory
 from deit.weights import official, pth
 from deit.weights.find import files_of_checkpoint, find_weights
-from deit.weights.fit import compare, fit, require_exact
+from deit.weights.fit import compare, fit
 from deit.weights.naming import to_mindspore, to_timm
 from deit.weights.official import OFFICIAL
 from deit.weights.pos_embed import resize
 from deit.weights.read import description, read_shapes, read_weights
+from deit.weights.whole import require_exact
 
 PLAIN = FIXTURES / "weights_plain.pth"
-
-# ------------------------------------------------------- pickles by hand, so that they can say what torch never says
-
-
-def text(value: str) -> bytes:
-    return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
-
-
-def number(value: int) -> bytes:
-    encoded = pickle.encode_long(value)
-    return b"\x8a" + bytes([len(encoded)]) + encoded
-
-
-def numbers(values: tuple[int, ...]) -> bytes:
-    return b"(" + b"".join(map(number, values)) + b"t"
-
-
-def tensor(
-    *, numel: int = 6, offset: int = 0, shape: tuple[int, ...] = (2, 3), stride: tuple[int, ...] = (3, 1), key: str = "0"
-) -> bytes:
-    storage = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text(key) + text("cpu") + number(numel) + b"tQ"
-    hooks = b"ccollections\nOrderedDict\n)R"
-    arguments = storage + number(offset) + numbers(shape) + numbers(stride) + b"\x89" + hooks
-    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + arguments + b"tR"
-
-
-def state(*items: bytes) -> bytes:
-    """A pickled dict {"a": item, "b": ...}."""
-    pairs = b"".join(text(chr(97 + i)) + item for i, item in enumerate(items))
-    return b"\x80\x02}(" + pairs + b"u."
-
-
-def archive(path: Path, described: bytes, compression: int = zipfile.ZIP_STORED, **storages: bytes) -> Path:
-    """A file as torch.save writes it: the pickle, and its storages (by default six numbers as ``_0``)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a doubled member
-        with zipfile.ZipFile(path, "w", compression) as file:
-            file.writestr("archive/data.pkl", described)
-            for name, content in (storages or {"_0": np.arange(6, dtype=np.float32).tobytes()}).items():
-                file.writestr(f"archive/data/{name[1:]}", content)
-    return path
 
 
 def refused(path: Path) -> str:
@@ -172,14 +133,14 @@ HUGE = 1 << 40
         (state(number(3)), "no weights"),
         (state(), "no weights"),
         (b"\x80\x02]q\x00.", "no weights"),
-        (b"\x80\x02}(" + text("a"), "damaged"),
+        (b"\x80\x02}(" + pickled_text("a"), "damaged"),
         (b"\x80\x02" + b"t.", "damaged"),  # a tuple from a mark that is not there
         (b"\x80\x02h\x07.", "damaged"),  # a memo that is not there
         (b"\x80\x02}" + b")" + b"\x85" * 100_000 + b"Ns.", "damaged"),  # hashing this key would overflow the stack
         (b"\x80\x02(lp0\n.", "opcode LIST"),
         (b"\x80\x02}U\x01a.", "opcode SHORT_BINSTRING"),
         (state(b"ctorch._utils\n_rebuild_tensor_v2\n" + numbers((1, 2, 3)) + b"R"), "damaged"),
-        (state(b"ccollections\nOrderedDict\n(" + text("x") + b"tR"), "damaged"),
+        (state(b"ccollections\nOrderedDict\n(" + pickled_text("x") + b"tR"), "damaged"),
     ],
 )
 def test_what_does_not_hold_together_is_refused(file: Path, described: bytes, told: str) -> None:
@@ -235,7 +196,7 @@ def test_names_that_would_write_to_the_terminal_are_refused(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("x.ckpt", "weights are read from"), ("x.pth", "no such file"), ("x.safetensors", "no such file")]
+    ("name", "told"), [("x.ckpt", "no such file"), ("x.pth", "no such file"), ("x.safetensors", "no such file")]
 )
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, name: str, told: str) -> None:
     for read in (read_weights, read_shapes):
@@ -259,7 +220,7 @@ def test_a_part_of_a_checkpoint_is_checked_and_describes_itself(tmp_path: Path) 
     model = dataclasses.asdict(micro())
     folder = checkpoint.write(run, 3, {"model": {"a": np.ones(3, np.float32)}}, {"model": model, "num_classes": 10})
     file = folder / "model.safetensors"
-    assert read_shapes(file) == ({"a": (3,)}, description(model, 10, "mindspore"))
+    assert read_shapes(file) == ({"a": (3,)}, description(model, 10, "mindspore", None))
     np.testing.assert_array_equal(read_weights(file)["a"], [1, 1, 1])
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
@@ -308,13 +269,13 @@ def test_the_same_model_is_taken_whole() -> None:
     assert all(np.array_equal(fitted[name], theirs[name]) for name in initial)
 
 
-def test_another_head_begins_anew() -> None:
+def test_another_head_is_initial() -> None:
     theirs, initial = weights(classes=1000, seed=1), weights()
     fitted, told = fit(theirs, initial)
     assert told.replaced == {"head.weight": ((1000, 16), (10, 16)), "head.bias": ((1000,), (10,))}
     np.testing.assert_array_equal(fitted["head.weight"], initial["head.weight"])
     np.testing.assert_array_equal(fitted["pos_embed"], theirs["pos_embed"])
-    assert "head.weight begins anew, for 10 classes instead of the file's 1000" in told.lines()
+    assert "head.weight is initial, for 10 classes instead of the file's 1000" in told.lines()
 
 
 def test_another_image_size_resizes_the_position_embedding() -> None:
@@ -381,17 +342,16 @@ def test_a_head_alone_is_of_no_use() -> None:
 def test_an_evaluation_needs_every_name_and_shape(tmp_path: Path) -> None:
     file = tmp_path / "x.safetensors"
     theirs = to_timm(weights())
-    needed = {name: value.shape for name, value in weights().items()}
     save_file(theirs, file)
-    require_exact(file, needed, "deit_micro", "checkpoint")
+    require_exact(file, micro(), 10, "checkpoint")
     for changed, told in (
         (theirs | {"fc.bias": np.zeros(3, np.float32)}, "not in the model: fc.bias"),
         ({name: value for name, value in theirs.items() if name != "norm.weight"}, "missing: norm.gamma"),
         (theirs | {"head.bias": np.zeros(3, np.float32)}, r"head.bias \(3,\) instead of \(10,\)"),
     ):
-        save_file(changed, file, description(dataclasses.asdict(micro()), 10, "timm"))
+        save_file(changed, file, description(dataclasses.asdict(micro()), 10, "timm", None))
         with pytest.raises(UserError, match=told) as error:
-            require_exact(file, needed, "deit_micro", "checkpoint")
+            require_exact(file, micro(), 10, "checkpoint")
         assert "it says that it is of deit_micro with img_size 32, 10 classes" in str(error.value)
 
 
@@ -442,7 +402,7 @@ def test_find_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "notes.txt").write_text("")
     for text, told in (
         ("deit_smal_patch16_224", "Did you mean 'deit_small_patch16_224'"),
-        ("notes.txt", "weights are read from"),
+        ("notes.txt", "no file of weights"),
         ("w", "no config.yaml"),
         ("0123456789abcdef0123456789abcdef", "MLflow run id"),
     ):

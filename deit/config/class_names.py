@@ -1,0 +1,57 @@
+"""Names of classes: whoever has weights and whoever has data compare them, in one place.
+
+A label is a position in a list of names. Two lists with the same names in another order need a translation; lists with other
+names belong to other tasks. Names are compared as NFC, since macOS stores file names as NFD.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+MOST_LISTED = 5
+
+
+def normal(name: str) -> str:
+    """The spelling by which a name is compared."""
+    return unicodedata.normalize("NFC", name)
+
+
+def positions(wanted: Sequence[str], known: Sequence[str]) -> list[int] | None:
+    """For each of the ``wanted`` names its position in ``known``; None where the two are not the same set of names."""
+    where = {normal(name): position for position, name in enumerate(known)}
+    found = [where.get(normal(name)) for name in wanted]
+    if len(wanted) != len(known) or None in found or len(set(found)) != len(known):
+        return None
+    return [position for position in found if position is not None]
+
+
+def same(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Whether two lists have the same names in the same order."""
+    return list(map(normal, first)) == list(map(normal, second))
+
+
+def difference(first: Sequence[str], second: Sequence[str], labels: tuple[str, str] = ("the first", "the second")) -> str:
+    """For messages: which names only one of the lists has, or where their orders differ; empty where they are the same."""
+    if same(first, second):
+        return ""
+    only = [
+        sorted({normal(name) for name in one} - {normal(name) for name in other})
+        for one, other in ((first, second), (second, first))
+    ]
+    if not any(only) and len(first) == len(second):
+        number = next(i for i, (a, b) in enumerate(zip(first, second, strict=True)) if normal(a) != normal(b))
+        return (
+            f"the same names in another order, label {number} is {first[number]} in {labels[0]} and {second[number]} "
+            f"in {labels[1]}"
+        )
+    counts = [f"{len(first)} and {len(second)} classes"] if len(first) != len(second) else []
+    return "; ".join(
+        [*counts, *(f"only {label} has {listed(names)}" for label, names in zip(labels, only, strict=True) if names)]
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return ", ".join(names[:MOST_LISTED]) + more

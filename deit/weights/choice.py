@@ -1,0 +1,84 @@
+"""Raw or EMA weights of a run or checkpoint: the kind that was asked for, or with ``auto`` the better one.
+
+A moving average is not always better: with a long decay and a short training it still holds the initial weights. So ``auto``
+compares what the run recorded when it evaluated both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deit.errors import UserError
+from deit.notes import note
+from deit.runs import checkpoint
+
+LABELS = {"val": "raw", "val_ema": "ema"}  # what task.weights calls the weights with this prefix of their metrics
+
+
+@dataclass(frozen=True)
+class Choice:
+    """``weights`` is ``raw`` or ``ema``; ``reason`` says why, empty where there was nothing to choose from."""
+
+    weights: str
+    file: Path
+    reason: str = ""
+
+
+def choose(files: Mapping[str, Path], weights: str, source: str) -> Choice:
+    """Which of the ``files`` of a run or checkpoint (by the prefix of their metrics) ``task.weights`` means.
+
+    ``auto`` takes the higher recorded top-1, at equal top-1 the lower loss, and the EMA where that is equal too or one of
+    them was never evaluated; it prints a note with both figures. Raises UserError, naming ``source``, where ``ema`` is asked
+    for and missing.
+    """
+    if weights == "ema" and "val_ema" not in files:
+        raise UserError(f"{source}: has no EMA weights, but task.weights is ema; give task.weights=raw.")
+    if weights == "raw" or "val_ema" not in files:
+        return Choice("raw", files["val"])
+    if weights == "ema" or "val" not in files:
+        return Choice("ema", files["val_ema"])
+    if files["val"] == files["val_ema"]:  # a training file of torch, which records no evaluation
+        note(f"{source}: takes the raw weights; the file holds EMA weights too, which task.weights=ema takes.")
+        return Choice("raw", files["val"])
+    raw, ema = (recorded(files[prefix]) for prefix in ("val", "val_ema"))
+    if raw is None or ema is None:
+        choice = Choice("ema", files["val_ema"], "EMA weights; the run has not evaluated both kinds yet")
+    else:
+        better, other = ("val", "val_ema") if _rank(raw) > _rank(ema) else ("val_ema", "val")
+        figures = {"val": f"raw {raw['top1']:.2f} %", "val_ema": f"EMA {ema['top1']:.2f} %"}
+        label = LABELS[better]
+        choice = Choice(
+            label, files[better], f"{'EMA' if label == 'ema' else label} weights; top-1 {figures[better]}, {figures[other]}"
+        )
+    note(f"{source}: takes the {choice.reason}. task.weights=raw or ema chooses.")
+    return choice
+
+
+def recorded(file: Path) -> dict[str, Any] | None:
+    """What the run found of the weights in a file of a checkpoint folder: top1, top5, loss, step.
+
+    The evaluation of exactly these weights, else the last one before them; None where they were never evaluated.
+    """
+    return measured(file) or _entry(file, "last")
+
+
+def measured(file: Path) -> dict[str, Any] | None:
+    """The evaluation of exactly these weights; None where there is none."""
+    step = checkpoint.read_state(file.parent)["step"]
+    entries = (_entry(file, when) for when in ("best", "last"))
+    return next((entry for entry in entries if entry is not None and entry["step"] == step), None)
+
+
+def _entry(file: Path, when: str) -> dict[str, Any] | None:
+    prefix = next(prefix for prefix, name in checkpoint.PARTS.items() if name == file.name)
+    found: dict[str, Any] | None = checkpoint.read_state(file.parent).get(when, {}).get(prefix)
+    return found
+
+
+def _rank(entry: Mapping[str, Any]) -> tuple[float, float]:
+    loss = entry["loss"]
+    return entry["top1"], -loss if math.isfinite(loss) else -math.inf
