@@ -13,6 +13,7 @@ URI_VARIABLE = "DEIT_TRACKING_URI"  # the whole tracking URI, for the processes 
 # What MLflow and its artifact stores read from the environment, and no file may hold.
 SECRETS = (
     URI_VARIABLE,
+    "MLFLOW_TRACKING_URI",
     "MLFLOW_TRACKING_PASSWORD",
     "MLFLOW_TRACKING_TOKEN",
     "AWS_SECRET_ACCESS_KEY",
@@ -20,6 +21,7 @@ SECRETS = (
     "AZURE_STORAGE_ACCESS_KEY",
     "AZURE_STORAGE_CONNECTION_STRING",
 )
+_URIS = (URI_VARIABLE, "MLFLOW_TRACKING_URI")  # those of which only a part is secret
 
 
 def set_aside(uri: str | None) -> str | None:
@@ -38,14 +40,14 @@ def set_aside(uri: str | None) -> str | None:
 def with_credentials(uri: str) -> str:
     """The whole of ``uri``, a tracking.uri from which credentials may have been set aside, by this process or long ago.
 
-    They are looked for in DEIT_TRACKING_URI; an MLflow server's may also be given as MLflow reads them itself. Raises UserError
-    where they are lacking.
+    They are looked for in DEIT_TRACKING_URI and MLFLOW_TRACKING_URI; an MLflow server's may also be given as MLflow reads them
+    itself. Raises UserError where they are lacking.
     """
     if MASK not in uri:
         return uri
-    whole = os.environ.get(URI_VARIABLE)
-    if whole is not None and redact(whole) == uri:
-        return whole
+    for whole in map(os.environ.get, _URIS):
+        if whole is not None and redact(whole) == uri:
+            return whole
     web = uri.startswith(("http://", "https://"))
     bare = uri.replace(f"{MASK}@", "", 1)
     own = "MLFLOW_TRACKING_TOKEN" in os.environ or {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"} <= set(os.environ)
@@ -86,11 +88,11 @@ def redact(text: str) -> str:
 
 def _known_secrets() -> list[str]:
     """Secret values of the environment, longest first; shorter ones than six characters would be found anywhere."""
-    found = {os.environ.get(name, "") for name in SECRETS if name != URI_VARIABLE}
-    whole = os.environ.get(URI_VARIABLE, "")
-    user = re.search(r"(?<=://)[^\s/?#]+(?=@)", whole)
-    if user:
-        password = user[0].partition(":")[2] or user[0]
-        found |= {password, unquote(password)}
-    found |= {match[0].partition("=")[2] for match in _QUERY.finditer(whole)}
+    found = {os.environ.get(name, "") for name in SECRETS if name not in _URIS}
+    for whole in (os.environ.get(name, "") for name in _URIS):
+        user = re.search(r"(?<=://)[^\s/?#]+(?=@)", whole)
+        if user:
+            password = user[0].partition(":")[2] or user[0]
+            found |= {password, unquote(password)}
+        found |= {match[0].partition("=")[2] for match in _QUERY.finditer(whole)}
     return sorted((secret for secret in found if len(secret) >= 6), key=len, reverse=True)

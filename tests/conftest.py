@@ -14,6 +14,13 @@ from fidelity import Report
 REPORT = pytest.StashKey[Report]()
 
 
+@pytest.fixture(autouse=True)
+def no_tracking_of_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the developer's MLflow server counts, nor the store that MLflow has noted in this process."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """`python launch.py ARGUMENTS` in an empty directory, without starting a process for it."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from deit.commands.sync import reason, typed_uri
+from deit.commands.sync import typed_uri
 from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.config.tasks import ExportTask, RegisterTask
@@ -32,7 +32,7 @@ from deit.machine.logs import log_to
 from deit.runs.directory import RunDirectory, shown
 from deit.secrets import redact
 from deit.tracking import uri as store
-from deit.tracking.errors import Refused, RunGone, Unavailable
+from deit.tracking.errors import Refused, RunGone, Unavailable, reason
 from deit.tracking.sender import own_uri
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _asked(uri: str, name: str) -> Registry:
         return Registry(uri, name)
     except (Refused, RunGone, Unavailable) as error:
         raise UserError(
-            f"tracking.uri={redact(uri)}: its model registry does not answer ({reason(error)}).", exit_code=1
+            f"tracking.uri={redact(uri)}: its model registry does not answer ({redact(reason(error))}).", exit_code=1
         ) from None
 
 
@@ -186,7 +186,7 @@ def _registered(registry: Registry, uri: str, config: RunConfig, folder: Path, d
             )
         except (Refused, RunGone, Unavailable, OSError) as error:
             raise UserError(
-                f"tracking.uri={redact(uri)}: does not take the model ({reason(error)}). Nothing was registered.",
+                f"tracking.uri={redact(uri)}: does not take the model ({redact(reason(error))}). Nothing was registered.",
                 exit_code=1,
             ) from None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.table import Column, Table
@@ -28,6 +28,8 @@ from deit.secrets import redact, with_credentials
 from deit.storage import uploader_process
 from deit.tracking import progress, stale
 from deit.tracking import uri as store
+from deit.tracking.errors import reason
+from deit.tracking.progress import refusal
 from deit.tracking.sender import Sender, deliver, own_uri, word_for
 
 LOCK_PATIENCE = 25  # looks, 0.2 seconds apart, at whether another shipper of the run has ended
@@ -43,6 +45,7 @@ class Sent:
     files: int = 0
     problem: str | None = None
     going: bool = False
+    refused: dict[str, str] = field(default_factory=dict)  # artifacts that MLflow does not take, and why
 
 
 def sync(config: RunConfig, overrides: Sequence[str]) -> int:
@@ -70,7 +73,7 @@ def _to_mlflow(config: RunConfig, uri: str | None) -> int:
     if config.dry_run:
         _show_plan(senders)
         return 0
-    results = _send_all(senders)
+    results = _send_all(senders, again=config.run is not None)
     _show(results)
     return 1 if any(result.problem for result in results) else 0
 
@@ -116,7 +119,8 @@ def _sender(run: RunDirectory, uri: str | None) -> Sender:
     return Sender(run, config, uri or own)
 
 
-def _send_all(senders: Sequence[Sender]) -> list[Sent]:
+def _send_all(senders: Sequence[Sender], *, again: bool) -> list[Sent]:
+    """``again``: what MLflow once refused is tried again, too."""
     results: list[Sent] = []
     away: set[str] = set()  # stores that did not answer
     with progress_bars() as bars:
@@ -130,12 +134,12 @@ def _send_all(senders: Sequence[Sender]) -> list[Sent]:
                 one.advance(sent)
                 whole.advance(sent)
 
-            results.append(_send(sender, away, show))
+            results.append(_send(sender, away, show, again=again))
             one.close()
     return results
 
 
-def _send(sender: Sender, away: set[str], show: Callable[[int], None]) -> Sent:
+def _send(sender: Sender, away: set[str], show: Callable[[int], None], *, again: bool) -> Sent:
     result = Sent(sender.run, sender.uri, going=not status.read(sender.run).ended)
     server = store.identity(sender.uri)
     if server in away and not _answers(sender.uri):
@@ -147,12 +151,14 @@ def _send(sender: Sender, away: set[str], show: Callable[[int], None]) -> Sent:
             result.problem = "its own shipper is at work on it"
             return result
         sender.reload()  # another process may have sent since
+        if again:
+            sender.retry_refused()
         sender.accepted = show
         error = deliver(sender, word_for(status.read(sender.run)))
-    result.points, result.files = sender.points, sender.files
+    result.points, result.files, result.refused = sender.points, sender.files, sender.progress.refused
     if error is not None:
         away.add(server)
-        result.problem = reason(error)
+        result.problem = redact(reason(error))
     return result
 
 
@@ -164,12 +170,6 @@ def _answers(uri: str) -> bool:
     except Exception:
         return False
     return True
-
-
-def reason(error: Exception) -> str:
-    """The cause in one line: requests puts it last, behind the address and all the layers it went through."""
-    line = redact(str(error).strip().partition("\n")[0]) or type(error).__name__
-    return line.rpartition("(Caused by ")[2].removesuffix(")")
 
 
 def _show_plan(senders: Sequence[Sender]) -> None:
@@ -187,6 +187,9 @@ def _show(results: Sequence[Sent]) -> None:
         row = (str(result.run), redact(result.uri), f"{result.points:,}", str(result.files), said)
         table.add_row(*row, style="red" if result.problem else None)
     console().print(table)
+    for result in results:
+        if result.refused and not result.problem:
+            console().print(f"{result.run}: {refusal(result.refused)}")
     problems = [result for result in results if result.problem]
     for result in problems:
         console().print(f"{result.run}: {result.problem}")

@@ -419,10 +419,17 @@ def _tracking(config: RunConfig) -> list[str]:
         return [
             "tracking.uri is null, but tracking.backend=mlflow needs one, such as sqlite:///mlflow.db; or give tracking=none."
         ]
-    from deit.tracking.uri import check_uri
+    from deit.tracking.uri import EXPERIMENT_NAME, RUN_NAME, check_uri
 
     try:
         check_uri(tracking.uri)
     except UserError as error:
         return [str(error)]
-    return []
+    return [
+        f"{key} has {len(value)} characters, but MLflow takes 1 to {most}: {value[:40]}..."
+        for key, value, most in (
+            ("tracking.experiment", tracking.experiment, EXPERIMENT_NAME),
+            ("tracking.run_name", tracking.run_name, RUN_NAME),
+        )
+        if value is not None and not 0 < len(value.strip()) <= most
+    ]

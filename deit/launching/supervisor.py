@@ -219,6 +219,8 @@ class Supervisor:
             if display:
                 display.update(now)
             self.shipper.watch()
+            if news := self.shipper.news():
+                self._say(news)
             if self.uploader is not None:
                 self.uploader.watch()
             self._listen()

@@ -24,6 +24,7 @@ from deit.models.shapes import parameter_shapes
 from deit.preflight import networks
 from deit.preflight.disk_space import check_space
 from deit.preflight.teacher import resolve_teacher
+from deit.preflight.tracking_store import check_tracking
 from deit.preflight.unfinished import check_unfinished
 from deit.recipe import plan
 from deit.runs import checkpoint
@@ -61,6 +62,7 @@ def prepare(config: RunConfig, *, here: bool = True) -> RunConfig:
     if isinstance(config.task, ExportTask):
         _check_tools(config.task)
     config = alone(config)
+    check_tracking(config)
     if here:
         config = dataclasses.replace(config, hardware=cards.resolve(config.hardware))
         cards.check(config.hardware)

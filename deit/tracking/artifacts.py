@@ -1,7 +1,9 @@
 """The files of a run that go to MLflow, and the best checkpoints' entries among its models.
 
-A file is sent again when its size or time has changed, so that a resumed run replaces its logs. What MLflow
-refuses is noted and not tried again: an artifact is a convenience, the run directory has it all.
+A file is sent again when its size or time has changed, so that a resumed run replaces its logs. An artifact is a
+convenience, the run directory has it all: what MLflow refuses is noted in ``Progress.refused``, and not tried again before
+somebody asks for it by ``task=sync run=``. A server that cannot write its own artifacts (no room, no package for its
+object store) answers 500 each time, so that is a refusal after some attempts.
 """
 
 from __future__ import annotations
@@ -15,14 +17,18 @@ from typing import NamedTuple
 
 from deit.comparison import files as comparison
 from deit.config.schema import RunConfig
+from deit.errors import UserError
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
+from deit.secrets import redact
 from deit.tracking import progress, records
 from deit.tracking.describe import short_name
-from deit.tracking.errors import Refused
+from deit.tracking.errors import Failing, Refused, reason
 from deit.tracking.remote import RemoteRun
 
 _log = logging.getLogger(__name__)
+
+ATTEMPTS = 5  # answers of 500 in a row, beside metrics that arrive
 
 
 class _Item(NamedTuple):
@@ -36,7 +42,11 @@ def put(run: RunDirectory, config: RunConfig, remote: RemoteRun, done: progress.
     sent = 0
     items = list(_early(run))
     if final:
-        items += [*_late(run), *_checkpoints(run, config)]
+        items += _late(run)
+        try:
+            items += _checkpoints(run, config)
+        except UserError as error:  # a damaged best.json
+            _refuse(done, "the best checkpoints", str(error))
     for item in items:
         if not item.path.exists():
             continue
@@ -46,12 +56,29 @@ def put(run: RunDirectory, config: RunConfig, remote: RemoteRun, done: progress.
             continue
         try:
             item.put(remote)
-            sent += 1
         except Refused as error:
-            _log.warning("MLflow refused the artifact %s: %s", item.name, error)
+            _refuse(done, item.name, reason(error))
+        except Failing as error:
+            done.failing += 1
+            if done.failing < ATTEMPTS:
+                progress.write(run, done)
+                raise
+            _refuse(done, item.name, reason(error))
+        else:
+            sent += 1
+            done.failing = 0
+            done.refused.pop(item.name, None)
         done.artifacts[item.name] = signature
         progress.write(run, done)
     return sent
+
+
+def _refuse(done: progress.Progress, name: str, why: str) -> None:
+    """Note what MLflow does not take; one warning for each cause, as it usually meets all files alike."""
+    why = redact(why)
+    if why not in done.refused.values():
+        _log.warning("MLflow does not take %s (%s); the run directory keeps it", name, why)
+    done.refused[name] = why
 
 
 def _early(run: RunDirectory) -> Iterator[_Item]:

@@ -22,6 +22,7 @@ from deit.runs import status
 from deit.runs.directory import RunDirectory
 from deit.secrets import redact
 from deit.text import label
+from deit.tracking.uri import RUN_NAME
 
 DIRECTORY_TAG = "run.directory"
 RUN_TAG = "run.id"
@@ -30,7 +31,7 @@ OUTCOME_TAG = "outcome"
 # Keys that say how the program was called, not what the run is.
 _BOOKKEEPING = ("run", "resume", "dry_run")
 # MLflow cuts longer values without a word.
-_PARAM_LENGTH, _TAG_LENGTH, _NAME_LENGTH = 6000, 8000, 250
+_PARAM_LENGTH, _TAG_LENGTH = 6000, 8000
 _CUT = " ... (cut)"
 
 
@@ -87,7 +88,7 @@ def run_name(run: RunDirectory, name: str) -> str:
     swept = (read_json(run.environment) or {}).get("sweep", {}).get("swept")
     if not swept:
         return short_name(run, name)
-    return _text(f"{label(swept)} {run.id[-6:]}", _NAME_LENGTH)
+    return _text(f"{label(swept)} {run.id[-6:]}", RUN_NAME)
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,18 @@
-"""How a call to MLflow may end, other than well. Apart from ``remote``, because importing that takes seconds."""
+"""How a call to MLflow may fail, and which failures are permanent. It imports nothing of MLflow, which takes seconds."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from collections.abc import Iterator
+
+# Numbers of an OSError: this place cannot be written, now or later.
+_NO_PLACE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG),
+    *(errno.EINVAL, errno.ELOOP, errno.ENODEV, errno.ENXIO, errno.EFBIG, errno.ENOTSUP),
+}
+_TEMPORARY_STATUS = {408, 409, 425, 429}  # HTTP: timeout, conflict, too early, too many requests
 
 
 class Refused(Exception):
@@ -10,4 +24,56 @@ class RunGone(Exception):
 
 
 class Unavailable(Exception):
-    """MLflow is down, slow, locked or denies access: time may mend it."""
+    """MLflow is down, slow, locked or denies access: a later attempt may succeed."""
+
+
+class Failing(Unavailable):
+    """The server answers, with the status 500: its own artifact store is full, unreachable or lacks a package."""
+
+
+def permanent(error: BaseException) -> bool:
+    """Whether to ask again in the same way is useless.
+
+    So it is where access is denied, where the place does not exist or takes no files, and where a Python package or a key is
+    missing. Causes are looked at too: the libraries of object stores wrap them. Nothing of MLflow or of those libraries is
+    imported: an error is judged by its HTTP status, its number or its name.
+    """
+    return any(_permanent(cause) for cause in chain(error))
+
+
+def _permanent(error: BaseException) -> bool:
+    status = http_status(error)
+    if status is not None:
+        return (400 <= status < 500 and status not in _TEMPORARY_STATUS) or status in (405, 501)
+    name = type(error).__name__
+    if isinstance(error, ImportError) or "Credential" in name or name in ("ProfileNotFound", "NoRegionError"):
+        return True
+    if isinstance(error, socket.gaierror | ssl.SSLError):  # numbers of their own, which mean something else
+        return False
+    return isinstance(error, OSError) and error.errno in _NO_PLACE
+
+
+def http_status(error: BaseException) -> int | None:
+    """The HTTP status that an error of MLflow, requests or botocore carries; None where it carries none."""
+    if hasattr(error, "get_http_status_code"):  # MLflow: its own errors count as 500
+        return int(error.get_http_status_code())
+    response = getattr(error, "response", None)
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else None
+    status = status if status is not None else getattr(response, "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def reason(error: BaseException) -> str:
+    """The cause in one line: requests puts it last, behind the address and all the layers it went through."""
+    line = str(error).strip().partition("\n")[0] or type(error).__name__
+    return line.rpartition("(Caused by ")[2].removesuffix(")")
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, its cause, the cause of that, and so on."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__

@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,8 @@ _READABLE = 40  # characters of a store's name that stand in the name of its fil
 class Progress:
     """``offsets`` counts bytes sent of each journal; ``artifacts`` maps a sent file to its size and time.
 
-    ``closed`` is how the run had ended when all was sent, as ``ending`` says it.
+    ``closed`` is how the run had ended when all was sent, as ``ending`` says it. ``refused`` maps what MLflow does not take to
+    the reason, ``failing`` counts the answers of 500 in a row to artifacts; ``trouble`` is why MLflow takes nothing at present.
     """
 
     server: str  # store.identity
@@ -39,6 +40,9 @@ class Progress:
     offsets: dict[str, int] = field(default_factory=lambda: {"journal": 0, "system": 0})
     artifacts: dict[str, list[int]] = field(default_factory=dict)
     closed: str | None = None
+    refused: dict[str, str] = field(default_factory=dict)
+    failing: int = 0
+    trouble: str | None = None
 
 
 def path(run: RunDirectory, server: str) -> Path:
@@ -71,6 +75,12 @@ def complete(run: RunDirectory, server: str) -> bool:
         return now.ended and done.closed == ending(now) and not any(any(records.batches(*journal)) for journal in journals)
     except UserError:  # behind a damaged line
         return False
+
+
+def refusal(refused: Mapping[str, str]) -> str:
+    """One line on the artifacts that MLflow does not take."""
+    count = "an artifact" if len(refused) == 1 else f"{len(refused)} artifacts"
+    return f"MLflow has all metrics but does not take {count}: {next(iter(refused.values()))}. The run directory keeps them."
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.pop("MLFLOW_RUN_ID", None)  # of whoever started the program; MLflow would end that run at our exit
 
 import mlflow
 import requests
@@ -34,7 +34,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from deit.secrets import redact
 from deit.tracking import describe
 from deit.tracking import uri as store
-from deit.tracking.errors import Refused, RunGone, Unavailable
+from deit.tracking.errors import Failing, Refused, RunGone, Unavailable, chain, http_status, permanent
 from deit.tracking.records import BATCH, Point
 
 _log = logging.getLogger(__name__)
@@ -60,11 +60,8 @@ def translated() -> Iterator[None]:
         raise Unavailable(str(error)) from None
     except SQLAlchemyError as error:  # while the database is opened: no room, locked, damaged
         raise Unavailable(str(error)) from None
-    except requests.RequestException as error:  # only the transfer of artifacts raises these
-        status = error.response.status_code if error.response is not None else None
-        if status in (400, 405, 411, 413, 414, 415, 422):  # the server's word on this file, such as "too large"
-            raise Refused(str(error)) from None
-        raise Unavailable(str(error)) from None
+    except (OSError, ImportError) as error:  # while files are copied: of requests, of a folder, of a missing library
+        raise (Refused if permanent(error) else Unavailable)(str(error)) from error
 
 
 def connect(uri: str) -> MlflowClient:
@@ -105,25 +102,25 @@ def ask(uri: str) -> None:
 
 
 def find_experiment(client: MlflowClient, uri: str, name: str) -> str:
-    """The id of the experiment called ``name``: found, restored if it was deleted, or made.
+    """The id of the experiment called ``name``: found or made; where it was deleted, that of the next free name.
 
     Several runs may ask at once; one makes it and the others find it. With SQLite the artifacts lie beside the
     database, in ``mlruns/<name>``, as an absolute path, so that ``mlflow ui`` shows them from any folder.
     """
     with translated():
-        found = client.get_experiment_by_name(name)
+        used = store.usable_experiment(name, lambda one: getattr(client.get_experiment_by_name(one), "lifecycle_stage", None))
+        if used != name:
+            _log.warning("experiment %s was deleted in MLflow; this run goes to %s", name, used)
+        found = client.get_experiment_by_name(used)
         if found is None:
             database = store.sqlite_file(uri)
-            place = database and str(database.parent / "mlruns" / re.sub(r"[^\w.-]", "_", name))
+            place = database and str(database.parent / "mlruns" / store.artifact_folder(used))
             try:
-                return str(client.create_experiment(name, artifact_location=place))
+                return str(client.create_experiment(used, artifact_location=place))
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-            found = client.get_experiment_by_name(name)
-        if found.lifecycle_stage == LifecycleStage.DELETED:
-            _log.warning("experiment %s was deleted in MLflow; it is restored", name)
-            client.restore_experiment(found.experiment_id)
+            found = client.get_experiment_by_name(used)
         return str(found.experiment_id)
 
 
@@ -217,8 +214,7 @@ class RemoteRun:
 
     def put_file(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or a folder with all in it, into the run's artifacts. Raises Refused."""
-        self._check_artifacts()
-        with translated():
+        with self._convenience():
             if path.is_dir():
                 self._client.log_artifacts(self.run_id, str(path), folder)
             else:
@@ -226,9 +222,30 @@ class RemoteRun:
 
     def put_text(self, text: str, name: str) -> None:
         """Write an artifact called ``name``, without the credentials that may stand in ``text``. Raises Refused."""
-        self._check_artifacts()
-        with translated():
+        with self._convenience():
             self._client.log_text(self.run_id, redact(text), name)
+
+    @contextmanager
+    def _convenience(self) -> Iterator[None]:
+        """Send what the run can do without. Only a failure that may pass is Unavailable; any other is Refused.
+
+        The metrics arrived a moment before, by the same way and with the same credentials.
+        """
+        self._check_artifacts()
+        try:
+            yield
+        except (Refused, Unavailable):
+            raise
+        except Exception as error:
+            if isinstance(error, RunGone) or getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST":
+                self._get()  # RunGone; else it is the server that lacks this
+            foreseen = isinstance(error, (OSError, MlflowException, SQLAlchemyError)) or "botocore" in type(error).__module__
+            if permanent(error) or not foreseen:
+                raise Refused(f"{type(error).__name__}: {error}") from error
+            # Of an error without an answer MLflow says 500, too.
+            unanswered = (requests.ConnectionError, requests.Timeout)
+            away = any(isinstance(cause, unanswered) for cause in chain(error))
+            raise (Failing if http_status(error) == 500 and not away else Unavailable)(str(error)) from error
 
     def _check_artifacts(self) -> None:
         if self._no_artifacts:
@@ -262,9 +279,8 @@ class RemoteRun:
         weights is replaced, and one that is equal is kept, so that a repetition changes nothing.
         Raises Refused.
         """
-        self._check_artifacts()  # MLflow writes a small description of the entry there
         query = f"source_run_id = '{self.run_id}'"
-        with translated():
+        with self._convenience():
             model_id = None
             for model in self._client.search_logged_models([self.experiment_id], filter_string=query):
                 if model.tags.get("weights") != tags["weights"]:
@@ -275,7 +291,7 @@ class RemoteRun:
                     self._client.delete_logged_model(model.model_id)
             if model_id is None:
                 model_id = self._create_model(name, tags)
-        self.send(points, model_id)
+            self.send(points, model_id)
 
     def _create_model(self, name: str, tags: dict[str, str]) -> Any:
         # This function of MLflow has no counterpart in the client: it asks the process for the store.

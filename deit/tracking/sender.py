@@ -16,10 +16,10 @@ from deit.errors import UserError
 from deit.runs import status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import now_ms
-from deit.secrets import with_credentials
+from deit.secrets import redact, with_credentials
 from deit.tracking import describe, progress, records
 from deit.tracking import uri as store
-from deit.tracking.errors import RunGone
+from deit.tracking.errors import RunGone, reason
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -62,6 +62,20 @@ class Sender:
         """Read the progress again: another process may have sent meanwhile."""
         self.progress = progress.read(self.run, self.progress.server)
 
+    def in_trouble(self, error: Exception | None) -> None:
+        """Note why nothing can be sent at present, for the launcher to say; None once MLflow takes what it is sent."""
+        trouble = None if error is None else redact(reason(error))
+        if trouble != self.progress.trouble:
+            self.progress.trouble = trouble
+            self._note()
+
+    def retry_refused(self) -> None:
+        """Try what MLflow refused once more: somebody may have found the cause."""
+        for name in self.progress.refused:
+            self.progress.artifacts.pop(name, None)
+        self.progress.refused.clear()
+        self.progress.closed = None
+
     def unsent(self) -> int:
         """How many points are not sent yet; those of a damaged journal are not counted."""
         count = 0
@@ -100,6 +114,7 @@ class Sender:
             if outcome:
                 self.progress.closed = progress.ending(now)
                 self._note()
+            self.in_trouble(None)
         except RunGone:
             self._remote = None  # the next attempt looks whether it is really gone, and then makes another
             raise
@@ -118,7 +133,6 @@ class Sender:
             from deit.tracking import remote as far  # imports MLflow
 
             client = far.connect(with_credentials(self.uri))
-            # First the experiment: where it was deleted with all its runs, to restore it restores this one.
             experiment_id = far.find_experiment(client, self.uri, self.config.tracking.experiment)
             tags = describe.tags(self.run, self.config)
             remote = self._known(client) or self._new(client, experiment_id, tags)

@@ -91,6 +91,7 @@ class Shipper:
             except Exception as error:  # whatever it is, the training goes on, and a later attempt may succeed
                 failures += 1
                 self._report(error, failures)
+                sender.in_trouble(error)
             else:
                 if failures:
                     _log.info("all is sent again, after %d failed attempts", failures)

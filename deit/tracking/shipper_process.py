@@ -17,6 +17,8 @@ from deit.tracking import progress
 from deit.tracking.sender import own_uri
 from deit.tracking.uri import identity, run_url, ui_command
 
+LOOK = 2.0  # seconds between two looks at how the shipper gets on
+
 
 class Shipper(Companion):
     """The process ``python -m deit.tracking.shipper`` of one run; nothing at all where nothing is tracked."""
@@ -26,6 +28,8 @@ class Shipper(Companion):
     def __init__(self, run: RunDirectory, config: RunConfig) -> None:
         super().__init__(run)
         self.run, self.config = run, config
+        self._in_trouble, self._troubled = False, 0  # looks in a row that found trouble
+        self._look = 0.0
 
     def start(self) -> None:
         """Start the shipper, unless it is at work already, and at first the search for runs that were killed."""
@@ -40,6 +44,23 @@ class Shipper(Companion):
         if self.config.tracking.backend == "none" or self.config.task.name not in TRACKED_TASKS:
             return
         self._begin()
+
+    def news(self) -> str | None:
+        """A line to show when MLflow stops taking what it is sent, or takes it again; None where nothing has changed.
+
+        A single failed attempt is not worth a line: MLflow may be busy.
+        """
+        if self.process is None or time.monotonic() < self._look:
+            return None
+        self._look = time.monotonic() + LOOK
+        trouble = self._progress().trouble
+        self._troubled = self._troubled + 1 if trouble else 0
+        if (self._troubled > 1) is self._in_trouble:
+            return None
+        self._in_trouble = trouble is not None
+        if trouble is None:
+            return "MLflow takes metrics again; nothing is lost"
+        return f"MLflow takes nothing at present ({trouble}); the run keeps everything and goes on trying"
 
     def finish(self, hurry: Callable[[], bool]) -> None:
         """Wait until all is sent, and print where it is to be seen.
@@ -59,20 +80,25 @@ class Shipper(Companion):
             # What it was sending is sent again later, so that nothing is lost by not waiting for its answer.
             self.process.kill()
             self.process.wait()
+            trouble = self._progress().trouble
             console().print(
-                f"MLflow: not all was sent within tracking.flush_timeout={limit} s; "
-                f"the journal in {self.run} is complete. "
+                f"MLflow: not all was sent within tracking.flush_timeout={limit} s"
+                f"{f' ({trouble})' if trouble else ''}; the journal in {self.run} is complete. "
                 f"See {self.run.logs / 'shipper.log'}. "
                 f"Send it later: python launch.py task=sync run={shlex.quote(str(self.run))}",
             )
             return
-        uri = own_uri(self.run, self.config)
-        sent_to = progress.read(self.run, identity(uri))
+        uri, sent_to = own_uri(self.run, self.config), self._progress()
+        if sent_to.refused:
+            console().print(progress.refusal(sent_to.refused))
         assert sent_to.experiment_id is not None and sent_to.run_id is not None
         command = ui_command(self.config.tracking.uri or uri)
         if command:
             console().print(f"compare:  {command}")
         console().print(f"this run: {run_url(uri, sent_to.experiment_id, sent_to.run_id)}")
+
+    def _progress(self) -> progress.Progress:
+        return progress.read(self.run, identity(own_uri(self.run, self.config)))
 
     def _done(self) -> bool:
         """Whether the run has ended and MLflow has all of it."""

@@ -6,9 +6,12 @@ take a URI without a scheme for a folder and fail much later, so a URI is judged
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
+import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -16,6 +19,9 @@ from deit.errors import UserError
 from deit.secrets import redact, with_credentials
 
 ALLOWED = "sqlite:///FILE, http(s)://HOST:PORT, postgresql://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE"
+EXPERIMENT_NAME, RUN_NAME = 256, 250  # characters that the databases of MLflow have room for
+_FOLDER = 100  # bytes of a folder's name, of which most file systems take 255
+UI_VARIABLE = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
 LOCAL_UI = "http://127.0.0.1:5000"  # where `mlflow ui` listens when nothing else is said
 
 # The Python module a database URI needs: by the driver named behind the +, or SQLAlchemy's choice without one.
@@ -48,13 +54,17 @@ def check_uri(uri: str | None) -> None:
     elif parts.scheme in ("http", "https") or parts.scheme in _DRIVERS:
         if not host:
             raise _refusal(shown, "which names no host")
+        if parts.scheme not in _DRIVERS and (parts.fragment or parts.query):
+            server = f"{parts.scheme}://{redact(parts.netloc)}{parts.path.rstrip('/')}"
+            raise _refusal(shown, f"the address of a page; give the server alone, tracking.uri={server}")
         driver = _DRIVERS.get(parts.scheme)
         if driver and importlib.util.find_spec(driver) is None:
             raise UserError(f"tracking.uri is {shown}, which needs the Python package {driver}; it is not installed.")
     elif parts.scheme == "file":
         raise _refusal(shown, "but MLflow no longer keeps runs in folders of files")
     elif parts.scheme == "" or "://" not in uri:
-        raise _refusal(shown, "which has no scheme")
+        host_alone = re.fullmatch(r"[\w.-]+:\d+/*", uri)
+        raise _refusal(shown, f"which has no scheme{f'; give tracking.uri=http://{shown}' if host_alone else ''}")
     else:
         raise _refusal(shown, f"with the unknown scheme {parts.scheme}:")
 
@@ -100,11 +110,12 @@ def identity(uri: str) -> str:
 def ui_command(uri: str) -> str | None:
     """The command that shows a database in the browser; None for an MLflow server, which shows itself.
 
-    The password of a database server is left for the reader to fill in.
+    It is the cheap form, one process of a third of the start-up time: the others serve tracing and evaluation jobs of language
+    models. The password of a database server is left for the reader to fill in.
     """
     if urlsplit(uri).scheme in ("http", "https"):
         return None
-    return f"mlflow ui --backend-store-uri {shlex.quote(redact(uri))}"
+    return f"{UI_VARIABLE}=false mlflow ui --workers 1 --backend-store-uri {shlex.quote(redact(uri))}"
 
 
 def ui_url(uri: str) -> str:
@@ -113,6 +124,27 @@ def ui_url(uri: str) -> str:
     if parts.scheme not in ("http", "https"):
         return LOCAL_UI
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+
+
+def usable_experiment(name: str, stage: Callable[[str], str | None]) -> str:
+    """``name``, or where that experiment was deleted the first of ``name-2``, ``name-3``, ... that was not.
+
+    To restore a deleted experiment would bring back all its runs, which somebody did not want any more.
+    ``stage`` tells ``active`` or ``deleted`` of a name, or None where there is no such experiment.
+    """
+    tried, number = name, 1
+    while stage(tried) == "deleted":
+        number += 1
+        tried = f"{name}-{number}"
+    return tried
+
+
+def artifact_folder(name: str) -> str:
+    """The folder of an experiment's artifacts: its name, as a file system takes it."""
+    folder = re.sub(r"[^\w.-]", "_", name)
+    if len(folder.encode()) > _FOLDER or not folder.strip("."):
+        folder = f"{folder[: _FOLDER // 4].strip('.')}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return folder
 
 
 def run_url(uri: str, experiment_id: str, run_id: str) -> str:

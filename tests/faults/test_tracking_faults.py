@@ -37,7 +37,7 @@ from deit.machine import companion, processes
 from deit.runs import directory, status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
-from deit.tracking import progress, shipper_process, stale
+from deit.tracking import progress, sender, shipper_process, stale, uri
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -212,6 +212,56 @@ def test_sync_chooses_what_has_ended_and_is_not_all_sent(tmp_path: Path, command
         assert outcome.code == 2 and told in outcome.err
     outcome = command("-m", "task=sync", f"run={done.path},{ended.path}")
     assert outcome.code == 2 and "task=sync is no trial of a sweep" in outcome.err
+
+
+def test_an_artifact_that_is_refused_for_good_is_one_warning(
+    server: Server, proxy: Proxy, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An older server knows no logged models; one without room or boto3 answers 500 to each file. The metrics are the run."""
+    run = make_run(tmp_path, proxy.uri, points=10)
+    checkpoint = run.checkpoints / "step_00000009"
+    checkpoint.mkdir(parents=True)
+    write_json(run.best, {"val": {"checkpoint": "step_00000009", "step": 9, "top1": 50.0}})
+    set_status(run, status.FINISHED)
+
+    def send() -> sender.Sender:
+        sending = sender.Sender(run, frozen.load(run.config), proxy.uri)
+        sending.retry_refused()
+        caplog.clear()
+        assert sender.deliver(sending, "FINISHED") is None
+        assert progress.complete(run, uri.identity(proxy.uri)) and lost_and_doubled(server.uri, run) == (0, 0)
+        return sending
+
+    proxy.fault, proxy.only = "404", "logged-models"
+    assert list(send().progress.refused) == ["model of val"]
+    assert len([line for line in caplog.messages if "does not take" in line]) == 1
+    for rest in run.tracking.glob("*.json"):  # a second store, as it were: all is sent once more
+        rest.unlink()
+    proxy.fault, proxy.only = "500", "mlflow-artifacts"
+    sending = sender.Sender(run, frozen.load(run.config), proxy.uri)
+    # Five attempts are three of this call and two of the next, as a shipper and task=sync make them.
+    assert sender.deliver(sending, "FINISHED") is not None
+    refused = send().progress.refused
+    assert refused and all("500" in why for why in refused.values())
+    assert len([line for line in caplog.messages if "does not take" in line]) == 1
+    assert progress.refusal(refused).startswith(f"MLflow has all metrics but does not take {len(refused)} artifacts")
+    proxy.fault = None
+    assert send().progress.refused == {}  # task=sync run= tries them again
+
+
+def test_artifacts_that_nobody_can_write_do_not_hold_a_run_up(tmp_path: Path) -> None:
+    """The folder of the artifacts is a file, boto3 is not there, a bucket wants keys."""
+    store_uri = f"sqlite:///{tmp_path}/mlflow.db"
+    there = client(store_uri)
+    (tmp_path / "file").write_text("")
+    for name, root in (("blocked", f"{tmp_path}/file/mlruns"), ("azure", "wasbs://b@a.blob.core.windows.net/runs")):
+        there.create_experiment(name, artifact_location=root)
+        run = make_run(tmp_path, store_uri, points=3, experiment=name)
+        set_status(run, status.FINISHED)
+        sending = sender.Sender(run, frozen.load(run.config), store_uri)
+        assert sender.deliver(sending, "FINISHED") is None
+        assert {"config.yaml", "journal.jsonl"} <= set(sending.progress.refused)
+        assert lost_and_doubled(store_uri, run) == (0, 0) and remote_runs(store_uri, run)[0].info.status == "FINISHED"
 
 
 def _dead_pid() -> int:

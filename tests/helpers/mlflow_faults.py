@@ -77,8 +77,8 @@ class Server:
 class Proxy:
     """Hands requests on to a server, or does what ``fault`` says with them, from one request to the next.
 
-    ``None`` hands on; ``"slow"`` does so after ``delay`` seconds; ``"held"`` does so once the fault is another; ``"500"``
-    answers so; ``"hole"`` never answers; ``"down"`` hangs up.
+    ``None`` hands on; ``"slow"`` does so after ``delay`` seconds; ``"held"`` does so once the fault is another; ``"404"`` and
+    ``"500"`` answer so; ``"hole"`` never answers; ``"down"`` hangs up.
     """
 
     def __init__(self, target: int) -> None:
@@ -114,6 +114,8 @@ class Proxy:
                     proxy.held.append(self.path)
                     while proxy.fault == "held":
                         time.sleep(0.1)
+                if fault == "404":  # what a server answers to a path that it does not know
+                    return self.answer(404, [("Content-Type", "text/html")], b"<h1>Not Found</h1>")
                 if fault == "500":
                     return self.answer(500, [("Content-Type", "text/html")], b"<h1>Internal Server Error</h1>")
                 onward = http.client.HTTPConnection("127.0.0.1", target, timeout=60)

@@ -146,7 +146,9 @@ def test_a_training_ends_well_and_says_where_to_look(trained: tuple[Path, subpro
     for prefix in ("val", "val_ema"):
         assert f"{best[prefix]['top1']:.3f}" in ended.stdout and best[prefix]["images"] == 100
     assert str(run.path.relative_to(folder)) in ended.stdout
-    assert "mlflow ui --backend-store-uri sqlite:///mlflow.db" in ended.stdout
+    assert (
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri sqlite:///mlflow.db" in ended.stdout
+    )
     assert processes.of_run(run) == []
     for name in ("config.yaml", "overrides.yaml", "environment.json", "journal.jsonl", "lr_curve.png", "logs/worker_0.log"):
         assert (run.path / name).stat().st_size > 0 or name.endswith(".log")
@@ -228,7 +230,8 @@ def test_a_finished_run_teaches_a_distilled_student(
 def test_a_tracking_server_that_is_not_there_costs_nothing_but_the_wait(tmp_path: Path) -> None:
     ended = launch(tmp_path, *SMALL, "schedule.epochs=2", "tracking.uri=http://127.0.0.1:9", "tracking.flush_timeout=2")
     assert ended.returncode == 0, ended.stderr
-    assert "tracking.flush_timeout=2" in ended.stdout and "best results" in ended.stdout
+    assert "tracking.flush_timeout=2 s (" in ended.stdout and "best results" in ended.stdout  # with the cause
+    assert ended.stderr.count("tracking.uri=http://127.0.0.1:9 does not answer") == 1 and "Connection refused" in ended.stderr
     assert len(metrics(only_run(tmp_path))["val/top1"]) == 2
 
 

@@ -335,12 +335,12 @@ def test_links_show_the_runs_of_the_sweep_and_no_others(tmp_path: Path) -> None:
     assert asked["searchFilter"] == [f"tags.`sweep.id`='{sweep.id}'"] and asked["compareRunsMode"] == ["CHART"]
     assert " " not in charts and "`" not in charts and "'" not in charts
     query = unquote(compared.partition("?")[2])
-    assert query == f'workflowType=machine_learning&runs=["{2:032x}","{1:032x}","{0:032x}"]&experiments=["7"]'
+    assert query == f'runs=["{2:032x}","{1:032x}","{0:032x}"]&experiments=["7"]&workflowType=machine_learning'
 
 
 def test_links_of_many_runs_compare_the_best(tmp_path: Path) -> None:
     opened, _, compared = links.of_sweep(sent(tmp_path, links.MOST_COMPARED + 5, "sqlite:///mlflow.db"))
-    assert opened.endswith("mlflow ui --backend-store-uri sqlite:///mlflow.db")
+    assert opened.endswith("mlflow ui --workers 1 --backend-store-uri sqlite:///mlflow.db")
     assert "the best 20: http://127.0.0.1:5000/#/compare-runs" in compared and compared.count("%2C") == 19
     assert f"{24:032x}" in compared and f"{4:032x}" not in compared
 

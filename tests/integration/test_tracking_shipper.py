@@ -312,7 +312,7 @@ def test_a_killed_shipper_leaves_neither_gap_nor_double(tmp_path: Path) -> None:
     )
 
 
-def test_a_deleted_run_is_replaced_and_a_deleted_experiment_restored(tmp_path: Path) -> None:
+def test_a_deleted_run_is_replaced_and_a_deleted_experiment_left_alone(tmp_path: Path) -> None:
     run = _make_run(tmp_path)
     _write(run, range(30))
     process = _start(run, tmp_path)
@@ -322,26 +322,18 @@ def test_a_deleted_run_is_replaced_and_a_deleted_experiment_restored(tmp_path: P
     _write(run, range(30, 40))
     second = _until(lambda: (now := _state(run).get("run_id")) != first and now)
     assert f"run {first} was deleted in MLflow" in _log(run)
-    # To delete an experiment deletes its runs, to restore it restores them: the run stays the same.
-    client.delete_experiment(_state(run)["experiment_id"])
+    # To delete an experiment deletes its runs; to restore it would bring all of them back.
+    deleted = _state(run)["experiment_id"]
+    client.delete_experiment(deleted)
     _write(run, range(40, 50))
-    _until(lambda: "experiment digits was deleted in MLflow; it is restored" in _log(run))
+    third = _until(lambda: (now := _state(run).get("run_id")) != second and now)
+    assert "experiment digits was deleted in MLflow; this run goes to digits-2" in _log(run)
     _set_status(run, status.FINISHED)
     assert process.wait(PATIENCE) == 0
-    run_id = _state(run)["run_id"]
-    assert run_id == second
-    assert client.get_run(run_id).info.status == "FINISHED"
-    assert _arrived(client, run_id) == _written(run.journal)
-
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    assert find_run_directory(uri, run_id) == run.path
-    with pytest.raises(UserError, match=f"MLflow run {'f' * 32}: unknown to tracking.uri={uri}"):
-        find_run_directory(uri, "f" * 32)
-    with pytest.raises(UserError, match="there is no such file"):
-        find_run_directory(f"sqlite:///{tmp_path}/other.db", run_id)
-    run.path.rename(tmp_path / "moved")
-    with pytest.raises(UserError, match=r"is not here. It ran on node01\."):
-        find_run_directory(uri, run_id)
+    assert client.get_experiment(deleted).lifecycle_stage == "deleted"
+    assert client.get_experiment(_state(run)["experiment_id"]).name == "digits-2"
+    assert client.get_run(third).info.status == "FINISHED"
+    assert _arrived(client, third) == _written(run.journal)
 
 
 # --- a server ---

@@ -99,5 +99,6 @@ def compare_url(uri: str, runs: Sequence[Sent]) -> str:
 
 
 def _query(asked: dict[str, str]) -> str:
-    # Without workflowType the UI opens its views for language models.
-    return urlencode({"workflowType": "machine_learning", **asked}, quote_via=quote)
+    # Without workflowType the UI opens its views for language models. It comes last: the comparison page of MLflow 3.17 reads
+    # its runs from the beginning of the query only.
+    return urlencode({**asked, "workflowType": "machine_learning"}, quote_via=quote)

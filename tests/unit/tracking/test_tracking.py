@@ -10,10 +10,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from composition import freeze
 
 from deit.errors import UserError
 from deit.runs import directory, journal
-from deit.secrets import redact
+from deit.secrets import redact, with_credentials
 from deit.tracking import describe, progress, records, system
 from deit.tracking import uri as store
 
@@ -39,6 +40,10 @@ from deit.tracking import uri as store
         ("http://:5000", "names no host"),
         ("http://node01:port", "no URI"),
         ("http://node01:99999", "no URI"),
+        ("http://node01:5000/#/experiments/1", "give the server alone, tracking.uri=http://node01:5000. Allowed"),
+        ("https://node01/ml/#/experiments/1/runs/ab?workflowType=x", "tracking.uri=https://node01/ml. Allowed"),
+        ("http://node01:5000/?a=1", "give the server alone, tracking.uri=http://node01:5000. Allowed"),
+        ("node01:5000/", "has no scheme; give tracking.uri=http://node01:5000/. Allowed"),
     ],
 )
 def test_a_bad_uri_is_refused_with_what_is_allowed(uri: str | None, problem: str) -> None:
@@ -76,9 +81,45 @@ def test_an_installed_database_driver_passes(monkeypatch: pytest.MonkeyPatch) ->
     store.check_uri("mysql+pymysql://me@db:3306/mlflow")
 
 
+def test_experiments_have_folders_that_a_file_system_takes() -> None:
+    assert store.artifact_folder("cifar10") == "cifar10" and store.artifact_folder("a/b c") == "a_b_c"
+    odd = ["..", ".", "x" * 256, "x" * 255 + "y", "图" * 256]
+    folders = [store.artifact_folder(name) for name in odd]
+    assert len(set(folders)) == len(odd)
+    assert all(len(folder.encode()) < 200 and folder.strip(".") and "/" not in folder for folder in folders)
+
+
+def test_the_variables_of_mlflow_count_where_nothing_is_typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:sesame@node01:5000")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "team/digits, 3")
+    monkeypatch.setenv("DEIT_TRACKING_URI", "")  # restored afterwards
+    tracking = freeze("experiment=quickstart").tracking
+    assert (tracking.uri, tracking.experiment) == ("http://***@node01:5000", "team/digits, 3")
+    assert with_credentials(tracking.uri) == "http://me:sesame@node01:5000" and redact("x sesame") == "x ***"
+    monkeypatch.delenv("DEIT_TRACKING_URI")  # a resume in another shell, in which only MLflow's own is set
+    assert with_credentials(tracking.uri) == "http://me:sesame@node01:5000"
+    tracking = freeze("experiment=quickstart", "tracking.uri=sqlite:///a.db", "tracking.experiment=b").tracking
+    assert (tracking.uri, tracking.experiment) == ("sqlite:///a.db", "b")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+    tracking = freeze("experiment=quickstart").tracking
+    assert (tracking.uri, tracking.experiment) == ("sqlite:///mlflow.db", "digits")
+
+
+@pytest.mark.parametrize("key", ["tracking.experiment", "tracking.run_name"])
+def test_a_name_that_mlflow_has_no_room_for_is_refused(key: str) -> None:
+    for name, length in (("e" * 600, 600), ("''", 0), ("' '", 1)):
+        with pytest.raises(UserError, match=f"{key} has {length} characters, but MLflow takes 1 to 25"):
+            freeze("experiment=quickstart", f"{key}={name}")
+    freeze("experiment=quickstart", f"{key}={'e' * 250}")
+
+
+UI = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri"
+
+
 def test_where_to_look() -> None:
-    assert store.ui_command("sqlite:///mlflow.db") == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
-    assert store.ui_command("sqlite:///my runs.db") == "mlflow ui --backend-store-uri 'sqlite:///my runs.db'"
+    assert store.ui_command("sqlite:///mlflow.db") == f"{UI} sqlite:///mlflow.db"
+    assert store.ui_command("sqlite:///my runs.db") == f"{UI} 'sqlite:///my runs.db'"
     assert store.ui_command("https://node01:5000") is None
     assert "secret" not in str(store.ui_command("postgresql://me:secret@db/mlflow"))
     page = "#/experiments/3/runs/abc?workflowType=machine_learning"

@@ -1,0 +1,165 @@
+"""Ask the MLflow store, within a second, what would otherwise go wrong silently during hours of training.
+
+An answer that no later attempt can better (no MLflow server, access denied, no database) is a refusal before the start. A
+server that does not answer is one line: it may be there later, and never holds up a run. So is a deleted experiment.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sqlite3
+import threading
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from deit.config.schema import RunConfig
+from deit.config.tasks import TRACKED_TASKS
+from deit.console import console
+from deit.errors import UserError
+from deit.secrets import redact, with_credentials
+from deit.tracking import uri as store
+from deit.tracking.errors import reason
+
+PATIENCE = 1.0  # seconds
+_PATH = "/api/2.0/mlflow/experiments/get-by-name"
+_LOGIN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+# By these MLflow logs in in ways that only itself knows: then a denial says nothing.
+_OTHER_LOGINS = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")
+
+
+class _NoAnswer(Exception):
+    """The store does not answer now."""
+
+
+class _Wrong(Exception):
+    """What the store answers will not change."""
+
+
+def check_tracking(config: RunConfig) -> None:
+    """Look at where ``config`` is tracked. Raises UserError; a resumed run, which has to go on, only gets a line."""
+    tracking = config.tracking
+    if tracking.backend == "none" or tracking.uri is None or config.task.name not in TRACKED_TASKS:
+        return
+    if config.hardware.node_rank:  # machine 0 sends
+        return
+    try:
+        line = _look(with_credentials(tracking.uri), tracking.experiment)
+    except _Wrong as error:
+        if config.resume is None:
+            raise UserError(f"tracking.uri is {redact(tracking.uri)}: {error}") from None
+        line = f"tracking.uri is {redact(tracking.uri)}: {error}"
+    if line and line not in _said:
+        _said.add(line)
+        console(stderr=True).print(line)
+
+
+_said: set[str] = set()  # the trials of a sweep share one look and one line
+
+
+@cache
+def _look(uri: str, experiment: str) -> str | None:
+    """A line to show; None where all is in order. Raises _Wrong."""
+    try:
+        used = store.usable_experiment(experiment, lambda name: _stage(uri, name))
+    except _NoAnswer as error:
+        return (
+            f"MLflow: tracking.uri={redact(uri)} does not answer ({redact(str(error))}). The run keeps everything and sends it "
+            "once MLflow answers."
+        )
+    if used == experiment:
+        return None
+    return (
+        f"MLflow: the experiment {experiment} was deleted there; this goes to {used}. `mlflow experiments restore` brings the "
+        "old one back, `mlflow gc` frees its name."
+    )
+
+
+def _stage(uri: str, experiment: str) -> str | None:
+    """``active`` or ``deleted``; None for an experiment that is not there. Raises _NoAnswer and _Wrong."""
+    if uri.startswith(("http://", "https://")):
+        return _stage_at_server(uri, experiment)
+    file = store.sqlite_file(uri)
+    if file is None or not file.exists() or not file.stat().st_size:
+        return None
+    try:
+        with sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=PATIENCE) as database:
+            rows = database.execute("SELECT lifecycle_stage FROM experiments WHERE name = ?", (experiment,)).fetchall()
+    except sqlite3.OperationalError:  # locked, or a new one without tables yet
+        return None
+    except sqlite3.DatabaseError as error:
+        raise _Wrong(f"{file} is no SQLite database ({error}). Give another file, or tracking=none.") from None
+    return str(rows[0][0]) if rows else None
+
+
+def _stage_at_server(uri: str, experiment: str) -> str | None:
+    answered: queue.Queue[Any] = queue.Queue()
+    # A thread, because the resolver of names has a patience of its own.
+    threading.Thread(target=lambda: answered.put(_asked(uri, experiment)), daemon=True).start()
+    try:
+        answer = answered.get(timeout=1.5 * PATIENCE)
+    except queue.Empty:
+        raise _NoAnswer(f"nothing came within {PATIENCE:.0f} s{_proxy(uri)}") from None
+    if isinstance(answer, Exception):
+        raise _NoAnswer(f"{reason(answer)}{_proxy(uri)}") from None
+    return _judged(uri, answer)
+
+
+def _asked(uri: str, experiment: str) -> Any:
+    """The answer as requests has it, or the error: asked as MLflow would, with the variables that it reads."""
+    import requests  # MLflow's own client, so that proxies, certificates and ~/.netrc mean the same
+
+    environment = os.environ.get
+    token, user = environment("MLFLOW_TRACKING_TOKEN"), environment("MLFLOW_TRACKING_USERNAME")
+    unchecked = environment("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1")
+    try:
+        return requests.get(
+            uri.rstrip("/") + _PATH,
+            params={"experiment_name": experiment},
+            headers={"Authorization": f"Bearer {token}"} if token and not user else {},
+            auth=(user, environment("MLFLOW_TRACKING_PASSWORD", "")) if user else None,
+            verify=False if unchecked else environment("MLFLOW_TRACKING_SERVER_CERT_PATH") or True,
+            cert=environment("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
+            timeout=PATIENCE,
+        )
+    except Exception as error:  # whatever it is: the run does not depend on it
+        return error
+
+
+def _judged(uri: str, answer: Any) -> str | None:
+    try:
+        body = answer.json()
+        body = body if isinstance(body, dict) else {}
+    except ValueError:
+        body = {}
+    if answer.status_code == 200 and "experiment" in body:
+        return str(body["experiment"].get("lifecycle_stage", "active"))
+    if answer.status_code == 404 and body.get("error_code") == "RESOURCE_DOES_NOT_EXIST":
+        return None
+    if answer.status_code in (401, 403, 407):
+        said = answer.text.strip().partition("\n")[0][:200]
+        if "host header" in said.lower():
+            raise _Wrong(f"the server refuses this name of its host ({said}). Start it with `mlflow server --allowed-hosts`.")
+        if any(os.environ.get(name) for name in _OTHER_LOGINS) or _has_credentials_file():
+            return None
+        denied = f"access is denied ({answer.status_code} {said}){_proxy(uri)}"
+        raise _Wrong(f"{denied}. Set {_LOGIN}; tracking=none does without MLflow.")
+    if answer.status_code >= 500 or answer.status_code in (408, 429):
+        raise _NoAnswer(f"{answer.status_code} {answer.reason}{_proxy(uri)}")
+    raise _Wrong(
+        f"what answers there is no MLflow server ({answer.status_code} {answer.reason} to {_PATH}){_proxy(uri)}. Give "
+        "http(s)://HOST:PORT as `mlflow server` prints it; tracking=none does without MLflow."
+    )
+
+
+def _has_credentials_file() -> bool:
+    return Path(os.path.expanduser("~/.mlflow/credentials")).exists()  # noqa: PTH111  # without HOME the path stays as it is
+
+
+def _proxy(uri: str) -> str:
+    """A remark on the proxy that requests goes through, where the environment names one."""
+    from requests.utils import get_environ_proxies, select_proxy
+
+    proxy = select_proxy(uri, get_environ_proxies(uri))
+    return f", asked through the proxy {redact(proxy)}, see no_proxy" if proxy else ""

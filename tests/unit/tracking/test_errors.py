@@ -1,0 +1,72 @@
+"""Which failures of MLflow, of a folder or of an object store a later attempt could mend."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from deit.tracking.errors import permanent
+
+
+class Http(OSError):
+    """As requests and botocore have it: the answer goes with the error."""
+
+    def __init__(self, response: Any) -> None:
+        super().__init__("answered")
+        self.response = response
+
+
+class NoCredentialsError(Exception):
+    pass
+
+
+def wrapped(cause: Exception) -> Exception:
+    try:
+        try:
+            raise cause
+        except Exception as error:
+            raise RuntimeError("upload failed") from error
+    except RuntimeError as outer:
+        return outer
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError(errno.EACCES, "denied"),
+        OSError(errno.EROFS, "read-only"),
+        NotADirectoryError(errno.ENOTDIR, "a file"),
+        ModuleNotFoundError("No module named 'boto3'"),
+        NoCredentialsError("Unable to locate credentials"),
+        wrapped(NoCredentialsError()),
+        *(Http(SimpleNamespace(status_code=status)) for status in (400, 401, 403, 404, 405, 413, 501)),
+        Http({"ResponseMetadata": {"HTTPStatusCode": 403}, "Error": {"Code": "AccessDenied"}}),
+        wrapped(Http({"ResponseMetadata": {"HTTPStatusCode": 404}})),
+    ],
+    ids=repr,
+)
+def test_refused_for_good(error: Exception) -> None:
+    assert permanent(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "full"),
+        ConnectionRefusedError(errno.ECONNREFUSED, "refused"),
+        TimeoutError(errno.ETIMEDOUT, "slow"),
+        socket.gaierror(-2, "Name or service not known"),
+        ssl.SSLError(1, "wrong version number"),
+        *(Http(SimpleNamespace(status_code=status)) for status in (408, 409, 425, 429, 500, 502, 503, 504)),
+        Http(None),
+        wrapped(Http({"ResponseMetadata": {"HTTPStatusCode": 503}})),
+    ],
+    ids=repr,
+)
+def test_may_pass(error: Exception) -> None:
+    assert not permanent(error)
