@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 from command import LAUNCH, Outcome
 from fidelity import Report
+from launching import Running
+
+from deit.machine import processes
+from deit.runs.directory import RunDirectory
 
 REPORT = pytest.StashKey[Report]()
 
@@ -48,6 +52,22 @@ def process(tmp_path: Path) -> Callable[..., Outcome]:
         return Outcome(ended.returncode, ended.stdout, ended.stderr)
 
     return run
+
+
+@pytest.fixture
+def background(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    started: list[Running] = []
+
+    def start(*arguments: str) -> Running:
+        started.append(Running(tmp_path, *arguments))
+        return started[-1]
+
+    yield start
+    for running in started:
+        if running.process.poll() is None:
+            running.process.kill()
+        for path in tmp_path.glob("runs/*/*"):
+            processes.kill_all(RunDirectory(path))
 
 
 @pytest.fixture

@@ -146,7 +146,9 @@ def _joined(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
     return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
-def description(model: Mapping[str, object], num_classes: int, naming: str, classes: Sequence[str] | None) -> dict[str, str]:
+def description(
+    model: Mapping[str, object], num_classes: int, naming: str, classes: Sequence[str] | None = None
+) -> dict[str, str]:
     """The metadata by which a file describes itself: what ``ModelConfig`` it is of, its classes and its names."""
     described = {"format": _FORMAT, "model": json.dumps(model), "num_classes": str(num_classes), "naming": naming}
     return described if classes is None else described | {"classes": json.dumps(list(classes), ensure_ascii=False)}

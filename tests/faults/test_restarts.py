@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_launch import PATIENCE, SMALL, Running, background, metrics, wait_until  # noqa: F401  # the fixture
+from launching import PATIENCE, SMALL, Running, metrics
 
 from deit.files import read_json
 from deit.machine import processes
@@ -30,7 +30,7 @@ def kill_when_another(run: RunDirectory, rank: int, last: int | None, number: in
     raise AssertionError("no new worker")
 
 
-def test_all_ranks_start_again_after_a_crash_and_the_run_ends_well(background: Callable[..., Running]) -> None:  # noqa: F811
+def test_all_ranks_start_again_after_a_crash_and_the_run_ends_well(background: Callable[..., Running]) -> None:
     running = background(
         *(*SMALL, "hardware=cpu2", "data.batch_size=16", "hardware.max_restarts=2"),
         "tracking.flush_timeout=900",
@@ -54,7 +54,7 @@ def test_all_ranks_start_again_after_a_crash_and_the_run_ends_well(background: C
     assert sorted(history) == found["val/top1"]
 
 
-def test_a_crash_at_the_same_step_ends_the_run(background: Callable[..., Running]) -> None:  # noqa: F811
+def test_a_crash_at_the_same_step_ends_the_run(background: Callable[..., Running]) -> None:
     """A step that is never finite is the same after each restart."""
     running = background(
         *SMALL, "tracking=none", "hardware=cpu", "hardware.max_restarts=5", "optim.base_lr=1e30", "optim.clip_grad=null"
@@ -65,7 +65,7 @@ def test_a_crash_at_the_same_step_ends_the_run(background: Callable[..., Running
 
 
 def test_a_hanging_run_is_ended_with_the_stacks_of_its_ranks(
-    background: Callable[..., Running],  # noqa: F811
+    background: Callable[..., Running],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # MindSpore itself would end the run where it has not heard of a rank for 30 seconds, in which not every machine is through

@@ -20,8 +20,9 @@ from types import SimpleNamespace
 import numpy as np
 import psutil
 import pytest
+from command import LAUNCH
 from composition import composed
-from test_launch import LAUNCH, PATIENCE, SMALL, Running, launch, metrics, only_run, same_weights
+from launching import PATIENCE, SMALL, Running, launch, metrics, only_run, same_weights
 
 from deit.config import frozen
 from deit.config.schema import RunConfig

@@ -26,9 +26,9 @@ import psutil
 import pytest
 import yaml
 from composition import composed
+from launching import SMALL, Running, launch, signal_workers
 from mlflow_faults import PATIENCE, Proxy, Server, client, lost_and_doubled, remote_runs
 from rich.console import Console
-from test_launch import SMALL, Running, background, launch, signal_workers  # noqa: F401  # the fixture
 
 from deit.config import frozen
 from deit.files import write_json
@@ -129,7 +129,7 @@ def test_a_run_at_a_broken_server_is_sent_later_and_to_another_one(
     server: Server,
     proxy: Proxy,
     tmp_path: Path,
-    background: Callable[..., Running],  # noqa: F811
+    background: Callable[..., Running],
 ) -> None:
     proxy.fault = "hole"
     running = background(*SMALL, f"tracking.uri={proxy.uri}", "tracking.flush_timeout=2", "tracking.system_metrics_every=1")
@@ -304,7 +304,7 @@ def test_runs_of_dead_processes_are_settled_and_others_left_alone(tmp_path: Path
 def test_killed_launcher_worker_and_shipper_then_the_next_launch_then_resume(
     server: Server,
     tmp_path: Path,
-    background: Callable[..., Running],  # noqa: F811
+    background: Callable[..., Running],
 ) -> None:
     running = background(*SMALL, "schedule.epochs=60", "tracking.log_every=1", f"tracking.uri={server.uri}")
     run = running.wait_for_step(1)

@@ -12,9 +12,9 @@ import mindspore as ms
 import numpy as np
 import pytest
 from composition import composed
+from launching import launch, metrics, only_run, same_weights
 from mindspore import Tensor, nn
 from safetensors.numpy import save_file
-from test_launch import launch, metrics, only_run, same_weights
 
 from deit.config.schema import ModelConfig, RunConfig
 from deit.data.datasets import open_dataset

@@ -7,70 +7,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from launching import PATIENCE, SMALL, Running, launch, metrics, only_run, same_weights, signal_workers, wait_until
 
 from deit.files import read_json
 from deit.machine import processes
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
-from deit.runs.journal import read
-
-LAUNCH = Path(__file__).resolve().parents[2] / "launch.py"
-# Small enough that a run takes seconds, with all the machinery of the quickstart.
-SMALL = (
-    "experiment=quickstart",
-    "model.embed_dim=16",
-    "model.depth=2",
-    "model.num_heads=2",
-    "model.drop_path_rate=0.1",
-    "data.train_limit=256",
-    "data.val_limit=100",
-    "data.eval_batch_size=64",
-    "data.batch_size=32",
-    "schedule.epochs=4",
-    "schedule.eval_every=1",
-    "checkpointing.every=1",
-    "schedule.warmup_epochs=1",
-    "ema.decay=0.9",
-    "tracking.log_every=3",
-)
-PATIENCE = 900.0  # seconds for what takes one, on a machine that has other things to do
-
-
-def launch(folder: Path, *arguments: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(LAUNCH), *arguments], cwd=folder, capture_output=True, text=True, timeout=timeout
-    )
-
-
-def only_run(folder: Path, name: str = "quickstart") -> RunDirectory:
-    (path,) = (folder / "runs" / name).iterdir()
-    return RunDirectory(path)
-
-
-def metrics(run: RunDirectory) -> dict[str, list[tuple[int, float]]]:
-    found: dict[str, list[tuple[int, float]]] = {}
-    for _, record in read(run.journal):
-        for name, value in record.get("metrics", {}).items():
-            found.setdefault(name, []).append((record["step"], value))
-    return found
-
-
-def same_weights(a: Path, b: Path, **tolerance: float) -> None:
-    for part in ("model", "ema", "optimizer"):
-        first, second = checkpoint.read_part(a, part), checkpoint.read_part(b, part)
-        assert first.keys() == second.keys()
-        for name in first:
-            if tolerance:
-                np.testing.assert_allclose(first[name], second[name], err_msg=f"{part} {name}", **tolerance)
-            else:
-                np.testing.assert_array_equal(first[name], second[name], err_msg=f"{part} {name}")
 
 
 @pytest.fixture(scope="module")
@@ -78,59 +26,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.
     """A finished training, tracked in MLflow's default database of its folder."""
     folder = tmp_path_factory.mktemp("trained")
     return folder, launch(folder, *SMALL, "tracking.system_metrics_every=1", "tracking.flush_timeout=900")
-
-
-def wait_until(what: Callable[[], object], otherwise: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < end, otherwise
-        time.sleep(0.05)
-
-
-def signal_workers(run: RunDirectory, number: int) -> None:
-    """SIGSTOP lets a run that is training be at work for certain, until SIGCONT, however slow what else happens is."""
-    for file in run.logs.glob("worker_*.pid"):
-        os.kill(int(file.read_text()), number)
-
-
-class Running:
-    """A launch in the background whose progress can be awaited."""
-
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self.folder = folder
-        self.output = folder / "output.txt"
-        with open(self.output, "w") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, str(LAUNCH), *arguments], cwd=folder, stdout=output, stderr=subprocess.STDOUT
-            )
-
-    def wait_for_step(self, step: int, timeout: float = PATIENCE) -> RunDirectory:
-        end = time.monotonic() + timeout
-        while time.monotonic() < end and self.process.poll() is None:
-            for path in self.folder.glob("runs/*/*"):
-                if status.read(RunDirectory(path)).progress.get("step", -1) >= step:
-                    return RunDirectory(path)
-            time.sleep(0.05)
-        raise AssertionError(f"no step {step}: {self.output.read_text()}")
-
-    def end(self, timeout: float = PATIENCE) -> int:
-        return self.process.wait(timeout)
-
-
-@pytest.fixture
-def background(tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    started: list[Running] = []
-
-    def start(*arguments: str) -> Running:
-        started.append(Running(tmp_path, *arguments))
-        return started[-1]
-
-    yield start
-    for running in started:
-        if running.process.poll() is None:
-            running.process.kill()
-        for path in tmp_path.glob("runs/*/*"):
-            processes.kill_all(RunDirectory(path))
 
 
 # ---------------------------------------------------------------------------------------- a whole training

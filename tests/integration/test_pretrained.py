@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from composition import composed
 from fidelity import FIXTURES
+from launching import launch, only_run
 from reference.inputs_weights import NETWORK
 from safetensors import safe_open
-from test_launch import launch, only_run
 
 from deit.config import frozen
 from deit.config.schema import ModelConfig

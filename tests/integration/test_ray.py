@@ -9,13 +9,11 @@ from collections.abc import Callable
 
 import psutil
 import pytest
-from test_launch import SMALL, Running, background, signal_workers
+from launching import SMALL, Running, signal_workers
 
 from deit.errors import UserError
 from deit.runs import status
 from deit.runs.sweep_directory import find
-
-__all__ = ["background"]  # a fixture
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 

@@ -17,8 +17,8 @@ import pytest
 from command import LAUNCH
 from composition import composed
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from launching import SMALL, Running, signal_workers
 from optuna.trial import TrialState
-from test_launch import SMALL, Running, background, signal_workers
 
 from deit.config import frozen
 from deit.errors import UserError
@@ -30,8 +30,6 @@ from deit.runs.trial import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAIT
 from deit.sweeps import samplers, space
 from deit.sweeps.samplers import Settings
 from deit.sweeps.search import FRUITLESS, STUDY, Search
-
-__all__ = ["background"]  # a fixture
 
 LR = "optim.base_lr=tag(log,interval(1e-4,1e-2))"
 NONE, RANDOM, TPE = {"name": "none"}, {"name": "random"}, {"name": "tpe", "n_startup_trials": 2}

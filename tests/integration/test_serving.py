@@ -25,9 +25,9 @@ import numpy as np
 import psutil
 import pytest
 from command import Outcome
+from launching import SMALL, launch, only_run
 from PIL import Image
 from ports import reserved_port
-from test_launch import SMALL, launch, only_run
 
 from deit.exports import description
 from deit.exports.predictor import open_export

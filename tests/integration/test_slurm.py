@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import LAUNCH
+from launching import SMALL, metrics, signal_workers
 from slurm import Slurm, running
-from test_launch import LAUNCH, SMALL, metrics, signal_workers
 
 from deit.config.schema import HardwareConfig
 from deit.errors import UserError

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 from command import LAUNCH, Outcome
+from launching import same_weights
 from object_store import SECRET, Recorder, Server, server, store, tree, until
-from test_launch import same_weights
 
 from deit.config import addresses
 from deit.config.schema import DataConfig

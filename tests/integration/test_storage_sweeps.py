@@ -15,11 +15,11 @@ import optuna
 import pytest
 from command import Outcome
 from composition import composed
+from launching import SMALL, signal_workers
 from object_store import Recorder, Server, server, store, tree, until
 from rich.console import Console
+from running_sweep import LONG, Sweep
 from sweeps_on_disk import make_sweep
-from test_launch import SMALL, signal_workers
-from test_sweeps import LONG, Sweep
 
 from deit.config import addresses, frozen
 from deit.files import read_json

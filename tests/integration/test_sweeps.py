@@ -7,28 +7,27 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import LAUNCH
 from composition import freeze
-from test_launch import LAUNCH, SMALL, signal_workers
+from launching import SMALL, signal_workers
+from running_sweep import LONG, Sweep
 
 from deit.files import read_json
 from deit.machine import processes
 from deit.recipe.plan import expected_length
 from deit.runs import checkpoint, journal, status
 from deit.runs.directory import RunDirectory
-from deit.runs.sweep_directory import SweepDirectory
 from deit.runs.trial import FAILED, FINISHED, INTERRUPTED, RUNNING, WAITING, Trial, swept
 from deit.sweeps.executors.pool import CardPool
 from deit.sweeps.source import Listed
 from deit.text import label
 
-LONG = "schedule.epochs=20000"  # until somebody ends it
 ENDS = """\
 # @package _global_
 hydra:
@@ -99,46 +98,6 @@ def test_labels_are_short() -> None:
 
 
 # -------------------------------------------------------------------------------------------- real sweeps
-
-
-class Sweep:
-    """`python launch.py ARGUMENTS` in the background, in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.output = folder, folder / "output.txt"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *arguments: str) -> Sweep:
-        with open(self.output, "a") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, str(LAUNCH), *arguments], cwd=self.folder, stdout=output, stderr=subprocess.STDOUT
-            )
-        return self
-
-    @property
-    def directory(self) -> SweepDirectory:
-        (path,) = self.folder.glob("runs/sweeps/*")
-        return SweepDirectory(path)
-
-    def trials(self) -> list[Trial]:
-        found = list(self.folder.glob("runs/sweeps/*/trials.jsonl"))
-        return self.directory.read_trials() if found else []
-
-    def wait(self, what: Callable[[list[Trial]], Any], timeout: float = 600) -> Any:
-        """The first true answer of ``what``, asked with the trials."""
-        assert self.process is not None
-        end = time.monotonic() + timeout
-        while time.monotonic() < end:
-            ended = self.process.poll() is not None
-            if found := what(self.trials()):
-                return found
-            assert not ended, self.output.read_text()
-            time.sleep(0.1)
-        raise AssertionError(self.output.read_text())
-
-    def end(self, timeout: float = 600) -> int:
-        assert self.process is not None
-        return self.process.wait(timeout)
 
 
 def at_step(step: int, *numbers: int) -> Callable[[list[Trial]], Any]:
