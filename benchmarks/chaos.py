@@ -27,6 +27,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deit.runs.run_processes import kill_all, of_run
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 
 import numpy as np
@@ -34,12 +36,12 @@ from mlflow_faults import Server, lost_and_doubled
 from rich.console import Console
 from rich.table import Table
 
-from deit.launching.run import held
 from deit.machine import processes
 from deit.runs import checkpoint, journal, status
 from deit.runs.directory import RunDirectory
+from deit.runs.lock import held
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial import FINISHED
+from deit.runs.trial_record import FINISHED
 
 LAUNCH = Path(__file__).resolve().parents[1] / "launch.py"
 SMALL = (
@@ -135,7 +137,7 @@ def kill_worker(training: Training, draw: random.Random) -> None:
 
 
 def kill_msrun(training: Training, draw: random.Random) -> None:
-    found = [pid for pid in processes.of_run(training.run) if b"/msrun" in _cmdline(pid)]
+    found = [pid for pid in of_run(training.run) if b"/msrun" in _cmdline(pid)]
     if not found:
         raise Missed
     _kill(found[0])
@@ -339,7 +341,7 @@ def torture(kind: str, faults: int, folder: Path, server: Server, steps: int, re
             row.problems.append(f"{training.folder.name}: {error}")
             if training.launcher is not None and training.launcher.poll() is None:
                 training.launcher.kill()
-            processes.kill_all(training.run)
+            kill_all(training.run)
             if len(row.problems) > 3:
                 break
         finally:

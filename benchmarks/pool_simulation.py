@@ -2,9 +2,10 @@
 
     python benchmarks/pool_simulation.py
 
-The pool and the order of trials are the real ones (``deit.sweeps.executors.pool``, ``deit.sweeps.source``); the trials are made
-up: 1, 2, 4 or 8 cards, lengths log-normal around an hour, expected with an error of a fifth; a tenth of them fails early and is
-tried again. Compared with a bound no schedule can beat: all card-hours spread evenly over all cards, or the longest trial.
+The pool and the order of trials are the real ones (``deit.sweeps.executors.pool``, ``deit.sweeps.trial_source``); the
+trials are made up: 1, 2, 4 or 8 cards, lengths log-normal around an hour, expected with an error of a fifth; a tenth of
+them fails early and is tried again. Compared with a bound no schedule can beat: all card-hours spread evenly over all
+cards, or the longest trial.
 
 Beside it, in the same run: the widest trials first, the order given (both also fill gaps with what fits), and one trial
 after another, as Hydra's own launcher does.
@@ -20,9 +21,9 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from deit.runs.trial import FINISHED, RUNNING, WAITING, Trial
+from deit.runs.trial_record import FINISHED, RUNNING, WAITING, Trial
 from deit.sweeps.executors.pool import CardPool
-from deit.sweeps.source import Listed
+from deit.sweeps.trial_source import Listed
 
 TRIALS = 1000
 MIXES = {"1": (1,), "1 2": (1, 2), "1 2 4 8": (1, 2, 4, 8), "4 8": (4, 8), "3 5": (3, 5)}

@@ -88,3 +88,9 @@ def _remove_if_dead(temporary: Path) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError:  # its maker lives, it is somebody else's, or it is gone
         return
+
+
+def free_below(folder: Path) -> int:
+    """Bytes that may still be written to a folder, which need not be there yet."""
+    disk = os.statvfs(next(path for path in (folder, *folder.parents) if path.exists()))
+    return disk.f_bavail * disk.f_frsize

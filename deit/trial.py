@@ -14,9 +14,10 @@ import sys
 
 from deit.config import frozen
 from deit.errors import UserError
-from deit.launching.run import locked, work
+from deit.launching.run import work
 from deit.machine import cards
 from deit.runs.directory import RunDirectory
+from deit.runs.lock import locked
 from deit.storage.data_cache import FRESH, stage
 
 

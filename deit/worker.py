@@ -74,7 +74,7 @@ def set_device(ms: Any, config: RunConfig) -> None:
 
 def work(run: RunDirectory, config: RunConfig, rank: int, world: int) -> int:
     """Run the task and record how it ended."""
-    from deit.engine.report import Mute, Report
+    from deit.engine.recorder import Mute, Report
     from deit.tasks.compare import compare_task
     from deit.tasks.context import Context, Interrupted
     from deit.tasks.evaluate import evaluate_task

@@ -12,7 +12,7 @@ from command import LAUNCH, Outcome
 from fidelity import Report
 from launching import Running
 
-from deit.machine import processes
+from deit.runs import run_processes
 from deit.runs.directory import RunDirectory
 
 REPORT = pytest.StashKey[Report]()
@@ -67,7 +67,7 @@ def background(tmp_path: Path) -> Iterator[Callable[..., Running]]:
         if running.process.poll() is None:
             running.process.kill()
         for path in tmp_path.glob("runs/*/*"):
-            processes.kill_all(RunDirectory(path))
+            run_processes.kill_all(RunDirectory(path))
 
 
 @pytest.fixture

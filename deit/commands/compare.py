@@ -7,7 +7,7 @@ goes on with ``resume=`` at the first model that is not done. When all have answ
     config.yaml, environment.json, journal.jsonl, status.json    as of any run
     models/1/                                                    the first model's part
     classes.txt                                                  names by label, as far as they are known
-    compare.json, compare.csv, ...                               see deit.comparison.files
+    compare.json, compare.csv, ...                               see deit.comparison.output_files
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from deit.commands import compare_table
 from deit.commands.compare_models import Model, class_list, find_models, open_images
-from deit.comparison import answers, files, results
+from deit.comparison import answers, output_files, results
 from deit.comparison.answers import Answers
 from deit.comparison.results import ModelResult, Results
 from deit.config import frozen
@@ -85,7 +85,7 @@ def _found(
             status.end(run, now, status.FAILED, final.exit_code or 1, f"{model.label}: {final.message}")
             return None
     found, of_models = _results(run, config, models, data)
-    files.write(run, found, of_models, class_list(config, models) or data.classes)
+    output_files.write(run, found, of_models, class_list(config, models) or data.classes)
     journal = Journal(run.journal)
     journal.metrics(0, {_metric(name): value for name, value in found.metrics().items()})
     journal.close()

@@ -18,7 +18,7 @@ from deit.data.source import Dataset
 from deit.errors import UserError
 from deit.exports import description
 from deit.inference.labelled import open_tree
-from deit.inference.source import known_names, read_names
+from deit.inference.model_source import known_names, read_names
 from deit.lookup.runs import run_behind
 from deit.preflight import networks
 from deit.runs import checkpoint, status

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from deit.comparison import files
+from deit.comparison import output_files
 from deit.comparison.results import Results
 from deit.console import console
 from deit.runs.directory import RunDirectory
@@ -34,9 +34,9 @@ def show(run: RunDirectory, results: Results) -> None:
         say(text)
         console().print(table)
     if len(results.pairs) > MOST_PAIRS:
-        say(f"and {len(results.pairs) - MOST_PAIRS} more pairs in {files.PAIRS}")
+        say(f"and {len(results.pairs) - MOST_PAIRS} more pairs in {output_files.PAIRS}")
     console().print()
-    for name in files.FILES:
+    for name in output_files.FILES:
         say(f"{run}/{name}")
 
 

@@ -19,7 +19,7 @@ from deit.config.tasks import ExportTask, PreviewTask
 from deit.console import console, titled
 from deit.errors import UserError
 from deit.models.shapes import gmacs, parameter_count, parameter_shapes
-from deit.optim.groups import decayed
+from deit.optim.parameter_groups import decayed
 from deit.recipe import lr_curve
 from deit.recipe.augmentation import summary
 from deit.recipe.plan import Plan, known_train_images, plan, ranks

@@ -33,17 +33,16 @@ from deit.data.transform import EvalTransform
 from deit.errors import UserError
 from deit.exports import description
 from deit.exports.predictor import normalize, preprocessing_of
-from deit.files import whole_folder
+from deit.files import free_below, whole_folder
 from deit.inference.accuracy import csv_text
 from deit.inference.images import Images, find_images
+from deit.inference.model_source import class_names, shown_names
 from deit.inference.prediction import Answers, write_predictions
 from deit.inference.reading import batches
-from deit.inference.source import class_names, shown_names
 from deit.inference.writing import check_output
 from deit.launching.display import results_table
 from deit.machine import signals
 from deit.preflight import networks
-from deit.preflight.disk_space import free_below
 from deit.progress_bar import progress_bar
 from deit.text import byte_size
 
@@ -120,7 +119,7 @@ def postprocess(config: RunConfig, overrides: list[str]) -> int:
     Results that are missing are named and left out. Raises UserError where the folders are not those of a preprocessing and of
     its results; nothing is written then.
     """
-    from deit.launching.run import create
+    from deit.runs.create import create
 
     task = config.task
     assert isinstance(task, PostprocessTask)

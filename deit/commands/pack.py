@@ -36,9 +36,9 @@ from deit.data.folder import ImageFolder
 from deit.data.shard import Source, Written, sample_key, write_tar
 from deit.errors import UserError
 from deit.files import read_json, write_json
-from deit.launching.worker_command import python_environment
 from deit.machine.cards import cores
 from deit.machine.processes import tail
+from deit.machine.python import python_environment
 from deit.progress_bar import Bars, progress_bars
 from deit.runs.directory import shown
 from deit.storage.data_cache import stage

@@ -24,7 +24,7 @@ from deit.errors import UserError
 from deit.exports import description
 from deit.exports.description import Description
 from deit.exports.origin import find_origin, usual_folder
-from deit.inference.source import export_folder
+from deit.inference.model_source import export_folder
 from deit.launching.display import lines_of
 from deit.launching.run import run_task
 from deit.machine import signals
@@ -32,7 +32,7 @@ from deit.machine.logs import log_to
 from deit.runs.directory import RunDirectory, shown
 from deit.secrets import redact
 from deit.tracking import uri as store
-from deit.tracking.errors import Refused, RunGone, Unavailable, reason
+from deit.tracking.mlflow_errors import Refused, RunGone, Unavailable, reason
 from deit.tracking.sender import own_uri
 
 if TYPE_CHECKING:

@@ -6,12 +6,10 @@ touched but these files.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 from deit.config.schema import RunConfig
-from deit.launching.worker_command import python_environment
-from deit.runs.sweep_directory import SweepDirectory, find
+from deit.lookup.sweeps import find
+from deit.runs.sweep_directory import SweepDirectory
+from deit.sweeps.reporting.report_files import show
 
 
 def report(config: RunConfig) -> int:
@@ -26,24 +24,6 @@ def report(config: RunConfig) -> int:
         return 0
     show(sweep, mlflow=config.tracking.backend == "mlflow")
     return 0
-
-
-def show(sweep: SweepDirectory, *, mlflow: bool) -> None:
-    """Write the files and print where they are and where the trials stand in MLflow; with ``mlflow`` send them there, too."""
-    from deit.sweeps.reporting import links
-    from deit.sweeps.reporting import report as page
-
-    page.write(sweep)
-    for path in (sweep.report, sweep.summary_md, sweep.summary_csv):
-        print(f"{sweep}/{path.name}")
-    found = links.of_sweep(sweep)
-    for line in found:
-        print(line)
-    if found and mlflow:
-        sys.stdout.flush()
-        subprocess.run(
-            [sys.executable, "-m", "deit.sweeps.reporting.publish", str(sweep.path)], env=python_environment(), check=False
-        )
 
 
 def check(config: RunConfig) -> SweepDirectory:

@@ -22,13 +22,13 @@ from deit.console import console
 from deit.errors import UserError
 from deit.machine.logs import log_to
 from deit.progress_bar import Bar, progress_bars
-from deit.runs import status
+from deit.runs import listing, status
 from deit.runs.directory import RunDirectory
 from deit.secrets import redact, with_credentials
 from deit.storage import uploader_process
 from deit.tracking import progress, stale
 from deit.tracking import uri as store
-from deit.tracking.errors import reason
+from deit.tracking.mlflow_errors import reason
 from deit.tracking.progress import refusal
 from deit.tracking.sender import Sender, deliver, own_uri, word_for
 
@@ -92,7 +92,7 @@ def _senders(config: RunConfig, uri: str | None) -> list[Sender]:
         run = RunDirectory(config.run)
         return [_sender(run, uri)]
     found = []
-    for run in stale.newest(Path(runs_copy(config.runs_dir)), limit=None):
+    for run in listing.newest(Path(runs_copy(config.runs_dir)), limit=None):
         try:
             stale.settle(run)
             if not status.read(run).ended:

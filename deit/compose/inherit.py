@@ -195,7 +195,7 @@ def find_base(composed: DictConfig) -> Base | None:
 
 def _base_of_comparison(composed: DictConfig, tracking_uri: str | None) -> Base | None:
     """The run of the first model that belongs to one that is here: its data are those of the comparison."""
-    from deit.inference.source import run_of_export
+    from deit.inference.model_source import run_of_export
     from deit.lookup.runs import run_behind
 
     models, first = list(map(str, composed.task.models)), None

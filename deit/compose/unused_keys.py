@@ -176,7 +176,7 @@ def _idle_of_inference(config: RunConfig, unused: Callable[..., None], unused_bu
         return
     told = "while task.model says it"
     unused(True, told, *(f"model.{key}" for key in vars(config.model)), "data.num_classes")
-    from deit.inference.source import export_folder  # here, so that most commands need no NumPy
+    from deit.inference.model_source import export_folder  # here, so that most commands need no NumPy
 
     folder = export_folder(task.model)
     if folder is not None:
@@ -191,7 +191,7 @@ def _idle_of_inference(config: RunConfig, unused: Callable[..., None], unused_bu
 def _idle_of_comparison(
     config: RunConfig, task: CompareTask, unused: Callable[..., None], unused_but: Callable[..., None]
 ) -> None:
-    from deit.inference.source import export_folder  # here, so that most commands need no NumPy
+    from deit.inference.model_source import export_folder  # here, so that most commands need no NumPy
     from deit.lookup.runs import run_behind
 
     # By now the paths of runs stand in the place of `last` and of MLflow's ids.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from deit.engine.images import Normalize
 from deit.engine.loss import mean_of_heads
+from deit.engine.normalize import Normalize
 from deit.models.deit import DeiT
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from mindspore import nn
+import mindspore as ms
+from mindspore import Tensor, nn
 
 from deit.config.schema import ModelConfig, RunConfig
+from deit.engine.loss import mean_of_heads
+from deit.engine.normalize import Normalize
 from deit.models.deit import build_model
 from deit.models.precision import compute_types
 
@@ -19,3 +22,19 @@ def build_network(config: RunConfig, prefix: str = "", model: ModelConfig | None
     if prefix:
         network.update_parameters_name(prefix)
     return network
+
+
+class Answer(nn.Cell):
+    """Images to logits float32 [B, K], the mean of both heads of a distilled model.
+
+    With ``normalize`` the images are pixels, uint8 [B, S, S, 3], without it they are normalised, float32 [B, 3, S, S].
+    """
+
+    def __init__(self, network: nn.Cell, normalize: Normalize | None) -> None:
+        super().__init__(auto_prefix=False)
+        self.network, self.normalize = network, normalize
+
+    def construct(self, images: Tensor) -> Tensor:
+        if self.normalize is not None:
+            images = self.normalize(images)
+        return mean_of_heads(self.network(images)).astype(ms.float32)

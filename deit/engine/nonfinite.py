@@ -24,7 +24,7 @@ from deit.config.schema import RunConfig
 from deit.data.loader import TrainLoader
 from deit.data.source import Dataset
 from deit.engine.meter import Bad
-from deit.engine.report import Report
+from deit.engine.recorder import Report
 from deit.errors import UserError
 from deit.files import write_json
 from deit.runs.directory import RunDirectory

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deit.engine.distributed import sum_over_ranks
-from deit.engine.report import Report
+from deit.engine.recorder import Report
 from deit.engine.saver import record
 from deit.engine.state import Parts
 from deit.errors import UserError

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from deit.config.schema import CheckpointingConfig
-from deit.engine.report import Report
+from deit.engine.recorder import Report
 from deit.engine.state import Parts
 from deit.errors import UserError
 from deit.runs import checkpoint

@@ -12,7 +12,7 @@ import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from deit.config.schema import RunConfig
-from deit.engine.images import Inputs
+from deit.engine.normalize import Inputs
 
 _accumulate = ops.MultitypeFuncGraph("accumulate")
 _add = ops.MultitypeFuncGraph("add")

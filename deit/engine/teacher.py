@@ -18,10 +18,10 @@ import mindspore as ms
 from mindspore import nn
 
 from deit.config.schema import ModelConfig, RunConfig
-from deit.engine.images import Inputs
 from deit.engine.loss import mean_of_heads
 from deit.engine.mindir import load_mindir
 from deit.engine.network import build_network
+from deit.engine.normalize import Inputs
 from deit.errors import UserError
 from deit.models.precision import compute_types
 from deit.models.recognise import recognise

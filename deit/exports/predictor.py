@@ -96,7 +96,7 @@ class OnnxPredictor(Predictor):
 
 
 def normalize(images: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """uint8 [B, H, W, 3] to float32 [B, 3, H, W], as ``deit.engine.images.Normalize`` computes it on the device."""
+    """uint8 [B, H, W, 3] to float32 [B, 3, H, W], as ``deit.engine.normalize.Normalize`` computes it on the device."""
     scale, shift = scale_and_shift(preprocessing.mean, preprocessing.std)
     return np.ascontiguousarray((images.astype(np.float32) * scale + shift).transpose(0, 3, 1, 2))
 
@@ -122,9 +122,8 @@ def open_network(
 
     Each number of images would be compiled anew; a ``batch`` avoids that.
     """
-    from deit.engine.answer import Answer
-    from deit.engine.images import Normalize
-    from deit.engine.network import build_network
+    from deit.engine.network import Answer, build_network
+    from deit.engine.normalize import Normalize
     from deit.models.weights import load_weights
 
     network = build_network(config)
@@ -158,8 +157,8 @@ def _open_mindir(path: Path, described: Description, source: str) -> Predictor:
 
 def _open_weights(path: Path, described: Description, source: str) -> Predictor:
     """Computes in float32, also weights that are stored in float16."""
-    from deit.engine.answer import Answer
-    from deit.engine.images import Normalize
+    from deit.engine.network import Answer
+    from deit.engine.normalize import Normalize
     from deit.models.deit import build_model
     from deit.models.weights import load_weights
     from deit.weights.read import read_weights

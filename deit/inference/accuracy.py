@@ -12,7 +12,7 @@ import numpy as np
 def ranks(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """How many classes stand before the right one, int64 [N], for logits [N, K] and labels [N].
 
-    As in ``deit.engine.evaluate``: equal logits go to the lower class, and logits that are not all finite are never right
+    As in ``deit.engine.evaluation``: equal logits go to the lower class, and logits that are not all finite are never right
     (rank K).
     """
     own = np.take_along_axis(logits, labels[:, None], 1)

@@ -22,8 +22,8 @@ from deit.exports.predictor import Predictor
 from deit.inference import confusion
 from deit.inference.accuracy import Tally
 from deit.inference.images import Images, find_images
+from deit.inference.model_source import class_names, open_predictor, shown_names, source_of
 from deit.inference.reading import batches
-from deit.inference.source import class_names, open_predictor, shown_names, source_of
 from deit.inference.writing import Writer, open_writer
 from deit.runs.directory import RunDirectory
 

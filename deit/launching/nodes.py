@@ -75,13 +75,6 @@ class Machines:
         return self._run.logs / f"node_{node}.json"
 
 
-def common(config: RunConfig) -> RunConfig:
-    """The configuration as all machines share it: which of them one is, is none of the recipe."""
-    if config.hardware.nodes == 1:
-        return config
-    return dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, node_rank=None, master_addr=None))
-
-
 class Meeting:
     """Where the launchers of one job step of Slurm, which all make the same run, agree on its directory."""
 

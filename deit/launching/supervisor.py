@@ -23,13 +23,15 @@ from deit.console import console, harmless
 from deit.files import read_json
 from deit.launching.display import Display, results_table
 from deit.launching.nodes import Machines, Word
-from deit.launching.worker_command import lease_port, worker_command, worker_environment
+from deit.launching.worker_command import worker_command, worker_environment
 from deit.machine import leases, processes, signals
 from deit.machine.companion import Companion
-from deit.preflight.prepare import begins_pretrained, pretrained_fit
+from deit.machine.ports import lease_port
+from deit.preflight.pretrained import begins_pretrained, pretrained_fit
 from deit.recipe.lr_curve import draw
 from deit.runs import checkpoint, status
 from deit.runs.directory import DISK_FULL, RunDirectory
+from deit.runs.run_processes import kill_all
 from deit.text import duration
 from deit.tracking.shipper_process import Shipper
 
@@ -186,7 +188,7 @@ class Supervisor:
         return self.run.logs / ("msrun.log" if self.machines.first else f"msrun_node{self.machines.node}.log")
 
     def _kill_all(self) -> None:
-        processes.kill_all(self.run, self.machines.node)
+        kill_all(self.run, self.machines.node)
 
     def _record(self, final: status.Status) -> None:
         """Write the status. A full disk is only spoken of: whoever looks later sees a run whose processes are gone."""

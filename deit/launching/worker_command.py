@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import os
-import secrets
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from deit.config.schema import HardwareConfig, RunConfig
-from deit.machine import cards as hardware
-from deit.machine import leases
+from deit.machine.cards import VISIBLE, cores
+from deit.machine.python import python_environment
 from deit.runs.directory import RunDirectory
+from deit.runs.run_processes import RUN_VARIABLE, run_mark
 from deit.secrets import SECRETS
-
-ROOT = Path(__file__).resolve().parents[2]  # where the package stands
-EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
-LOCAL_PORTS = range(10_000, 20_000)  # of schedulers on this machine; those of jobs of Slurm follow (``deit.machine.slurm``)
-RUN_VARIABLE = "DEIT_RUN_DIRECTORY"  # marks every process of a run, whoever its parent is
-
-
-def run_mark(run: RunDirectory, node_rank: int | None) -> str:
-    """The value of RUN_VARIABLE: the run, and which of its machines, should two of them be one."""
-    return f"{run.path} node {node_rank}" if node_rank else str(run.path)
 
 
 def worker_command(config: RunConfig, run_path: str | os.PathLike[str], port: int | None = None) -> list[str]:
@@ -53,11 +42,6 @@ def worker_command(config: RunConfig, run_path: str | os.PathLike[str], port: in
     ]
 
 
-def python_environment() -> dict[str, str]:
-    """This process's environment for another Python of ours: the package is found wherever that one works."""
-    return os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)}
-
-
 def worker_environment(machine: HardwareConfig, run: RunDirectory, cards: Sequence[int] = ()) -> dict[str, str]:
     """The environment of the workers: this interpreter first in PATH, the cards chosen for them, no foreign run."""
     environment = python_environment()
@@ -71,36 +55,9 @@ def worker_environment(machine: HardwareConfig, run: RunDirectory, cards: Sequen
     environment["GLOG_v"] = environment.get("GLOG_v", "3")  # MindSpore: errors only
     environment[RUN_VARIABLE] = run_mark(run, machine.node_rank)
     if cards:
-        environment[hardware.VISIBLE[machine.target]] = ",".join(map(str, cards))
-    share = hardware.cores() // machine.cards
+        environment[VISIBLE[machine.target]] = ",".join(map(str, cards))
+    share = cores() // machine.cards
     if machine.target == "cpu" and share < (os.cpu_count() or 1):
         # Processes of one CPU share its cores, instead of each starting a thread for every core.
         environment["OMP_NUM_THREADS"] = str(max(1, share))
     return environment
-
-
-def lease_port(holder: str) -> tuple[int, leases.Lease]:
-    """A port nobody listens on, and the lease that keeps other launches from choosing it too.
-
-    The scheduler listens there seconds later, when it has imported MindSpore. So the port is none of those that Linux gives to
-    any connection of this machine meanwhile.
-    """
-    while True:
-        port = secrets.choice(_quiet_ports())
-        with socket.socket() as probe:
-            try:
-                probe.bind(("", port))
-            except OSError:
-                continue
-        lease = leases.take("port", port, holder)
-        if lease is not None:
-            return port, lease
-
-
-def _quiet_ports() -> range:
-    """Ports below those that Linux gives out by itself (ip(7)), as far as it leaves some."""
-    try:
-        first = int(EPHEMERAL.read_text().split()[0])
-    except (OSError, ValueError, IndexError):  # hidden in this container
-        first = LOCAL_PORTS.stop
-    return range(LOCAL_PORTS.start, min(first, LOCAL_PORTS.stop)) or LOCAL_PORTS

@@ -8,7 +8,7 @@ from deit.errors import UserError
 from deit.secrets import redact, with_credentials
 from deit.tracking import describe
 from deit.tracking import uri as store
-from deit.tracking.errors import Refused, RunGone, Unavailable
+from deit.tracking.mlflow_errors import Refused, RunGone, Unavailable
 
 
 def find_run_directory(uri: str, run_id: str) -> Path:

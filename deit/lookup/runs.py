@@ -8,7 +8,7 @@ from pathlib import Path
 from deit.config import frozen
 from deit.config.addresses import is_remote
 from deit.errors import UserError
-from deit.runs import checkpoint
+from deit.runs.checkpoint import run_of_checkpoint
 from deit.runs.directory import RunDirectory
 
 EXPORT = "model.json"  # stands in a folder of task=export, of which nothing else is known here
@@ -47,13 +47,6 @@ def _whole(run: RunDirectory, key: str) -> RunDirectory:
     from deit.storage.fetch_run import fetch_run  # imports the store's library
 
     return fetch_run(run.partial.read_text(encoding="utf-8"), key)
-
-
-def run_of_checkpoint(file: Path) -> RunDirectory | None:
-    """The run in which a checkpoint folder, or a file in one, stands; None where it stands in none."""
-    folder = file if file.is_dir() else file.parent
-    above = folder.parent.parent
-    return RunDirectory(above) if (folder / checkpoint.STATE).is_file() and (above / "config.yaml").is_file() else None
 
 
 def _rather(path: Path, key: str) -> str:

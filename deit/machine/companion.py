@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from deit.launching.worker_command import python_environment
 from deit.machine import processes
+from deit.machine.python import python_environment
 
 STOP_PATIENCE = 5.0  # seconds it has after SIGINT
 RESTARTS = 5  # times one that died is started again

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from deit.config.schema import RunConfig
-from deit.launching.worker_command import ROOT
 from deit.machine.cards import cores
+from deit.machine.python import ROOT
 from deit.secrets import redact
 
 PACKAGES = ("mindspore", "numpy", "hydra-core", "omegaconf", "mlflow", "opencv-python-headless", "pillow", "safetensors")

@@ -1,24 +1,17 @@
-"""Processes of a run: starting them so that none outlives the launcher, and ending all of them.
-
-msrun puts each worker into a session of its own, so a process group does not hold them together. Every
-process of a run carries the variable DEIT_RUN_DIRECTORY instead, and is found by it.
-"""
+"""Processes: starting one so that it does not outlive the launcher, its log, and whether one still lives."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import psutil
 
-from deit.launching.worker_command import RUN_VARIABLE, run_mark
 from deit.machine.lifeline import end_with_parent
-from deit.runs.directory import RunDirectory
 
 CLOCK = 2.0  # seconds by which the kernel's time of a birth and the wall clock may differ
 
@@ -56,33 +49,6 @@ def _prepare(death_signal: int | None, shielded: bool, parent: int) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if death_signal is not None:
         end_with_parent(death_signal, parent)
-
-
-def of_run(run: RunDirectory, node_rank: int | None = None) -> list[int]:
-    """The living processes of a run (of several machines: those of ``node_rank``) on this machine, other than this one."""
-    marker = f"{RUN_VARIABLE}={run_mark(run, node_rank)}".encode()
-    found = []
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit() or int(folder.name) == os.getpid():
-            continue
-        try:
-            if marker in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(int(folder.name))
-        except OSError:  # gone meanwhile, or another user's
-            continue
-    return found
-
-
-def kill_all(run: RunDirectory, node_rank: int | None = None, patience: float = 10.0) -> None:
-    """SIGKILL every process of the run, as ``of_run`` finds them, and wait until they are gone."""
-    end = time.monotonic() + patience
-    while (living := of_run(run, node_rank)) and time.monotonic() < end:
-        for pid in living:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        time.sleep(0.05)
 
 
 def tail(log: Path, lines: int = 15) -> str:

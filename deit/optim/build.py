@@ -8,12 +8,12 @@ from mindspore import Parameter
 
 from deit.config.schema import AdamWOptim, OptimConfig, SgdOptim
 from deit.optim.adamw import AdamW
-from deit.optim.groups import decayed
+from deit.optim.parameter_groups import decayed
 from deit.optim.sgd import SGD
 
 
 def build_optimizer(optim: OptimConfig, parameters: Sequence[Parameter]) -> AdamW | SGD:
-    """The optimizer ``optim`` describes; ``deit.optim.groups`` chooses the parameters that are decayed."""
+    """The optimizer ``optim`` describes; ``deit.optim.parameter_groups`` chooses the parameters that are decayed."""
     by_name = decayed({p.name: p.shape for p in parameters}, optim.decay_dist_token)
     chosen = [by_name[p.name] for p in parameters]
     if isinstance(optim, AdamWOptim):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from deit.config.addresses import runs_copy
 from deit.config.schema import RunConfig
 from deit.errors import UserError
+from deit.files import free_below
 from deit.models.shapes import parameter_count
 from deit.runs.directory import RunDirectory
 from deit.text import byte_size
@@ -46,9 +46,3 @@ def check_space(config: RunConfig) -> None:
             f"{byte_size(needed)}: {count} of {byte_size(one)} (checkpointing.keep_last={config.checkpointing.keep_last}, "
             f"{best} best, 1 being written). Make room{other}{less}."
         )
-
-
-def free_below(folder: Path) -> int:
-    """Bytes that may still be written to a folder, which need not be there yet."""
-    disk = os.statvfs(next(path for path in (folder, *folder.parents) if path.exists()))
-    return disk.f_bavail * disk.f_frsize

@@ -17,15 +17,16 @@ from deit.console import console
 from deit.errors import UserError
 from deit.exports import description
 from deit.inference.images import find_images
-from deit.inference.source import class_names, export_folder
+from deit.inference.model_source import class_names, export_folder
 from deit.inference.writing import check_output
+from deit.lookup.weight_files import find_weights
 from deit.machine import signals
 from deit.models.recognise import recognise
 from deit.progress_bar import progress_bar
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
 from deit.weights.choice import choose
-from deit.weights.find import files_of_checkpoint, find_weights
+from deit.weights.find import files_of_checkpoint
 from deit.weights.naming import to_mindspore
 from deit.weights.read import read_shapes
 from deit.weights.whole import check_classifier

@@ -20,10 +20,10 @@ from deit.errors import UserError
 from deit.exports.origin import check_fit, find_origin, output_folder
 from deit.exports.predictor import EXTRA
 from deit.machine import cards
-from deit.models.shapes import parameter_shapes
 from deit.preflight import networks
 from deit.preflight.disk_space import check_space
-from deit.preflight.teacher import resolve_teacher
+from deit.preflight.pretrained import begins_pretrained, with_pretrained
+from deit.preflight.teacher_weights import resolve_teacher
 from deit.preflight.tracking_store import check_tracking
 from deit.preflight.unfinished import check_unfinished
 from deit.recipe import plan
@@ -31,10 +31,9 @@ from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
 from deit.storage.data_cache import stage
 from deit.weights.choice import LABELS
-from deit.weights.find import files_of_checkpoint, find_weights
-from deit.weights.fit import Fit, compare, other_classes
-from deit.weights.read import names_of, read_shapes
-from deit.weights.whole import recipe_of, require_exact, require_whole
+from deit.weights.find import files_of_checkpoint
+from deit.weights.read import names_of
+from deit.weights.whole import recipe_of, require_exact
 
 
 def prepare(config: RunConfig, *, here: bool = True) -> RunConfig:
@@ -80,7 +79,7 @@ def prepare(config: RunConfig, *, here: bool = True) -> RunConfig:
     if isinstance(config.task, ExportTask):
         config = _with_origin(config, config.task)
     if begins_pretrained(config):
-        config = _with_pretrained(config)
+        config = with_pretrained(config)
     if config.task.name == "train" and config.distill.type != "none":
         config = dataclasses.replace(config, distill=resolve_teacher(config))
     if config.resume is not None:
@@ -230,38 +229,3 @@ def _with_origin(config: RunConfig, task: ExportTask) -> RunConfig:
     if config.checkpoint is not None:
         config = dataclasses.replace(config, checkpoint=str(origin.file))
     return dataclasses.replace(config, task=task)
-
-
-def begins_pretrained(config: RunConfig) -> bool:
-    """Whether the training begins with ``model.pretrained``: a run that has a checkpoint goes on from that."""
-    if config.task.name != "train" or config.model.pretrained is None:
-        return False
-    return config.resume is None or not checkpoint.complete(RunDirectory(config.resume))
-
-
-def _with_pretrained(config: RunConfig) -> RunConfig:
-    """Find the file of ``model.pretrained``, and refuse one that has nothing for the model."""
-    text = config.model.pretrained
-    assert text is not None
-    path = find_weights(text, "model.pretrained", config)
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, pretrained=str(path)))
-    require_whole(pretrained_fit(config), config)
-    return config
-
-
-def pretrained_fit(config: RunConfig) -> Fit:
-    """How the file of ``model.pretrained`` (resolved) fits the model, by its header alone."""
-    assert config.model.pretrained is not None
-    path = Path(config.model.pretrained)
-    try:
-        found, _ = read_shapes(path)
-        known = names_of(path)
-    except UserError as error:
-        raise UserError(f"model.pretrained={error}") from None
-    wanted = None if known is None else open_dataset(config.data, train=True).classes
-    return compare(found, _shapes(config), other_classes=other_classes(known, wanted))
-
-
-def _shapes(config: RunConfig) -> dict[str, tuple[int, ...]]:
-    assert config.data.num_classes is not None  # the data has been looked at
-    return parameter_shapes(config.model, config.data.num_classes)

@@ -20,7 +20,7 @@ from deit.console import console
 from deit.errors import UserError
 from deit.secrets import redact, with_credentials
 from deit.tracking import uri as store
-from deit.tracking.errors import reason
+from deit.tracking.mlflow_errors import reason
 
 PATIENCE = 1.0  # seconds
 _PATH = "/api/2.0/mlflow/experiments/get-by-name"

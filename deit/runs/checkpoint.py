@@ -30,6 +30,7 @@ from safetensors.numpy import load as parse_safetensors
 
 from deit.errors import UserError
 from deit.files import read_json, write_json
+from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
 
 STATE = "state.json"
@@ -303,3 +304,10 @@ def _sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def run_of_checkpoint(file: Path) -> RunDirectory | None:
+    """The run in which a checkpoint folder, or a file in one, stands; None where it stands in none."""
+    folder = file if file.is_dir() else file.parent
+    above = folder.parent.parent
+    return RunDirectory(above) if (folder / checkpoint.STATE).is_file() and (above / "config.yaml").is_file() else None

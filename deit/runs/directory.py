@@ -14,7 +14,7 @@ runs/<name>/<date_time_id>/
     nonfinite.json     the images of a step whose loss or gradient was not finite, where that ended the training
     lr_curve.png       the learning rate of a training, drawn before it starts
     preview_*.png      what a preview has drawn
-    models/            of a comparison each model's part; beside it compare.json and what else deit.comparison.files names
+    models/            of a comparison each model's part; beside it compare.json and the rest of comparison.output_files
     exports/           networks that task=export wrote of this run's checkpoints
     tracking/          what has been sent to MLflow so far
     .partial           in one that was fetched from a store without what is large: its address there

@@ -2,7 +2,7 @@
 
 runs/sweeps/<date_time_id>/
     sweep.json      what was typed, where, by which code; the settings of the sweep
-    trials.jsonl    a line for each trial (``deit.runs.trial.Trial``), rewritten after each event
+    trials.jsonl    a line for each trial (``deit.runs.trial_record.Trial``), rewritten after each event
     study.db        of a search: Optuna's record of it
     summary.csv  summary.md  report.html    made from all this, at the end and by task=report
     logs/           of the uploader, where runs_dir is in a store
@@ -25,7 +25,7 @@ from deit.errors import UserError
 from deit.files import read_json, write_json, write_text
 from deit.machine import processes
 from deit.runs.directory import new_folder
-from deit.runs.trial import Trial
+from deit.runs.trial_record import Trial
 
 FOLDER = "sweeps"  # below runs_dir
 
@@ -111,26 +111,3 @@ class SweepDirectory:
 def create(runs_dir: str | os.PathLike[str]) -> SweepDirectory:
     """Make the directory of a new sweep. Raises UserError where none can be made."""
     return SweepDirectory(new_folder(runs_copy(os.fspath(runs_dir)), FOLDER))
-
-
-def find(text: str, key: str, runs_dir: str) -> SweepDirectory:
-    """The sweep that ``text``, the value of ``key``, stands for: a directory, or ``last`` for the newest below ``runs_dir``.
-
-    One in a store is fetched to this machine, with what of its trials' runs is needed. Raises UserError where there is none.
-    """
-    if is_remote(text) or (text == "last" and is_remote(runs_dir)):
-        from deit.storage.sweep_mirror import fetch_sweep, newest_sweep  # imports the store's library
-
-        return fetch_sweep(newest_sweep(runs_dir, key) if text == "last" else text, key, to_go_on=key == "sweep.resume")
-    if text == "last":
-        found = sorted(Path(runs_dir).glob(f"{FOLDER}/*/sweep.json"))
-        if not found:
-            raise UserError(f"{key}=last: no sweep stands in {runs_dir}/{FOLDER}/. Give a sweep's directory, or runs_dir=.")
-        return SweepDirectory(found[-1].parent)
-    sweep = SweepDirectory(text)
-    if not sweep.info.is_file():
-        raise UserError(
-            f"{key}={text}: not the directory of a sweep, it holds no sweep.json. Allowed: a directory, its address in a "
-            "store, or `last`."
-        )
-    return sweep

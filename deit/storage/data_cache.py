@@ -21,11 +21,11 @@ from deit.config.addresses import COMPLETE, data_copy, is_remote
 from deit.config.schema import DataConfig
 from deit.console import console
 from deit.errors import UserError
-from deit.files import read_json, write_json
+from deit.files import free_below, read_json, write_json
 from deit.machine import locks
-from deit.preflight.disk_space import free_below
 from deit.storage.download import Manifest, check_names, copy
-from deit.storage.store import Object, Store, Unreachable, open_store
+from deit.storage.open import open_store
+from deit.storage.store import Object, Store, Unreachable
 from deit.text import byte_size
 
 KEY = "data.root"

@@ -25,8 +25,9 @@ from deit.runs.directory import RunDirectory
 from deit.runs.sweep_directory import FOLDER
 from deit.storage.download import Manifest, check_names, copy
 from deit.storage.mirror_base import ASIDE, Signature, signature
+from deit.storage.open import open_store
 from deit.storage.run_mirror import Mirror
-from deit.storage.store import NothingThere, Object, Store, open_store
+from deit.storage.store import NothingThere, Object, Store
 
 FETCHING = ".fetch"  # folder in the run directory: parts, and the manifest of what has come
 LARGE = ("checkpoints/", "exports/")

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from deit.files import read_json, write_json
-from deit.storage.store import NothingThere, Store, open_store
+from deit.storage.open import open_store
+from deit.storage.store import NothingThere, Store
 
 RECORD = ".upload.json"
 SNAPSHOTS = ".upload"  # folder of what must not change while it is copied

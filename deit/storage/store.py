@@ -6,15 +6,11 @@ Every failure is a UserError that names the key and the address: ``Unreachable``
 from __future__ import annotations
 
 import abc
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deit.config.addresses import problem
 from deit.errors import UserError
-
-EXTRA = "pip install --constraint constraints.txt -e '.[storage]'"
 
 
 class StoreError(UserError):
@@ -70,19 +66,3 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def delete(self, addresses: Sequence[str]) -> None:
         """Delete objects; one that is not there is none to delete."""
-
-
-def open_store(address: str, key: str) -> Store:
-    """The store of an address, the value of ``key``. Raises UserError where the address or a package is amiss."""
-    wrong = problem(address)
-    if wrong:
-        raise UserError(f"{key} {wrong}.")
-    if address.startswith("obs://") and importlib.util.find_spec("moxing") is not None:
-        from deit.storage.moxing_store import MoxingStore
-
-        return MoxingStore(key)
-    if importlib.util.find_spec("s3fs") is None:
-        raise UserError(f"{key}={address} needs s3fs, which is not installed: {EXTRA}")
-    from deit.storage.s3_store import S3Store
-
-    return S3Store(address, key)

@@ -16,13 +16,12 @@ from deit.console import console, waiting
 from deit.errors import UserError
 from deit.machine import locks, signals
 from deit.machine.companion import Companion, Place
-from deit.runs import status
+from deit.runs import listing, status
 from deit.runs.directory import RunDirectory, shown
 from deit.runs.sweep_directory import FOLDER, SweepDirectory
 from deit.storage.mirror_base import LOCK, LOG, Folder
 from deit.storage.run_mirror import Mirror, address_of
 from deit.storage.sweep_mirror import SweepMirror
-from deit.tracking import stale
 
 POLL = 0.3  # seconds
 LAST_FILES = 10.0  # seconds there are in any case for what a sweep writes at its end
@@ -128,7 +127,7 @@ def mirrors(config: RunConfig) -> Sequence[Folder]:
         runs, sweeps = [RunDirectory(config.run)], []
     else:
         folder = Path(runs_copy(config.runs_dir))
-        runs = stale.newest(folder, limit=None)[::-1]
+        runs = listing.newest(folder, limit=None)[::-1]
         sweeps = [SweepDirectory(path.parent) for path in sorted(folder.glob(f"{FOLDER}/*/sweep.json"))]
         sweeps = [sweep for sweep in sweeps if sweep.was_worked_on()]
     found: list[Folder] = []

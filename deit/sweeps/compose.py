@@ -15,7 +15,7 @@ from deit.compose.hydra_errors import ERRORS, translate
 from deit.config.addresses import is_remote
 from deit.config.schema import RunConfig, SweepConfig
 from deit.errors import UserError
-from deit.runs.trial import identity
+from deit.runs.trial_record import identity
 from deit.secrets import redact
 
 

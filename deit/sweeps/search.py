@@ -28,11 +28,11 @@ from deit.config.schema import RunConfig
 from deit.errors import UserError
 from deit.runs import journal, status
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial import CIRCUMSTANCES, FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Trial
+from deit.runs.trial_record import CIRCUMSTANCES, FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Trial
 from deit.sweeps import samplers
 from deit.sweeps.samplers import Settings
-from deit.sweeps.source import Source
 from deit.sweeps.space import Space
+from deit.sweeps.trial_source import Source
 
 STUDY = "search"  # always the same name: Hyperband sorts trials into its brackets by it
 FRUITLESS = 20  # proposals in a row that became no trial end the search

@@ -23,7 +23,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from deit.compose import groups, keys
 from deit.errors import UserError
-from deit.runs.trial import CIRCUMSTANCES
+from deit.runs.trial_record import CIRCUMSTANCES
 
 if TYPE_CHECKING:  # the package is optional, and a grid does without
     import optuna

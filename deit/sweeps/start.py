@@ -14,25 +14,27 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
-from deit.commands.report import show as show_report
 from deit.config import frozen
 from deit.config.schema import RunConfig, SweepConfig
 from deit.console import console, waiting
 from deit.errors import UserError
-from deit.launching.run import create as create_run
-from deit.launching.run import held
+from deit.lookup import sweeps
 from deit.machine import environment
 from deit.recipe.plan import expected_length
 from deit.runs import status, sweep_directory
+from deit.runs.create import create as create_run
+from deit.runs.lock import held
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial import DONE, FAILED, FINISHED, INTERRUPTED, WAITING, Trial, identity, swept
+from deit.runs.trial_record import DONE, FAILED, FINISHED, INTERRUPTED, WAITING, Trial, identity, swept
 from deit.secrets import redact
 from deit.storage.uploader_process import SweepUploader
-from deit.sweeps import results
+from deit.sweeps import trial_results
 from deit.sweeps.compose import Draft
-from deit.sweeps.executors.base import Executor, build
-from deit.sweeps.source import Listed, Source
-from deit.sweeps.table import overview, ranking, use_of_cards
+from deit.sweeps.executors.base import Executor
+from deit.sweeps.executors.choose import build
+from deit.sweeps.reporting.report_files import show as show_report
+from deit.sweeps.trial_source import Listed, Source
+from deit.sweeps.trial_tables import overview, ranking, use_of_cards
 from deit.sweeps.work import Work
 from deit.text import duration
 
@@ -125,7 +127,7 @@ def resume(config: RunConfig, given: Sequence[Override]) -> list[str] | None:
         )
     if "runs_dir" in keys and config.sweep.resume != "last":
         raise UserError("runs_dir has no effect unless sweep.resume is last.")
-    sweep = sweep_directory.find(config.sweep.resume, "sweep.resume", config.runs_dir)
+    sweep = sweeps.find(config.sweep.resume, "sweep.resume", config.runs_dir)
     info = sweep.read_info()
     if info["search"] is not None:
         os.chdir(folder_of(info))
@@ -232,7 +234,7 @@ def _conclude(sweep: SweepDirectory, executor: Executor, began: float, received:
 def _sum_up(sweep: SweepDirectory, trials: Sequence[Trial], executor: Executor, began: float) -> None:
     """The best trials, the use of the cards, the files that compare, the links."""
     now = time.time()
-    console().print(ranking(results.read(sweep)))
+    console().print(ranking(trial_results.read(sweep)))
     used = ""
     if executor.size:
         used = f"; cards in use {100 * use_of_cards(trials, executor.size, began, now):.0f} % of the time"

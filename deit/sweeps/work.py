@@ -20,10 +20,10 @@ from deit.machine import signals
 from deit.machine.companion import Companion
 from deit.runs import status
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Attempt, Trial
+from deit.runs.trial_record import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Attempt, Trial
 from deit.sweeps.executors.base import Executor, Handle
-from deit.sweeps.source import Source
-from deit.sweeps.table import LiveTable
+from deit.sweeps.trial_source import Source
+from deit.sweeps.trial_tables import LiveTable
 from deit.text import duration
 
 POLL = 0.3  # seconds

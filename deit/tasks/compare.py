@@ -21,7 +21,7 @@ from deit.data.source import Dataset
 from deit.errors import UserError
 from deit.inference.images import spelled
 from deit.inference.labelled import open_tree
-from deit.inference.source import open_predictor, read_names
+from deit.inference.model_source import open_predictor, read_names
 from deit.tasks.context import Context, Interrupted
 
 WARM = 3  # batches before the time counts: the first is compiled, in the next ones MindSpore tries out how to use the cores

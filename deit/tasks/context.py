@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from deit.config.schema import RunConfig
 from deit.data.loader import EvalBatch
-from deit.engine.report import Report
+from deit.engine.recorder import Report
 from deit.runs.bad_images import BadImages
 from deit.runs.directory import RunDirectory
 

@@ -13,7 +13,7 @@ from deit.config.tasks import EvaluateTask
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader
 from deit.data.source import aligned
-from deit.engine.evaluate import EvalStep, Head, evaluate
+from deit.engine.evaluation import EvalStep, Head, evaluate
 from deit.engine.network import build_network
 from deit.models.weights import load_weights
 from deit.runs import checkpoint

@@ -13,13 +13,13 @@ from deit.config.tasks import ExplainTask
 from deit.data.source import evenly
 from deit.data.transform import EvalTransform
 from deit.engine.attention import Attentions, maps
-from deit.engine.images import Normalize
 from deit.engine.network import build_network
+from deit.engine.normalize import Normalize
 from deit.errors import UserError
 from deit.inference.images import find_images, spelled
 from deit.inference.likeliest import probabilities
+from deit.inference.model_source import class_names, shown_names, source_of
 from deit.inference.reading import image_of
-from deit.inference.source import class_names, shown_names, source_of
 from deit.models.weights import load_weights
 from deit.tasks.attention_picture import Seen, draw
 from deit.tasks.context import Context, Interrupted

@@ -17,10 +17,9 @@ from deit.config.tasks import ExportTask
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader
 from deit.data.source import Dataset, aligned, limited
-from deit.engine.answer import Answer
-from deit.engine.images import Normalize
 from deit.engine.mindir import save_network
-from deit.engine.network import build_network
+from deit.engine.network import Answer, build_network
+from deit.engine.normalize import Normalize
 from deit.errors import UserError
 from deit.exports import description
 from deit.exports.description import Description, Input, Output, Verification

@@ -18,8 +18,8 @@ from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader, TrainBatch, TrainLoader
 from deit.data.source import Dataset, limited
 from deit.data.transform import EvalTransform
-from deit.engine import randomness
-from deit.engine.images import Inputs, Normalize
+from deit.engine import step_randomness
+from deit.engine.normalize import Inputs, Normalize
 from deit.recipe import plan
 from deit.recipe.augmentation import summary
 from deit.tasks.context import Context, Interrupted
@@ -61,7 +61,7 @@ def first_batch(config: RunConfig, data: Dataset) -> tuple[TrainBatch, np.ndarra
         Tensor(batch.labels),
         None if batch.boxes is None else Tensor(batch.boxes),
         None if batch.noise is None else Tensor(batch.noise),
-        *randomness.mix(config, 0, rank=0),
+        *step_randomness.mix(config, 0, rank=0),
     )
     return batch, images.asnumpy(), targets.asnumpy()
 

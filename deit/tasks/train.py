@@ -22,9 +22,9 @@ from deit.config.schema import RunConfig
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader, TrainBatch, TrainLoader
 from deit.data.source import Dataset
-from deit.engine import randomness, resume
+from deit.engine import resume, step_randomness
 from deit.engine.distributed import sum_over_ranks
-from deit.engine.evaluate import Accuracy, EvalStep, evaluate
+from deit.engine.evaluation import Accuracy, EvalStep, evaluate
 from deit.engine.loss import build_loss
 from deit.engine.meter import Meter
 from deit.engine.nonfinite import Verdict, Watch
@@ -238,12 +238,12 @@ def _steps(config: RunConfig, state: TrainState, teaching: Teaching | None, worl
                 Tensor(batch.labels),
                 None if batch.boxes is None else Tensor(batch.boxes),
                 None if batch.noise is None else Tensor(batch.noise),
-                *randomness.mix(config, micro_step, context.rank),
+                *step_randomness.mix(config, micro_step, context.rank),
             )
             micro_loss, norm, finite, scale = cells[i == passes - 1](
                 *inputs,
-                randomness.drop_path(config, micro_step, context.rank, world),
-                randomness.dropout_key(config, micro_step, context.rank),
+                step_randomness.drop_path(config, micro_step, context.rank, world),
+                step_randomness.dropout_key(config, micro_step, context.rank),
                 Tensor(i == 0),
                 Tensor(lr, ms.float32),
                 ask(*inputs),

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from deit.comparison import files as comparison
+from deit.comparison import output_files as comparison
 from deit.config.schema import RunConfig
 from deit.errors import UserError
 from deit.runs import checkpoint
@@ -23,7 +23,7 @@ from deit.runs.directory import RunDirectory
 from deit.secrets import redact
 from deit.tracking import progress, records
 from deit.tracking.describe import short_name
-from deit.tracking.errors import Failing, Refused, reason
+from deit.tracking.mlflow_errors import Failing, Refused, reason
 from deit.tracking.remote import RemoteRun
 
 _log = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """MLflow's model registry, as ``task=register`` writes to it: a logged model of a run, a version of it, and an alias.
 
 Importing this module imports MLflow, which takes seconds; import it where it is needed. A call is accepted or raises one of
-``deit.tracking.errors``.
+``deit.tracking.mlflow_errors``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from deit.runs.journal import now_ms
 from deit.secrets import with_credentials
 from deit.tracking import describe
 from deit.tracking import uri as store
-from deit.tracking.errors import Refused
+from deit.tracking.mlflow_errors import Refused
 from deit.tracking.records import Point
 from deit.tracking.remote import RemoteRun, connect, find_experiment, translated
 

@@ -3,7 +3,7 @@
 Importing this module imports MLflow, which takes seconds; import it where it is needed. MLflow's own retries
 block for minutes and then give up, so they are off: each call fails fast, and the caller tries again.
 
-A call is accepted or raises one of ``deit.tracking.errors``.
+A call is accepted or raises one of ``deit.tracking.mlflow_errors``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from deit.secrets import redact
 from deit.tracking import describe
 from deit.tracking import uri as store
-from deit.tracking.errors import Failing, Refused, RunGone, Unavailable, chain, http_status, permanent
+from deit.tracking.mlflow_errors import Failing, Refused, RunGone, Unavailable, chain, http_status, permanent
 from deit.tracking.records import BATCH, Point
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ for _name in ("mlflow", "alembic", "sqlalchemy"):
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what MLflow raises within into one of ``deit.tracking.errors``."""
+    """Turn what MLflow raises within into one of ``deit.tracking.mlflow_errors``."""
     try:
         yield
     except MlflowException as error:

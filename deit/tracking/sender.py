@@ -19,7 +19,7 @@ from deit.runs.journal import now_ms
 from deit.secrets import redact, with_credentials
 from deit.tracking import describe, progress, records
 from deit.tracking import uri as store
-from deit.tracking.errors import RunGone, reason
+from deit.tracking.mlflow_errors import RunGone, reason
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

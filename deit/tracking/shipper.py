@@ -24,7 +24,7 @@ from deit.runs import status
 from deit.runs.directory import RunDirectory
 from deit.secrets import with_credentials
 from deit.tracking import progress, uri
-from deit.tracking.errors import Refused, RunGone, Unavailable
+from deit.tracking.mlflow_errors import Refused, RunGone, Unavailable
 from deit.tracking.sender import Sender, own_uri, word_for
 from deit.tracking.system import Sampler
 

@@ -24,6 +24,8 @@ from deit.machine import processes
 from deit.machine.logs import log_to
 from deit.runs import status
 from deit.runs.directory import RunDirectory
+from deit.runs.listing import newest
+from deit.runs.run_processes import of_run
 from deit.tracking import describe, progress
 from deit.tracking import uri as store
 from deit.tracking.sender import Sender, deliver, own_uri, word_for
@@ -31,13 +33,6 @@ from deit.tracking.sender import Sender, deliver, own_uri, word_for
 _log = logging.getLogger(__name__)
 
 NEWEST = 1000  # runs looked at, so that a folder of years costs no more than one of weeks
-
-
-def newest(runs_dir: Path, limit: int | None) -> list[RunDirectory]:
-    """The ``limit`` newest runs below ``runs_dir``, or all of them, newest first."""
-    # A run directory's name begins with its date and time.
-    found = sorted(runs_dir.glob("*/*/status.json"), key=lambda path: path.parent.name, reverse=True)
-    return [RunDirectory(path.parent) for path in found[:limit]]
 
 
 def settle(run: RunDirectory) -> bool:
@@ -63,7 +58,7 @@ def _gone(run: RunDirectory) -> bool:
     named = [pid for pid in (now.launcher_pid, now.worker_pid) if pid is not None]
     if not named:  # a trial that waits for its next start
         return False
-    return not any(processes.find(pid, now.updated) for pid in named) and not processes.of_run(run)
+    return not any(processes.find(pid, now.updated) for pid in named) and not of_run(run)
 
 
 @contextmanager

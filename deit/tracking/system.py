@@ -12,9 +12,10 @@ from collections.abc import Sequence
 
 import psutil
 
-from deit.machine import card_usage, processes
+from deit.machine import card_usage
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
+from deit.runs.run_processes import of_run
 from deit.tracking import records
 
 _log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def sample(run: RunDirectory) -> dict[str, float]:
         "disk_usage_megabytes": disk.used / 1e6,
         "disk_available_megabytes": disk.free / 1e6,
     }
-    workers = processes.of_run(run)
+    workers = of_run(run)
     if workers:
         metrics["worker_memory_usage_megabytes"] = _memory(workers) / 1e6
     metrics.update(card_usage.use())

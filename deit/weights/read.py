@@ -21,7 +21,7 @@ from deit.runs import checkpoint
 from deit.weights import official
 from deit.weights.dtypes import BFLOAT16, Kind, decode
 from deit.weights.mindspore_ckpt import looks_like, read_ckpt, read_ckpt_shapes
-from deit.weights.network import of_network
+from deit.weights.one_network import of_network
 from deit.weights.pth import ema_key, read_pth, read_pth_shapes
 
 Value = TypeVar("Value")

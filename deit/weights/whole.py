@@ -9,8 +9,8 @@ from typing import Any
 
 from deit.config.schema import ModelConfig, RunConfig
 from deit.errors import UserError
-from deit.lookup.runs import run_of_checkpoint
 from deit.models.shapes import parameter_shapes
+from deit.runs.checkpoint import run_of_checkpoint
 from deit.weights.fit import Fit, some
 from deit.weights.naming import to_mindspore
 from deit.weights.read import read_shapes, said_of

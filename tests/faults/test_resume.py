@@ -29,12 +29,11 @@ from deit.config.schema import RunConfig
 from deit.data.datasets import open_dataset
 from deit.engine.meter import Bad, Meter
 from deit.engine.nonfinite import Verdict, Watch, images_of
-from deit.engine.report import Report
+from deit.engine.recorder import Report
 from deit.engine.resume import newest
 from deit.engine.saver import Saver
 from deit.errors import UserError
 from deit.files import read_json
-from deit.machine import processes
 from deit.models.shapes import parameter_shapes
 from deit.preflight.disk_space import check_space, checkpoint_bytes
 from deit.preflight.unfinished import check_unfinished
@@ -42,6 +41,7 @@ from deit.randomness import generator
 from deit.runs import checkpoint, directory, status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import read
+from deit.runs.run_processes import kill_all, of_run
 
 # All that changes from step to step, or is drawn: half precision whose loss scale begins far too high and grows again
 # after four good steps, accumulation, repeated augmentation, mixing, erasing, dropout, stochastic depth, EMA, distillation.
@@ -208,7 +208,7 @@ def folders(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     yield pair
     for folder in pair:
         for path in folder.glob("runs/*/*"):
-            processes.kill_all(RunDirectory(path))
+            kill_all(RunDirectory(path))
 
 
 def test_a_run_killed_between_and_within_checkpoints_ends_in_the_same_bits(folders: tuple[Path, Path]) -> None:
@@ -503,7 +503,7 @@ def test_a_run_whose_disk_is_full_at_its_end_says_so_and_can_be_gone_on_with(sma
     said = running.output.read_text()
     assert f"the disk of disk/quickstart/{run.id} is full" in said and "go on with:" in said and "Traceback" not in said, said
     ballast.unlink()
-    assert not processes.of_run(run)
+    assert not of_run(run)
     resumed = launch(tmp_path, f"resume={run.path}")
     assert resumed.returncode == 0, resumed.stderr
     assert checkpoint.read_state(checkpoint.complete(run)[-1])["step"] == 160

@@ -32,11 +32,11 @@ from rich.console import Console
 
 from deit.config import frozen
 from deit.files import write_json
-from deit.launching.worker_command import RUN_VARIABLE
-from deit.machine import companion, processes
-from deit.runs import directory, status
+from deit.machine import companion
+from deit.runs import directory, run_processes, status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
+from deit.runs.run_processes import RUN_VARIABLE
 from deit.tracking import progress, sender, shipper_process, stale, uri
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -316,7 +316,7 @@ def test_killed_launcher_worker_and_shipper_then_the_next_launch_then_resume(
     running.process.kill()
     for process in shippers(run):
         process.kill()
-    processes.kill_all(run)
+    run_processes.kill_all(run)
     running.end()
     assert status.read(run).state == status.RUNNING
     (there,) = remote_runs(server.uri, run)

@@ -18,7 +18,7 @@ from reference.packing import checksum, unpack
 from deit.compose import groups
 from deit.config.schema import ModelConfig
 from deit.engine.loss import mean_of_heads
-from deit.engine.randomness import drop_path
+from deit.engine.step_randomness import drop_path
 from deit.models.deit import build_model
 from deit.models.initialisation import initial_weights
 from deit.models.shapes import parameter_shapes

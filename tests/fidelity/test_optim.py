@@ -21,7 +21,7 @@ from deit.config.schema import AdamWOptim, ModelConfig, OptimConfig, RunConfig, 
 from deit.engine.step import LossScale, TrainStep
 from deit.models.shapes import parameter_shapes
 from deit.optim.build import build_optimizer
-from deit.optim.groups import decayed
+from deit.optim.parameter_groups import decayed
 from deit.recipe.plan import plan
 from deit.recipe.schedule import learning_rate, peak_lr
 from deit.weights.naming import to_mindspore

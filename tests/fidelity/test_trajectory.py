@@ -15,8 +15,8 @@ from reference import inputs_trajectory as inputs
 from reference.packing import checksum
 
 from deit.config.schema import AdamWOptim, RunConfig
-from deit.engine.images import Normalize
 from deit.engine.loss import SoftTargetCrossEntropy
+from deit.engine.normalize import Normalize
 from deit.engine.state import TrainState
 from deit.engine.step import TrainStep
 from deit.weights.naming import to_mindspore, to_timm

@@ -12,7 +12,7 @@ from typing import Any
 from command import LAUNCH
 
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial import Trial
+from deit.runs.trial_record import Trial
 
 LONG = "schedule.epochs=20000"  # until somebody ends it
 

@@ -14,11 +14,11 @@ from composition import composed
 
 from deit.config import frozen
 from deit.runs import directory as runs
-from deit.runs import status, sweep_directory, trial
+from deit.runs import status, sweep_directory, trial_record
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial import FAILED, FINISHED, Attempt, Trial
+from deit.runs.trial_record import FAILED, FINISHED, Attempt, Trial
 
 BEGAN = 1_790_000_000.0  # Unix seconds
 
@@ -94,7 +94,7 @@ def grid(
     found: list[Trial] = []
     values = list(itertools.product(rates, ("none", "deit"), map(str, range(seeds))))
     overrides = [[f"optim.base_lr={r}", f"augment={a}", f"seed={s}", "data=digits"] for r, a, s in values]
-    for number, (swept, (rate, augment, seed)) in enumerate(zip(trial.swept(overrides), values, strict=True)):
+    for number, (swept, (rate, augment, seed)) in enumerate(zip(trial_record.swept(overrides), values, strict=True)):
         best = 90 - 20 * abs(math.log10(float(rate)) + 3) + 2 * (augment == "deit") + 0.5 * int(seed)
         run = make_run(folder)
         train(run, best, seed=number, **training)

@@ -22,10 +22,10 @@ from PIL import Image
 from scipy import stats
 
 from deit.commands.compare_models import find_models, labels
-from deit.comparison import answers, files, results, statistics
+from deit.comparison import answers, output_files, results, statistics
 from deit.comparison.answers import Answers
 from deit.config import frozen
-from deit.engine.report import Mute
+from deit.engine.recorder import Mute
 from deit.errors import UserError
 from deit.files import write_json
 from deit.models.shapes import parameter_shapes
@@ -128,7 +128,7 @@ def test_what_is_not_finite_is_no_answer() -> None:
     found = answers.judge(["a", "b", "c"], np.array([1, 2, 0]), logits)
     assert found.predicted.tolist() == [0, 2, answers.NONE] and found.right.tolist() == [False, True, False]
     assert found.loss[1] == pytest.approx(np.log(np.exp([-5, -4, 0]).sum())) and np.isnan(found.loss[2])
-    text = files.disagreements(["one", "two"], [found, dataclasses.replace(found, predicted=np.array([0, 2, 2]))], "xyz")
+    text = output_files.disagreements(["one", "two"], [found, dataclasses.replace(found, predicted=np.array([0, 2, 2]))], "xyz")
     assert text == "image,label,one,two\nc,x,(none),z\n"
 
 
@@ -304,7 +304,7 @@ def test_mlflow_has_it_in_the_experiment_of_the_data(place: Place, compared: Com
     assert run.data.metrics["pairs/seed_0 MindSpore vs seed_1 MindSpore/p_holm"] == found["pairs"][0]["p_holm"]
     assert run.data.tags["task"] == "compare" and run.data.tags["compare.seed_0 onnx.model"] == str(place.onnx)
     assert str(place.second.path) in run.data.params["task.models"] and "model.depth" not in run.data.params
-    assert set(files.FILES) <= {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert set(output_files.FILES) <= {item.path for item in client.list_artifacts(run.info.run_id)}
 
 
 def test_a_model_s_own_run_in_mlflow_is_named_with_its_page_on_a_server(place: Place, tmp_path: Path) -> None:

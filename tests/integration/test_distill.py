@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 from deit.config.schema import ModelConfig, RunConfig
 from deit.data.datasets import open_dataset
 from deit.data.loader import TrainLoader
-from deit.engine import randomness
+from deit.engine import step_randomness
 from deit.engine.loss import build_loss, mean_of_heads
 from deit.engine.network import build_network
 from deit.engine.state import TrainState
@@ -178,7 +178,7 @@ def training_batch(config: RunConfig) -> tuple[Any, ...]:
     """The first batch of a training as the step and the teacher get it."""
     batch = next(TrainLoader(config, open_dataset(config.data, train=True), 0, 1).epoch(0))
     images = (Tensor(batch.images), Tensor(batch.labels), Tensor(batch.boxes), Tensor(batch.noise))
-    return *images, *randomness.mix(config, 0, 0)
+    return *images, *step_randomness.mix(config, 0, 0)
 
 
 def teacher_network(config: RunConfig, model: ModelConfig, seed: int = 3) -> nn.Cell:

@@ -71,7 +71,7 @@ def distilled(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 def export(run: RunDirectory, *typed: str) -> tuple[Path, description.Description]:
     """What the worker does for `task=export run=RUN`, in this process."""
-    from deit.engine.report import Mute
+    from deit.engine.recorder import Mute
     from deit.tasks.context import Context
     from deit.tasks.export import export_task
 

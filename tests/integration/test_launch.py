@@ -16,8 +16,7 @@ import pytest
 from launching import PATIENCE, SMALL, Running, launch, metrics, only_run, same_weights, signal_workers, wait_until
 
 from deit.files import read_json
-from deit.machine import processes
-from deit.runs import checkpoint, status
+from deit.runs import checkpoint, run_processes, status
 from deit.runs.directory import RunDirectory
 
 
@@ -44,7 +43,7 @@ def test_a_training_ends_well_and_says_where_to_look(trained: tuple[Path, subpro
     assert (
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri sqlite:///mlflow.db" in ended.stdout
     )
-    assert processes.of_run(run) == []
+    assert run_processes.of_run(run) == []
     for name in ("config.yaml", "overrides.yaml", "environment.json", "journal.jsonl", "lr_curve.png", "logs/worker_0.log"):
         assert (run.path / name).stat().st_size > 0 or name.endswith(".log")
     assert "git" in read_json(run.environment) and read_json(run.environment)["versions"]["mindspore"].startswith("2.10")
@@ -151,7 +150,7 @@ def _signalled(background: Callable[..., Running], number: int, *extra: str) -> 
     signal_workers(run, signal.SIGCONT)
     assert running.end() == 128 + number, running.output.read_text()
     assert f"resume={run.path.relative_to(running.folder)}" in running.output.read_text()
-    assert status.read(run).state == status.INTERRUPTED and processes.of_run(run) == []
+    assert status.read(run).state == status.INTERRUPTED and run_processes.of_run(run) == []
     return run
 
 
@@ -195,7 +194,7 @@ def test_a_killed_worker_ends_the_run_at_once(background: Callable[..., Running]
     wait_until(lambda: checkpoint.complete(run), "no checkpoint")
     victim = int((run.logs / f"worker_{cards - 1}.pid").read_text())
     os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: not processes.of_run(run), "processes of the run are still alive")
+    wait_until(lambda: not run_processes.of_run(run), "processes of the run are still alive")
     assert running.end() == 1
     said = running.output.read_text()
     assert "resume=" in said
@@ -213,7 +212,7 @@ def test_a_killed_launcher_leaves_no_process(background: Callable[..., Running])
     run = running.wait_for_step(3)
     running.process.kill()
     running.end()
-    wait_until(lambda: not processes.of_run(run), "processes of the run are still alive")
+    wait_until(lambda: not run_processes.of_run(run), "processes of the run are still alive")
 
 
 def test_two_launches_cannot_work_on_one_run(background: Callable[..., Running], tmp_path: Path) -> None:
@@ -262,7 +261,8 @@ def test_all_ranks_hold_the_same_weights(tmp_path: Path) -> None:
     from composition import composed
 
     from deit.config import frozen
-    from deit.launching.worker_command import lease_port, worker_command, worker_environment
+    from deit.launching.worker_command import worker_command, worker_environment
+    from deit.machine.ports import lease_port
     from deit.runs import directory
 
     config = composed(*SMALL, "hardware=cpu2", "data.batch_size=16", "schedule.epochs=2", "tracking=none")

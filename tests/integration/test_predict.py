@@ -24,10 +24,10 @@ from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.data.transform import EvalTransform
 from deit.engine.attention import Attentions, maps, rollout
-from deit.engine.evaluate import EvalStep
-from deit.engine.images import Normalize
+from deit.engine.evaluation import EvalStep
 from deit.engine.network import build_network
-from deit.engine.report import Mute
+from deit.engine.normalize import Normalize
+from deit.engine.recorder import Mute
 from deit.errors import UserError
 from deit.exports.predictor import normalize, preprocessing_of
 from deit.files import write_json

@@ -22,7 +22,8 @@ from deit.config import frozen
 from deit.config.schema import ModelConfig
 from deit.engine.state import TrainState, first_weights
 from deit.files import read_json
-from deit.preflight.prepare import begins_pretrained, prepare
+from deit.preflight.prepare import prepare
+from deit.preflight.pretrained import begins_pretrained
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import read

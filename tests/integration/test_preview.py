@@ -19,7 +19,7 @@ from deit.config.schema import RunConfig
 from deit.data.datasets import open_dataset
 from deit.data.sampler import TrainOrder
 from deit.data.transform import EvalTransform
-from deit.engine.report import Mute
+from deit.engine.recorder import Mute
 from deit.engine.step import TrainStep
 from deit.errors import UserError
 from deit.preflight.prepare import prepare

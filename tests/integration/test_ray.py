@@ -12,8 +12,8 @@ import pytest
 from launching import SMALL, Running, signal_workers
 
 from deit.errors import UserError
+from deit.lookup.sweeps import find
 from deit.runs import status
-from deit.runs.sweep_directory import find
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 

@@ -26,7 +26,7 @@ from deit.runs import checkpoint, directory, status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Trial
+from deit.runs.trial_record import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Trial
 from deit.sweeps import samplers, space
 from deit.sweeps.samplers import Settings
 from deit.sweeps.search import FRUITLESS, STUDY, Search

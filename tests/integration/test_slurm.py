@@ -20,12 +20,12 @@ from slurm import Slurm, running
 from deit.config.schema import HardwareConfig
 from deit.errors import UserError
 from deit.files import read_json
+from deit.lookup.sweeps import find
 from deit.machine import cards
 from deit.machine.slurm import Allocation, allocation, job_cards
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
-from deit.runs.sweep_directory import find
-from deit.runs.trial import Trial
+from deit.runs.trial_record import Trial
 
 pytest.importorskip("submitit", reason="the extra `slurm` is not installed")
 

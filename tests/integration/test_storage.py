@@ -245,7 +245,7 @@ def test_moxing_behind_the_same_interface(tmp_path: Path, monkeypatch: pytest.Mo
     data_cache.stage(DataConfig(**NOTHING | {"root": "obs://bucket/set"}))
     assert tree(addresses.data_copy("obs://bucket/set", None)) == tree(bucket / "bucket/set") != {}
 
-    from deit.storage.store import open_store
+    from deit.storage.open import open_store
 
     store = open_store("obs://bucket/runs", "runs_dir")
     store.put(bucket / "bucket/set/val/cat/2.png", "obs://bucket/runs/a/b/c")

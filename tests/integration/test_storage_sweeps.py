@@ -23,15 +23,17 @@ from sweeps_on_disk import make_sweep
 
 from deit.config import addresses, frozen
 from deit.files import read_json
-from deit.launching.run import held
 from deit.lookup.runs import find_run
-from deit.machine import locks, processes
+from deit.machine import locks
 from deit.runs import checkpoint, directory, journal, status
 from deit.runs.directory import RunDirectory
+from deit.runs.lock import held
+from deit.runs.run_processes import kill_all
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial import FINISHED, RUNNING, WAITING, Attempt, Trial, identity
+from deit.runs.trial_record import FINISHED, RUNNING, WAITING, Attempt, Trial, identity
+from deit.storage.fetch_sweep import fetch_sweep
 from deit.storage.mirror_base import LOCK
-from deit.storage.sweep_mirror import SweepMirror, fetch_sweep
+from deit.storage.sweep_mirror import SweepMirror
 from deit.storage.uploader_process import SweepUploader
 from deit.sweeps.search import STUDY
 
@@ -65,7 +67,7 @@ def sweep(tmp_path: Path, store: Server) -> Iterator[RemoteSweep]:
     if made.process is not None and made.process.poll() is None:
         made.process.kill()
     for path in tmp_path.glob("*/runs/s3/results/runs/*/*"):
-        processes.kill_all(RunDirectory(path))
+        kill_all(RunDirectory(path))
     found = store.client.list_objects_v2(Bucket="results").get("Contents", [])
     for entry in found:
         store.client.delete_object(Bucket="results", Key=entry["Key"])

@@ -16,11 +16,11 @@ from sweeps_on_disk import BEGAN, make_run, make_sweep, train
 from deit.config import frozen
 from deit.config.schema import RunConfig, SweepConfig
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial import FAILED, FINISHED, INTERRUPTED, RUNNING, WAITING, Attempt, Trial, identity
+from deit.runs.trial_record import FAILED, FINISHED, INTERRUPTED, RUNNING, WAITING, Attempt, Trial, identity
 from deit.sweeps import start
 from deit.sweeps.executors.base import Executor, Handle
 from deit.sweeps.executors.local import Local
-from deit.sweeps.source import Listed
+from deit.sweeps.trial_source import Listed
 from deit.sweeps.work import Work
 
 SIGTERM = 128 + signal.SIGTERM

@@ -24,9 +24,9 @@ from deit.files import write_json
 from deit.runs import status
 from deit.runs.journal import Journal
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial import FINISHED, RUNNING, WAITING, Attempt, Trial
-from deit.sweeps import results
-from deit.sweeps.reporting import curves, links, report, summary
+from deit.runs.trial_record import FINISHED, RUNNING, WAITING, Attempt, Trial
+from deit.sweeps import trial_results
+from deit.sweeps.reporting import curves, links, report_files, summary
 from deit.sweeps.reporting.importance import importance
 from deit.sweeps.reporting.parameters import parameters
 from deit.tracking import progress
@@ -45,7 +45,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SweepDirectory:
     trials.append(failed(folder, len(trials), ["optim.base_lr=1", f"augment={HOSTILE}", "seed=0"], f"nan {HOSTILE}"))
     password = "tracking.uri=postgresql://me:sesame@db/mlflow"
     sweep = make_sweep(folder, trials, typed=["-m", password, f"name={HOSTILE}"], cards=2)
-    report.write(sweep)
+    report_files.write(sweep)
     return sweep
 
 
@@ -58,7 +58,7 @@ def trial(folder: Path, number: int, objectives: list[float] | None, state: str 
 
 
 def test_rows_tell_ranks_times_and_results(made: SweepDirectory) -> None:
-    found = results.read(made)
+    found = trial_results.read(made)
     best, last = found.ranked()[0], found.ranked()[-1]
     assert best.trial.label == "base_lr=1e-3 augment=deit seed=1" and best.rank == 1 and best.objectives == [92.5]
     assert best.results["best/val_top1"] == pytest.approx(92.5) and best.results["last/val_epoch"] == 10
@@ -68,7 +68,7 @@ def test_rows_tell_ranks_times_and_results(made: SweepDirectory) -> None:
 
 
 def test_mean_and_deviation_over_seeds(made: SweepDirectory) -> None:
-    groups = results.read(made).groups()
+    groups = trial_results.read(made).groups()
     assert len(groups) == 8
     assert groups[0].swept == {"optim.base_lr": "1e-3", "augment": "deit"}
     assert groups[0].mean == [92.25] and groups[0].deviation == [pytest.approx(0.5 / math.sqrt(2))]
@@ -85,8 +85,8 @@ def test_a_sweep_at_work(tmp_path: Path) -> None:
     updated = status.read(running.directory).updated
     running.attempts = [Attempt(updated - 60, [0])]
     sweep = make_sweep(tmp_path, [running, waiting])
-    report.write(sweep)
-    rows = results.read(sweep).rows
+    report_files.write(sweep)
+    rows = trial_results.read(sweep).rows
     assert rows[0].objectives == [47.0] and rows[0].rank is None and rows[0].seconds == pytest.approx(60)
     assert rows[0].results == {"best/val_top1": 47.0} and rows[1].objectives == [None]
     assert "1 running, 1 waiting" in sweep.summary_md.read_text()
@@ -97,7 +97,7 @@ def test_pareto_ranks(tmp_path: Path) -> None:
     values = [[80.0, 5.0], [90.0, 9.0], [85.0, 9.5], [79.0, 5.0], [math.nan, 1.0]]
     trials = [trial(tmp_path, number, value, seed=str(number)) for number, value in enumerate(values)]
     names, ways = ("best/val_top1", "perf/step_ms"), ("maximize", "minimize")
-    rows = results.read(make_sweep(tmp_path, trials, objectives=names, directions=ways)).rows
+    rows = trial_results.read(make_sweep(tmp_path, trials, objectives=names, directions=ways)).rows
     assert [row.rank for row in rows] == [2, 1, 3, 4, None]
     assert [row.front for row in rows] == [True, True, False, False, False]
 
@@ -108,7 +108,7 @@ def test_ranks_are_those_of_a_plain_search_for_fronts(tmp_path: Path) -> None:
     points = [[float(draw.randrange(8)), float(draw.randrange(8))] for _ in range(60)]
     trials = [Trial(i, [], {}, str(run.path), str(i), 1, FINISHED, None, point) for i, point in enumerate(points)]
     sweep = make_sweep(tmp_path, trials, objectives=("a", "b"), directions=("minimize", "minimize"))
-    rows, left, depth = results.read(sweep).rows, set(range(60)), {}
+    rows, left, depth = trial_results.read(sweep).rows, set(range(60)), {}
     while left:
         front = {
             i
@@ -126,13 +126,13 @@ def test_ranks_are_those_of_a_plain_search_for_fronts(tmp_path: Path) -> None:
 
 
 def test_swept_values_are_numbers_or_categories(made: SweepDirectory) -> None:
-    rate, augment, seed = parameters(results.read(made))
+    rate, augment, seed = parameters(trial_results.read(made))
     assert rate.numeric and rate.log and rate.levels == [1e-4, 5e-4, 1e-3, 5e-3, 1.0]
     assert not augment.numeric and not seed.numeric
 
 
 def test_importance_finds_what_matters(made: SweepDirectory) -> None:
-    found = importance(results.read(made))
+    found = importance(trial_results.read(made))
     assert found.reason is None and found.r2 is not None and found.r2 > 0.5 and found.trials == 16
     assert list(found.shares) == ["optim.base_lr", "augment", "seed"] and found.shares["optim.base_lr"] > 0.8
     assert sum(found.shares.values()) == pytest.approx(1)
@@ -151,7 +151,7 @@ def test_importance_invents_nothing(tmp_path: Path, count: int, values: Callable
     run = make_run(tmp_path)
     swept = [{"a.x": str(i % 4), "a.y": "pq"[i // 4 % 2]} for i in range(count)]
     trials = [Trial(i, [], swept[i], str(run.path), str(i), 1, FINISHED, None, [values(i)]) for i in range(count)]
-    found = importance(results.read(make_sweep(tmp_path, trials)))
+    found = importance(trial_results.read(make_sweep(tmp_path, trials)))
     assert not found.shares and told in (found.reason or "")
 
 
@@ -172,7 +172,7 @@ def test_curves_go_over_epochs_and_leave_out_what_diverged(tmp_path: Path) -> No
     for step, loss in ((5, 2.0), (10, 1.0), (15, math.nan)):
         journal.metrics(step, {"train/loss": loss, "train/epoch": step / 10})
     journal.close()
-    assert curves.curves(results.read(make_sweep(tmp_path, [one]))) == {"train/loss": {3: [(0.5, 2.0), (1.0, 1.0)]}}
+    assert curves.curves(trial_results.read(make_sweep(tmp_path, [one]))) == {"train/loss": {3: [(0.5, 2.0), (1.0, 1.0)]}}
 
 
 def test_the_page_of_300_trials_stays_small(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_the_page_of_300_trials_stays_small(tmp_path: Path) -> None:
         Trial(i, [f"seed={i}", "x=y"], {"seed": str(i)}, str(run.path), str(i), 1, FINISHED, None, [70.0]) for i in range(300)
     ]
     sweep = make_sweep(tmp_path, trials)
-    report.write(sweep)
+    report_files.write(sweep)
     assert sweep.report.stat().st_size < 2_000_000
 
 
@@ -304,7 +304,7 @@ def test_odd_sweeps_are_drawn_too(tmp_path: Path) -> None:
     names, ways = ("best/val_top1", "perf/step_ms"), ("maximize", "minimize")
     pareto = make_sweep(tmp_path, pair, objectives=names, directions=ways)
     for sweep, title in ((make_sweep(tmp_path, []), "No trials yet"), (single, "Trials"), (pareto, "against each other")):
-        report.write(sweep)
+        report_files.write(sweep)
         dom, console = browse(sweep.report, tmp_path)
         assert console == "" and title in dom and "NaN" not in dom.split("<noscript>")[0]
 
@@ -375,7 +375,7 @@ def test_a_sweep_has_one_run_of_its_own_in_mlflow(tmp_path: Path, process: Calla
 
 def test_a_store_that_is_away_is_told_and_nothing_else_happens(tmp_path: Path) -> None:
     sweep = sent(tmp_path, 1, "http://me:sesame@127.0.0.1:9/")
-    report.write(sweep)
+    report_files.write(sweep)
     ended = publish(sweep, tmp_path)
     assert ended.returncode == 1 and ended.stdout == "" and len(ended.stderr.splitlines()) == 1
     assert "MLflow did not take the report" in ended.stderr and "python -m deit.sweeps.reporting.publish" in ended.stderr

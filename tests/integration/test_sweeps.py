@@ -19,13 +19,12 @@ from launching import SMALL, signal_workers
 from running_sweep import LONG, Sweep
 
 from deit.files import read_json
-from deit.machine import processes
 from deit.recipe.plan import expected_length
-from deit.runs import checkpoint, journal, status
+from deit.runs import checkpoint, journal, run_processes, status
 from deit.runs.directory import RunDirectory
-from deit.runs.trial import FAILED, FINISHED, INTERRUPTED, RUNNING, WAITING, Trial, swept
+from deit.runs.trial_record import FAILED, FINISHED, INTERRUPTED, RUNNING, WAITING, Trial, swept
 from deit.sweeps.executors.pool import CardPool
-from deit.sweeps.source import Listed
+from deit.sweeps.trial_source import Listed
 from deit.text import label
 
 ENDS = """\
@@ -123,7 +122,7 @@ def sweep(tmp_path: Path) -> Iterator[Sweep]:
     if made.process is not None and made.process.poll() is None:
         made.process.kill()
     for path in tmp_path.glob("runs/*/*"):
-        processes.kill_all(RunDirectory(path))
+        run_processes.kill_all(RunDirectory(path))
 
 
 def most_at_once(trials: list[Trial]) -> tuple[int, bool]:
@@ -185,7 +184,7 @@ def test_trials_share_slots_and_one_that_fails_dies_or_hangs_costs_only_itself(s
         assert steps == list(range(length, last[number] + 1, length))
         assert any(record.get("event") == "resumed" for record in records) == (number != waits)
     assert most_at_once(trials) == (4, False)
-    assert not any(processes.of_run(trial.directory) for trial in trials)
+    assert not any(run_processes.of_run(trial.directory) for trial in trials)
 
 
 def test_a_killed_sweep_goes_on_and_every_trial_finishes_once(sweep: Sweep) -> None:
@@ -269,4 +268,4 @@ def assert_stopped(trial: Trial, state: str, reason: str) -> None:
     assert checkpoint.complete(trial.directory)
     ended = status.read(trial.directory)
     assert ended.state == status.INTERRUPTED and ended.message is not None and reason in ended.message
-    assert not processes.of_run(trial.directory)
+    assert not run_processes.of_run(trial.directory)

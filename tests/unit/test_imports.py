@@ -112,10 +112,10 @@ BELOW = {"files", "config", "errors", "notes", "randomness", "text"}
         ("optim", BELOW),
         (
             "runs",
-            {"config", "errors", "files", "machine", "tracking", "storage", "lookup", "text"},
-        ),  # where an MLflow run id is looked up, a remote run fetched
+            {"config", "errors", "files", "machine", "text"},
+        ),
         ("engine", BELOW | {"models", "data", "optim", "runs", "weights"}),
-        ("weights", {"config", "errors", "notes", "runs", "lookup", "models"}),
+        ("weights", {"config", "errors", "notes", "runs", "models"}),
         ("exports", BELOW | {"models", "weights", "engine", "runs"}),
         ("inference", BELOW | {"data", "exports", "runs", "weights"}),
         ("comparison", BELOW | {"inference", "runs"}),

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from pathlib import Path
-from typing import Any
 
-from deit.config.schema import RunConfig, SweepConfig
+from deit.config.schema import RunConfig
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial import Trial
+from deit.runs.trial_record import Trial
 
 
 class Handle(ABC):
@@ -69,20 +67,3 @@ class Executor(ABC):
 
     def close(self) -> None:  # noqa: B027  # most have nothing to give back
         """Give back what the executor holds. Called once, after the last trial has ended."""
-
-
-def build(launcher: str, options: dict[str, Any], settings: SweepConfig, folder: Path) -> Executor:
-    """The executor of an option of hydra/launcher, with that option's own keys; ``folder`` is where trials work."""
-    if launcher == "cards":
-        from deit.sweeps.executors.local import Local
-
-        return Local(settings.cards, folder)
-    if launcher == "slurm":
-        from deit.sweeps.executors import slurm
-
-        return slurm.build(options, settings, folder)
-    if launcher == "ray":
-        from deit.sweeps.executors.ray import Ray
-
-        return Ray(options["address"], settings, folder)
-    raise ValueError(f"{launcher}: no such launcher")

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from deit.config.schema import RunConfig
 from deit.errors import UserError
-from deit.launching.worker_command import python_environment
-from deit.machine import cards as hardware
 from deit.machine import leases, processes
 from deit.machine.card_usage import busy
+from deit.machine.cards import NAMES, VISIBLE, card_ids, cores
+from deit.machine.python import python_environment
 from deit.runs import status
-from deit.runs.trial import Trial
+from deit.runs.run_processes import kill_all
+from deit.runs.trial_record import Trial
 from deit.sweeps.executors.base import Executor, Handle
 from deit.sweeps.executors.pool import CardPool
 
@@ -45,7 +46,7 @@ class Local(Executor):
                 "give hydra/launcher=slurm, or start each run on its machines."
             )
         if machine.cards > len(pool.cards):
-            name = "slot" if machine.target == "cpu" else hardware.NAMES[machine.target]
+            name = "slot" if machine.target == "cpu" else NAMES[machine.target]
             raise UserError(
                 f"hardware.cards={machine.cards}: the sweep has {len(pool.cards)} {name}{'s' * (len(pool.cards) != 1)} to share"
                 f"{f' (sweep.cards={self._limit})' if self._limit else ''}, so the trial could never start."
@@ -61,8 +62,8 @@ class Local(Executor):
             return None
         cards, held = taken
         environment = python_environment()
-        if machine.target in hardware.VISIBLE:
-            environment[hardware.VISIBLE[machine.target]] = ",".join(map(str, cards))
+        if machine.target in VISIBLE:
+            environment[VISIBLE[machine.target]] = ",".join(map(str, cards))
         process = processes.start(
             [sys.executable, "-m", "deit.trial", trial.run],
             environment,
@@ -78,10 +79,10 @@ class Local(Executor):
     def _pool(self, target: str) -> CardPool:
         if target not in self._pools:
             if target == "cpu":
-                cards = list(range(self._limit or hardware.cores()))
+                cards = list(range(self._limit or cores()))
             else:
                 used = busy(target)
-                cards = [card for card in hardware.card_ids(target) if card not in used][: self._limit]
+                cards = [card for card in card_ids(target) if card not in used][: self._limit]
                 for card, user in used.items():
                     print(f"card {card} is left out: {user} is at work on it", flush=True)
             self._pools[target] = CardPool(cards)
@@ -121,7 +122,7 @@ class _Process(Handle):
     def poll(self) -> int | None:
         code = self._process.poll()
         if code is not None and self.freed is None:
-            processes.kill_all(self._run)  # of a killed trial; others have ended theirs
+            kill_all(self._run)  # of a killed trial; others have ended theirs
             self._free()
         elif self.freed is None and status.read(self._run).released:
             self._free()  # the trial itself may still wait for MLflow
@@ -134,7 +135,7 @@ class _Process(Handle):
     def kill(self) -> None:
         if self._process.poll() is None:
             self._process.kill()
-        processes.kill_all(self._run)
+        kill_all(self._run)
 
     def _free(self) -> None:
         self.freed = time.time()

@@ -17,12 +17,13 @@ from typing import Any
 from deit.config.schema import RunConfig, SweepConfig
 from deit.errors import UserError
 from deit.files import read_json, write_json
-from deit.launching.run import held
-from deit.launching.worker_command import python_environment
-from deit.machine import cards as hardware
 from deit.machine import processes
+from deit.machine.cards import VISIBLE, card_ids, cores
+from deit.machine.python import python_environment
 from deit.runs.directory import RunDirectory
-from deit.runs.trial import Trial
+from deit.runs.lock import held
+from deit.runs.run_processes import kill_all
+from deit.runs.trial_record import Trial
 from deit.sweeps.executors.base import Executor, Handle
 
 RESOURCES = {"ascend": "NPU", "gpu": "GPU", "cpu": "CPU"}  # as Ray calls them
@@ -45,8 +46,8 @@ class Ray(Executor):
         }
         try:
             if address is None:
-                npus, gpus = (len(hardware.card_ids(target)) for target in ("ascend", "gpu"))
-                found = {"num_cpus": hardware.cores(), "num_gpus": gpus, "resources": {"NPU": npus} if npus else {}}
+                npus, gpus = (len(card_ids(target)) for target in ("ascend", "gpu"))
+                found = {"num_cpus": cores(), "num_gpus": gpus, "resources": {"NPU": npus} if npus else {}}
                 # Ray's workers would be as nice as 15, and the trials with them.
                 ray.init(**found, include_dashboard=False, _system_config={"worker_niceness": 0}, **quiet)
             else:
@@ -86,7 +87,7 @@ class Ray(Executor):
             file.unlink(missing_ok=True)
         # Whether it is tried again is not Ray's to decide.
         task = ray.remote(max_retries=0, **wanted)(_see_through)
-        return _Task(trial, task.remote(trial.run, str(self._folder), hardware.VISIBLE.get(machine.target)))
+        return _Task(trial, task.remote(trial.run, str(self._folder), VISIBLE.get(machine.target)))
 
     def close(self) -> None:
         import ray
@@ -142,7 +143,7 @@ def _see_through(path: str, folder: str, visible: str | None) -> int:
                 sent = told
                 process.send_signal(told)
                 if told == signal.SIGKILL:
-                    processes.kill_all(run)
+                    kill_all(run)
 
 
 def _told(run: RunDirectory) -> Path:

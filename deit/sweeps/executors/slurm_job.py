@@ -14,8 +14,8 @@ import time
 from functools import partial
 from typing import Any
 
-from deit.launching.worker_command import python_environment
 from deit.machine.lifeline import end_with_parent
+from deit.machine.python import python_environment
 from deit.runs import status
 from deit.runs.directory import RunDirectory
 

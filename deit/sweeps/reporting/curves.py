@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from deit.runs import journal
 from deit.runs.directory import RunDirectory
-from deit.sweeps.results import Results
+from deit.sweeps.trial_results import Results
 
 METRICS = ("val/top1", "val_ema/top1", "val/loss", "train/loss")
 _POINTS = 50_000  # on the whole page, some 14 bytes each

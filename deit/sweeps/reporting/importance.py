@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deit.sweeps.reporting.parameters import Parameter, parameters
-from deit.sweeps.results import Results
+from deit.sweeps.trial_results import Results
 
 LEAST_TRIALS = 8
 TRIALS_PER_KEY = 2

@@ -10,9 +10,9 @@ from urllib.parse import quote, urlencode
 from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial import Trial
-from deit.sweeps import results
-from deit.sweeps.results import Results
+from deit.runs.trial_record import Trial
+from deit.sweeps import trial_results
+from deit.sweeps.trial_results import Results
 from deit.tracking import progress
 from deit.tracking.sender import own_uri
 from deit.tracking.uri import identity, run_url, ui_command, ui_url
@@ -65,7 +65,7 @@ def of_sweep(sweep: SweepDirectory) -> list[str]:
     There are none where nothing was sent to MLflow. Trials in several experiments (of several data sets) have a chart link
     for each.
     """
-    found = results.read(sweep)
+    found = trial_results.read(sweep)
     return of_results(found, places(sweep.read_trials()), sweep.id)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from deit.sweeps.results import SEED, Results
+from deit.sweeps.trial_results import SEED, Results
 
 DECADE = 10.0  # positive numbers that span this factor stand on a logarithmic axis
 

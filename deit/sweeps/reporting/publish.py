@@ -22,7 +22,7 @@ from deit.secrets import redact, with_credentials
 from deit.sweeps.reporting.links import places
 from deit.sweeps.reporting.summary import command
 from deit.tracking import uri as store
-from deit.tracking.errors import Refused, RunGone, Unavailable
+from deit.tracking.mlflow_errors import Refused, RunGone, Unavailable
 
 TAG = "sweep.report"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from deit.secrets import redact
 from deit.sweeps.reporting.importance import Importance
-from deit.sweeps.results import Results, Row
+from deit.sweeps.trial_results import Results, Row
 from deit.text import duration
 
 FACTS = ("seconds", "cards", "card_hours", "attempts", "run", "message")

@@ -9,7 +9,7 @@ from deit.compose import groups as options
 from deit.config.schema import RunConfig
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader, TrainLoader
-from deit.engine.evaluate import EvalStep
+from deit.engine.evaluation import EvalStep
 from deit.engine.loss import SoftTargetCrossEntropy
 from deit.engine.state import TrainState
 from deit.engine.step import TrainStep

@@ -15,12 +15,12 @@ from mindspore import Tensor, nn
 from deit.config.schema import AugmentConfig, RunConfig
 from deit.data.loader import EvalBatch
 from deit.engine import mixing
-from deit.engine.evaluate import EvalStep, evaluate
-from deit.engine.images import Normalize, RandomErasing
+from deit.engine.evaluation import EvalStep, evaluate
 from deit.engine.loss import DistillationLoss, SoftTargetCrossEntropy
-from deit.engine.randomness import drop_path
+from deit.engine.normalize import Normalize, RandomErasing
 from deit.engine.state import TrainState
 from deit.engine.step import TrainStep
+from deit.engine.step_randomness import drop_path
 from deit.randomness import generator
 
 TINY = (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deit.engine.pace import Pace
-from deit.engine.report import Report
+from deit.engine.recorder import Report
 from deit.runs import directory, status
 
 

@@ -13,9 +13,8 @@ import pytest
 
 from deit.config.schema import HardwareConfig
 from deit.errors import UserError
-from deit.launching.worker_command import lease_port
-from deit.machine import card_usage, leases
-from deit.machine import cards as hardware
+from deit.machine import card_usage, cards, leases
+from deit.machine.ports import lease_port
 
 NPU_SMI = """
 +---------------------------+---------------+----------------------------------------------------+
@@ -47,7 +46,7 @@ def eight_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for card in range(8):
         (tmp_path / "dev" / f"davinci{card}").touch()
     (tmp_path / "dev" / "davinci_manager").touch()
-    monkeypatch.setattr(hardware, "DEVICES", tmp_path / "dev")
+    monkeypatch.setattr(cards, "DEVICES", tmp_path / "dev")
     monkeypatch.setattr(leases, "FOLDER", tmp_path / "leases")
     monkeypatch.delenv("ASCEND_RT_VISIBLE_DEVICES", raising=False)
 
@@ -69,16 +68,16 @@ def test_gpu_processes_are_found_by_their_cards_uuid() -> None:
 
 
 def test_launches_take_different_cards_and_the_third_is_told_who_has_them(eight_cards: None) -> None:
-    with hardware.leased(ascend(cards=4), "run A") as first, hardware.leased(ascend(cards=3), "run B") as second:
+    with cards.leased(ascend(cards=4), "run A") as first, cards.leased(ascend(cards=3), "run B") as second:
         assert (first, second) == ([0, 1, 2, 3], [4, 5, 6])
         told = r"hardware.cards=2: of 8 Ascend cards only 1 is free .*card 0: run A.*card 6: run B"
-        with pytest.raises(UserError, match=told), hardware.leased(ascend(cards=2), "run C"):
+        with pytest.raises(UserError, match=told), cards.leased(ascend(cards=2), "run C"):
             pass
-        with pytest.raises(UserError, match="card 1: run A"), hardware.leased(ascend(card_ids=[1]), "run C"):
+        with pytest.raises(UserError, match="card 1: run A"), cards.leased(ascend(card_ids=[1]), "run C"):
             pass
-        with hardware.leased(ascend(), "run C") as last:  # what was tried in vain was given back
+        with cards.leased(ascend(), "run C") as last:  # what was tried in vain was given back
             assert last == [7]
-    with hardware.leased(ascend(cards=8), "run D") as all_of_them:
+    with cards.leased(ascend(cards=8), "run D") as all_of_them:
         assert all_of_them == list(range(8))
 
 
@@ -116,9 +115,9 @@ def test_all_users_share_the_folder_of_leases_or_are_told_who_keeps_it(eight_car
 
 def test_visible_devices_narrow_down_what_a_trial_chooses_from(eight_cards: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "6,7")
-    assert hardware.chosen(ascend(cards=2)) == [6, 7]
+    assert cards.chosen(ascend(cards=2)) == [6, 7]
     with pytest.raises(UserError, match=r"2 Ascend cards \(ASCEND_RT_VISIBLE_DEVICES=6,7\)"):
-        hardware.check(ascend(cards=3))
+        cards.check(ascend(cards=3))
 
 
 def test_ports_are_leased_once_and_a_taken_master_port_is_refused(eight_cards: None) -> None:
@@ -132,19 +131,19 @@ def test_ports_are_leased_once_and_a_taken_master_port_is_refused(eight_cards: N
         listener.listen()
         port = listener.getsockname()[1]
         with pytest.raises(UserError, match=f"hardware.master_port={port}: not free"):
-            hardware.check(ascend(nodes=2, node_rank=0, master_addr="127.0.0.1", master_port=port))
-        hardware.check(ascend(nodes=2, node_rank=1, master_addr="127.0.0.1", master_port=port))  # it is machine 0's
+            cards.check(ascend(nodes=2, node_rank=0, master_addr="127.0.0.1", master_port=port))
+        cards.check(ascend(nodes=2, node_rank=1, master_addr="127.0.0.1", master_port=port))  # it is machine 0's
 
 
 def test_a_rank_table_must_be_there(eight_cards: None, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"hardware.rank_table=/nowhere.json.*msrun needs none"):
-        hardware.check(ascend(cards=8, rank_table="/nowhere.json"))
+        cards.check(ascend(cards=8, rank_table="/nowhere.json"))
 
 
 def test_the_pool_of_a_sweep_passes_over_cards_that_others_have(eight_cards: None, tmp_path: Path) -> None:
     from composition import composed
 
-    from deit.runs.trial import Trial
+    from deit.runs.trial_record import Trial
     from deit.sweeps.executors.local import Local
 
     local = Local(None, tmp_path)

@@ -18,7 +18,7 @@ from deit.models.shapes import parameter_shapes
 from deit.models.weights import load_weights
 from deit.optim.adamw import one_minus_exp
 from deit.optim.build import build_optimizer
-from deit.optim.groups import decayed
+from deit.optim.parameter_groups import decayed
 from deit.recipe.schedule import learning_rate, peak_lr
 
 CONF = Path(__file__).parents[3] / "conf"

@@ -17,12 +17,12 @@ from composition import composed
 from deit.config import frozen
 from deit.errors import UserError
 from deit.files import write_json
-from deit.launching.run import held, locked
-from deit.launching.worker_command import RUN_VARIABLE
 from deit.lookup.runs import find_run
 from deit.runs import checkpoint, directory, status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal, read
+from deit.runs.lock import held, locked
+from deit.runs.run_processes import RUN_VARIABLE
 
 
 def new_run(tmp_path: Path, *overrides: str) -> RunDirectory:

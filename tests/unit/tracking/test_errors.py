@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deit.tracking.errors import permanent
+from deit.tracking.mlflow_errors import permanent
 
 
 class Http(OSError):

@@ -19,7 +19,7 @@ from deit.models.shapes import parameter_shapes
 from deit.weights.channels import adapt
 from deit.weights.fit import fit
 from deit.weights.naming import to_timm
-from deit.weights.network import of_network
+from deit.weights.one_network import of_network
 from deit.weights.read import class_names, description, read_shapes, read_weights
 from deit.weights.whole import contradictions, require_exact
 

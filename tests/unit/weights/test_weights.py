@@ -29,12 +29,13 @@ from deit.compose import groups
 from deit.config.schema import ModelConfig
 from deit.errors import UserError
 from deit.files import write_json
+from deit.lookup.weight_files import find_weights
 from deit.models.initialisation import initial_weights
 from deit.models.shapes import parameter_count, parameter_shapes
 from deit.runs import checkpoint, directory
 from deit.runs.directory import RunDirectory
 from deit.weights import official, pth
-from deit.weights.find import files_of_checkpoint, find_weights
+from deit.weights.find import files_of_checkpoint
 from deit.weights.fit import compare, fit
 from deit.weights.naming import to_mindspore, to_timm
 from deit.weights.official import OFFICIAL

@@ -19,10 +19,10 @@ from deit.errors import UserError
 
 if TYPE_CHECKING:
     from deit.runs.sweep_directory import SweepDirectory
-    from deit.runs.trial import Trial
+    from deit.runs.trial_record import Trial
     from deit.sweeps.compose import Composer, Draft
     from deit.sweeps.executors.base import Executor
-    from deit.sweeps.source import Source
+    from deit.sweeps.trial_source import Source
 
     MakeTrial = Callable[[int, list[str], dict[str, str]], Trial]  # number, overrides, those that tell it apart
 
@@ -38,7 +38,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="cards", node=CardsCon
 class Cards(launcher.Launcher):
     """Every trial is composed, checked and frozen before the first one starts; then a pool of cards is shared out.
 
-    A launcher for another place has its own ``name``, known to ``deit.sweeps.executors.base.build``, and its own ``look``.
+    A launcher for another place has its own ``name``, known to ``deit.sweeps.executors.choose.build``, and its own ``look``.
     """
 
     name = "cards"
@@ -58,7 +58,7 @@ class Cards(launcher.Launcher):
 
     def executor(self, settings: SweepConfig, folder: Path) -> "Executor":
         """Where the trials run; ``folder`` is the working directory they have there."""
-        from deit.sweeps.executors.base import build
+        from deit.sweeps.executors.choose import build
 
         return build(self.name, self.options, settings, folder)
 
@@ -66,7 +66,7 @@ class Cards(launcher.Launcher):
         """Run a list of trials. Raises UserError: 2 before the first trial, 1 after the last if any failed, 130 if stopped."""
         from deit.sweeps import start
         from deit.sweeps.compose import settings_of
-        from deit.sweeps.source import Listed
+        from deit.sweeps.trial_source import Listed
 
         composer = self._composer()
         drafts = composer.drafts(job_overrides, initial_job_idx)
@@ -100,7 +100,7 @@ class Cards(launcher.Launcher):
         ``build`` makes the search from the sweep's directory and a function that composes, checks and freezes a trial;
         ``about`` describes it for ``sweep.json``. ``check`` comes before. Raises UserError as ``launch`` does.
         """
-        from deit.runs import sweep_directory
+        from deit.lookup import sweeps
         from deit.sweeps import start
         from deit.sweeps.compose import settings_of
 
@@ -116,7 +116,7 @@ class Cards(launcher.Launcher):
             _check([first], executor)
             sweep = start.open_new(first, settings, self.name, self.options, search=about)
         else:
-            sweep = sweep_directory.find(settings.resume, "sweep.resume", first.config.runs_dir)
+            sweep = sweeps.find(settings.resume, "sweep.resume", first.config.runs_dir)
             executor = self.executor(settings, folder)
             start.again(sweep, settings, executor)
 

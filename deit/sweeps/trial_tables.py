@@ -16,10 +16,10 @@ from deit.console import LiveArea, console
 from deit.recipe.plan import global_batch, known_train_images, plan
 from deit.runs import status
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Trial
+from deit.runs.trial_record import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Trial
 from deit.sweeps.executors.base import Executor
-from deit.sweeps.results import Results
-from deit.sweeps.source import Source
+from deit.sweeps.trial_results import Results
+from deit.sweeps.trial_source import Source
 from deit.text import duration
 
 MOST_ROWS = 30  # of the live table; a terminal shows no more

@@ -14,7 +14,7 @@ from typing import Any
 
 from deit.runs import journal, status
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial import FINISHED, Attempt, Trial
+from deit.runs.trial_record import FINISHED, Attempt, Trial
 
 SEED = "seed"  # the swept key over which means are taken
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deit.comparison import picture
+from deit.comparison import accuracy_plot
 from deit.comparison.answers import NONE, Answers
 from deit.comparison.results import ModelResult, PairResult, Results
 from deit.files import write_json, write_text
@@ -30,7 +30,7 @@ def write(run: RunDirectory, results: Results, answers: Sequence[Answers], class
     write_text(run.path / MODELS, _table(ModelResult, results.models))
     write_text(run.path / PAIRS, _table(PairResult, results.pairs))
     write_text(run.path / DISAGREEMENTS, disagreements([model.label for model in results.models], answers, classes))
-    picture.draw(run.path / PICTURE, results)
+    accuracy_plot.draw(run.path / PICTURE, results)
     write_json(run.path / JSON, results.to_dict())
 
 

@@ -6,8 +6,9 @@ import dataclasses
 
 from deit.config.schema import DistillConfig, ModelConfig, RunConfig
 from deit.errors import UserError
+from deit.lookup.weight_files import find_weights
 from deit.models.recognise import recognise
-from deit.weights.find import MINDIR, find_weights
+from deit.weights.find import MINDIR
 from deit.weights.naming import to_mindspore
 from deit.weights.read import read_shapes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from deit.runs.trial import WAITING, Trial
+from deit.runs.trial_record import WAITING, Trial
 
 
 class Source(ABC):

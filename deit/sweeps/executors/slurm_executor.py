@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 from deit.config.schema import HardwareConfig, RunConfig, SweepConfig
 from deit.errors import UserError
 from deit.files import read_json, write_json
-from deit.launching.worker_command import ROOT
 from deit.machine import slurm
 from deit.machine.cards import VISIBLE
+from deit.machine.python import ROOT
 from deit.runs import status
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial import Trial
+from deit.runs.trial_record import Trial
 from deit.sweeps.executors.base import Executor, Handle
 from deit.sweeps.executors.slurm_job import Job
 

@@ -12,21 +12,24 @@ import hashlib
 import html
 import json
 import re
+import subprocess
+import sys
 import time
 from importlib.resources import files
 from typing import Any
 
 from deit.config import frozen
 from deit.files import write_text
+from deit.machine.python import python_environment
 from deit.runs.sweep_directory import SweepDirectory
 from deit.secrets import redact
-from deit.sweeps import results
+from deit.sweeps import trial_results
 from deit.sweeps.reporting import links, summary
 from deit.sweeps.reporting.curves import curves
 from deit.sweeps.reporting.importance import Importance, importance
 from deit.sweeps.reporting.links import Places
 from deit.sweeps.reporting.parameters import parameters
-from deit.sweeps.results import Results, Row
+from deit.sweeps.trial_results import Results, Row
 
 # In the order in which they build on each other.
 _SCRIPTS = ("chart.js", "select.js", "table.js", "plots.js", "gantt.js", "main.js")
@@ -34,7 +37,7 @@ _SCRIPTS = ("chart.js", "select.js", "table.js", "plots.js", "gantt.js", "main.j
 
 def write(sweep: SweepDirectory) -> None:
     """Write summary.csv, summary.md and report.html of ``sweep`` as it stands now, each replaced as a whole."""
-    found = results.read(sweep)
+    found = trial_results.read(sweep)
     shares, there = importance(found), links.places([row.trial for row in found.rows])
     write_text(sweep.summary_csv, summary.csv_text(found))
     write_text(sweep.summary_md, summary.markdown(found, shares, links.of_results(found, there, sweep.id)))
@@ -148,3 +151,21 @@ def _trial(row: Row, url: str | None) -> dict[str, Any]:
 def _short(values: Any) -> list[float]:
     """Five digits are more than a pixel can show."""
     return [float(f"{value:.5g}") for value in values]
+
+
+def show(sweep: SweepDirectory, *, mlflow: bool) -> None:
+    """Write the files and print where they are and where the trials stand in MLflow; with ``mlflow`` send them there, too."""
+    from deit.sweeps.reporting import links
+    from deit.sweeps.reporting import report_files as page
+
+    page.write(sweep)
+    for path in (sweep.report, sweep.summary_md, sweep.summary_csv):
+        print(f"{sweep}/{path.name}")
+    found = links.of_sweep(sweep)
+    for line in found:
+        print(line)
+    if found and mlflow:
+        sys.stdout.flush()
+        subprocess.run(
+            [sys.executable, "-m", "deit.sweeps.reporting.publish", str(sweep.path)], env=python_environment(), check=False
+        )

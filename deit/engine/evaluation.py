@@ -12,8 +12,8 @@ from mindspore import Tensor, nn, ops
 from deit.config.schema import RunConfig
 from deit.data.loader import EvalBatch
 from deit.engine.distributed import sum_over_ranks
-from deit.engine.images import Normalize
 from deit.engine.loss import mean_of_heads
+from deit.engine.normalize import Normalize
 from deit.errors import UserError
 
 

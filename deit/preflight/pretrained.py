@@ -1,0 +1,52 @@
+"""The weights that a training begins with: found, and compared with the model by their header."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from deit.config.schema import RunConfig
+from deit.data.datasets import open_dataset
+from deit.errors import UserError
+from deit.lookup.weight_files import find_weights
+from deit.models.shapes import parameter_shapes
+from deit.runs import checkpoint
+from deit.runs.directory import RunDirectory
+from deit.weights.fit import Fit, compare, other_classes
+from deit.weights.read import names_of, read_shapes
+from deit.weights.whole import require_whole
+
+
+def begins_pretrained(config: RunConfig) -> bool:
+    """Whether the training begins with ``model.pretrained``: a run that has a checkpoint goes on from that."""
+    if config.task.name != "train" or config.model.pretrained is None:
+        return False
+    return config.resume is None or not checkpoint.complete(RunDirectory(config.resume))
+
+
+def with_pretrained(config: RunConfig) -> RunConfig:
+    """Find the file of ``model.pretrained``, and refuse one that has nothing for the model."""
+    text = config.model.pretrained
+    assert text is not None
+    path = find_weights(text, "model.pretrained", config)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, pretrained=str(path)))
+    require_whole(pretrained_fit(config), config)
+    return config
+
+
+def pretrained_fit(config: RunConfig) -> Fit:
+    """How the file of ``model.pretrained`` (resolved) fits the model, by its header alone."""
+    assert config.model.pretrained is not None
+    path = Path(config.model.pretrained)
+    try:
+        found, _ = read_shapes(path)
+        known = names_of(path)
+    except UserError as error:
+        raise UserError(f"model.pretrained={error}") from None
+    wanted = None if known is None else open_dataset(config.data, train=True).classes
+    return compare(found, needed_shapes(config), other_classes=other_classes(known, wanted))
+
+
+def needed_shapes(config: RunConfig) -> dict[str, tuple[int, ...]]:
+    assert config.data.num_classes is not None  # the data has been looked at
+    return parameter_shapes(config.model, config.data.num_classes)

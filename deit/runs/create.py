@@ -1,0 +1,34 @@
+"""Make the run directory of a configuration and freeze into it what is about to run."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import yaml
+
+from deit.config import frozen
+from deit.config.schema import RunConfig
+from deit.files import write_json
+from deit.runs import directory
+from deit.runs.directory import RunDirectory
+
+
+def common(config: RunConfig) -> RunConfig:
+    """The configuration as all machines share it: which of them one is, is none of the recipe."""
+    if config.hardware.nodes == 1:
+        return config
+    return dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, node_rank=None, master_addr=None))
+
+
+def create(config: RunConfig, overrides: list[str], circumstances: dict[str, Any] | None = None) -> RunDirectory:
+    """Make the run directory and freeze into it what is about to run.
+
+    ``circumstances`` go into ``environment.json``: of a trial the sweep (id, overrides, swept) and the command.
+    """
+    run = directory.create(config.runs_dir, config.name)
+    frozen.save(common(config), run.config)
+    run.overrides.write_text(yaml.safe_dump(overrides), encoding="utf-8")
+    if circumstances:
+        write_json(run.environment, circumstances)
+    return run

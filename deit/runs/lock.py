@@ -1,0 +1,63 @@
+"""One launcher at a time works on a run: the lock it holds, and the wait for processes of one that was killed."""
+
+from __future__ import annotations
+
+import fcntl
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from deit.errors import UserError
+from deit.runs.directory import RunDirectory
+from deit.runs.run_processes import of_run
+
+GLANCE = 3.0  # seconds; who only looks whether a run is dead (``deit.tracking.stale``) has its lock for a moment, too
+ORPHANS = 120.0  # seconds that workers whose launcher was killed have to write a checkpoint and end
+
+
+@contextmanager
+def locked(run: RunDirectory, node_rank: int | None = None, *, patient: bool = True) -> Iterator[None]:
+    """Hold the run: no second launcher may work on the same directory, but one on each of several machines.
+
+    ``patient``: whoever is about to leave it is waited for. Raises UserError where another has it.
+    """
+    with open(run.path / (f".lock_node{node_rank}" if node_rank else ".lock"), "w") as lock:
+        if not _comes(lambda: _take(lock), GLANCE if patient else 0):
+            raise UserError(f"resume={run}: this run is still being worked on by another launch.")
+        alive = of_run(run, node_rank)
+        if alive and patient:
+            print(f"{run}: its launcher was killed; waiting for its processes to end: {alive}", file=sys.stderr)
+            _comes(lambda: not of_run(run, node_rank), ORPHANS)
+            alive = of_run(run, node_rank)
+        if alive:
+            raise UserError(f"resume={run}: processes of this run are still alive: {alive}.")
+        yield
+
+
+def _take(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _comes(what: Callable[[], bool], within: float) -> bool:
+    """Whether ``what`` comes true within so many seconds."""
+    end = time.monotonic() + within
+    while not what():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def held(run: RunDirectory) -> bool:
+    """Whether a launch works on the run, or some process of it is still alive."""
+    try:
+        with locked(run, patient=False):
+            return False
+    except UserError:
+        return True
