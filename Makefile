@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 REFERENCE := .reference
 
-.PHONY: quickstart test lint install clean fixtures fidelity
+.PHONY: quickstart test lint format docs install clean fixtures fidelity
 
 quickstart: install
 	$(BIN)/python launch.py experiment=quickstart
@@ -18,7 +18,16 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Compare with timm anew and write docs/fidelity.md.
+# Fix what ruff can fix, and format.
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The documentation as a site, in site/: needs no network, and fails on a broken link.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
+
+# Compare with timm again and write docs/fidelity.md.
 fidelity: install
 	$(BIN)/python -m pytest tests/fidelity --write-fidelity
 

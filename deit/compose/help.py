@@ -65,7 +65,7 @@ def show(topics: Sequence[str]) -> None:
         return
     changes = [topic for topic in topics if "=" in topic]
     overrides.check(changes, sweeping=False)
-    values = _composed(changes)
+    values = composed(changes)
     for topic in subjects:
         _topic(topic, values)
 
@@ -104,11 +104,7 @@ def _topic(topic: str, values: dict[str, Any]) -> None:
     console().print(titled("\nkeys", ", what is allowed, and the value now\n"))
     grid = _grid()
     for key in shown:
-        group, _, name = key.path.rpartition(".")
-        node = values.get(group, {}) if group else values
-        is_there = name in node and (not key.variants or node.get("name") in key.variants)
-        now = _yaml(node[name]) if is_there else f"only {group}={' or '.join(key.variants)}"
-        grid.add_row(key.path, key.expected, now, key.metadata["help"])
+        grid.add_row(key.path, key.expected, value(key, values), key.metadata["help"])
     console().print(grid)
 
 
@@ -128,7 +124,15 @@ def _yaml(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
 
 
-def _composed(changes: list[str]) -> dict[str, Any]:
+def composed(changes: list[str]) -> dict[str, Any]:
     """The values as composed, interpolations unresolved."""
     with initialize_config_dir(str(groups.CONF), version_base="1.3"):
         return OmegaConf.to_container(compose("config", changes), resolve=False)  # type: ignore[return-value]
+
+
+def value(key: keys.Key, values: dict[str, Any]) -> str:
+    """The value of a key among ``values`` of ``composed``, or which options of its group have it."""
+    group, _, name = key.path.rpartition(".")
+    node = values.get(group, {}) if group else values
+    is_there = name in node and (not key.variants or node.get("name") in key.variants)
+    return _yaml(node[name]) if is_there else f"only {group}={' or '.join(key.variants)}"

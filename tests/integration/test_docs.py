@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +21,9 @@ from deit.runs import directory
 
 ROOT = Path(__file__).resolve().parents[2]
 READMES = ("README.md", "README_CN.md")
-DOCS = (*READMES, *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")))
+DOCS = (*READMES, "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")))
+MODELZOO = ("docs/from_the_modelzoo.md", "docs/zh/from_the_modelzoo.md")
+BUILT = ("configuration.md", "contributing.md", "changelog.md")  # pages that the site builds: docs/hooks/pages.py
 
 
 def commands(text: str) -> Iterator[str]:
@@ -42,18 +47,13 @@ def sources() -> Iterator[tuple[str, str]]:
         yield "--help", command.removeprefix("python launch.py ")
 
 
-COMMANDS = sorted(set(sources()))
-
-
 def test_the_documents_have_commands() -> None:
-    assert len(COMMANDS) > 40
-    assert {"README.md", "README_CN.md", "docs/from_the_modelzoo.md", "conf/experiment/quickstart.yaml"} <= {
-        f for f, _ in COMMANDS
-    }
+    files = {"README.md", "README_CN.md", *MODELZOO, "docs/tutorial.md", "conf/experiment/quickstart.yaml"}
+    assert files <= {file for file, _ in sources()}
 
 
-@pytest.mark.parametrize(("file", "arguments"), COMMANDS, ids=lambda value: value)
-def test_command_composes(file: str, arguments: str, command, tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", sorted({arguments for _, arguments in sources()}))  # many pages show the same ones
+def test_command_composes(arguments: str, command, tmp_path: Path) -> None:
     """A dry run composes and checks the whole command and starts nothing.
 
     `last` and other names of runs stand for a finished run, which is put there, and for a sweep.
@@ -103,14 +103,14 @@ def test_links_and_files_exist(name: str) -> None:
     file = ROOT / name
     text = file.read_text(encoding="utf-8")
     for link in re.findall(r"\]\(([^)#]+)\)", text):
-        assert link.startswith("https://") or (file.parent / link).exists(), link
+        built = (file.parent / link).resolve().parent == ROOT / "docs" and Path(link).name in BUILT
+        assert link.startswith("https://") or built or (file.parent / link).exists(), link
     for path in re.findall(r"`((?:deit|conf|docs|tests|multirun_templates|benchmarks)/[\w./]*)`", text):
         assert (ROOT / path).exists() or "local/default" in path, path
 
 
-@pytest.mark.parametrize("name", READMES)
-def test_readme_lists_every_group_and_option(name: str) -> None:
-    text = (ROOT / name).read_text(encoding="utf-8")
+def test_commands_lists_every_group_and_option() -> None:
+    text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
     for group, files in groups.groups().items():
         if group in ("sweep", "local"):
             continue
@@ -120,9 +120,31 @@ def test_readme_lists_every_group_and_option(name: str) -> None:
             assert listed, f"{group}={option}"
 
 
-def test_modelzoo_table_names_real_keys() -> None:
-    rows = re.findall(r"^\| `\w+`(?:, `\w+`)? \| (`[^|]+`) \|", (ROOT / "docs/from_the_modelzoo.md").read_text(), re.MULTILINE)
+@pytest.mark.parametrize("name", MODELZOO)
+def test_modelzoo_table_names_real_keys(name: str) -> None:
+    rows = re.findall(r"^\| `\w+`(?:, `\w+`)? \| (`[^|]+`) \|", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
     assert len(rows) > 40
     for row in rows:
         for key in re.findall(r"`([\w.]+)`", row):
             assert key in keys.table() or key in groups.groups(), key
+
+
+def test_site_is_built_with_every_key_and_page(tmp_path: Path) -> None:
+    """`mkdocs build --strict`, as `make docs` runs it: no broken link, and the page of keys made from the schema."""
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (built.returncode, built.stdout + built.stderr) == (0, "")
+    page = (tmp_path / "site/configuration.html").read_text(encoding="utf-8")
+    for path in keys.table():
+        assert f"<code>{path}</code>" in page, path
+    for options in groups.groups().values():
+        for option in options:
+            assert f"<code>{option}</code>" in page, option
+    listed = set(re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("nav:")[2]))
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert {page for page in pages if not page.startswith("decisions/")} <= listed
