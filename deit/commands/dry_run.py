@@ -149,6 +149,7 @@ def _training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
         steps = f"{planned.steps_per_epoch:,} an epoch, {planned.total_steps:,} in all"
         if planned.total_steps < planned.steps_per_epoch * planned.epochs:
             steps += f" (cut by schedule.max_steps={schedule.max_steps})"
+    late = ", set after each epoch" if schedule.timing == "end" else ""
     return [
         ("batch", f"{numbers.global_batch} = {factors} x {optim.accumulation_steps} accumulated"),
         (
@@ -160,8 +161,8 @@ def _training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
         ("clipping", "none" if optim.clip_grad is None else f"global norm {optim.clip_grad:g}"),
         (
             "schedule",
-            f"{schedule.name} by {schedule.granularity}: {schedule.epochs} epochs, of which {schedule.warmup_epochs} warmup "
-            f"from {schedule.warmup_lr:g}; then {schedule.cooldown_epochs} cooldown at {schedule.min_lr:g}",
+            f"{schedule.name} by {schedule.granularity}{late}: {schedule.epochs} epochs, of which {schedule.warmup_epochs} "
+            f"warmup from {schedule.warmup_lr:g}; then {schedule.cooldown_epochs} cooldown at {schedule.min_lr:g}",
         ),
         ("steps", steps),
         ("augment", summary(config.augment)),

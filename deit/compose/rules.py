@@ -315,6 +315,11 @@ def _batch(config: RunConfig) -> list[str]:
 
 def _schedule(config: RunConfig) -> list[str]:
     schedule, found = config.schedule, []
+    if schedule.timing == "end" and schedule.granularity == "step":
+        found.append(
+            "schedule.timing is end and schedule.granularity step, but the rate of a step cannot wait for the end of an epoch; "
+            "give schedule.timing=start or schedule.granularity=epoch."
+        )
     if schedule.warmup_epochs >= schedule.epochs:
         found.append(
             f"schedule.warmup_epochs is {schedule.warmup_epochs} and schedule.epochs {schedule.epochs}; "

@@ -167,6 +167,12 @@ class ScheduleConfig:
     max_steps: Optional[int] = option(
         "End the training after so many optimizer steps; the schedule is not shortened.", unit="steps", low=1
     )
+    timing: str = option(
+        "When granularity epoch steps the schedule: start, at the start of an epoch, as timm's train.py; end, after it, as "
+        "facebookresearch/deit, whose first two epochs have the first rate.",
+        choices=("start", "end"),
+        default="start",
+    )
 
 
 @dataclass

@@ -14,15 +14,18 @@ from deit.randomness import generator
 def drop_path(config: RunConfig, micro_step: int, rank: int, world: int) -> Tensor | None:
     """Factors [2 * depth, B] of the residual branches: 0 or 1 / keep, None without stochastic depth.
 
-    Drawn for all ranks and cut to this one's images, so that they do not depend on how a global batch is
-    split. The rate grows linearly from 0 to ``model.drop_path_rate`` over the blocks (DeiT paper, table 9).
+    Drawn for the whole global batch, over all ranks and micro steps, and cut to the images of this micro step, so that they
+    do not depend on how the batch is split. The rate grows linearly from 0 to ``model.drop_path_rate`` over the blocks
+    (DeiT paper, table 9).
     """
     if config.model.drop_path_rate == 0:
         return None
-    batch, depth = config.data.batch_size, config.model.depth
+    batch, depth, passes = config.data.batch_size, config.model.depth, config.optim.accumulation_steps
+    step, micro = divmod(micro_step, passes)
     keep = 1 - np.linspace(0, config.model.drop_path_rate, depth, dtype=np.float32).repeat(2)[:, None]
-    draws = generator(config.seed, "drop_path", micro_step).random((2 * depth, batch * world), dtype=np.float32)
-    return Tensor(((draws < keep) / keep)[:, rank * batch : (rank + 1) * batch].astype(np.float32))
+    draws = generator(config.seed, "drop_path", step).random((2 * depth, batch * world * passes), dtype=np.float32)
+    first = (micro * world + rank) * batch
+    return Tensor(((draws < keep) / keep)[:, first : first + batch].astype(np.float32))
 
 
 def dropout_key(config: RunConfig, micro_step: int, rank: int) -> Tensor | None:

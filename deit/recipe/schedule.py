@@ -24,9 +24,13 @@ def peak_lr(optim: OptimConfig, global_batch: int) -> float:
 def learning_rate(schedule: ScheduleConfig, peak: float, step: int, steps_per_epoch: int) -> float:
     """Learning rate of optimizer step ``step``, counted from 0 (timm: CosineLRScheduler._get_lr).
 
-    With granularity epoch, all steps of an epoch have the rate of its beginning.
+    With granularity epoch, all steps of an epoch have one rate: that of its number, or with timing end that of the number
+    before. facebookresearch/deit (main.py) calls ``lr_scheduler.step(epoch)`` after epoch ``epoch``, so that its epochs 0
+    and 1 both run at the rate of 0.
     """
     epoch = step // steps_per_epoch if schedule.granularity == "epoch" else step / steps_per_epoch
+    if schedule.timing == "end":
+        epoch = max(0, epoch - 1)
     if epoch < schedule.warmup_epochs:
         return schedule.warmup_lr + epoch * (peak - schedule.warmup_lr) / schedule.warmup_epochs
     if epoch >= schedule.epochs:

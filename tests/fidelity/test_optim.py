@@ -35,9 +35,9 @@ pytestmark = pytest.mark.usefixtures("graph_mode")
 # ------------------------------------------------------------------------------------------ learning rate
 
 
-def ours(course: inputs.Course, granularity: str, peak: float) -> np.ndarray:
+def ours(course: inputs.Course, granularity: str, peak: float, timing: str = "start") -> np.ndarray:
     schedule = ScheduleConfig(
-        "cosine", course.epochs, course.cooldown, course.warmup, course.warmup_lr, course.min_lr, granularity, 1, None
+        "cosine", course.epochs, course.cooldown, course.warmup, course.warmup_lr, course.min_lr, granularity, 1, None, timing
     )
     steps = (course.epochs + course.cooldown) * course.steps_per_epoch
     return np.array([learning_rate(schedule, peak, step, course.steps_per_epoch) for step in range(steps)])
@@ -64,14 +64,37 @@ def test_cosine(name: str, subject: str, fidelity: Callable[..., None]) -> None:
     )
 
 
-@pytest.mark.parametrize(("experiment", "course"), [("deit_small_seed", "seed"), ("deit_small_paper", "paper")])
+@pytest.mark.parametrize("subject", TIMMS)
+@pytest.mark.parametrize("name", [name for name, course in inputs.COURSES.items() if course.granularity == "epoch"])
+def test_the_loop_of_facebook(name: str, subject: str, fidelity: Callable[..., None]) -> None:
+    """facebookresearch/deit steps its scheduler after the epoch; timm's train.py sets the rate of the next epoch."""
+    course, reference = inputs.COURSES[name], load(subject)[f"loop.{name}"]
+    if name == "paper":  # peak 1e-3
+        np.testing.assert_allclose(reference[[0, 1, 2, 5]], [1e-6, 1e-6, 2.008e-4, 8.002e-4], rtol=1e-6)
+    optim = OptimConfig("adamw", course.base_lr, 512, 0.05, False, None, 1)
+    fidelity(
+        "schedule.timing=end: rate of each epoch in the loop of main.py, with and without warmup and cooldown",
+        section="Learning rate",
+        reference=f"FB main.py with {TIMMS[subject]}",
+        tolerance=1e-6,
+        measured=relative(
+            ours(course, "epoch", peak_lr(optim, course.images), "end"), reference.repeat(course.steps_per_epoch)
+        ),
+        unit="relative",
+    )
+
+
+@pytest.mark.parametrize(
+    ("experiment", "course"),
+    [("deit_small_seed", "lr.seed"), ("deit_small_paper", "loop.paper"), ("deit_base_paper", "loop.paper")],
+)
 def test_recipes(experiment: str, course: str, fidelity: Callable[..., None]) -> None:
     """The recipes as they are composed, on eight cards and ImageNet's 1,281,167 images."""
     course_of_recipe = plan(freeze(f"experiment={experiment}"), 1_281_167)
     assert (course_of_recipe.global_batch, course_of_recipe.steps_per_epoch) == (1024, 1251)
     first = [course_of_recipe.learning_rate(epoch * 1251) for epoch in range(course_of_recipe.epochs)]
     last = [course_of_recipe.learning_rate(epoch * 1251 + 1250) for epoch in range(course_of_recipe.epochs)]
-    reference = load("optim")[f"lr.{course}"]
+    reference = load("optim")[course]
     fidelity(
         f"Rate of each epoch of experiment={experiment}",
         section="Learning rate",
@@ -224,7 +247,8 @@ def test_clip(fidelity: Callable[..., None]) -> None:
 def test_loss_scale(fidelity: Callable[..., None]) -> None:
     """Five overflows in 60 steps: the step is left out, the scale halves, and doubles after five steps that went well.
 
-    Like torch's optimizer the moving average stands still in a step that is left out. timm updates it even then.
+    Like torch's optimizer our EMA stays as it is in a step that is left out. timm and facebookresearch/deit update it even
+    then, with the weights of the step before.
     """
     stored = {key.partition(".")[2]: value for key, value in load("optim").items() if key.startswith("adamw_scaled.")}
     found = train(inputs.TRAININGS["adamw_scaled"])
@@ -237,8 +261,24 @@ def test_loss_scale(fidelity: Callable[..., None]) -> None:
     fidelity(f"{what}: scale", tolerance=0, measured=measured, unit="powers of 2", **claim)
     measured = np.count_nonzero(found["finite"] != stored["finite"])
     fidelity(f"{what}: steps left out", tolerance=0, measured=measured, unit="differ", **claim)
-    for key, name in (("weights", "weights of AdamW, clipped to norm 1"), ("ema", "EMA")):
-        fidelity(f"{what}: {name}", tolerance=1e-6, measured=worst(found[key], stored[key]), **claim)
+    weights = "weights of AdamW, clipped to norm 1"
+    fidelity(f"{what}: {weights}", tolerance=1e-6, measured=worst(found["weights"], stored["weights"]), **claim)
+    average = f"{what}: EMA, left out with its step"
+    fidelity(average, tolerance=1e-6, measured=worst(found["ema"], averaged(stored, skip=True)), **claim)
+    # The difference, told: the reference averages the unchanged weights once more in a step that is left out.
+    np.testing.assert_allclose(averaged(stored, skip=False), stored["ema"], atol=1e-6)
+    assert 1e-5 < worst(found["ema"], stored["ema"]) < 1e-3
+
+
+def averaged(stored: dict[str, np.ndarray], skip: bool) -> np.ndarray:
+    """The EMA of the reference's weights over its steps, float64; with ``skip`` only after steps that were applied."""
+    average = np.concatenate([value.ravel() for value in inputs.start().values()]).astype(np.float64)
+    found = []
+    for weights, finite in zip(stored["weights"], stored["finite"], strict=True):
+        if finite or not skip:
+            average = inputs.EMA_DECAY * average + (1 - inputs.EMA_DECAY) * weights
+        found.append(average)
+    return np.stack(found)
 
 
 def test_the_average_of_constant_weights_is_constant(fidelity: Callable[..., None]) -> None:

@@ -61,8 +61,7 @@ def train(training: inputs.Training) -> dict[str, np.ndarray]:
         finite = bool(torch.isfinite(norm))
         scaler.step(optimizer)
         scaler.update()
-        if finite:
-            average.update(head)
+        average.update(head)  # as timm and facebookresearch/deit do, whether or not the step was left out
         found["weights"].append(flat(head))
         found["ema"].append(flat(average.module))
         found["norm"].append(norm.numpy())

@@ -275,6 +275,10 @@ def test_drop_path_is_scaled_grows_with_depth_and_splits_over_ranks() -> None:
     assert (many == 0).mean(1)[-1] == pytest.approx(0.5, abs=0.04)
     wide = composed(*TINY, "model.depth=4", "model.drop_path_rate=0.5", "data.batch_size=32")
     np.testing.assert_array_equal(whole, drop_path(wide, 7, 0, 1).asnumpy())
+    # Accumulated: step 7 is micro steps 14 and 15, on each of two ranks.
+    halves = composed(*TINY, "model.depth=4", "model.drop_path_rate=0.5", "optim.accumulation_steps=2")
+    split = [drop_path(halves, micro, rank, 2).asnumpy() for micro in (14, 15) for rank in (0, 1)]
+    np.testing.assert_array_equal(whole, np.concatenate(split, 1))
 
 
 # -------------------------------------------------------------------------------------------- evaluation
