@@ -18,7 +18,9 @@ def build_network(config: RunConfig, prefix: str = "", model: ModelConfig | None
     model = model or config.model
     half_on_ascend = config.hardware.target == "ascend" and config.precision.level != "O0"
     flash = model.attention == "flash" or (model.attention == "auto" and half_on_ascend)
-    network = build_model(model, config.data.num_classes, types=compute_types(config.precision), flash=flash)
+    network = build_model(
+        model, config.data.num_classes, types=compute_types(config.precision, config.hardware.target), flash=flash
+    )
     if prefix:
         network.update_parameters_name(prefix)
     return network

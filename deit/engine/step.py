@@ -44,7 +44,8 @@ def _square_one(gradient: Tensor) -> Tensor:
 
 @_average.register("Tensor", "Tensor", "Tensor")
 def _average_one(share: Tensor, average: Tensor, weight: Tensor) -> Tensor:
-    return ops.assign(average, ops.lerp(average, weight, share))
+    # The formula of ops.lerp, whose kernel on the CPU takes eight times as long.
+    return ops.assign_add(average, (weight - average) * share)
 
 
 class LossScale(nn.Cell):

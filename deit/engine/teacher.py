@@ -98,5 +98,5 @@ def _parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 def _network(config: RunConfig, model: ModelConfig | RegNetY) -> nn.Cell:
     if isinstance(model, RegNetY):
-        return build_regnet(model, types=compute_types(config.precision))
+        return build_regnet(model, types=compute_types(config.precision, config.hardware.target))
     return build_network(config, model=model)

@@ -13,6 +13,7 @@ from mindspore.common.initializer import initializer
 
 from deit.config.schema import ModelConfig
 from deit.errors import UserError
+from deit.models import operators
 from deit.models.dropout import Dropout
 from deit.models.layers import Dense, LayerNorm, PatchEmbed
 from deit.models.precision import FLOAT32, ComputeTypes
@@ -33,6 +34,7 @@ class Attention(nn.Cell):
         self.proj_drop = Dropout(drop_rate, drop_layer)
         self.scores = ops.BatchMatMul(transpose_b=True)
         self.weigh = ops.BatchMatMul()
+        self.softmax = operators.softmax(types)
 
     def construct(self, x: Tensor, dropout_key: Tensor | None) -> Tensor:
         batch, tokens, width = x.shape
@@ -55,7 +57,7 @@ class Attention(nn.Cell):
     def attend(self, q: Tensor, k: Tensor) -> Tensor:
         """How much each token attends to each, [B, heads, N, N]; rows sum to 1."""
         # Scaling q instead of the scores is less work and keeps float16 scores in range.
-        return ops.softmax(self.scores(q * self.scale, k).astype(self.norm_type), -1)
+        return self.softmax(self.scores(q * self.scale, k).astype(self.norm_type))
 
     def probabilities(self, x: Tensor) -> Tensor:
         """The attention of the tokens [B, N, D] to each other, float32 [B, heads, N, N]."""
@@ -64,17 +66,18 @@ class Attention(nn.Cell):
 
 
 class Mlp(nn.Cell):
-    """Two dense layers with GELU between them (timm: Mlp); the exact GELU, MindSpore's default is the tanh form."""
+    """Two dense layers with GELU between them (timm: Mlp)."""
 
     def __init__(self, width: int, hidden: int, drop_rate: float, drop_layer: int, types: ComputeTypes) -> None:
         super().__init__()
         self.fc1 = Dense(width, hidden, types)
         self.fc2 = Dense(hidden, width, types)
+        self.gelu = operators.gelu(types)
         self.drop1 = Dropout(drop_rate, drop_layer)
         self.drop2 = Dropout(drop_rate, drop_layer + 1)
 
     def construct(self, x: Tensor, dropout_key: Tensor | None) -> Tensor:
-        x = self.drop1(ops.gelu(self.fc1(x), approximate="none"), dropout_key)
+        x = self.drop1(self.gelu(self.fc1(x)), dropout_key)
         return self.drop2(self.fc2(x), dropout_key)
 
 

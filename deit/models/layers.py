@@ -8,6 +8,7 @@ from __future__ import annotations
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import initializer
 
+from deit.models import operators
 from deit.models.precision import ComputeTypes
 
 
@@ -25,7 +26,7 @@ class Dense(nn.Cell):
         self.weight = _zeros("weight", outputs, inputs)
         self.bias = _zeros("bias", outputs)
         self.matmul = ops.MatMul(transpose_b=True)
-        self.add_bias = ops.BiasAdd()
+        self.add_bias = operators.bias_add(types)
 
     def construct(self, x: Tensor) -> Tensor:
         flat = x.astype(self.matmul_type).reshape(-1, self.inputs)
@@ -35,34 +36,40 @@ class Dense(nn.Cell):
 
 
 class LayerNorm(nn.Cell):
-    """Norm over the last axis with timm's eps of 1e-6 (MindSpore's own default is 1e-7)."""
+    """Norm over the last axis."""
 
     def __init__(self, width: int, types: ComputeTypes) -> None:
         super().__init__()
         self.norm_type, self.rest_type = types.norm, types.rest
         self.gamma = _zeros("gamma", width)
         self.beta = _zeros("beta", width)
-        self.norm = ops.LayerNorm(begin_norm_axis=-1, begin_params_axis=-1, epsilon=1e-6)
+        self.norm = operators.layer_norm(width, types)
 
     def construct(self, x: Tensor) -> Tensor:
         y, _, _ = self.norm(x.astype(self.norm_type), self.gamma.astype(self.norm_type), self.beta.astype(self.norm_type))
         return y.astype(self.rest_type)
 
 
-class PatchConv(nn.Cell):
-    """Convolution whose stride is its kernel: images [B, 3, H, W] to [B, width, H / patch, W / patch]."""
+class PatchProjection(nn.Cell):
+    """A convolution whose stride is its kernel, as the matrix product it is: images [B, 3, H, W] to [B, patches, width]."""
 
     def __init__(self, width: int, patch: int, types: ComputeTypes) -> None:
         super().__init__()
+        self.width, self.patch = width, patch
         self.matmul_type, self.rest_type = types.matmul, types.rest
         self.weight = _zeros("weight", width, 3, patch, patch)
         self.bias = _zeros("bias", width)
-        self.conv = ops.Conv2D(out_channel=width, kernel_size=patch, stride=patch, pad_mode="valid")
-        self.add_bias = ops.BiasAdd()
+        self.matmul = ops.MatMul(transpose_b=True)
+        self.add_bias = operators.bias_add(types)
 
     def construct(self, images: Tensor) -> Tensor:
-        y = self.conv(images.astype(self.matmul_type), self.weight.astype(self.matmul_type))
-        return self.add_bias(y, self.bias.astype(self.matmul_type)).astype(self.rest_type)
+        patch = self.patch
+        rows, columns = images.shape[2] // patch, images.shape[3] // patch
+        patches = images.astype(self.matmul_type).reshape(-1, 3, rows, patch, columns, patch).transpose(0, 2, 4, 1, 3, 5)
+        weight = self.weight.astype(self.matmul_type).reshape(self.width, 3 * patch * patch)
+        y = self.matmul(patches.reshape(-1, 3 * patch * patch), weight)
+        y = self.add_bias(y, self.bias.astype(self.matmul_type))
+        return y.reshape(-1, rows * columns, self.width).astype(self.rest_type)
 
 
 class PatchEmbed(nn.Cell):
@@ -70,8 +77,7 @@ class PatchEmbed(nn.Cell):
 
     def __init__(self, width: int, patch: int, types: ComputeTypes) -> None:
         super().__init__()
-        self.proj = PatchConv(width, patch, types)
+        self.proj = PatchProjection(width, patch, types)
 
     def construct(self, images: Tensor) -> Tensor:
-        y = self.proj(images)
-        return y.reshape(y.shape[0], y.shape[1], -1).transpose(0, 2, 1)
+        return self.proj(images)

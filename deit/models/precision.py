@@ -7,6 +7,7 @@ from outside, so a level means the same in graph mode and operator by operator.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,23 +18,24 @@ from deit.config.schema import PrecisionConfig
 
 @dataclass(frozen=True)
 class ComputeTypes:
-    """``matmul``: dense layers, patch convolution, attention products; ``norm``: LayerNorm and softmax;
-    ``rest``: the others.
+    """``matmul``: dense layers, patch embedding, attention products; ``norm``: LayerNorm and softmax;
+    ``rest``: the others. ``elementary``: which operators are taken, see ``deit.models.operators``.
     """
 
     matmul: Any
     norm: Any
     rest: Any
+    elementary: bool = False
 
 
-FLOAT32 = ComputeTypes(ms.float32, ms.float32, ms.float32)
+FLOAT32 = ComputeTypes(ms.float32, ms.float32, ms.float32, elementary=True)
 
 
-def compute_types(config: PrecisionConfig) -> ComputeTypes:
-    """The types of a precision level; what O0 to O3 mean stands in the schema, ``precision.level``."""
+def compute_types(config: PrecisionConfig, target: str = "cpu") -> ComputeTypes:
+    """The types of a precision level on a device, ``hardware.target``; the schema explains O0 to O3 at ``precision.level``."""
     half = {"float16": ms.float16, "bfloat16": ms.bfloat16}[config.dtype]
     return {
-        "O0": FLOAT32,
+        "O0": dataclasses.replace(FLOAT32, elementary=target == "cpu"),
         "O1": ComputeTypes(half, ms.float32, ms.float32),
         "O2": ComputeTypes(half, ms.float32, half),
         "O3": ComputeTypes(half, half, half),

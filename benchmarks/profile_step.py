@@ -1,0 +1,75 @@
+"""Where a train step goes: the table of MindSpore's operators, for any overrides.
+
+    python benchmarks/profile_step.py experiment=quickstart
+    python benchmarks/profile_step.py model=deit_tiny data.batch_size=16 [--steps 5] [--operators 25] [--forward]
+
+The pixels are random and the data need not be there. Times are milliseconds a step, the sum over all operators of a kind; they
+count time on a core, so with parallel operators they may add up to more than the step, and what is missing is MindSpore's
+own bookkeeping and the host.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import steps  # beside this file; first, as it silences MindSpore
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("overrides", nargs="*", help="as launch.py takes them")
+    parser.add_argument("--steps", type=int, default=5, help="profiled steps")
+    parser.add_argument("--operators", type=int, default=25, help="rows of the table")
+    parser.add_argument("--forward", action="store_true", help="a forward pass of an evaluation batch instead")
+    chosen = parser.parse_args()
+    config = steps.configuration(chosen.overrides)
+    batch = config.data.eval_batch_size if chosen.forward else config.data.batch_size
+    run = steps.forward(config, batch) if chosen.forward else steps.train_step(config)
+    began = time.perf_counter()
+    run()
+    first = time.perf_counter() - began
+    for _ in range(8):  # MindSpore tries numbers of threads in the first calls of an operator
+        run()
+    taken = []
+    for _ in range(chosen.steps):
+        began = time.perf_counter()
+        run()
+        taken.append(1000 * (time.perf_counter() - began))
+    table = profile(run, chosen.steps)
+    total = sum(milliseconds for _, milliseconds, _ in table)
+    what = "forward pass" if chosen.forward else "train step"
+    print(f"{what} of {config.model.name}, {config.model.img_size} px, batch {batch}, {config.precision.level}")
+    print(f"median {statistics.median(taken):.1f} ms without the profiler; first call {first:.1f} s; operators {total:.1f} ms")
+    print("\n| operator | ms | share | calls |\n|---|---:|---:|---:|")
+    for name, milliseconds, calls in table[: chosen.operators]:
+        print(f"| {name} | {milliseconds:.1f} | {100 * milliseconds / total:.1f} % | {calls} |")
+
+
+def profile(run: object, count: int) -> list[tuple[str, float, int]]:
+    """(kind of operator, milliseconds a step, calls a step), the slowest first."""
+    import mindspore.profiler as profiler
+
+    assert callable(run)
+    with tempfile.TemporaryDirectory() as folder:
+        recorder = profiler.profile(
+            activities=[profiler.ProfilerActivity.CPU], on_trace_ready=profiler.tensorboard_trace_handler(folder)
+        )
+        recorder.start()
+        for _ in range(count):
+            run()
+        recorder.stop()
+        (file,) = Path(folder).glob("*/FRAMEWORK/cpu_op_type_info_*.csv")
+        rows = list(csv.DictReader(file.open(encoding="utf-8")))
+    found = [
+        (row["op_type"], float(row["total_compute_time"]) / count, round(int(row["type_occurrences"]) / count)) for row in rows
+    ]
+    return sorted(found, key=lambda row: -row[1])
+
+
+if __name__ == "__main__":
+    main()
