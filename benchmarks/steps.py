@@ -19,10 +19,10 @@ from omegaconf import open_dict
 from deit.compose import freeze, groups, overrides
 from deit.config.schema import RunConfig
 from deit.data.loader import TrainBatch
-from deit.engine import randomness
-from deit.engine.images import Normalize
+from deit.engine import step_randomness
 from deit.engine.loss import build_loss
 from deit.engine.network import build_network
+from deit.engine.normalize import Normalize
 from deit.engine.state import TrainState, first_weights
 from deit.engine.step import TrainStep
 from deit.machine.cards import resolve
@@ -81,9 +81,9 @@ def train_step(config: RunConfig) -> Callable[[], Any]:
             Tensor(given.labels),
             None if given.boxes is None else Tensor(given.boxes),
             None if given.noise is None else Tensor(given.noise),
-            *randomness.mix(config, done, 0),
-            randomness.drop_path(config, done, 0, 1),
-            randomness.dropout_key(config, done, 0),
+            *step_randomness.mix(config, done, 0),
+            step_randomness.drop_path(config, done, 0, 1),
+            step_randomness.dropout_key(config, done, 0),
             Tensor(True),
             Tensor(1e-4, ms.float32),
         )
