@@ -37,6 +37,7 @@ class Attempt:
     cards: list[int]  # of its machine; slots on the CPU
     ended: float | None = None
     exit_code: int | None = None
+    failed: bool = False  # not so where a person, the sweep or a batch system stopped it
 
 
 @dataclass

@@ -225,9 +225,11 @@ def _conclude(sweep: SweepDirectory, executor: Executor, began: float, received:
     _sum_up(sweep, trials, executor, began)
     unfinished = [trial for trial in trials if trial.state in (FAILED, INTERRUPTED)]
     if unfinished:
-        lines = [f"{len(unfinished)} of {len(trials)} trials failed:"]
+        counts = Counter(trial.state for trial in unfinished)
+        ways = {FAILED: "failed", INTERRUPTED: "were interrupted"}
+        lines = [" and ".join(f"{count} of {len(trials)} trials {ways[state]}" for state, count in counts.items()) + ":"]
         lines += [f"{trial}: {(trial.message or '').rstrip('.')}; see {trial.directory}" for trial in unfinished]
-        lines.append(f"Try them again with:  {on} sweep.retry_failed=true")
+        lines.append(f"Try them again with:  {on}{' sweep.retry_failed=true' if counts[FAILED] else ''}")
         raise UserError("\n".join(lines), exit_code=1)
 
 

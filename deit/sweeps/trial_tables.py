@@ -13,6 +13,7 @@ from rich.text import Text
 
 from deit.config.schema import RunConfig
 from deit.console import LiveArea, console
+from deit.launching.display import eta
 from deit.recipe.plan import global_batch, known_train_images, plan
 from deit.runs import status
 from deit.runs.sweep_directory import SweepDirectory
@@ -20,9 +21,9 @@ from deit.runs.trial_record import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNIN
 from deit.sweeps.executors.base import Executor
 from deit.sweeps.trial_results import Results
 from deit.sweeps.trial_source import Source
-from deit.text import duration
 
-MOST_ROWS = 30  # of the live table; a terminal shows no more
+MOST_ROWS = 30  # of a table
+FRAME = 5  # lines of the live table beside its rows, and one for the shell's prompt
 STYLES = {RUNNING: "cyan", FINISHED: "green", FAILED: "red", PRUNED: "yellow", INTERRUPTED: "yellow", WAITING: "dim"}
 
 
@@ -98,14 +99,17 @@ class LiveTable:
             self._area.give_up(error)
 
     def _table(self) -> Table:
-        table = Table(title=f"sweep {self._sweep.id}", title_justify="left")
-        for name in ("trial", "state", "epoch", "best top-1 %", "ETA", "cards", "values"):
-            table.add_column(name, justify="right" if name in ("trial", "epoch", "best top-1 %", "ETA") else "left")
-        for trial in most_telling(self._source.trials):
+        """A line for each trial, as many as the terminal has."""
+        table = Table(title=f"sweep {self._sweep.id}", title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        for name in ("trial", "state", "epoch", "loss", "top-1 %", "ETA", "cards", "values"):
+            left = name in ("state", "cards", "values")
+            table.add_column(name, justify="left" if left else "right", no_wrap=True, overflow="ellipsis")
+        for trial in most_telling(self._source.trials, console().height - FRAME):
             table.add_row(str(trial.number), Text(trial.state, STYLES[trial.state]), *_progress(trial), Text(trial.label))
         return table
 
     def _foot(self) -> str:
+        """How many trials are in which state, and how well the cards are used."""
         counts = Counter(trial.state for trial in self._source.trials)
         parts = [f"{counts[state]} {state}" for state in STYLES if counts[state]]
         if self._executor.size:
@@ -114,13 +118,13 @@ class LiveTable:
         return ", ".join(parts)
 
 
-def most_telling(trials: Sequence[Trial]) -> list[Trial]:
-    """As many trials as a terminal shows: those that run, then the latest to end, then those that wait; by number."""
+def most_telling(trials: Sequence[Trial], most: int = MOST_ROWS) -> list[Trial]:
+    """At most so many trials: those that run, then the latest to end, then those that wait; by number."""
     order = {RUNNING: 0, WAITING: 2}
     telling = sorted(
         trials, key=lambda t: (order.get(t.state, 1), -((t.attempts[-1].ended or 0) if t.attempts else 0), t.number)
     )
-    return sorted(telling[:MOST_ROWS], key=lambda trial: trial.number)
+    return sorted(telling[: max(1, most)], key=lambda trial: trial.number)
 
 
 def use_of_cards(trials: Sequence[Trial], size: int, began: float, ended: float) -> float:
@@ -133,16 +137,15 @@ def use_of_cards(trials: Sequence[Trial], size: int, began: float, ended: float)
     return used / (size * max(ended - began, 1e-9))
 
 
-def _progress(trial: Trial) -> tuple[str, str, str, str]:
+def _progress(trial: Trial) -> tuple[str, str, str, str, str]:
+    """Epoch, loss of the training, best accuracy of the raw weights, time left, cards."""
     if not trial.attempts:
-        return "", "", "", ""
+        return "", "", "", "", ""
     now = status.read(trial.directory)
     progress, attempt = now.progress, trial.attempts[-1]
     best = (progress.get("best") or {}).get("val") or (now.results.get("best") or {}).get("val") or {}
     epoch = f"{progress['epoch']}/{progress['epochs']}" if "epochs" in progress else progress.get("phase", "")
-    left = ""
-    if trial.state == RUNNING and progress.get("step") and progress.get("steps"):
-        passed = time.time() - attempt.began
-        left = duration(passed * (progress["steps"] - progress["step"]) / progress["step"])
+    loss = f"{progress['loss']:.4f}" if "loss" in progress else ""
+    left = eta(progress) if trial.state == RUNNING else ""
     cards = ",".join(map(str, attempt.cards)) if trial.state == RUNNING else ""
-    return epoch, f"{best['top1']:.2f}" if best else "", left, cards
+    return epoch, loss, f"{best['top1']:.2f}" if best else "", left, cards

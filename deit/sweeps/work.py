@@ -107,7 +107,8 @@ class Work:
             going = bool(trial.attempts) and trial.attempts[-1].ended is None  # since an earlier launch of the sweep
             if not going:
                 trial.attempts.append(Attempt(began=time.time(), cards=handle.cards))
-            again = f", attempt {len(trial.attempts)}" if len(trial.attempts) > 1 else ""
+            failures = sum(attempt.failed for attempt in trial.attempts)
+            again = f", attempt {failures + 1}" if failures else ""
             trial.state, trial.message = RUNNING, None
             self._running[trial.number] = _Running(trial, handle)
             self._write()
@@ -128,6 +129,7 @@ class Work:
         trial.attempts[-1].ended, trial.attempts[-1].exit_code = running.handle.freed or time.time(), code
         self._judge(running, code)
         if trial.state == FAILED:
+            trial.attempts[-1].failed = True
             self._failures[trial.number] += 1
             if self._may_try_again(trial, code):
                 trial.wait_again()

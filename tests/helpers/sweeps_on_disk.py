@@ -102,7 +102,7 @@ def grid(
         attempts = [Attempt(began, [number % cards], began + 50 + 5 * int(seed), 0)]
         found.append(Trial(number, overrides[number], swept, str(run.path), f"{number}", 1, FINISHED, None, [best], attempts))
     end = found[-1].attempts[0].began
-    found[-1].attempts = [Attempt(end, [0], end + 20, -9), Attempt(end + 25, [0], end + 55, 0)]
+    found[-1].attempts = [Attempt(end, [0], end + 20, -9, failed=True), Attempt(end + 25, [0], end + 55, 0)]
     return found
 
 
@@ -111,5 +111,5 @@ def failed(folder: Path, number: int, overrides: list[str], message: str) -> Tri
     run = make_run(folder)
     swept = dict(text.split("=", 1) for text in overrides)
     status.write(run, status.Status(status.FAILED, message=message, exit_code=1))
-    attempts = [Attempt(BEGAN, [0], BEGAN + 5, 1)]
+    attempts = [Attempt(BEGAN, [0], BEGAN + 5, 1, failed=True)]
     return Trial(number, overrides, swept, str(run.path), f"{number}", 1, FAILED, message, None, attempts)

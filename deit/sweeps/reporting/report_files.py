@@ -142,6 +142,7 @@ def _trial(row: Row, url: str | None) -> dict[str, Any]:
                 "open": attempt.ended is None,
                 "cards": attempt.cards,
                 "exit_code": attempt.exit_code,
+                "failed": attempt.failed,
             }
             for attempt, (began, ended) in zip(trial.attempts, row.spans, strict=True)
         ],

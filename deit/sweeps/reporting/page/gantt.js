@@ -66,7 +66,7 @@ function ganttPlot() {
   });
   for (const { trial, attempt, which, lanes } of use.bars) {
     const left = at(attempt.began), wide = Math.max(1.5, at(attempt.ended) - left - 1);
-    const wrong = attempt.exit_code !== null && attempt.exit_code !== 0;
+    const wrong = attempt.failed;
     const note = `${told(trial)}\nattempt ${which}: ${duration(attempt.ended - attempt.began)}${attempt.open ? ", not ended" : `, exit code ${attempt.exit_code ?? "unknown"}`}`;
     for (const lane of lanes) {
       const y = box.top + lane * line + 2;
