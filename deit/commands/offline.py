@@ -134,6 +134,7 @@ def postprocess(config: RunConfig, overrides: list[str]) -> int:
             _answers(inputs, results, len(described["classes"])),
             images,
             described["classes"],
+            config,
             output=Path(task.output) if task.output is not None else run.path / "predictions.jsonl",
             folder=run.path,
             topk=task.topk,

@@ -1,7 +1,7 @@
 """A prediction from its images to its files: the same for a network of MindSpore, an exported file, and results of a device.
 
-Written are the predictions and, where the images have labels, ``acc.log`` (the ModelZoo's two lines), ``per_class.csv``,
-``confusion.csv`` and ``confusion.png``.
+Written are the predictions, a contact sheet (``predictions.png``) and, where the images have labels, ``acc.log`` (the
+ModelZoo's two lines), ``per_class.csv``, ``confusion.csv`` and ``confusion.png``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deit.config.tasks import PredictTask
 from deit.data.transform import EvalTransform
 from deit.errors import UserError
 from deit.exports.predictor import Predictor
-from deit.inference import confusion
+from deit.inference import confusion, contact_sheet
 from deit.inference.accuracy import Tally
 from deit.inference.images import Images, find_images
 from deit.inference.model_source import class_names, open_predictor, shown_names, source_of
@@ -27,16 +27,20 @@ from deit.inference.reading import batches
 from deit.inference.writing import Writer, open_writer
 from deit.runs.directory import RunDirectory
 
-SAID = 5  # most images whose classes are shown on the screen, too
+NAMED = 3  # most classes of an image that the screen shows
 
 
 @dataclass
 class Answers:
-    """Logits float32 [N, K] of the images ``rows``; ``unreadable`` names the reason for others."""
+    """Logits float32 [N, K] of the images ``rows``; ``unreadable`` names the reason for others.
+
+    ``seen`` uint8 [N, S, S, 3] is what the network got of them, where that is known.
+    """
 
     rows: list[int]
     logits: np.ndarray
     unreadable: dict[int, str] = field(default_factory=dict)
+    seen: np.ndarray | None = None
 
 
 class Clock:
@@ -76,7 +80,7 @@ def answers(config: RunConfig, images: Images, predictor: Predictor, batch: int,
         if read.rows:
             logits = predictor(read.images[: len(read.rows)])
         clock.done(began, len(read.rows))
-        yield Answers(read.rows, logits, read.unreadable)
+        yield Answers(read.rows, logits, read.unreadable, read.images)
 
 
 def batch_size(config: RunConfig, images: Images) -> int:
@@ -88,6 +92,7 @@ def write_predictions(
     found: Iterable[Answers],
     images: Images,
     classes: list[str],
+    config: RunConfig,
     *,
     output: Path,
     folder: Path,
@@ -108,6 +113,7 @@ def write_predictions(
             "unreadable": [*seen.unreadable.values()],
             "said": seen.said,
         }
+        results |= _sheet(seen.shown, images, classes, folder, config)
         if images.remark is not None:
             results["remark"] = images.remark
         return results if images.labels is None else results | _accuracy(seen.tally, classes, folder)
@@ -121,13 +127,14 @@ class _Seen:
     images: int = 0
     unreadable: dict[int, str] = field(default_factory=dict)
     said: dict[str, str] = field(default_factory=dict)
+    shown: list[contact_sheet.Shown] = field(default_factory=list)
 
 
 def _each(
     found: Iterable[Answers], images: Images, classes: list[str], writer: Writer, progress: Callable[[int], None]
 ) -> _Seen:
     """A line for each image; their logits are counted as they come, and not kept."""
-    seen = _Seen(Tally(len(classes)))
+    seen, chosen = _Seen(Tally(len(classes))), {*contact_sheet.chosen(len(images))}
     for part in found:
         labels = None if images.labels is None else images.labels[part.rows]
         top = dict(zip(part.rows, writer.top(part.logits), strict=True))
@@ -135,8 +142,10 @@ def _each(
             label = None if images.labels is None else int(images.labels[row])
             if row in top:
                 writer.line(images.names[row], label, top[row])
-                if len(images) <= SAID:
-                    seen.said[images.names[row]] = ", ".join(f"{classes[i]} {100 * share:.1f} %" for i, share in top[row])
+                if row in chosen:
+                    seen.said[images.names[row]] = _said(top[row], label, classes)
+                    if part.seen is not None:
+                        seen.shown.append(contact_sheet.Shown(row, part.seen[part.rows.index(row)].copy(), top[row]))
             else:
                 writer.unreadable(images.names[row], label, part.unreadable[row])
         seen.unreadable |= part.unreadable
@@ -148,6 +157,25 @@ def _each(
         first = next(iter(seen.unreadable.values()), "there is none")
         raise UserError(f"not one of {len(images)} images could be read; the first: {first}", exit_code=1)
     return seen
+
+
+def _said(top: list[tuple[int, float]], label: int | None, classes: list[str]) -> str:
+    """The likeliest classes with their shares, and the right one where it is another."""
+    likeliest = ", ".join(f"{classes[i]} {100 * share:.1f} %" for i, share in top[:NAMED])
+    return likeliest if label is None or top[0][0] == label else f"{likeliest}; labelled {classes[label]}"
+
+
+def _sheet(
+    shown: list[contact_sheet.Shown], images: Images, classes: list[str], folder: Path, config: RunConfig
+) -> dict[str, Any]:
+    """Draw the contact sheet, where there is anything to show; a picture that fails is no failed prediction."""
+    if not shown:
+        return {}
+    try:
+        contact_sheet.draw_sheet(folder / contact_sheet.FILE, shown, images, classes, config)
+    except Exception as error:
+        return {"no_sheet": f"{type(error).__name__}: {error}"}
+    return {"sheet": contact_sheet.FILE}
 
 
 def _accuracy(tally: Tally, classes: list[str], folder: Path) -> dict[str, Any]:
@@ -177,6 +205,7 @@ def predict(run: RunDirectory, config: RunConfig, progress: Callable[[int, int],
         answers(config, images, predictor, batch, clock),
         images,
         classes,
+        config,
         output=Path(task.output) if task.output is not None else run.path / "predictions.jsonl",
         folder=run.path,
         topk=task.topk,

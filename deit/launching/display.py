@@ -10,6 +10,7 @@ import time
 from types import TracebackType
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
@@ -166,7 +167,11 @@ def _inference(run: RunDirectory, results: dict[str, Any]) -> Text:
     rows = [("attention", f"{run}/{name}") for name in results.get("pictures", ())]
     if "images" in results:
         rows.append(("images", f"{results['images']:,}"))
-    rows += [("", f"{shown(name)}: {what}") for name, what in results.get("said", {}).items()]
+    said = results.get("said", {})
+    width = max((cell_len(shown(name)) for name in said), default=0)
+    rows += [("", f"{shown(name)}{' ' * (width - cell_len(shown(name)))}  {what}") for name, what in said.items()]
+    if said and len(said) < results["images"]:
+        rows.append(("", f"... and {results['images'] - len(said):,} more in the file below"))
     unreadable = results["unreadable"]
     rows += [("left out", reason) for reason in unreadable[:NAMED]]
     if len(unreadable) > NAMED:
@@ -182,6 +187,10 @@ def _inference(run: RunDirectory, results: dict[str, Any]) -> Text:
         rows.append(("speed", f"not measured: one batch, {seconds:.1f} s with its compilation"))
     if "predictions" in results:
         rows.append(("predictions", shown(results["predictions"])))
+    if "sheet" in results:
+        rows.append(("picture", f"{run}/{results['sheet']}"))
+    elif "no_sheet" in results:
+        rows.append(("picture", f"could not be drawn ({results['no_sheet']})"))
     rows += [("accuracy" if number == 0 else "", f"{run}/{name}") for number, name in enumerate(results.get("accuracy", ()))]
     return lines_of(rows)
 

@@ -108,7 +108,7 @@ class Work:
             if not going:
                 trial.attempts.append(Attempt(began=time.time(), cards=handle.cards))
             failures = sum(attempt.failed for attempt in trial.attempts)
-            again = f", attempt {failures + 1}" if failures else ""
+            again = f", attempt {failures + 1}" if failures else ", resumed" if len(trial.attempts) > 1 else ""
             trial.state, trial.message = RUNNING, None
             self._running[trial.number] = _Running(trial, handle)
             self._write()

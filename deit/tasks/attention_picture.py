@@ -11,7 +11,7 @@ from PIL import Image
 
 from deit.engine.attention import Maps
 from deit.files import whole_file
-from deit.tasks.picture import drawable
+from deit.inference.picture import drawable
 
 COLUMNS = 8  # most pictures beside each other
 SIDE = 1.9  # of a picture, inches

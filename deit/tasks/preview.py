@@ -20,10 +20,10 @@ from deit.data.source import Dataset, limited
 from deit.data.transform import EvalTransform
 from deit.engine import step_randomness
 from deit.engine.normalize import Inputs, Normalize
+from deit.inference.picture import Card, draw, drawable
 from deit.recipe import plan
 from deit.recipe.augmentation import summary
 from deit.tasks.context import Context, Interrupted
-from deit.tasks.picture import Card, draw, drawable
 
 LEAST_SHARE = 0.005  # a class whose share is not this much above that of the others is not named
 

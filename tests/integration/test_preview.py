@@ -22,11 +22,11 @@ from deit.data.transform import EvalTransform
 from deit.engine.recorder import Mute
 from deit.engine.step import TrainStep
 from deit.errors import UserError
+from deit.inference import picture
 from deit.preflight.prepare import prepare
 from deit.recipe.augmentation import summary
 from deit.runs import directory, status
 from deit.runs.directory import RunDirectory
-from deit.tasks import picture
 from deit.tasks import train as training
 from deit.tasks.context import Context, Interrupted
 from deit.tasks.preview import denormalized, evaluation_cards, first_batch, named_shares, preview, training_cards

@@ -1,0 +1,58 @@
+"""``predictions.png``: images beside what the network got of them, with the classes it found likeliest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deit.config.schema import RunConfig
+from deit.data.transform import EvalTransform
+from deit.inference.images import Images
+from deit.inference.picture import Card, draw, drawable
+from deit.inference.reading import image_of
+
+FILE = "predictions.png"
+MOST = 20  # images shown, here and on the screen
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One image of a prediction: its number in the input, what the network got (uint8 [S, S, 3]), its likeliest classes."""
+
+    row: int
+    seen: np.ndarray
+    top: list[tuple[int, float]]
+
+
+def chosen(count: int) -> list[int]:
+    """The numbers of at most ``MOST`` of ``count`` images, spread evenly, so that all classes of a tree have their chance."""
+    return [number * count // min(MOST, count) for number in range(min(MOST, count))]
+
+
+def draw_sheet(path: Path, shown: list[Shown], images: Images, classes: list[str], config: RunConfig) -> None:
+    """Write the sheet of ``shown``, at least one; the file appears only when it is complete."""
+    names = [name if drawable(name) else f"class {label}" for label, name in enumerate(classes)]
+    cards = [
+        Card(
+            original=image_of(images, one.row, config.data.max_pixels),
+            seen=one.seen,
+            name=_name(one, images, names),
+            shares=[(names[label], share) for label, share in one.top[:2]],
+        )
+        for one in shown
+    ]
+    transform = EvalTransform(config)
+    which = f"{len(shown)} of {len(images):,} images" if len(shown) < len(images) else f"{len(shown)} images"
+    how = f"left the image, right the {transform.size} x {transform.size} pixels that the network gets"
+    draw(path, f"{config.name}: predictions", [f"{which}; {how}, with its likeliest classes"], cards)
+
+
+def _name(one: Shown, images: Images, names: list[str]) -> str:
+    file = images.names[one.row].rpartition("/")[2]
+    file = file if drawable(file) else f"image {one.row + 1}"
+    if images.labels is None:
+        return file
+    label = int(images.labels[one.row])
+    return f"{file}, {'is' if one.top and one.top[0][0] == label else 'but is'} {names[label]}"
