@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from deit.inference.picture import drawable
+
 NAMED = 40  # most classes whose names are written
 COUNTED = 20  # most classes whose counts are written into the fields
 
@@ -28,7 +30,8 @@ def draw(path: Path, matrix: np.ndarray, classes: Sequence[str], title: str) -> 
     axes.set_xlabel("predicted")
     axes.set_ylabel("right")
     if len(classes) <= NAMED:
-        names = [name if len(name) <= 20 else f"{name[:19]}…" for name in classes]
+        known = [name if drawable(name) else f"class {label}" for label, name in enumerate(classes)]
+        names = [name if len(name) <= 20 else f"{name[:19]}…" for name in known]
         upright = max(map(len, names)) > 3
         axes.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
         axes.set_yticks(range(len(names)), names)

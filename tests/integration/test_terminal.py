@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 from terminal import Terminal
 
-from deit.runs import checkpoint, sweep_directory
+from deit.lookup import sweeps
+from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
-from deit.runs.trial import INTERRUPTED
+from deit.runs.trial_record import INTERRUPTED
 
 # The smallest network and data with which everything still happens.
 TINY = ("experiment=quickstart", "debug=fast", "hardware=cpu", "tracking=none", "model.embed_dim=16", "model.depth=2")
@@ -23,14 +24,14 @@ COLOUR = re.compile(rb"\x1b\[[0-9;]*(3[0-7]|9[0-7])m")
 WATCHED = """\
 import sys
 if "deit.worker" in sys.orig_argv:
-    from deit.engine import report
-    report.REFRESH = 0
-    write = report.status.write
+    from deit.engine import recorder
+    recorder.REFRESH = 0
+    write = recorder.status.write
     def noting(run, now, **more):
         with open(run.path / "progress_keys", "a") as file:
             print(*sorted({"loss", "images_per_s", "data_wait"} & set(now.progress)), sep=",", file=file)
         write(run, now, **more)
-    report.status.write = noting
+    recorder.status.write = noting
 """
 
 
@@ -98,7 +99,8 @@ def test_predictions_without_colours(trained: RunDirectory, folder: Path) -> Non
     with Terminal(folder, *where, environment={"NO_COLOR": "1"}) as terminal:
         assert terminal.finish() == 0, terminal.everything
     assert COLOUR.search(terminal.raw) is None
-    assert "photo 2.png" in terminal.everything
+    assert re.search(r"photo 2\.png  \d \d+\.\d %, \d \d+\.\d %", terminal.everything), terminal.everything
+    assert "predictions.png" in terminal.everything
 
 
 def test_export_and_data_tasks(trained: RunDirectory, folder: Path) -> None:
@@ -127,7 +129,7 @@ def test_a_sweep_shows_its_trials_and_ctrl_c_is_no_failed_attempt(folder: Path) 
         terminal.type("\x03")
         assert terminal.finish() == 130, terminal.everything
     assert "The sweep was stopped. Go on with:" in terminal.everything and "failed" not in terminal.everything
-    sweep = sweep_directory.find("last", "sweep.dir", str(folder / "runs"))
+    sweep = sweeps.find("last", "sweep.dir", str(folder / "runs"))
     trials = sweep.read_trials()
     assert [trial.state for trial in trials] == [INTERRUPTED] * 2
     assert not any(attempt.failed for trial in trials for attempt in trial.attempts)
