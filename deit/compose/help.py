@@ -1,4 +1,4 @@
-"""The help pages: what can be chosen and typed, told from ``conf/`` and the schema, so that they cannot go stale."""
+"""The help pages: built from ``conf/`` and the schema, so that they are always current."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ GROUPS = {
     "data": "the images",
     "augment": "training transform, mixup, CutMix, label smoothing",
     "optim": "optimizer and its learning rate",
-    "schedule": "course of the learning rate, epochs",
+    "schedule": "learning-rate schedule, epochs",
     "ema": "moving average of the weights",
     "distill": "teacher and distillation loss",
     "precision": "float types and loss scale",
     "hardware": "device, cards, machines",
-    "tracking": "where metrics are shown",
-    "checkpointing": "how often, how many",
-    "experiment": "whole recipes",
-    "debug": "small variants of a recipe, to find mistakes",
-    "sweep": "templates of many trials",
+    "tracking": "where metrics are recorded",
+    "checkpointing": "how often checkpoints are written, how many are kept",
+    "experiment": "complete recipes",
+    "debug": "small variants of a recipe, for debugging",
+    "sweep": "templates of sweeps",
 }
 EXAMPLES = {
-    "python launch.py experiment=quickstart": "any laptop, data included, minutes",
+    "python launch.py experiment=quickstart": "on any laptop, data included, minutes",
     "python launch.py model=deit_small hardware=ascend8 dry_run=true": "show a recipe, start nothing",
-    "python launch.py experiment=quickstart task=preview": "pictures of what the network would be trained on",
+    "python launch.py experiment=quickstart task=preview": "pictures of the training batches",
     "python launch.py -m model=deit_tiny,deit_small optim.base_lr=5e-4,1e-3": "every combination, one run each",
-    "python launch.py resume=last": "go on with a training that was interrupted",
+    "python launch.py resume=last": "resume an interrupted training",
     "python launch.py task=evaluate run=last": "top-1 and top-5 of a finished training",
 }
 MORE = {
@@ -75,7 +75,7 @@ def _front() -> None:
     console().print("Trains, compares and evaluates DeiT on MindSpore. Without arguments: DeiT-small on ImageNet.\n")
     chosen = groups.defaults()
     tables = {group: (what, groups.groups()[group]) for group, what in GROUPS.items()}
-    console().print(titled("groups", " (* is taken when nothing is said)"))
+    console().print(titled("groups", " (* is the default)"))
     grid = _grid()
     for group, (what, found) in tables.items():
         if group not in ("experiment", "sweep", "task"):

@@ -1,4 +1,4 @@
-"""A key of the schema: its type stands in a dataclass, all else that is known of it in the field's metadata."""
+"""A key of the schema: the dataclass holds its type, the metadata of the field everything else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import field
 from typing import Any
 
-MISSING: Any = "???"  # what OmegaConf calls MISSING; spelled out so that the workers need no OmegaConf
+MISSING: Any = "???"  # OmegaConf's MISSING, written out so that the workers do not need OmegaConf
 
 
 def option(
@@ -22,10 +22,10 @@ def option(
 ) -> Any:
     """A field of the schema.
 
-    ``help`` says what the key does, ``unit`` what its number counts. ``choices`` lists the allowed
-    values; ``low`` and ``high`` are inclusive limits, ``above`` an exclusive one; for a list they hold
-    for each element, of which there are ``length``. ``default`` is for keys that no file of conf/ gives: frozen
-    configurations from before such a key was there can still be read.
+    ``help`` describes the key, ``unit`` is the unit of its number. ``choices`` lists the allowed
+    values; ``low`` and ``high`` are inclusive limits, ``above`` an exclusive one; for a list they apply
+    to each element, and ``length`` is the number of elements. ``default`` is for keys that no file of conf/ sets, so that
+    configurations frozen before the key existed can still be read.
     """
     metadata = {"help": help, "unit": unit, "choices": choices, "low": low, "high": high, "above": above, "length": length}
     metadata = {k: v for k, v in metadata.items() if v is not None}

@@ -1,9 +1,9 @@
 """The typed schema of a run: every key, its type, unit, allowed values and meaning.
 
 Hydra merges the YAML of ``conf/`` and the command line into these dataclasses, so an unknown key or a
-wrong type is refused wherever it is written. Values stand in the YAML, not here: a field without a
-default must be given by its group's file. ``option`` keeps the description and the limits beside the
-type; ``deit.compose.limits`` reads them. The tasks' own keys stand in ``deit.config.tasks``.
+wrong type is refused wherever it is written. Values are in the YAML, not here: a field without a
+default must be set by its group's file. ``option`` keeps the description and the limits next to the
+type; ``deit.compose.limits`` reads them. The tasks' own keys are in ``deit.config.tasks``.
 
 The module imports neither Hydra nor MindSpore, because both sides of the program use it.
 """
@@ -37,8 +37,8 @@ class ModelConfig:
         "auto: flash attention on Ascend in half precision, plain elsewhere.", choices=("auto", "plain", "flash")
     )
     pretrained: Optional[str] = option(
-        "Weights a training begins with: a file (.safetensors, .pth), checkpoint folder, run directory, `last`, MLflow run id "
-        "or official name; null begins with initial ones."
+        "Weights to start the training from: a file (.safetensors, .pth), checkpoint folder, run directory, `last`, MLflow run "
+        "id or official name; null: random initial weights."
     )
     pretrained_partial: bool = option(
         "Accept pretrained weights of which blocks, norms or embeddings do not fit; those begin with initial values.",
@@ -55,35 +55,35 @@ class DataConfig:
         "data that needs none (digits, synthetic)."
     )
     cache_dir: Optional[str] = option(
-        "Folder of this machine for the copy of a remote data.root; null: $DEIT_CACHE, else ~/.cache/deit.", default=None
+        "Local folder for the copy of a remote data.root; null: $DEIT_CACHE, else ~/.cache/deit.", default=None
     )
     format: str = option(
-        "How the images of an imagefolder lie in data.root: in class folders, or packed by task=pack; auto looks.",
+        "Format of the images in data.root: class folders, or shards of task=pack; auto detects it.",
         choices=("auto", "folder", "tar", "mindrecord"),
         default="auto",
     )
     num_classes: Optional[int] = option("Number of classes; null counts the class folders of train/.", low=2)
     train_size: Optional[int] = option(
-        "Number of training images, checked against what is found; null accepts what is found.", unit="images", low=1
+        "Number of training images, checked against what is found; null: not checked.", unit="images", low=1
     )
     val_size: Optional[int] = option("The same for the validation images.", unit="images", low=1)
     train_limit: Optional[int] = option(
-        "Use only so many training images, spread evenly over the data set.", unit="images", low=1
+        "Use only this many training images, spread evenly over the data set.", unit="images", low=1
     )
     val_limit: Optional[int] = option("The same for the validation images.", unit="images", low=1)
-    batch_size: int = option("Images of one card in one forward pass.", unit="images", low=1)
-    eval_batch_size: int = option("Images of one card in one forward pass of the evaluation.", unit="images", low=1)
+    batch_size: int = option("Images per card and forward pass.", unit="images", low=1)
+    eval_batch_size: int = option("Images per card and forward pass of an evaluation.", unit="images", low=1)
     workers: int = option(
-        "Threads of one card that read and augment images; 0 reads in the training thread.", unit="threads", low=0
+        "Threads per card that read and augment images; 0: read in the training thread.", unit="threads", low=0
     )
     on_bad_image: str = option(
-        "What a damaged or otherwise unusable image does: error ends the run, skip lets another image of its batch take its "
-        "place, replace one drawn from all. An evaluation leaves it out and does not count it.",
+        "What happens on a damaged or unusable image: error stops the run, skip replaces it by another image of its batch, "
+        "replace by a random one of the training set. Evaluations omit it and do not count it.",
         choices=("error", "skip", "replace"),
         default="error",
     )
     max_pixels: int = option(
-        "Most pixels of an image, told by its header before it is decoded; one that has more is a bad image.",
+        "Maximum pixels of an image, read from its header before decoding; a larger one is a bad image.",
         unit="pixels",
         low=1,
         default=178_956_970,  # where Pillow refuses a decompression bomb
@@ -100,72 +100,78 @@ class DataConfig:
 class AugmentConfig:
     """Training transform, mixing and target smoothing; names as timm's command line."""
 
-    backend: str = option("opencv is fast and close to PIL, pil is what timm computes bit for bit.", choices=("opencv", "pil"))
-    scale: list[float] = option("Area of the random crop, least and most, as a share of the image.", above=0, high=1, length=2)
-    ratio: list[float] = option("Aspect ratio (width / height) of the random crop, least and most.", above=0, length=2)
+    backend: str = option("opencv: fast, close to PIL; pil: the same pixels as timm, bit for bit.", choices=("opencv", "pil"))
+    scale: list[float] = option(
+        "Area of the random crop, minimum and maximum, as a fraction of the image.", above=0, high=1, length=2
+    )
+    ratio: list[float] = option("Aspect ratio (width / height) of the random crop, minimum and maximum.", above=0, length=2)
     hflip: float = option("Probability of a horizontal flip.", low=0, high=1)
     color_jitter: float = option("Strength of colour jitter; used only where auto_augment is null or 3a.", low=0, high=1)
     auto_augment: Optional[str] = option(
         "RandAugment policy, such as rand-m9-mstd0.5-inc1, or 3a for 3-Augment; null for none."
     )
     reprob: float = option("Probability of random erasing.", low=0, high=1)
-    remode: str = option("What an erased box is filled with.", choices=("const", "rand", "pixel"))
-    recount: int = option("Most boxes erased in an image.", low=1)
+    remode: str = option(
+        "Fill of an erased box: zeros, one random color, or noise per pixel.", choices=("const", "rand", "pixel")
+    )
+    recount: int = option("Maximum number of boxes erased per image.", low=1)
     mixup: float = option("Alpha of mixup's Beta distribution; 0 is off.", low=0)
     cutmix: float = option("Alpha of CutMix's Beta distribution; 0 is off.", low=0)
     mixup_prob: float = option("Probability that mixup or CutMix is applied at all.", low=0, high=1)
-    mixup_switch_prob: float = option("Probability of CutMix where both are on.", low=0, high=1)
-    mixup_mode: str = option("One lambda a batch, a pair or an image.", choices=("batch", "pair", "elem"))
+    mixup_switch_prob: float = option("Probability of CutMix instead of mixup if both are on.", low=0, high=1)
+    mixup_mode: str = option("One lambda per batch, per pair or per image.", choices=("batch", "pair", "elem"))
     smoothing: float = option("Label smoothing.", low=0, high=0.999)
-    repeats: int = option("Repeated augmentation: times an image is seen in one pass of the sampler; 1 is off.", low=1)
+    repeats: int = option("Repeated augmentation: copies of an image in one pass of the sampler; 1 is off.", low=1)
 
 
 @dataclass
 class OptimConfig:
     name: str = option("Optimizer.", choices=("adamw", "sgd"))
-    base_lr: float = option("Learning rate of a global batch of lr_base_size.", above=0)
+    base_lr: float = option("Learning rate at a global batch size of lr_base_size.", above=0)
     lr_base_size: Optional[int] = option(
-        "lr = base_lr * global batch / lr_base_size (linear scaling); null uses base_lr as it is.", unit="images", low=1
+        "lr = base_lr * global batch / lr_base_size (linear scaling); null: no scaling.", unit="images", low=1
     )
-    weight_decay: float = option("Decoupled weight decay of matrices; biases, norms and embeddings have none.", low=0)
-    decay_dist_token: bool = option("Decay dist_token as facebookresearch/deit does; timm does not.")
-    clip_grad: Optional[float] = option("Largest global norm of the gradient; null does not clip.", above=0)
-    accumulation_steps: int = option("Forward passes of one optimizer step.", low=1)
+    weight_decay: float = option("Decoupled weight decay of matrices; not applied to biases, norms and embeddings.", low=0)
+    decay_dist_token: bool = option("Apply weight decay to dist_token, as facebookresearch/deit does; timm does not.")
+    clip_grad: Optional[float] = option("Maximum global norm of the gradient; null: no clipping.", above=0)
+    accumulation_steps: int = option("Forward passes per optimizer step.", low=1)
     on_nonfinite: str = option(
-        "After a step whose loss or gradient is not finite, and which no dynamic loss scale can help: stop; skip the batch; or "
-        "rollback, take the steps since the last checkpoint again.",
+        "When the loss or gradient of a step is not finite and dynamic loss scaling cannot fix it: stop; skip the batch; or "
+        "rollback: repeat the steps since the last checkpoint.",
         choices=("stop", "skip", "rollback"),
         default="stop",
     )
     max_nonfinite: int = option(
-        "skip: stop after so many such steps in a row; rollback: after so many returns to one checkpoint.", low=1, default=10
+        "skip: stop after this many such steps in a row; rollback: after this many returns to one checkpoint.",
+        low=1,
+        default=10,
     )
 
 
 @dataclass
 class AdamWOptim(OptimConfig):
-    betas: list[float] = option("Decay of the two moments.", low=0, high=0.9999999, length=2)
-    eps: float = option("Added to the root of the second moment.", above=0)
+    betas: list[float] = option("Decay rates of the two moments.", low=0, high=0.9999999, length=2)
+    eps: float = option("Added to the square root of the second moment.", above=0)
 
 
 @dataclass
 class SgdOptim(OptimConfig):
     momentum: float = option("Momentum.", low=0, high=0.9999999)
-    nesterov: bool = option("Nesterov's momentum.")
+    nesterov: bool = option("Use Nesterov momentum.")
 
 
 @dataclass
 class ScheduleConfig:
-    name: str = option("Course of the learning rate.", choices=("cosine", "constant"))
-    epochs: int = option("Epochs of the schedule, warmup included, cooldown not.", unit="epochs", low=1)
+    name: str = option("Learning-rate schedule.", choices=("cosine", "constant"))
+    epochs: int = option("Epochs of the schedule, including warmup, without cooldown.", unit="epochs", low=1)
     cooldown_epochs: int = option("Epochs at min_lr after the schedule.", unit="epochs", low=0)
     warmup_epochs: int = option("Epochs of linear warmup.", unit="epochs", low=0)
     warmup_lr: float = option("Learning rate at the start of warmup; not scaled by the batch.", low=0)
     min_lr: float = option("Learning rate at the end; not scaled by the batch.", low=0)
-    granularity: str = option("The learning rate changes once an epoch (timm) or at each step.", choices=("epoch", "step"))
-    eval_every: int = option("Evaluate after every so many epochs, and always after the last.", unit="epochs", low=1)
+    granularity: str = option("Update the learning rate once per epoch (as timm) or at each step.", choices=("epoch", "step"))
+    eval_every: int = option("Evaluate every this many epochs, and always after the last.", unit="epochs", low=1)
     max_steps: Optional[int] = option(
-        "End the training after so many optimizer steps; the schedule is not shortened.", unit="steps", low=1
+        "Stop the training after this many optimizer steps; the schedule is not shortened.", unit="steps", low=1
     )
     timing: str = option(
         "When granularity epoch steps the schedule: start, at the start of an epoch, as timm's train.py; end, after it, as "
@@ -177,8 +183,8 @@ class ScheduleConfig:
 
 @dataclass
 class EmaConfig:
-    enabled: bool = option("Keep an exponential moving average of the weights and evaluate it beside them.")
-    decay: float = option("ema = decay * ema + (1 - decay) * weights, once an optimizer step.", low=0, high=0.9999999)
+    enabled: bool = option("Keep an exponential moving average of the weights, and evaluate it too.")
+    decay: float = option("ema = decay * ema + (1 - decay) * weights, once per optimizer step.", low=0, high=0.9999999)
 
 
 @dataclass
@@ -187,121 +193,117 @@ class DistillConfig:
 
     type: str = option("Distillation loss.", choices=("none", "soft", "hard"))
     teacher: Optional[str] = option(
-        "Who teaches: a run directory, `last`, an MLflow run id, a checkpoint folder, a file of a DeiT's or RegNetY's weights "
+        "Teacher model: a run directory, `last`, an MLflow run id, a checkpoint folder, weights of a DeiT or RegNetY "
         "(.safetensors, .pth), an official name such as regnety_160, or a .mindir file."
     )
-    alpha: float = option("Share of the distillation loss.", low=0, high=1)
+    alpha: float = option("Weight of the distillation loss; the label loss has 1 - alpha.", low=0, high=1)
     tau: float = option("Temperature of soft distillation.", above=0)
 
 
 @dataclass
 class PrecisionConfig:
     level: str = option(
-        "O0 all float32; O1 matrix products in half; O2 all but norms and loss in half; O3 all but the loss in half. "
-        "Master weights stay float32.",
+        "O0: float32; O1: matrix products in half precision; O2: everything except norms and loss; O3: everything except the "
+        "loss. Master weights stay float32.",
         choices=("O0", "O1", "O2", "O3"),
     )
     dtype: str = option("The half precision type of O1 to O3.", choices=("float16", "bfloat16"))
-    loss_scale: str = option("How the loss is scaled against underflow.", choices=("none", "static", "dynamic"))
-    loss_scale_init: float = option("The scale, or the first one if it is dynamic.", above=0)
-    loss_scale_window: int = option("A dynamic scale doubles after so many steps without overflow.", unit="steps", low=1)
+    loss_scale: str = option("Loss scaling against underflow.", choices=("none", "static", "dynamic"))
+    loss_scale_init: float = option("The loss scale, or its initial value if dynamic.", above=0)
+    loss_scale_window: int = option("A dynamic scale doubles after this many steps without overflow.", unit="steps", low=1)
 
 
 @dataclass
 class HardwareConfig:
     target: str = option(
-        "Kind of device; auto takes Ascend where there is a card, else the CPU.", choices=("auto", "cpu", "ascend", "gpu")
+        "Device type; auto: Ascend if the machine has a card, else the CPU.", choices=("auto", "cpu", "ascend", "gpu")
     )
-    cards: int = option("Cards of one machine, one process each (CPU: processes).", low=1)
+    cards: int = option("Cards per machine, one process each (CPU: processes).", low=1)
     nodes: int = option("Number of machines.", low=1)
-    node_rank: Optional[int] = option("Number of this machine, 0 is the master; null takes Slurm's word.", low=0)
-    master_addr: Optional[str] = option("Address of machine 0; null takes Slurm's word.")
+    node_rank: Optional[int] = option("Index of this machine, 0 is the master; null: taken from Slurm.", low=0)
+    master_addr: Optional[str] = option("Address of machine 0; null: taken from Slurm.")
     master_port: Optional[int] = option(
-        "Port of the scheduler; null takes a free one, of several machines 8118 or one from the number of the job in Slurm.",
+        "Port of the scheduler; null: a free one; for several machines 8118, or one derived from the Slurm job id.",
         low=1,
         high=65535,
     )
-    card_ids: Optional[list[int]] = option("Which cards to use; null takes the first ones.", low=0)
-    jit: bool = option("Compile the steps as graphs; false runs them operator by operator (slow, for a debugger).")
-    cluster_timeout: int = option("How long the processes wait for each other at the start.", unit="seconds", low=10)
+    card_ids: Optional[list[int]] = option("Cards to use; null: the first ones.", low=0)
+    jit: bool = option("Compile the steps as graphs; false: run operator by operator (slow, for a debugger).")
+    cluster_timeout: int = option("Timeout for the processes to find each other at the start.", unit="seconds", low=10)
     max_restarts: int = option(
-        "How often all ranks are started again from the last checkpoint after one has crashed or hung.", low=0, default=0
+        "How many times all ranks are restarted from the last checkpoint after a crash or a hang.", low=0, default=0
     )
     hang_timeout: Optional[int] = option(
-        "A run that comes no further for so long is ended, with the stacks of all ranks in their logs; null: never.",
+        "Stop a run that makes no progress for this long, and write the stacks of all ranks to their logs; null: never.",
         unit="seconds",
         low=1,
         default=3600,
     )
     grace_period: int = option(
-        "How long the workers have to write a checkpoint and end after SIGTERM or SIGINT, before they are killed.",
+        "Time the workers have to write a checkpoint after SIGTERM or SIGINT, before they are killed.",
         unit="seconds",
         low=1,
         default=60,
     )
-    bind_core: bool = option("Let msrun bind each process to cores of its own.", default=False)
-    rank_table: Optional[str] = option(
-        "Rank table file for clusters that still need one; msrun finds the cards without.", default=None
-    )
+    bind_core: bool = option("Let msrun pin each process to its own cores.", default=False)
+    rank_table: Optional[str] = option("Rank table file, for clusters that still need one; msrun needs none.", default=None)
 
 
 @dataclass
 class TrackingConfig:
-    backend: str = option("Where metrics are shown; the journal of the run is always written.", choices=("mlflow", "none"))
+    backend: str = option("Where metrics are recorded; the journal of the run is always written.", choices=("mlflow", "none"))
     uri: Optional[str] = option("MLflow tracking URI: sqlite:///FILE or http(s)://HOST:PORT.")
     experiment: str = option("MLflow experiment.")
-    run_name: Optional[str] = option("Name of the MLflow run; null takes the run's name and short id.")
-    log_every: int = option("Training metrics are written every so many optimizer steps.", unit="steps", low=1)
-    system_metrics_every: int = option("CPU and memory use are sampled so often; 0 is off.", unit="seconds", low=0)
-    upload_checkpoints: bool = option("Copy the best checkpoint into MLflow; false registers only where it lies.")
-    flush_timeout: int = option("How long the end of a run waits for what is not yet sent to MLflow.", unit="seconds", low=0)
+    run_name: Optional[str] = option("Name of the MLflow run; null: name and short id of the run.")
+    log_every: int = option("Write training metrics every this many optimizer steps.", unit="steps", low=1)
+    system_metrics_every: int = option("Interval at which CPU and memory use are sampled; 0: off.", unit="seconds", low=0)
+    upload_checkpoints: bool = option("Upload the best checkpoint to MLflow; false: record only its path.")
+    flush_timeout: int = option("How long the end of a run waits for metrics to reach MLflow.", unit="seconds", low=0)
 
 
 @dataclass
 class CheckpointingConfig:
-    every: int = option("Write a checkpoint after every so many epochs, and always after the last.", unit="epochs", low=1)
-    keep_last: int = option("Newest checkpoints kept; the best are kept besides.", low=1)
+    every: int = option("Write a checkpoint every this many epochs, and always after the last.", unit="epochs", low=1)
+    keep_last: int = option("Number of newest checkpoints to keep; the best are kept too.", low=1)
     every_steps: Optional[int] = option(
-        "Also after every so many optimizer steps, within an epoch too; null: off.", unit="steps", low=1, default=None
+        "Also write a checkpoint every this many optimizer steps; null: off.", unit="steps", low=1, default=None
     )
     every_minutes: Optional[float] = option(
-        "Also when the last checkpoint is so old, within an epoch too; null: off.", unit="minutes", above=0, default=None
+        "Also write a checkpoint when the last one is this old; null: off.", unit="minutes", above=0, default=None
     )
     upload_timeout: int = option(
-        "How long the end of a run waits for what is not yet copied to a remote runs_dir.", unit="seconds", low=0, default=600
+        "How long the end of a run waits for uploads to a remote runs_dir.", unit="seconds", low=0, default=600
     )
 
 
 @dataclass
 class SweepConfig:
-    """How the trials of a sweep (`-m`, or sweep=TEMPLATE) share this machine; a run by itself uses none of it."""
+    """How the trials of a sweep (`-m`, or sweep=TEMPLATE) share this machine; single runs do not use it."""
 
     cards: Optional[int] = option(
-        "Cards the trials share, each taking hardware.cards of them; null: all that are here (CPU: a slot for each core).",
+        "Cards the trials share, hardware.cards for each; null: all cards of this machine (CPU: one slot per core).",
         low=1,
         default=None,
     )
     trial_timeout: Optional[int] = option(
-        "A trial that takes longer is stopped and counts as failed; null: no limit.", unit="seconds", low=1, default=None
+        "Stop a trial that takes longer, and count it as failed; null: no limit.", unit="seconds", low=1, default=None
     )
     retries: int = option(
-        "How often a trial that failed, was killed or took too long is tried again; it goes on from its checkpoint.",
+        "How many times a failed, killed or timed-out trial is retried, from its checkpoint.",
         low=0,
         default=0,
     )
-    objectives: list[str] = option("Metrics by which trials are compared, as in the journal.", default=["best/val_top1"])
-    directions: list[str] = option(
-        "Whether each objective is better high or low.", choices=("maximize", "minimize"), default=["maximize"]
-    )
-    case: Optional[str] = option("Set by a template that lists cases: the name of this one.", default=None)
-    resume: Optional[str] = option("The sweep to go on with: its directory, its address in a store, or `last`.", default=None)
-    retry_failed: bool = option("With sweep.resume: start failed trials again, too.", default=False)
-    dir: Optional[str] = option("The sweep of task=report: its directory, its address in a store, or `last`.", default=None)
+    objectives: list[str] = option("Metrics by which trials are ranked, named as in the journal.", default=["best/val_top1"])
+    directions: list[str] = option("Direction of each objective.", choices=("maximize", "minimize"), default=["maximize"])
+    case: Optional[str] = option("Name of the case, set by templates that list cases.", default=None)
+    resume: Optional[str] = option("Sweep to resume: its directory, its address in a store, or `last`.", default=None)
+    retry_failed: bool = option("With sweep.resume: retry failed trials too.", default=False)
+    dir: Optional[str] = option("Sweep of task=report: its directory, its address in a store, or `last`.", default=None)
 
 
 @dataclass
 class RunConfig:
-    """One run, whole: what ``config.yaml`` of a run directory holds."""
+    """One complete run: the content of ``config.yaml`` in a run directory."""
 
     task: TaskConfig = field(default_factory=TaskConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -316,26 +318,26 @@ class RunConfig:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     checkpointing: CheckpointingConfig = field(default_factory=CheckpointingConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
-    name: str = option("Name of the recipe; runs stand in runs_dir/name/.")
+    name: str = option("Name of the recipe; runs are written to runs_dir/name/.")
     seed: int = option("Seed of every random choice.", low=0, high=2**63 - 1)
     runs_dir: str = option(
-        "Folder of all runs, or s3://BUCKET/PATH or obs://BUCKET/PATH: then they stand in $DEIT_CACHE/runs "
-        "(~/.cache/deit/runs) and are copied there while they go on."
+        "Folder of all runs, or s3://BUCKET/PATH or obs://BUCKET/PATH: runs are then written to $DEIT_CACHE/runs "
+        "(~/.cache/deit/runs) and copied there while they run."
     )
     run: Optional[str] = option(
-        "The run to evaluate, preview, convert, export, register, sync or predict with: its directory, `last`, or its MLflow "
+        "Run to evaluate, preview, convert, export, register, sync or predict with: its directory, `last`, or its MLflow "
         "run id."
     )
     checkpoint: Optional[str] = option(
-        "The checkpoint to evaluate, convert, export or predict with: a checkpoint folder, a file (.safetensors, .pth) or an "
+        "Checkpoint to evaluate, convert, export or predict with: a checkpoint folder, a file (.safetensors, .pth) or an "
         "official name."
     )
-    weights_dir: str = option("Folder in which official weights are looked for by their name.")
-    resume: Optional[str] = option("The run to go on with: its directory, `last`, or its MLflow run id.")
-    dry_run: bool = option("Print the composed recipe and start nothing.")
+    weights_dir: str = option("Folder in which official weights are found by name.")
+    resume: Optional[str] = option("Run to resume: its directory, `last`, or its MLflow run id.")
+    dry_run: bool = option("Print the recipe and start nothing.")
 
 
-# The groups whose options differ in their keys: the key `name` says which type an option is.
+# Groups whose options have different keys: the key `name` selects the type of an option.
 VARIANTS: dict[type, dict[str, type]] = {
     TaskConfig: TASKS,
     OptimConfig: {"adamw": AdamWOptim, "sgd": SgdOptim},

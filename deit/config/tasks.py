@@ -21,20 +21,20 @@ class TaskConfig:
 
 @dataclass
 class TrainTask(TaskConfig):
-    """Needs no keys of its own."""
+    """No keys of its own."""
 
 
 @dataclass
 class EvaluateTask(TaskConfig):
-    which: str = option("Which checkpoint of `run` to take.", choices=("best", "last"))
-    heads: bool = option("Evaluate each head of a distilled model by itself too, not only their mean.")
+    which: str = option("Which checkpoint of `run` to use.", choices=("best", "last"))
+    heads: bool = option("Also evaluate each head of a distilled model separately, not only their mean.")
 
 
 @dataclass
 class PreviewTask(TaskConfig):
-    images: int = option("Most images shown; of the training a batch is all there is.", unit="images", low=1, high=64)
+    images: int = option("Maximum number of images drawn; at most one training batch.", unit="images", low=1, high=64)
     ranks: Optional[int] = option(
-        "Processes of the training, of which the first is shown; null: hardware.cards * hardware.nodes.",
+        "Processes of the training; the batch of the first is drawn; null: hardware.cards * hardware.nodes.",
         unit="processes",
         low=1,
     )
@@ -42,9 +42,9 @@ class PreviewTask(TaskConfig):
 
 @dataclass
 class ConvertTask(TaskConfig):
-    output: str = option("The .safetensors file to write; there must be none yet.")
-    naming: str = option("Whose names the parameters get; they differ for the norms alone.", choices=("mindspore", "timm"))
-    which: str = option("Which checkpoint of `run` to take.", choices=("best", "last"))
+    output: str = option("The .safetensors file to write; it must not exist.")
+    naming: str = option("Naming of the parameters; only the names of norms differ.", choices=("mindspore", "timm"))
+    which: str = option("Which checkpoint of `run` to use.", choices=("best", "last"))
     weights: str = option(
         "Which weights of a run or checkpoint folder; auto takes the better by their recorded evaluation.",
         choices=("auto", "raw", "ema"),
@@ -53,60 +53,58 @@ class ConvertTask(TaskConfig):
 
 @dataclass
 class CheckDataTask(TaskConfig):
-    output: Optional[str] = option("The .json file to write the report to; there must be none yet. Null prints it only.")
+    output: Optional[str] = option("The .json file for the report; it must not exist; null: print only.")
 
 
 @dataclass
 class PackTask(TaskConfig):
     format: str = option(
-        "tar: WebDataset's shards, which every tar program reads; mindrecord: what ms.dataset.MindDataset reads.",
+        "tar: WebDataset shards, readable by every tar program; mindrecord: readable by ms.dataset.MindDataset.",
         choices=("tar", "mindrecord"),
     )
-    output: str = option("The folder to write; there must be none yet, or an empty one.")
-    shard_mb: int = option("Most megabytes of images in a shard; a larger image has one to itself.", unit="MB", low=1)
+    output: str = option("The folder to write; it must not exist or be empty.")
+    shard_mb: int = option("Maximum megabytes of images per shard; a larger image gets its own shard.", unit="MB", low=1)
 
 
 @dataclass
 class ExportTask(TaskConfig):
-    format: str = option("What is written.", choices=("mindir", "onnx", "safetensors", "air"))
-    which: str = option("Which checkpoint of `run` to take.", choices=("best", "last"))
+    format: str = option("File format.", choices=("mindir", "onnx", "safetensors", "air"))
+    which: str = option("Which checkpoint of `run` to use.", choices=("best", "last"))
     weights: str = option(
         "Which weights of a run or checkpoint folder; auto takes the better by their recorded evaluation.",
         choices=("auto", "raw", "ema"),
     )
     precision: str = option(
-        "In which type parameters are stored and matrix products computed; norms and softmax stay float32.",
+        "Type of stored parameters and matrix products; norms and softmax stay float32.",
         choices=("float32", "float16"),
     )
-    batch: Optional[int] = option("How many images the network takes at once; null: any number.", unit="images", low=1)
+    batch: Optional[int] = option("Fixed batch size of the network; null: any.", unit="images", low=1)
     preprocess_in_graph: bool = option(
-        "Let the network take pixels, uint8 [N, H, W, 3], and normalise them; else it takes normalised float32 [N, 3, H, W]."
+        "true: the network takes pixels, uint8 [N, H, W, 3], and normalises them; false: normalised float32 [N, 3, H, W]."
     )
-    images: int = option("Validation images on which what was written is compared with the checkpoint.", unit="images", low=1)
+    images: int = option("Validation images on which the exported file is compared with the checkpoint.", unit="images", low=1)
     output: Optional[str] = option(
-        "The folder to write, which must not be there yet; null: exports/<format>_<weights> in the run of the weights."
+        "The folder to write; it must not exist; null: exports/<format>_<weights> in the run of the weights."
     )
 
 
 @dataclass
 class ReportTask(TaskConfig):
-    """Needs no keys of its own: ``sweep.dir`` says which sweep."""
+    """No keys of its own: ``sweep.dir`` selects the sweep."""
 
 
 @dataclass
 class SyncTask(TaskConfig):
-    """Needs no keys of its own."""
+    """No keys of its own."""
 
 
 @dataclass
 class RegisterTask(TaskConfig):
-    registered_model_name: str = option("Name in MLflow's model registry, of which this becomes the next version.")
-    alias: Optional[str] = option("Alias that from now on means this version, such as champion; null sets none.")
-    model: Optional[str] = option("A folder of task=export or its file; instead of it run= can be given.")
-    format: str = option(
-        "The export of `run` that is registered; it is made where it is not there.", choices=("mindir", "onnx")
-    )
-    which: str = option("Which checkpoint of `run` to take.", choices=("best", "last"))
+    registered_model_name: str = option("Name in MLflow's model registry; a new version is added.")
+    alias: Optional[str] = option("Alias to move to this version, such as champion; null: none.")
+    model: Optional[str] = option("A folder of task=export or its file; or use run=.")
+    format: str = option("Export of `run` to register; it is created if missing.", choices=("mindir", "onnx"))
+    which: str = option("Which checkpoint of `run` to use.", choices=("best", "last"))
     weights: str = option(
         "Which weights of a run; auto takes the better by their recorded evaluation.", choices=("auto", "raw", "ema")
     )
@@ -114,67 +112,69 @@ class RegisterTask(TaskConfig):
 
 @dataclass
 class InferenceTask(TaskConfig):
-    """The keys of all tasks that give images to a trained network."""
+    """The keys of all tasks that apply a trained network to images."""
 
     input: str = option(
-        "An image, a folder of images, a .txt list of images (one path a line), a tree of class folders, or one of the two "
+        "An image, a folder of images, a .txt list of images (one path per line), a tree of class folders, or one of the two "
         "folders of task=pack."
     )
     model: Optional[str] = option(
-        "Whose answers: a folder of task=export or its file, a run directory, `last`, an MLflow run id, a checkpoint folder, a "
-        "file of weights or an official name. Instead of it run= or checkpoint= can be given."
+        "Model: a folder of task=export or its file, a run directory, `last`, an MLflow run id, a checkpoint folder, a "
+        "file of weights or an official name; or use run= or checkpoint=."
     )
-    which: str = option("Which checkpoint of a run to take.", choices=("best", "last"))
+    which: str = option("Which checkpoint of a run to use.", choices=("best", "last"))
     weights: str = option(
         "Which weights of a run or checkpoint folder; auto takes the better by their recorded evaluation.",
         choices=("auto", "raw", "ema"),
     )
     classes: Optional[str] = option(
-        "File of class names in the order of the labels, one a line; null takes those the model knows, else the class folders'."
+        "File of class names in the order of the labels, one per line; null: those of the model, else of the class folders."
     )
 
 
 @dataclass
 class PredictTask(InferenceTask):
-    topk: int = option("Likeliest classes written for an image.", unit="classes", low=1)
+    topk: int = option("Number of most likely classes per image.", unit="classes", low=1)
     output: Optional[str] = option(
-        "The .jsonl or .csv file to write; there must be none yet. null: predictions.jsonl in the run directory."
+        "The .jsonl or .csv file to write; it must not exist; null: predictions.jsonl in the run directory."
     )
 
 
 @dataclass
 class ExplainTask(InferenceTask):
-    images: int = option("Most images shown, spread evenly over the input; each becomes a picture.", unit="images", low=1)
+    images: int = option(
+        "Maximum number of images drawn, spread evenly over the input; one picture each.", unit="images", low=1
+    )
 
 
 @dataclass
 class PreprocessTask(InferenceTask):
-    output: str = option("Folder to make for the .bin inputs and their labels; there must be none yet.")
+    output: str = option("Folder for the .bin inputs and their labels; it must not exist.")
 
 
 @dataclass
 class PostprocessTask(TaskConfig):
-    input: str = option("The folder that task=preprocess has written.")
-    results: str = option("Folder of the device's results: for each input NAME.bin a NAME_0.bin of float32 logits.")
-    topk: int = option("Likeliest classes written for an image.", unit="classes", low=1)
+    input: str = option("The output folder of task=preprocess.")
+    results: str = option("Folder with the results of the device: float32 logits NAME_0.bin for each input NAME.bin.")
+    topk: int = option("Number of most likely classes per image.", unit="classes", low=1)
     output: Optional[str] = option(
-        "The .jsonl or .csv file to write; there must be none yet. null: predictions.jsonl in the run directory."
+        "The .jsonl or .csv file to write; it must not exist; null: predictions.jsonl in the run directory."
     )
 
 
 @dataclass
 class CompareTask(TaskConfig):
     models: list[str] = option(
-        "The models to compare, two or more: each a run directory, `last`, an MLflow run id, a checkpoint folder, a folder of "
+        "Two or more models: each a run directory, `last`, an MLflow run id, a checkpoint folder, a folder of "
         "task=export or its file, a file of weights or an official name."
     )
     input: Optional[str] = option(
-        "The images, a tree of class folders; null: the validation images of data, which is that of the first model's run."
+        "A tree of class folders; null: the validation images of data, by default the data of the first model's run."
     )
     classes: Optional[str] = option(
-        "File of class names in the order of the labels, one a line; null takes those the models know, else the class folders'."
+        "File of class names in the order of the labels, one per line; null: those of the models, else of the class folders."
     )
-    which: str = option("Which checkpoint of each run to take.", choices=("best", "last"))
+    which: str = option("Which checkpoint of each run to use.", choices=("best", "last"))
     weights: str = option(
         "Which weights of each run or checkpoint folder; auto takes the better by their recorded evaluation.",
         choices=("auto", "raw", "ema"),
