@@ -93,7 +93,8 @@ def _compose(typed: list[str], settings: list[str]) -> DictConfig | None:
     # Hydra would print and swallow errors itself; this is its way of handing them on.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Its parser wants all settings in one place, though people type `experiment=quickstart -m seed=0,1`.
-    sys.argv = [sys.argv[0], *settings, *(text for text in typed if text not in settings)]
+    flags = [text for text in typed if text not in settings]
+    sys.argv = [sys.argv[0], *overrides.readable(settings), *flags]
     try:
         collect()
     except SystemExit as end:  # Hydra's way to end after its help pages

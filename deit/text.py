@@ -53,4 +53,6 @@ def column(values: Sequence[float | None], none: str = "-") -> list[str]:
 
 
 def _short(value: str) -> str:
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":  # of text that could be read as a number
+        return value[1:-1]
     return f"{float(value):.4g}" if len(value) > 8 and re.fullmatch(r"-?\d+\.\d+(e-?\d+)?", value) else value

@@ -10,7 +10,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from deit.compose import groups, hydra_guard, keys, limits, overrides, rules, unused_keys
+from deit.compose import config_files, groups, hydra_guard, keys, limits, overrides, rules, unused_keys
 from deit.compose.inherit import find_base, inherit
 from deit.config.frozen import from_dict
 from deit.config.schema import VARIANTS, RunConfig
@@ -22,6 +22,7 @@ def register() -> None:
     if str(groups.PLUGINS) not in sys.path:
         sys.path.insert(0, str(groups.PLUGINS))
     hydra_guard.install()
+    config_files.install()
     store = ConfigStore.instance()
     store.store(name="schema", node=RunConfig)
     for group, kind in keys.node_types().items():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
+import shlex
 from pathlib import Path
 
 import yaml
+
+from deit.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
@@ -28,7 +32,11 @@ def groups() -> dict[str, dict[str, Path]]:
 
 def describe(path: Path) -> str:
     """The first comment line of a file that says something, `# @package` lines apart."""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    try:
+        text = read(path)
+    except UserError:  # said when it is chosen
+        return "(not UTF-8)"
+    for line in text.splitlines():
         if not line.startswith("#"):
             break
         text = line.lstrip("# ").strip()
@@ -40,7 +48,7 @@ def describe(path: Path) -> str:
 def defaults() -> dict[str, str | None]:
     """The option that conf/config.yaml takes for each group."""
     chosen: dict[str, str | None] = {}
-    for entry in yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]:
+    for entry in yaml.safe_load(read(CONF / "config.yaml"))["defaults"]:
         if isinstance(entry, dict):
             for group, option in entry.items():
                 chosen[group] = option
@@ -50,3 +58,30 @@ def defaults() -> dict[str, str | None]:
 def shown(path: Path) -> str:
     """A file as messages name it: ``conf/optim/adamw.yaml``."""
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def read(path: Path) -> str:
+    """A file's text, without a byte order mark. Raises UserError where it is not UTF-8."""
+    data = path.read_bytes()
+    try:
+        if not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return data.decode("utf-8-sig")
+        encoding = "UTF-16"
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        encoding = _guess(data)
+        raise UserError(f"{shown(path)}, line {line}: {_convert(path, encoding)}") from None
+    raise UserError(f"{shown(path)}: {_convert(path, encoding)}")
+
+
+def _guess(data: bytes) -> str:
+    try:
+        data.decode("gb18030")
+    except UnicodeDecodeError:
+        return "LATIN1"
+    return "GB18030"
+
+
+def _convert(path: Path, encoding: str) -> str:
+    old, new = shlex.quote(str(path)), shlex.quote(f"{path}.new")
+    return f"not UTF-8 (it looks like {encoding}). Convert it: iconv -f {encoding} -t UTF-8 {old} > {new} && mv {new} {old}"

@@ -28,6 +28,8 @@ def translate(error: Exception, typed: Sequence[str]) -> UserError:
     """The UserError that says what ``error`` (one of ERRORS) means; ``typed`` are the overrides given."""
     if isinstance(error, yaml.MarkedYAMLError):
         return UserError(_yaml_message(error))
+    if isinstance(error, yaml.YAMLError):  # a character that YAML does not allow
+        return UserError(f"Not readable as YAML: {' '.join(str(error).split())}.")
     if isinstance(error, MissingConfigException):
         return UserError(_missing_message(error, typed))
     if isinstance(error, InterpolationResolutionError):
@@ -90,7 +92,7 @@ def _asking_file(group: str, typed: Sequence[str]) -> str:
     for text in typed:
         chosen, _, option = text.partition("=")
         path = groups.groups().get(chosen, {}).get(option)
-        if chosen in GLOBAL_GROUPS and path is not None and re.search(rf"/?\b{re.escape(group)}\s*:", path.read_text()):
+        if chosen in GLOBAL_GROUPS and path is not None and re.search(rf"/?\b{re.escape(group)}\s*:", groups.read(path)):
             return f"{groups.shown(path)}: "
     return ""
 

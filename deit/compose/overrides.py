@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from deit.compose import groups, hydra_guard, keys
+from deit.compose import groups, hydra_guard, keys, text_keys
 from deit.config.schema import VARIANTS
 from deit.errors import UserError, nearest
 
@@ -48,6 +48,11 @@ def check(typed: Sequence[str], *, sweeping: bool) -> list[Override]:
     if problems:
         raise UserError("\n".join(problems))
     return parsed
+
+
+def readable(typed: Sequence[str]) -> list[str]:
+    """The overrides as Hydra is to get them: text keys keep their letters."""
+    return [text_keys.typed(text) for text in typed]
 
 
 def dotted(overrides: Iterable[Override]) -> list[str]:
@@ -84,13 +89,22 @@ def _parse(text: str) -> Override:
     if not text.startswith("~") and not value and key.rstrip() == key:
         return _parse(f"{key}=''") if key.lstrip("+") in keys.table() else _empty(text)
     try:
-        return OverridesParser.create().parse_overrides([text])[0]
+        parsed = OverridesParser.create().parse_overrides([text_keys.typed(text)])[0]
     except (HydraException, OmegaConfBaseException) as error:
         reason = str(error).split("\nSee https")[0].splitlines()[-1]
-        raise UserError(
-            f"{text}: not readable as key=value ({reason}). Put text with blanks, commas or brackets in quotes twice, "
-            f"such as \"{key}='a, b'\"."
-        ) from None
+        raise UserError(f"{text}: not readable as key=value ({reason}). {_line_to_type(key, value)}") from None
+    parsed.input_line = text
+    return parsed
+
+
+def _line_to_type(key: str, value: str) -> str:
+    if key not in keys.table():
+        return "Settings are given as key=value, such as model=deit_tiny."
+    if not text_keys.is_text(key):
+        return f"Expected: {keys.table()[key].expected}."
+    if value.startswith("["):
+        return f"Type each text of a list in quotes, and all of it once more for the shell: \"{key}=['a b','c']\""
+    return f"To give this text, type: {text_keys.line_to_type(key, value)}"
 
 
 def _empty(text: str) -> Override:
@@ -164,7 +178,8 @@ def _elements(override: Override) -> Iterator[Any]:
     if isinstance(override.value(), Glob) or not override.is_sweep_override():
         yield from () if isinstance(override.value(), Glob) else (override.value(),)
     elif override.is_discrete_sweep():
-        yield from (value for value in override.sweep_iterator() if not isinstance(value, Glob))
+        values = (value for value in override.sweep_iterator() if not isinstance(value, Glob))
+        yield from map(Override._convert_value, values)  # without the quotes
 
 
 def _option_problems(override: Override) -> Iterator[str]:
@@ -199,7 +214,7 @@ def _value_problems(override: Override) -> Iterator[str]:
     for value in _elements(override):
         if isinstance(value, str) and "${" in value:
             continue
-        if not _fits(key, value):
+        if not any(_fits(meant, value) for meant in keys.definitions()[key.path]):
             yield f"{override.input_line}: {key.path} is {keys.spoken(value)}; expected: {key.expected}. {key.metadata['help']}"
 
 

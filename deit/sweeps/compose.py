@@ -93,7 +93,7 @@ class Composer:
         return looked
 
     def _compose(self, texts: list[str]) -> DictConfig:
-        composed = self._loader.load_sweep_config(copy.deepcopy(self._config), texts)
+        composed = self._loader.load_sweep_config(copy.deepcopy(self._config), overrides.readable(texts))
         for part in ("launcher", "sweeper"):
             ours, its = self._config.hydra[part], composed.hydra[part]
             if OmegaConf.to_container(ours) != OmegaConf.to_container(its):

@@ -19,7 +19,7 @@ def freeze(*typed: str) -> RunConfig:
     composing.register()
     given = overrides.check(typed, sweeping=False)
     with initialize_config_dir(str(groups.CONF), version_base="1.3"):
-        config = hydra_compose("config", list(typed))
+        config = hydra_compose("config", overrides.readable(typed))
     with open_dict(config):
         config.pop("hydra", None)
     return composing.freeze(config, given)

@@ -154,6 +154,7 @@ class Optuna(sweeper.Sweeper):
 
         params = [f"{key}={value}" for key, value in self.params.items()]
         overrides.check(params, sweeping=True)
+        params = overrides.readable(params)
         parser = OverridesParser.create(config_loader=self.loader)
         return self._search(space.parse(parser.parse_overrides(params + arguments)))
 

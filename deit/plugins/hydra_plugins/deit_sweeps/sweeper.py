@@ -40,6 +40,7 @@ class Grid(basic_sweeper.BasicSweeper):
         assert self.hydra_context is not None and self.launcher is not None
         params = [f"{key}={value}" for key, value in self.params.items()]
         overrides.check(params, sweeping=True)
+        params = overrides.readable(params)
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         given = {override.get_key_element(): override for override in parser.parse_overrides(params + arguments)}
         grid = itertools.product(*(_values(override) for override in given.values()))
@@ -52,7 +53,7 @@ class Grid(basic_sweeper.BasicSweeper):
             if not re.fullmatch(r"\w+", name):
                 raise UserError(f"hydra.sweeper.cases: {name!r} is to name a trial; allowed: letters, digits and `_`.")
             overrides.check(texts, sweeping=False)
-        return [[*texts, f"sweep.case={name}"] for name, texts in self.cases.items()] or [[]]
+        return [[*overrides.readable(texts), f"sweep.case={name}"] for name, texts in self.cases.items()] or [[]]
 
 
 def _values(override: Override) -> list[str]:

@@ -1,0 +1,104 @@
+"""The YAML files of ``conf/`` and ``multirun_templates/``, read as Hydra reads them, with three differences.
+
+Text keys keep their letters (``text_keys``). A file that is not UTF-8 is refused by name, with the line that converts it. And a
+setting below ``hydra:`` that nothing here uses is refused, because it would be accepted without effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins import file_config_source
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
+
+from deit.compose import groups, text_keys
+from deit.errors import UserError
+
+# What of Hydra's own settings has an effect here: it composes and sweeps, but runs nothing and writes nothing.
+USED_OF_HYDRA = ("mode", "launcher", "sweeper", "searchpath")
+LOOKED_AT = ("callbacks", "job_logging", "hydra_logging")  # by ``hydra_guard``, which says more
+_ROOTS = ("config", "sweeping")  # conf/config.yaml tells Hydra to keep its hands off
+
+
+# Hydra registers its own source by this very class name, and keeps the one that is there.
+class FileConfigSource(file_config_source.FileConfigSource):
+    """``file://`` of the search path."""
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Raises UserError where the file is not UTF-8, or sets what nothing here uses."""
+        path = (Path(self.path) / self._normalize_file_name(config_path)).resolve()
+        if not path.exists():
+            raise ConfigLoadError(f"Config not found : {path}")
+        text = groups.read(path)
+        header = ConfigSource._get_header_dict(text[:512])
+        group = ".".join(config_path.split("/")[:-1])
+        package = {None: group, "_group_": group, "_global_": ""}.get(header.get("package"), header.get("package") or "")
+        values = _parse(text, path, package)
+        if config_path.removesuffix(".yaml") not in _ROOTS:
+            _check_hydra(values, path, package)
+        return ConfigResult(
+            config=OmegaConf.create({} if values is None else values, flags={"allow_objects": False}),
+            path=f"{self.scheme()}://{self.path}",
+            provider=self.provider,
+            header=header,
+        )
+
+
+def install() -> None:
+    """Let Hydra read its files by ``FileConfigSource``, in this process."""
+    SourcesRegistry.instance().types["file"] = FileConfigSource
+
+
+def _parse(text: str, path: Path, package: str) -> Any:
+    loader = get_yaml_loader()(text)
+    loader.name = str(path)  # errors name it
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        text_keys.retag(node, package)
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _check_hydra(values: Any, path: Path, package: str) -> None:
+    found = list(_unused(values, package))
+    if found:
+        raise UserError("\n".join(f"{groups.shown(path)}: {key} has no effect here; remove it. {why(key)}" for key in found))
+
+
+def _unused(values: Any, package: str) -> Iterator[str]:
+    if not isinstance(values, dict):
+        return
+    for entry in values.get("defaults") or []:
+        for name in entry if isinstance(entry, dict) else ():
+            group = str(name).split()[-1].lstrip("/")
+            if group.startswith("hydra/") and group.split("/")[1] not in (*USED_OF_HYDRA, *LOOKED_AT):
+                yield group
+    for part in [name for name in package.split(".") if name][::-1]:
+        values = {part: values}
+    settings = values.get("hydra")
+    if isinstance(settings, dict):
+        # Of callbacks and logging ``hydra_guard`` says more.
+        yield from (
+            f"hydra.{name}" for name in settings if name not in (*USED_OF_HYDRA, "callbacks", "job_logging", "hydra_logging")
+        )
+
+
+def why(key: str) -> str:
+    """What takes the place of a setting of Hydra that is not used."""
+    if key.startswith(("hydra.run", "hydra.sweep", "hydra.output_subdir", "hydra.job.chdir")):
+        return "Hydra makes no folders; runs are written into runs_dir."
+    if key.startswith("hydra.job.env"):
+        return "Set environment variables in the shell: NAME=VALUE python launch.py ..."
+    if key.startswith("hydra.job.name"):
+        return "The name of a run is name=NAME."
+    if key.startswith("hydra.verbose"):
+        return "The log of a run is in its logs folder."
+    return f"Allowed of Hydra's own settings: {', '.join(f'hydra.{name}' for name in USED_OF_HYDRA)}."
