@@ -42,7 +42,7 @@ class PreviewTask(TaskConfig):
 
 @dataclass
 class ConvertTask(TaskConfig):
-    output: str = option("The .safetensors file to write; it must not exist.")
+    output: str = option("The .safetensors file to write, or a .ckpt for other MindSpore programs; it must not exist.")
     naming: str = option("Naming of the parameters; only the names of norms differ.", choices=("mindspore", "timm"))
     which: str = option("Which checkpoint of `run` to use.", choices=("best", "last"))
     weights: str = option(
