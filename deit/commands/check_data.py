@@ -23,7 +23,7 @@ from deit.console import console, titled
 from deit.data.datasets import open_dataset
 from deit.data.folder import ImageFolder
 from deit.data.packed import Packed
-from deit.data.source import Dataset, Subset
+from deit.data.source import Dataset, whole_of
 from deit.errors import BAD, BadImage, UserError
 from deit.files import write_json
 from deit.progress_bar import Bars, progress_bars
@@ -82,7 +82,7 @@ def check_data(config: RunConfig) -> int:
 
 
 def _damaged_shards(data: Dataset, split: str, bars: Bars) -> list[str]:
-    whole = data.whole if isinstance(data, Subset) else data
+    whole = whole_of(data)
     if not isinstance(whole, Packed):
         return []
     bar = bars.add(f"{split} shards, bytes", sum(shard.bytes for shard in whole.shards))
@@ -175,8 +175,11 @@ def _described(split: Split) -> dict[str, Any]:
 
 
 def _others(data: Dataset) -> list[str]:
-    whole = data.whole if isinstance(data, Subset) else data
-    return whole.others() if isinstance(whole, ImageFolder) else []
+    whole = whole_of(data)
+    if not isinstance(whole, ImageFolder):
+        return []
+    left_out = whole.left_out
+    return [f"{whole.place}/{name}" for name in sorted([*left_out.loose, *left_out.others, *left_out.broken])]
 
 
 def _equal(splits: dict[str, Split]) -> Iterator[list[dict[str, str]]]:
@@ -211,7 +214,7 @@ def _show(found: dict[str, Any]) -> None:
         _list(f"{name}: bad images", bad)
         empty = [label for label, count in split["images_of_class"].items() if count == 0]
         _list(f"{name}: classes without an image", empty)
-        _list(f"{name}: no images by their names, so that nothing reads them", split["no_image_by_name"])
+        _list(f"{name}: not read (no image by its name, a broken link, or beside the class folders)", split["no_image_by_name"])
     across = [" = ".join(image["file"] for image in group) for group in found["equal_across_splits"]]
     _list("the same image in training and validation, whose accuracy is then too good", across)
     for name in found["splits"]:

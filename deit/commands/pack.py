@@ -34,6 +34,7 @@ from deit.data import packed
 from deit.data.datasets import open_dataset
 from deit.data.folder import ImageFolder
 from deit.data.shard import Source, Written, sample_key, write_tar
+from deit.data.source import whole_of
 from deit.errors import UserError
 from deit.files import read_json, write_json
 from deit.machine.cards import cores
@@ -118,7 +119,7 @@ def _folders(data: DataConfig) -> dict[str, ImageFolder]:
     whole = dataclasses.replace(data, train_limit=None, val_limit=None)
     folders = {}
     for split in packed.SPLITS:
-        folder = open_dataset(whole, train=split == "train")
+        folder = whole_of(open_dataset(whole, train=split == "train"))
         if not isinstance(folder, ImageFolder):
             raise UserError(f"data.root: {data.root} is packed already; give the class folders it was made of.")
         folders[split] = folder

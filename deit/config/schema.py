@@ -63,6 +63,11 @@ class DataConfig:
         default="auto",
     )
     num_classes: Optional[int] = option("Number of classes; null counts the class folders of train/.", low=2)
+    class_map: Optional[str] = option(
+        "File with the names of the classes in the order of their labels, one a line, as timm's --class-map; null: the class "
+        "folders in the order of their names.",
+        default=None,
+    )
     train_size: Optional[int] = option(
         "Number of training images, checked against what is found; null: not checked.", unit="images", low=1
     )

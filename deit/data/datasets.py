@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
+from pathlib import Path
 
 from deit.config.addresses import COMPLETE, data_copy, is_remote
+from deit.config.class_names import normal
 from deit.config.schema import DataConfig
 from deit.data.cifar import open_cifar
 from deit.data.digits import open_digits
-from deit.data.folder import open_folder
+from deit.data.folder import ImageFolder, open_folder
 from deit.data.packed import format_of, open_packed
-from deit.data.source import Dataset, evenly, limited
+from deit.data.source import Dataset, evenly, limited, mapped, whole_of
 from deit.data.synthetic import open_synthetic
 from deit.errors import BadImage, UserError
+from deit.notes import note
 
 
 def open_images(data: DataConfig, train: bool) -> Dataset:
@@ -37,6 +41,8 @@ def open_dataset(data: DataConfig, train: bool) -> Dataset:
     """
     data = _on_this_machine(data)
     dataset = SOURCES[data.source](data, train)
+    if data.class_map is not None:
+        dataset = mapped(dataset, read_class_map(data.class_map), f"data.class_map={data.class_map}")
     classes, images = len(dataset.classes), len(dataset)
     if data.num_classes not in (None, classes):
         accept = "; data.num_classes=null counts them" if data.source == "imagefolder" else ""
@@ -47,6 +53,22 @@ def open_dataset(data: DataConfig, train: bool) -> Dataset:
             f"data.{key} is {size}, but {dataset.place} has {images} {split} images; data.{key}=null accepts what is found."
         )
     return limited(dataset, data.train_limit if train else data.val_limit)
+
+
+def read_class_map(text: str) -> list[str]:
+    """The names of the classes by label, one a line, as timm's --class-map has them.
+
+    Raises UserError where the file cannot be read, or names a class twice.
+    """
+    try:
+        names = [normal(line.strip()) for line in Path(text).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"data.class_map={text}: not readable as a list of names ({error}).") from None
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice or len(names) < 2:
+        what = f"names {twice[0]} more than once" if twice else "holds fewer than two names"
+        raise UserError(f"data.class_map={text}: {what}; allowed: a different name on each line.")
+    return names
 
 
 def _on_this_machine(data: DataConfig) -> DataConfig:
@@ -60,10 +82,17 @@ def _on_this_machine(data: DataConfig) -> DataConfig:
 
 
 def check_images(dataset: Dataset, on_bad_image: str, most: int = 256) -> None:
-    """Decode up to ``most`` images, spread evenly, so that a broken data set is found before a run starts.
+    """Refuse a single class, say which files are left out, then decode up to ``most`` images, spread evenly.
+
+    A broken data set is found before a run starts.
 
     Raises UserError for the first that cannot be read; where bad ones are left out (data.on_bad_image), if all are bad.
     """
+    if len(dataset.classes) < 2:
+        raise UserError(f"{dataset.place}: holds one class, {dataset.classes[0]}; a classifier needs at least two.")
+    whole = whole_of(dataset)
+    if isinstance(whole, ImageFolder) and (lines := whole.left_out.lines()):
+        note(f"{whole.place} leaves out {'; '.join(lines)}.")
     looked_at = evenly(len(dataset), most)
     bad = 0
     for index in looked_at:

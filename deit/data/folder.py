@@ -1,36 +1,80 @@
-"""Images as files in class folders: ROOT/train/CLASS/IMAGE and ROOT/val/CLASS/IMAGE.
+"""Images as files in class folders: ROOT/train/CLASS/IMAGE and ROOT/val/CLASS/IMAGE, at any depth below CLASS.
 
-Only folders are read here, with one pass of scandir and no look at a file, so that ImageNet's 1.3 million
-names take seconds. The names are kept as one array of bytes: a list of strings would take several times
-the memory, once for each card.
+Only folders are read here, with one pass of scandir and no look at a file, so that ImageNet's 1.3 million names take seconds.
+The names are kept as one array of bytes: a list of strings would take several times the memory, once for each card.
+
+A class is called by its folder, spelled in NFC: macOS writes names as NFD, and the same class may have either in train/ and
+val/. What is left out is listed, so that nobody trains on half of their images unknowingly.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from deit.config.class_names import listed, normal
 from deit.config.schema import DataConfig
 from deit.data.source import EncodedDataset
 from deit.errors import UserError
 
-# Those of torchvision's ImageFolder, and GIF, of which the first frame is taken.
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
+# Those of torchvision's ImageFolder, their other spellings, and GIF, of which the first frame is taken.
+EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+)
+# Made by archivers, synchronisers and file systems; no class is called so.
+NO_CLASSES = ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information")
+OTHER_NAMES = {"train": ("training",), "val": ("validation", "valid", "test", "testing", "eval")}
+
+
+@dataclass
+class LeftOut:
+    """Files that no one reads, as paths from the folder of the split, and classes without an image."""
+
+    loose: list[str] = field(default_factory=list)  # images beside the class folders
+    others: list[str] = field(default_factory=list)  # files that are no images by their names
+    broken: list[str] = field(default_factory=list)  # links that lead nowhere
+    empty: list[str] = field(default_factory=list)  # classes
+
+    def lines(self) -> list[str]:
+        """For people: one line for each kind, with three names and how many there are."""
+        kinds = (
+            ("images outside class folders", self.loose),
+            ("files that are no images by their names", self.others),
+            ("broken links", self.broken),
+            ("classes without an image", self.empty),
+        )
+        return [f"{what} ({len(names):,}): {listed(names, 3)}" for what, names in kinds if names]
 
 
 class ImageFolder(EncodedDataset):
     """One of the two splits; labels are the positions of the class folders of train/, sorted by name."""
 
-    def __init__(self, folder: Path, classes: list[str], names: np.ndarray, labels: np.ndarray, max_pixels: int) -> None:
-        """``names`` are the files of all classes as encoded names, [N]; ``labels`` is int64 [N]."""
+    def __init__(
+        self,
+        folder: Path,
+        classes: list[str],
+        directories: dict[int, str],
+        names: np.ndarray,
+        labels: np.ndarray,
+        max_pixels: int,
+        left_out: LeftOut,
+    ) -> None:
+        """``names`` are the files of all classes as encoded paths from their class folder, [N]; ``labels`` is int64 [N];
+        ``directories`` the class folders by label, as the file system spells them.
+        """
         self.folder = folder
         self.place = str(folder)
         self.classes = classes
+        self.directories = directories
         self.names = names
         self.labels = labels
         self.max_pixels = max_pixels
+        self.left_out = left_out
 
     def content(self, index: int) -> bytes:
         from deit.data.decode import check_file_size
@@ -45,37 +89,28 @@ class ImageFolder(EncodedDataset):
             raise UserError(f"{path}: cannot be read ({error.strerror}).", exit_code=1) from error
 
     def describe(self, index: int) -> str:
-        return str(self.folder / self.classes[self.labels[index]] / os.fsdecode(self.names[index].item()))
-
-    def others(self) -> list[str]:
-        """The files in the class folders that are no images by their names, hidden ones left out."""
-        found = []
-        for name in self.classes:
-            folder = self.folder / name
-            entries = _scan(folder) if folder.is_dir() else []
-            found += [
-                str(folder / entry.name)
-                for entry in entries
-                if not entry.name.startswith(".") and not (entry.name.lower().endswith(EXTENSIONS) and entry.is_file())
-            ]
-        return sorted(found)
+        return f"{self.place}/{self.directories[int(self.labels[index])]}/{os.fsdecode(self.names[index].item())}"
 
 
 def open_folder(data: DataConfig, train: bool) -> ImageFolder:
-    """List the images of a split. Raises UserError where data.root is not laid out as said above."""
+    """List the images of a split. An evaluation alone needs no train/: the classes are then those of val/.
+
+    Raises UserError where data.root is not laid out as said above; the message names what was found instead.
+    """
     if data.root is None:
         raise UserError("data.root is null, but data.source=imagefolder reads a folder that holds train/ and val/.")
     root = Path(data.root)
     if not root.is_dir():
         raise UserError(f"data.root: there is no folder {root}. Give the folder that holds train/ and val/.")
-    for split in ("train", "val"):
-        if not (root / split).is_dir():
-            raise UserError(
-                f"data.root: {root} holds no folder {split}/; it must hold train/ and val/, each with class folders."
-            )
-    classes = _class_folders(root / "train")
+    wanted = ("train", "val") if train else ("val",)
+    missing = [split for split in wanted if not (root / split).is_dir()]
+    if missing:
+        raise UserError(_not_laid_out(root, missing[0]))
+    known = "train" if (root / "train").is_dir() else "val"
+    folders = _class_folders(root / known)
+    classes = list(folders)
     if train:
-        return _listed(root / "train", classes, classes, data.max_pixels)
+        return _listed(root / "train", classes, folders, data.max_pixels, empty_allowed=False)
     present = _class_folders(root / "val")
     unknown = sorted(set(present) - set(classes))
     if unknown:
@@ -83,35 +118,104 @@ def open_folder(data: DataConfig, train: bool) -> ImageFolder:
             f"data.root: {root / 'val' / unknown[0]} is a class that {root / 'train'} does not have; "
             "each class of val/ must be one of train/."
         )
-    return _listed(root / "val", classes, present, data.max_pixels)
+    return _listed(root / "val", classes, present, data.max_pixels, empty_allowed=True)
 
 
-def _class_folders(folder: Path) -> list[str]:
-    names = sorted(entry.name for entry in _scan(folder) if entry.is_dir() and not entry.name.startswith("."))
-    if not names:
-        raise UserError(
-            f"data.root: {folder} holds no class folders; the images of each class must stand in a folder of its own."
+def is_image(name: str) -> bool:
+    """Whether a file of this name is read as an image; whether it is one shows when it is decoded."""
+    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+
+
+def _not_laid_out(root: Path, split: str) -> str:
+    """What stands in the place of train/ or val/, and the command that helps."""
+    needed = "it must hold train/ and val/, each with class folders"
+    for other in OTHER_NAMES[split]:
+        found = next((entry.name for entry in _scan(root) if entry.name.lower() == other and entry.is_dir()), None)
+        if found is not None:
+            return f"data.root: {root} holds {found}/ but no folder {split}/; rename it: mv '{root / found}' '{root / split}'."
+    folders = [entry.name for entry in _scan(root) if _may_be_class(entry) and entry.name not in ("train", "val")]
+    if len(folders) >= 2:
+        return (
+            f"data.root: {root} holds no folder {split}/, but {len(folders)} other folders ({listed(sorted(folders), 3)}); "
+            f"{needed}. Where these are the classes, move some images of each into val/ and the rest into train/."
         )
-    return names
+    return f"data.root: {root} holds no folder {split}/; {needed}."
 
 
-def _listed(folder: Path, classes: list[str], present: list[str], max_pixels: int) -> ImageFolder:
+def _may_be_class(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir() and not entry.name.startswith(".") and entry.name not in NO_CLASSES
+
+
+def _class_folders(folder: Path) -> dict[str, str]:
+    """The class folders by the names of their classes, sorted by these."""
+    entries = _scan(folder)
+    found: dict[str, str] = {}
+    for directory in sorted(entry.name for entry in entries if _may_be_class(entry)):
+        name = _spelled(directory)
+        if name in found:
+            raise UserError(
+                f"data.root: {folder} holds two folders called {name}, which differ only in how their letters are encoded (NFC "
+                "and NFD); move the images of one into the other."
+            )
+        found[name] = directory
+    if not found:
+        images = sum(is_image(entry.name) for entry in entries)
+        flat = f" It holds {images:,} images without a label." if images else ""
+        raise UserError(
+            f"data.root: {folder} holds no class folders; the images of each class must be in a folder of their own.{flat}"
+        )
+    return dict(sorted(found.items()))
+
+
+def _spelled(directory: str) -> str:
+    """The name of the class of a folder: NFC, and text even where the file system's name is none."""
+    return normal(directory.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
+
+
+def _listed(
+    folder: Path, classes: Sequence[str], present: dict[str, str], max_pixels: int, *, empty_allowed: bool
+) -> ImageFolder:
     label_of = {name: label for label, name in enumerate(classes)}
+    left_out = LeftOut(loose=sorted(entry.name for entry in _scan(folder) if is_image(entry.name) and not entry.is_dir()))
     names: list[bytes] = []
     labels: list[np.ndarray] = []
-    for name in present:
-        files = sorted(
-            os.fsencode(entry.name)
-            for entry in _scan(folder / name)
-            if entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith(".") and entry.is_file()
-        )
+    for name, directory in present.items():
+        files = _images_below(folder, directory, "", left_out)
         if not files:
+            left_out.empty.append(name)
+        if not files and not empty_allowed:
             raise UserError(
-                f"data.root: {folder / name} holds no images; files that end in {', '.join(EXTENSIONS)} are images."
+                f"data.root: {folder / directory} holds no images; files that end in {', '.join(EXTENSIONS)} are images."
             )
         names += files
         labels.append(np.full(len(files), label_of[name], np.int64))
-    return ImageFolder(folder, classes, np.array(names), np.concatenate(labels), max_pixels)
+    left_out.empty += sorted(set(classes) - set(present))
+    if not names:
+        raise UserError(f"data.root: {folder} holds no images; files that end in {', '.join(EXTENSIONS)} are images.")
+    directories = {label_of[name]: directory for name, directory in present.items()}
+    return ImageFolder(folder, list(classes), directories, np.array(names), np.concatenate(labels), max_pixels, left_out)
+
+
+def _images_below(folder: Path, directory: str, below: str, left_out: LeftOut) -> list[bytes]:
+    """The images of a class at any depth, as encoded paths from its folder: those of a folder sorted, then its subfolders."""
+    found: list[bytes] = []
+    subfolders: list[str] = []
+    for entry in _scan(folder / directory / below):
+        path = f"{below}{entry.name}"
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):  # a link to a folder above would lead round for ever
+            subfolders += [path] if entry.name not in NO_CLASSES else []
+        elif not is_image(entry.name):
+            left_out.others.append(f"{directory}/{path}")
+        elif entry.is_file():
+            found.append(os.fsencode(path))
+        elif entry.is_symlink():
+            left_out.broken.append(f"{directory}/{path}")
+    found.sort()
+    for path in sorted(subfolders, key=os.fsencode):
+        found += _images_below(folder, directory, f"{path}/", left_out)
+    return found
 
 
 def _scan(folder: Path) -> list[os.DirEntry[str]]:

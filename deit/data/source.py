@@ -109,13 +109,32 @@ class Subset(Dataset):
         return self.whole.name(int(self.indices[index]))
 
 
-class Relabelled(Subset):
-    """A data set whose labels count the same classes in another order."""
+def whole_of(dataset: Dataset) -> Dataset:
+    """What a subset is part of; the data set itself where it is whole."""
+    while isinstance(dataset, Subset):
+        dataset = dataset.whole
+    return dataset
 
-    def __init__(self, whole: Dataset, classes: list[str], places: list[int]) -> None:
+
+class Relabelled(Subset):
+    """A data set whose labels count the classes in another order; ``labels`` are the new ones by the old."""
+
+    def __init__(self, whole: Dataset, classes: list[str], labels: list[int]) -> None:
         super().__init__(whole, np.arange(len(whole)))
         self.classes = classes
-        self.labels = np.argsort(np.asarray(places, np.int64))[whole.labels]
+        self.labels = np.asarray(labels, np.int64)[whole.labels]
+
+
+def mapped(dataset: Dataset, names: Sequence[str], source: str) -> Dataset:
+    """The data set with the labels that a list of class names gives: a class has the place of its name in ``names``.
+
+    Raises UserError, naming ``source``, where the data set has a class that the list lacks.
+    """
+    where = {class_names.normal(name): label for label, name in enumerate(names)}
+    lacking = [name for name in dataset.classes if class_names.normal(name) not in where]
+    if lacking:
+        raise UserError(f"{source}: lacks {class_names.listed(lacking)}, of which {dataset.place} has images.")
+    return Relabelled(dataset, list(names), [where[class_names.normal(name)] for name in dataset.classes])
 
 
 def aligned(dataset: Dataset, known: Sequence[str] | None, source: str) -> Dataset:
@@ -126,11 +145,10 @@ def aligned(dataset: Dataset, known: Sequence[str] | None, source: str) -> Datas
     """
     if known is None or class_names.same(known, dataset.classes):
         return dataset
-    places = class_names.positions(known, dataset.classes)
-    if places is None:
+    if class_names.positions(known, dataset.classes) is None:
         told = class_names.difference(known, dataset.classes, ("the model", "the data"))
         raise UserError(f"{source}: was trained on other classes than {dataset.place} has: {told}.")
-    return Relabelled(dataset, list(known), places)
+    return mapped(dataset, known, source)
 
 
 def limited(dataset: Dataset, limit: int | None) -> Dataset:

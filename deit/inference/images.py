@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deit.data.folder import EXTENSIONS
+from deit.data.folder import EXTENSIONS, is_image
 from deit.data.packed import INDEX, Packed, packed_split
 from deit.errors import UserError
 
@@ -62,10 +62,6 @@ def find_images(text: str, key: str, classes: Sequence[str] | None, num_classes:
     if not len(found):
         raise UserError(f"{key}={text}: there is no image in it; files that end in {', '.join(EXTENSIONS)} are images.")
     return found
-
-
-def is_image(name: str) -> bool:
-    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
 
 
 def _in_list(path: Path, key: str) -> Images:

@@ -1,11 +1,16 @@
 """Where images come from: folders, CIFAR's files, the digits, synthetic ones; and every way they can be wrong."""
 
 import io
+import json
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from deit import notes
 from deit.config.schema import DataConfig
 from deit.data.datasets import check_images, open_dataset
 from deit.data.decode import decode
@@ -83,6 +88,7 @@ def test_folder_that_is_not_laid_out_so(folder, tmp_path_factory):
     assert refused(data("imagefolder")).startswith("data.root is null, but data.source=imagefolder")
     assert f"data.root: there is no folder {empty}/none" in refused(data("imagefolder", root=f"{empty}/none"))
     assert f"data.root: {empty} holds no folder train/" in refused(data("imagefolder", root=str(empty)))
+    assert f"data.root: {empty} holds no folder val/" in refused(data("imagefolder", root=str(empty)), False)
     (empty / "train").mkdir()
     assert f"data.root: {empty} holds no folder val/" in refused(data("imagefolder", root=str(empty)))
     (empty / "val").mkdir()
@@ -92,7 +98,111 @@ def test_folder_that_is_not_laid_out_so(folder, tmp_path_factory):
     assert f"data.root: {folder}/val/cow is a class that {folder}/train does not have" in refused(config, False)
     (folder / "train/cow").mkdir()
     assert f"data.root: {folder}/train/cow holds no images; files that end in .jpg" in refused(config)
-    assert f"data.root: {folder}/val/cow holds no images" in refused(config, False)
+    (folder / "train/cow").rmdir()
+    assert f"data.root: {folder}/val/cow is a class" in refused(config, False)
+
+
+def test_left_out_files_are_counted_and_named(folder, capsys, monkeypatch):
+    """Images are read at any depth, as in torchvision and in a prediction; what is not read is said once."""
+    monkeypatch.setattr(notes, "_said", set())
+    (folder / "train/dog/more/deep").mkdir(parents=True)
+    picture().save(folder / "train/dog/more/deep/c.jfif", "JPEG")
+    picture().save(folder / "train/loose.jpg")
+    (folder / "train/cat/gone.png").symlink_to("nowhere.png")
+    (folder / "train/dog/again").symlink_to(folder / "train")  # would lead round for ever
+    for junk in ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", ".ipynb_checkpoints"):
+        (folder / "train" / junk).mkdir()
+        picture().save(folder / "train" / junk / "x.jpg")
+    train = open_dataset(data("imagefolder", root=str(folder)), True)
+    assert train.classes == ["ant", "cat", "dog"]
+    assert train.describe(6) == f"{folder}/train/dog/more/deep/c.jfif" and len(train) == 7
+    assert train.left_out.loose == ["loose.jpg"] and train.left_out.broken == ["cat/gone.png"]
+    check_images(train, "error")
+    check_images(train, "error")
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    for part in (
+        "images outside class folders (1): loose.jpg",
+        "files that are no images by their names (2): dog/again, dog/notes.txt",
+        "broken links (1): cat/gone.png",
+    ):
+        assert part in told
+
+
+def test_an_empty_class_of_val_is_allowed_and_said(folder):
+    (folder / "val/dog").mkdir()
+    val = open_dataset(data("imagefolder", root=str(folder)), False)
+    assert val.classes == ["ant", "cat", "dog"] and len(val) == 3
+    assert val.left_out.lines() == ["classes without an image (1): dog"]
+
+
+def test_names_in_nfc_and_nfd_are_one_class(folder):
+    nfc, nfd = "caf\u00e9", "cafe\u0301"
+    for split, name in (("train", nfc), ("val", nfd)):
+        (folder / split / name).mkdir()
+        picture().save(folder / split / name / "x.png")
+    val = open_dataset(data("imagefolder", root=str(folder)), False)
+    assert val.classes == ["ant", nfc, "cat", "dog"] and nfd in val.describe(2) and val.image(2).shape == (30, 40, 3)
+    (folder / "val" / nfc).mkdir()
+    assert f"two folders called {nfc}, which differ only in how their letters are encoded" in refused(
+        data("imagefolder", root=str(folder)), False
+    )
+
+
+def test_a_name_that_is_no_text_becomes_text(folder):
+    for split in ("train", "val"):
+        place = os.fsencode(folder / split) + b"/caf\xe9"
+        Path(os.fsdecode(place)).mkdir()
+        picture().save(os.fsdecode(place + b"/x.png"))
+    val = open_dataset(data("imagefolder", root=str(folder)), False)
+    assert val.classes == ["ant", "caf\\xe9", "cat", "dog"] and val.image(2).shape == (30, 40, 3)
+    json.dumps(val.classes, ensure_ascii=False).encode()  # as model.json has them
+
+
+@pytest.mark.parametrize("other", ["validation", "Valid", "test"])
+def test_a_folder_by_another_name_is_pointed_at(folder, other):
+    (folder / "val").rename(folder / other)
+    told = refused(data("imagefolder", root=str(folder)))
+    assert f"holds {other}/ but no folder val/; rename it: mv '{folder / other}' '{folder / 'val'}'" in told
+
+
+def test_class_folders_without_splits_and_a_flat_split_are_named(folder, tmp_path_factory):
+    root = tmp_path_factory.mktemp("photos")
+    for name in ("cats", "dogs"):
+        (root / name).mkdir()
+    told = refused(data("imagefolder", root=str(root)))
+    assert "no folder train/, but 2 other folders (cats, dogs)" in told
+    (folder / "val").rename(folder / "old")
+    (folder / "val").mkdir()
+    picture().save(folder / "val/ILSVRC2012_val_00000001.JPEG")
+    told = refused(data("imagefolder", root=str(folder)), False)
+    assert f"{folder}/val holds no class folders" in told and "It holds 1 images without a label" in told
+
+
+def test_one_class_is_refused_before_anything_starts(folder):
+    for name in ("ant", "cat"):
+        shutil.rmtree(folder / "train" / name)
+    with pytest.raises(UserError, match="train: holds one class, dog; a classifier needs at least two"):
+        check_images(open_dataset(data("imagefolder", root=str(folder)), True), "error")
+
+
+def test_an_evaluation_needs_no_training_images(folder):
+    shutil.rmtree(folder / "train")
+    val = open_dataset(data("imagefolder", root=str(folder)), False)
+    assert val.classes == ["ant", "cat"] and len(val) == 3
+    assert "holds no folder train/" in refused(data("imagefolder", root=str(folder)))
+
+
+def test_a_class_map_gives_the_labels(folder):
+    names = folder / "names.txt"
+    names.write_text("dog\nbird\nant\ncat\n")
+    train = open_dataset(data("imagefolder", root=str(folder), class_map=str(names), num_classes=4), True)
+    assert train.classes == ["dog", "bird", "ant", "cat"] and train.labels.tolist() == [2, 3, 3, 3, 0, 0]
+    names.write_text("dog\nant\n")
+    assert f"data.class_map={names}: lacks cat" in refused(data("imagefolder", root=str(folder), class_map=str(names)))
+    names.write_text("dog\nant\ncat\ndog\n")
+    assert "names dog more than once" in refused(data("imagefolder", root=str(folder), class_map=str(names)))
+    assert "not readable as a list of names" in refused(data("imagefolder", root=str(folder), class_map=f"{names}.gone"))
 
 
 def test_numbers_that_do_not_agree(folder):
