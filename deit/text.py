@@ -35,15 +35,19 @@ def label(values: Mapping[str, str]) -> str:
     return " ".join(f"{key.rpartition('.')[2]}={_short(value)}" for key, value in values.items())
 
 
-def column(values: Sequence[float | None], none: str = "-") -> list[str]:
+def column(values: Sequence[float | None], none: str = "-", of: Sequence[float | None] | None = None) -> list[str]:
     """Numbers below each other with equal decimals, so that they compare at a glance.
 
     The largest one gets ``DIGITS`` significant digits; a column that needs more than that for its smallest one is written
-    in powers of ten. ``none`` stands for a value that is missing or not finite.
+    in powers of ten. ``none`` stands for a value that is missing or not finite; ``of`` are the numbers that decide, if not all.
     """
-    sizes = [abs(value) for value in values if value is not None and math.isfinite(value)]
-    largest, smallest = max(sizes, default=0.0), min((size for size in sizes if size), default=0.0)
-    if all(size == int(size) for size in sizes) and largest < 10**DIGITS:
+    sizes, deciding = (
+        [abs(value) for value in some if value is not None and math.isfinite(value)]
+        for some in (values, values if of is None else of)
+    )
+    whole = all(size == int(size) for size in sizes)
+    largest, smallest = max(deciding, default=0.0), min((size for size in deciding if size), default=0.0)
+    if whole and largest < 10**DIGITS:
         form = ".0f"
     elif largest >= 10**DIGITS or smallest < 1e-3:
         form = f".{DIGITS - 2}e"

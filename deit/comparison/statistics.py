@@ -7,6 +7,7 @@ has right and the other wrong (discordant pairs). Sources:
 - interval of a difference of paired proportions: Newcombe, Statistics in Medicine 17:2635 (1998), method 10
 - test: McNemar, Psychometrika 12:153 (1947); continuity correction of Edwards (1948); Dietterich, Neural Computation
   10:1895 (1998) recommends it for two classifiers that were trained once
+- means over seeds: Student's interval, Welch's test, Biometrika 34:28 (1947); two proportions: Fisher's exact test
 - several pairs: Holm, Scandinavian Journal of Statistics 6:65 (1979)
 - agreement beyond chance: Cohen, Educational and Psychological Measurement 20:37 (1960)
 """
@@ -14,9 +15,9 @@ has right and the other wrong (discordant pairs). Sources:
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
@@ -44,12 +45,39 @@ class Test:
 
 def wilson(right: int, images: int, level: float = LEVEL) -> Interval:
     """Wilson's score interval of the proportion ``right / images``."""
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    share, weight = right / images, z * z / images
-    middle = (share + weight / 2) / (1 + weight)
-    half = z * math.sqrt(share * (1 - share) / images + weight / (4 * images)) / (1 + weight)
-    # Rounding would leave 1e-17 where the limit is 0 or 1.
-    return Interval(0.0 if right == 0 else middle - half, 1.0 if right == images else middle + half)
+    from scipy.stats import binomtest  # here: half a second that only statistics need
+
+    limits = binomtest(right, images).proportion_ci(level, method="wilson")
+    return Interval(float(limits.low), float(limits.high))
+
+
+def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+    """Student's interval of the mean of at least two ``values``."""
+    from scipy.stats import t
+
+    half = float(t.ppf((1 + level) / 2, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    mean = statistics.fmean(values)
+    return Interval(mean - half, mean + half)
+
+
+def welch(first: Sequence[float], second: Sequence[float]) -> float:
+    """The two-sided p of Welch's t-test that two samples of at least two values each have the same mean."""
+    from scipy.stats import ttest_ind
+
+    if statistics.pvariance(first) == statistics.pvariance(second) == 0:
+        return float(statistics.fmean(first) == statistics.fmean(second))
+    return float(ttest_ind(first, second, equal_var=False).pvalue)
+
+
+def fisher(first_right: int, first_images: int, second_right: int, second_images: int) -> float:
+    """The two-sided p of Fisher's exact test that two proportions are the same.
+
+    For two models on the same images it is on the safe side: it does not know which images both have right.
+    """
+    from scipy.stats import fisher_exact
+
+    table = [[first_right, first_images - first_right], [second_right, second_images - second_right]]
+    return float(fisher_exact(table).pvalue)
 
 
 def paired_difference(both: int, only_first: int, only_second: int, neither: int, level: float = LEVEL) -> Interval:
@@ -88,14 +116,14 @@ def mcnemar(only_first: int, only_second: int) -> Test:
 
     Below ``FEW`` discordant pairs the exact binomial test, else chi-squared with continuity correction.
     """
+    from scipy.stats import binomtest, chi2
+
     discordant = only_first + only_second
     if discordant < FEW:
-        fewer = min(only_first, only_second)
-        tail = sum(math.comb(discordant, count) for count in range(fewer + 1)) / 2**discordant
-        return Test("exact", None, min(1.0, 2 * tail))
+        return Test("exact", None, 1.0 if discordant == 0 else float(binomtest(only_first, discordant).pvalue))
     # The correction may not turn a difference of 0 into one of 1.
     statistic = max(abs(only_first - only_second) - 1, 0) ** 2 / discordant
-    return Test("chi-squared", statistic, math.erfc(math.sqrt(statistic / 2)))
+    return Test("chi-squared", statistic, float(chi2.sf(statistic, 1)))
 
 
 def holm(values: Sequence[float]) -> list[float]:

@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import Override
 
 from deit.config import frozen
 from deit.config.schema import RunConfig, SweepConfig
-from deit.console import console, waiting
+from deit.console import console, harmless, waiting
 from deit.errors import UserError
 from deit.lookup import sweeps
 from deit.machine import environment
@@ -236,7 +236,11 @@ def _conclude(sweep: SweepDirectory, executor: Executor, began: float, received:
 def _sum_up(sweep: SweepDirectory, trials: Sequence[Trial], executor: Executor, began: float) -> None:
     """The best trials, the use of the cards, the files that compare, the links."""
     now = time.time()
-    console().print(ranking(trial_results.read(sweep)))
+    with harmless("the results of the sweep"):
+        found = trial_results.read(sweep)
+        console().print(ranking(found))
+        if verdict := found.verdict():
+            console().print(verdict)
     used = ""
     if executor.size:
         used = f"; cards in use {100 * use_of_cards(trials, executor.size, began, now):.0f} % of the time"

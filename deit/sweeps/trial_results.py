@@ -1,4 +1,4 @@
-"""What came of a sweep: a row for each trial, ranked, and the mean over seeds.
+"""What came of a sweep: a row for each trial, and the settings that were compared, ranked by their mean over seeds.
 
 Everything is read from the directory of the sweep and those of its runs, so that it can be asked for at any time, also
 while trials run.
@@ -6,15 +6,19 @@ while trials run.
 
 from __future__ import annotations
 
+import functools
 import math
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from deit.comparison.statistics import ALPHA, Interval, fisher, holm, mean_interval, welch, wilson
 from deit.runs import journal, status
 from deit.runs.sweep_directory import SweepDirectory
 from deit.runs.trial_record import FINISHED, Attempt, Trial
+from deit.text import column, label
 
 SEED = "seed"  # the swept key over which means are taken
 
@@ -34,13 +38,26 @@ class Row:
 
 
 @dataclass
-class Group:
-    """Finished trials that differ in their seed alone. ``mean`` and ``deviation`` belong to one objective each."""
+class Setting:
+    """Finished trials that differ in their seed alone, so that luck is told from merit. Lists have an entry an objective.
+
+    ``intervals`` are of the mean, 95 %: Student's over the seeds; of a single seed the binomial one of its validation images
+    where the objective is an accuracy, which leaves out the luck of the seed, else None.
+    """
 
     swept: dict[str, str]  # without the seed
     rows: list[Row]
     mean: list[float | None] = field(default_factory=list)
     deviation: list[float | None] = field(default_factory=list)  # sample standard deviation; None of a single value
+    intervals: list[Interval | None] = field(default_factory=list)
+    # Of the first objective: whether it differs from the best setting's; None for the best itself, and where nothing tells.
+    distinguishable: bool | None = None
+    p: float | None = None  # of that test, corrected for all settings by Holm's procedure
+
+    @property
+    def label(self) -> str:
+        """Its swept values, or the number of its trial where there are none."""
+        return label(self.swept) or f"trial {self.rows[0].trial.number}"
 
 
 @dataclass
@@ -57,22 +74,122 @@ class Results:
         """The best first, trials without a rank at the end."""
         return sorted(self.rows, key=lambda row: (row.rank is None, row.rank, row.trial.number))
 
-    def groups(self) -> list[Group]:
-        """Finished trials with the same swept values apart from the seed, the best mean first; none if no seed was swept."""
-        if SEED not in self.parameters:
-            return []
-        found: dict[tuple[tuple[str, str], ...], Group] = {}
+    @property
+    def over_seeds(self) -> bool:
+        """Whether any setting has several seeds."""
+        return any(len(setting.rows) > 1 for setting in self.settings)
+
+    @functools.cached_property
+    def settings(self) -> list[Setting]:
+        """What was compared, the best mean of the first objective first: settings, not single lucky trials."""
+        found: dict[tuple[tuple[str, str], ...], Setting] = {}
         for row in self.rows:
             if row.trial.state == FINISHED:
                 others = {key: value for key, value in row.trial.swept.items() if key != SEED}
-                found.setdefault(tuple(sorted(others.items())), Group(others, [])).rows.append(row)
-        for group in found.values():
-            for values in zip(*(row.objectives for row in group.rows), strict=True):
-                known = [value for value in values if value is not None]
-                group.mean.append(statistics.fmean(known) if known else None)
-                group.deviation.append(statistics.stdev(known) if len(known) > 1 else None)
+                # Trials of a search are settings of their own, also where two are alike.
+                key = tuple(sorted(others.items())) if SEED in self.parameters else (("trial", str(row.trial.number)),)
+                found.setdefault(key, Setting(others, [])).rows.append(row)
+        for setting in found.values():
+            for number, name in enumerate(self.objectives):
+                known = _known(setting, number)
+                setting.mean.append(statistics.fmean(known) if known else None)
+                setting.deviation.append(statistics.stdev(known) if len(known) > 1 else None)
+                setting.intervals.append(_interval(setting, known, name))
         sign = _sign(self.directions[0])
-        return sorted(found.values(), key=lambda g: -math.inf if g.mean[0] is None else sign * g.mean[0], reverse=True)
+        ranked = sorted(found.values(), key=lambda s: -math.inf if s.mean[0] is None else sign * s.mean[0], reverse=True)
+        self._compare(ranked)
+        return ranked
+
+    def _compare(self, ranked: Sequence[Setting]) -> None:
+        """Compare each setting with the best: Welch's test over seeds, else Fisher's on the validation images."""
+        best, tested = ranked[0] if ranked else None, []
+        for setting in ranked[1:]:
+            setting.p = _p(best, setting, self.objectives[0]) if best else None
+            if setting.p is not None:
+                tested.append(setting)
+        for setting, p in zip(tested, holm([s.p for s in tested if s.p is not None]), strict=True):
+            setting.p, setting.distinguishable = p, p < ALPHA
+
+    def verdict(self) -> str | None:
+        """The best setting in a sentence, and how many are not distinguishable from it; None where nothing has finished."""
+        if not self.settings or self.settings[0].mean[0] is None:
+            return None
+        best, others = self.settings[0], self.settings[1:]
+        mean = column([best.mean[0]])[0]
+        of = f"mean of {len(best.rows)} seeds" if len(best.rows) > 1 else "one seed"
+        said = f"best setting: {best.label}, {self.objectives[0]} {mean} ({of})"
+        tied = sum(setting.distinguishable is False for setting in others)
+        unknown = sum(setting.distinguishable is None for setting in others)
+        if tied:
+            said += f"; {tied} of {len(others)} others {'is' if tied == 1 else 'are'} not distinguishable from it"
+        elif others and not unknown:
+            said += "; all others are distinguishable from it"
+        if unknown:
+            said += f"; of {unknown} nothing tells: sweep several seeds"
+        return said
+
+
+def with_intervals(settings: Sequence[Setting], objective: int) -> list[str]:
+    """``71.250 [70.100, 72.400]`` for each setting, all with equal decimals; without an interval the mean alone."""
+    limits = [setting.intervals[objective] for setting in settings]
+    means = [setting.mean[objective] for setting in settings]
+    lows, highs = ([None if limit is None else end(limit) for limit in limits] for end in (_low, _high))
+    texts = column([*means, *lows, *highs], of=means)
+    count = len(settings)
+    return [
+        texts[place] if limit is None else f"{texts[place]} [{texts[count + place]}, {texts[2 * count + place]}]"
+        for place, limit in enumerate(limits)
+    ]
+
+
+def _low(limit: Interval) -> float:
+    return limit.low
+
+
+def _high(limit: Interval) -> float:
+    return limit.high
+
+
+def against_best(setting: Setting, best: Setting) -> str:
+    """``best``, ``not distinguishable``, ``worse``, or nothing where it cannot be told."""
+    if setting is best:
+        return "best"
+    return {True: "worse", False: "not distinguishable", None: ""}[setting.distinguishable]
+
+
+def _known(setting: Setting, objective: int) -> list[float]:
+    return [value for row in setting.rows if (value := row.objectives[objective]) is not None]
+
+
+def _interval(setting: Setting, known: Sequence[float], name: str) -> Interval | None:
+    if len(known) > 1:
+        limits = mean_interval(known)
+        return Interval(max(0.0, limits.low), min(100.0, limits.high)) if name.endswith(("top1", "top5")) else limits
+    counts = _counts(setting, known, name)
+    if counts is None:
+        return None
+    limits = wilson(*counts)
+    return Interval(100 * limits.low, 100 * limits.high)
+
+
+def _counts(setting: Setting, known: Sequence[float], name: str) -> tuple[int, int] | None:
+    """Images that are right, and all, over the seeds; None where the objective is no accuracy, or images were not counted."""
+    accuracy = re.fullmatch(r"(?:(best|last)/)?(val(?:_ema)?)[/_]top[15]", name)
+    if accuracy is None or not known:
+        return None
+    counts = [row.results.get(f"{accuracy[1] or 'last'}/{accuracy[2]}_images") for row in setting.rows]
+    if None in counts or len(known) != len(counts):
+        return None
+    images = [int(count) for count in counts if count is not None]
+    return sum(round(value / 100 * count) for value, count in zip(known, images, strict=True)), sum(images)
+
+
+def _p(best: Setting, other: Setting, name: str) -> float | None:
+    first, second = _known(best, 0), _known(other, 0)
+    if min(len(first), len(second)) > 1:
+        return welch(first, second)
+    counts = _counts(best, first, name), _counts(other, second, name)
+    return None if counts[0] is None or counts[1] is None else fisher(*counts[0], *counts[1])
 
 
 def read(sweep: SweepDirectory) -> Results:

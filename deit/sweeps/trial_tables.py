@@ -19,8 +19,9 @@ from deit.runs import status
 from deit.runs.sweep_directory import SweepDirectory
 from deit.runs.trial_record import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Trial
 from deit.sweeps.executors.base import Executor
-from deit.sweeps.trial_results import Results
+from deit.sweeps.trial_results import Results, against_best, with_intervals
 from deit.sweeps.trial_source import Source
+from deit.text import column, label
 
 MOST_ROWS = 30  # of a table
 FRAME = 5  # lines of the live table beside its rows, and one for the shell's prompt
@@ -35,8 +36,8 @@ def overview(rows: Sequence[tuple[int, str, RunConfig]]) -> Table:
     table.add_column("model")
     table.add_column("on")
     table.add_column("values", overflow="fold")
-    for number, label, config in rows:
-        table.add_row(str(number), *_numbers(config), config.model.name, config.hardware.target, Text(label))
+    for number, values, config in rows:
+        table.add_row(str(number), *_numbers(config), config.model.name, config.hardware.target, Text(values))
     return table
 
 
@@ -50,28 +51,26 @@ def _numbers(config: RunConfig) -> tuple[str, ...]:
 
 
 def ranking(found: Results) -> Table:
-    """The trials of a sweep that has ended, the best first; where seeds were swept, their means and deviations."""
-    groups = found.groups()
-    table = Table(title="means over seeds" if groups else "results", title_justify="left")
-    table.add_column("seeds" if groups else "trial", justify="right")
+    """The settings of a sweep that has ended, the best mean first, with 95 % intervals; below them what has not finished."""
+    settings = found.settings[:MOST_ROWS]
+    table = Table(title="settings, the best first; 95 % intervals in brackets", title_justify="left")
+    table.add_column("seeds" if found.over_seeds else "trial", justify="right")
     for name in found.objectives:
         table.add_column(name, justify="right")
-    if not groups:
-        table.add_column("state")
+    table.add_column("against the best")
     table.add_column("values", overflow="fold")
-    for group in groups[:MOST_ROWS]:
-        means = zip(group.mean, group.deviation, strict=True)
-        values = [_number(mean) + (f" ± {deviation:.3g}" if deviation is not None else "") for mean, deviation in means]
-        table.add_row(str(len(group.rows)), *values, Text(" ".join(f"{key}={value}" for key, value in group.swept.items())))
-    for row in [] if groups else found.ranked()[:MOST_ROWS]:
-        trial = row.trial
-        state = Text(trial.state, STYLES[trial.state])
-        table.add_row(str(trial.number), *map(_number, row.objectives), state, Text(trial.label))
+    cells = [with_intervals(settings, number) for number in range(len(found.objectives))]
+    for place, setting in enumerate(settings):
+        seeds_or_trial = len(setting.rows) if found.over_seeds else setting.rows[0].trial.number
+        verdict = against_best(setting, settings[0])
+        table.add_row(str(seeds_or_trial), *(cell[place] for cell in cells), verdict, Text(label(setting.swept)))
+    unfinished = [row for row in found.rows if row.trial.state != FINISHED]
+    for row in unfinished[: MOST_ROWS - len(settings)]:
+        state = Text(row.trial.state, STYLES[row.trial.state])
+        which = "" if found.over_seeds else str(row.trial.number)
+        values = (column([value])[0] for value in row.objectives)
+        table.add_row(which, *values, state, Text(row.trial.label))
     return table
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.5g}"
 
 
 class LiveTable:

@@ -10,6 +10,7 @@ import os
 import random
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -67,11 +68,56 @@ def test_rows_tell_ranks_times_and_results(made: SweepDirectory) -> None:
     assert twice.seconds == 50 and twice.card_seconds == 50 and len(twice.spans) == 2
 
 
-def test_mean_and_deviation_over_seeds(made: SweepDirectory) -> None:
-    groups = trial_results.read(made).groups()
-    assert len(groups) == 8
-    assert groups[0].swept == {"optim.base_lr": "1e-3", "augment": "deit"}
-    assert groups[0].mean == [92.25] and groups[0].deviation == [pytest.approx(0.5 / math.sqrt(2))]
+def test_settings_are_ranked_by_their_mean_over_seeds(made: SweepDirectory) -> None:
+    settings = trial_results.read(made).settings
+    assert len(settings) == 8
+    best = settings[0]
+    assert best.swept == {"optim.base_lr": "1e-3", "augment": "deit"}
+    assert best.mean == [92.25] and best.deviation == [pytest.approx(0.5 / math.sqrt(2))]
+    assert (best.intervals[0].low, best.intervals[0].high) == pytest.approx((89.0734, 95.4266), abs=1e-4)  # t, 1 degree
+
+
+def seeds(folder: Path, values: dict[str, list[float]], images: int | None = None) -> SweepDirectory:
+    """A sweep over ``x`` and, where there are several values, the seed."""
+    trials = []
+    for x, several in values.items():
+        for number, value in enumerate(several):
+            swept = {"x": x} | ({"seed": str(number)} if len(several) > 1 else {})
+            trials.append(trial(folder, len(trials), [value], **swept))
+            entry = {"top1": value} | ({} if images is None else {"images": images})
+            status.write(trials[-1].directory, status.Status(status.FINISHED, results={"best": {"val": entry}}))
+    return make_sweep(folder, trials)
+
+
+def test_a_lucky_trial_is_not_the_best_setting(tmp_path: Path) -> None:
+    sweep = seeds(tmp_path, {"lucky": [95.0, 80.0, 82.0], "steady": [90.0, 90.5, 91.0], "bad": [50.0, 51.0, 50.5]})
+    report_files.write(sweep)
+    found = trial_results.read(sweep)
+    assert found.ranked()[0].trial.swept["x"] == "lucky"
+    assert [setting.swept["x"] for setting in found.settings] == ["steady", "lucky", "bad"]
+    verdicts = [trial_results.against_best(setting, found.settings[0]) for setting in found.settings]
+    assert verdicts == ["best", "not distinguishable", "worse"]
+    said = found.verdict()
+    assert said is not None and said.startswith("best setting: x=steady, best/val_top1 90.500 (mean of 3 seeds); 1 of 2 others")
+    text = sweep.summary_md.read_text()
+    assert "| lucky | 3 | 85.667 \\[65.435, 100.000\\] | 8.1 | not distinguishable | 0, 1, 2 |" in text
+    assert '"against_best":"not distinguishable"' in sweep.report.read_text()
+
+
+def test_one_seed_has_the_binomial_interval_of_its_images(tmp_path: Path) -> None:
+    found = trial_results.read(seeds(tmp_path, {"a": [71.0], "b": [70.0], "c": [40.0]}, images=100))
+    assert trial_results.with_intervals(found.settings, 0) == [
+        *("71.000 [61.461, 78.985]", "70.000 [60.415, 78.105]", "40.000 [30.940, 49.800]")  # Wilson
+    ]
+    verdicts = [trial_results.against_best(setting, found.settings[0]) for setting in found.settings]
+    assert verdicts == ["best", "not distinguishable", "worse"] and not found.over_seeds
+
+
+def test_without_seeds_and_images_nothing_is_claimed(tmp_path: Path) -> None:
+    found = trial_results.read(seeds(tmp_path, {"a": [71.0], "b": [40.0]}))
+    assert [setting.distinguishable for setting in found.settings] == [None, None]
+    said = found.verdict()
+    assert said is not None and said.endswith("of 1 nothing tells: sweep several seeds")
 
 
 def test_a_sweep_at_work(tmp_path: Path) -> None:
@@ -201,7 +247,11 @@ def test_summary_md_shows_texts_as_they_are(made: SweepDirectory) -> None:
     text = made.summary_md.read_text()
     tables = "\n".join(line for line in text.splitlines() if line.startswith(("|", "-")))
     assert "<script>" not in tables and "&lt;script&gt;" in tables
-    assert "92.25 ± 0.35" in text and "17 trials: 16 finished, 1 failed" in text and "| optim.base\\_lr |" in text
+    assert (
+        "| 92.250 \\[89.073, 95.427\\] | 0.35 | best |" in text
+        and "17 trials: 16 finished, 1 failed" in text
+        and "| optim.base\\_lr |" in text
+    )
     widths = {line.count(" | ") for line in text.split("## Trials")[1].split("##")[0].splitlines() if line}
     assert len(widths) == 1
 
@@ -250,11 +300,11 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this
 def test_the_page_draws_itself_without_an_error(made: SweepDirectory, tmp_path: Path) -> None:
     dom, console = browse(made.report, tmp_path)
     assert console == ""
-    body = dom.split("<tbody>")[1].split("</tbody>")[0]
+    body = dom.split("<tbody>")[2].split("</tbody>")[0]
     assert body.count("<tr ") == 17
     titles = re.findall(r"<h2>(.*?)</h2>", dom)
     assert titles == [
-        *("Trials", "val/top1", "val/loss", "train/loss", "What best/val_top1 depends on", "Mean over seeds"),
+        *("Settings", "Trials", "val/top1", "val/loss", "train/loss", "What best/val_top1 depends on", "Mean over seeds"),
         *("Swept values and objectives", "Use of the slots"),
     ]
     assert "NaN" not in dom.split("<noscript>")[0] and "undefined" not in dom.split("<noscript>")[0]
@@ -272,13 +322,13 @@ def test_a_trial_is_highlighted_everywhere_and_a_heading_sorts(made: SweepDirect
       const said = {lit: lit.every((e) => e.dataset.trial === '3'), places: new Set(lit.map((e) => e.closest('section'))).size};
       said.tip = document.getElementById('tip').textContent;
       [...document.querySelectorAll('th button')].find((b) => b.textContent.startsWith('best/val_top1')).click();
-      said.first = document.querySelector('tbody tr').dataset.trial;
+      said.first = document.querySelector('tbody tr[data-trial]').dataset.trial;
       document.querySelector('tr[data-trial="16"]').click();
       said.known = document.querySelector('p.failed').textContent;
       const filter = document.querySelector('input');
       filter.value = 'augment=none seed=1';
       filter.dispatchEvent(new Event('input'));
-      said.left = document.querySelectorAll('tbody tr:not(.off)').length;
+      said.left = document.querySelectorAll('tbody tr[data-trial]:not(.off)').length;
       said.pwned = window.pwned ?? null;
       document.title = JSON.stringify(said);
     """
@@ -369,6 +419,9 @@ def test_a_sweep_has_one_run_of_its_own_in_mlflow(tmp_path: Path, process: Calla
     (run,) = [path for path in (tmp_path / "mlruns").glob("*/*") if (path / "artifacts").is_dir()]
     files = {path.name: path for path in (run / "artifacts").iterdir()}
     assert set(files) == {"summary.csv", "summary.md", "report.html", "trials.jsonl"}
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        tags = dict(database.execute("select key, value from tags where run_uuid = ?", (run.name,)).fetchall())
+    assert tags["sweep.best"].startswith("best setting: ") and "against the best" in tags["mlflow.note.content"]
     assert files["summary.md"].read_text() == "changed" and files["report.html"].read_text() == sweep.report.read_text()
     assert not (tmp_path / "elsewhere" / "mlflow.db").exists()
 

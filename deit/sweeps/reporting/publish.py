@@ -19,8 +19,9 @@ from deit.errors import UserError
 from deit.runs.journal import now_ms
 from deit.runs.sweep_directory import SweepDirectory
 from deit.secrets import redact, with_credentials
+from deit.sweeps import trial_results
+from deit.sweeps.reporting import summary
 from deit.sweeps.reporting.links import places
-from deit.sweeps.reporting.summary import command
 from deit.tracking import uri as store
 from deit.tracking.mlflow_errors import Refused, RunGone, Unavailable
 
@@ -51,10 +52,13 @@ def _send(sweep: SweepDirectory, uri: str, experiment: str, info: dict[str, Any]
     tags = {
         TAG: sweep.id,
         "sweep.directory": str(sweep.path),
-        "sweep.command": command(info),
+        "sweep.command": summary.command(info),
         "mlflow.source.name": "launch.py",
         "mlflow.source.type": "LOCAL",
     }
+    found = trial_results.read(sweep)
+    if verdict := found.verdict():
+        tags |= {"sweep.best": redact(verdict), "mlflow.note.content": summary.note(found)}
     known = remote.find_tagged(client, experiment_id, TAG, sweep.id)
     if known:
         run = remote.RemoteRun(client, uri, str(known[0].info.run_id))

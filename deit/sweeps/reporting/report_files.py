@@ -29,7 +29,7 @@ from deit.sweeps.reporting.curves import curves
 from deit.sweeps.reporting.importance import Importance, importance
 from deit.sweeps.reporting.links import Places
 from deit.sweeps.reporting.parameters import parameters
-from deit.sweeps.trial_results import Results, Row
+from deit.sweeps.trial_results import Results, Row, against_best, with_intervals
 
 # In the order in which they build on each other.
 _SCRIPTS = ("chart.js", "select.js", "table.js", "plots.js", "gantt.js", "main.js")
@@ -71,6 +71,7 @@ def _embedded(data: dict[str, Any]) -> str:
 
 def _data(found: Results, shares: Importance, there: Places, sweep_id: str) -> dict[str, Any]:
     info = found.info
+    cells = [with_intervals(found.settings, place) for place in range(len(found.objectives))]
     return {
         "id": sweep_id,
         "command": summary.command(info),
@@ -98,14 +99,18 @@ def _data(found: Results, shares: Importance, there: Places, sweep_id: str) -> d
             "r2": shares.r2,
             "trials": shares.trials,
         },
-        "groups": [
+        "verdict": found.verdict(),
+        "intervals": summary.INTERVALS,
+        "settings": [
             {
-                "label": " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in group.swept.items()) or "all",
-                "trials": [row.trial.number for row in group.rows],
-                "mean": group.mean,
-                "deviation": group.deviation,
+                "label": setting.label,
+                "trials": [row.trial.number for row in setting.rows],
+                "mean": setting.mean,
+                "deviation": setting.deviation,
+                "texts": [cell[place] for cell in cells],
+                "against_best": against_best(setting, found.settings[0]),
             }
-            for group in found.groups()
+            for place, setting in enumerate(found.settings)
         ],
         "cards": info["settings"].get("cards"),
         "card": _card(found),

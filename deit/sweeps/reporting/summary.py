@@ -13,9 +13,14 @@ from typing import Any
 
 from deit.secrets import redact
 from deit.sweeps.reporting.importance import Importance
-from deit.sweeps.trial_results import Results, Row
-from deit.text import duration
+from deit.sweeps.trial_results import SEED, Results, Row, against_best, with_intervals
+from deit.text import column, duration
 
+INTERVALS = (
+    "In brackets 95 % intervals of the mean: Student's over the seeds, or, of one seed, the binomial one of its validation "
+    "images, which leaves out the luck of the seed. A setting is worse than the best where Welch's test over the seeds, or "
+    "Fisher's on the images, says so with p below 0.05, corrected for all settings (Holm); else they are not distinguishable."
+)
 FACTS = ("seconds", "cards", "card_hours", "attempts", "run", "message")
 
 
@@ -43,42 +48,30 @@ def csv_text(results: Results) -> str:
 
 
 def markdown(results: Results, shares: Importance, links: Sequence[str]) -> str:
-    """The same in short as tables, with the means over seeds, the importance of each key and the links to MLflow."""
+    """In short as tables: settings by their mean over seeds, trials, the importance of each key, the links to MLflow."""
+    ranked = results.ranked()
+    cells = [column([row.objectives[place] for row in ranked], none="") for place in range(len(results.objectives))]
     names = [f"{name} ({'high' if way == 'maximize' else 'low'} is better)" for name, way in _objectives(results)]
     parts = [
         f"# Sweep of {moment(results.info['created'])}",
         _code(command(results.info)),
         f"{states(results.rows)}. Compared by {', '.join(names)}. {code(results.info)}".strip(),
+        *_settings(results),
         "## Trials",
         _table(
             ["rank", "trial", "state", *results.parameters, *results.objectives, "time", "card hours"],
             (
                 [row.rank, row.trial.number, row.trial.state]
                 + [row.trial.swept.get(name) for name in results.parameters]
-                + [number(value) for value in row.objectives]
+                + [cell[place] for cell in cells]
                 + [duration(row.seconds), f"{row.card_seconds / 3600:.3g}"]
-                for row in results.ranked()
+                for place, row in enumerate(ranked)
             ),
         ),
     ]
     messages = [f"- trial {row.trial.number}: {escaped(row.trial.message)}" for row in results.rows if row.trial.message]
     if messages:
         parts += ["## What was not finished", "\n".join(messages)]
-    groups = results.groups()
-    if groups:
-        parts += [
-            "## Mean over seeds",
-            "Mean ± sample standard deviation of the finished trials that differ in nothing but their seed.",
-            _table(
-                [*(name for name in results.parameters if name != "seed"), "seeds", *results.objectives],
-                (
-                    [group.swept.get(name) for name in results.parameters if name != "seed"]
-                    + [len(group.rows)]
-                    + [spread(m, d) for m, d in zip(group.mean, group.deviation, strict=True)]
-                    for group in groups
-                ),
-            ),
-        ]
     parts += [f"## What {escaped(results.objectives[0])} depends on"]
     if shares.reason:
         parts += [f"Not told: {shares.reason}."]
@@ -90,6 +83,35 @@ def markdown(results: Results, shares: Importance, links: Sequence[str]) -> str:
     if links:
         parts += ["## In MLflow", "\n".join(f"    {line}" for line in links)]
     return redact("\n\n".join(parts)) + "\n"
+
+
+def note(results: Results) -> str:
+    """The best settings for the description of the sweep's run in MLflow; empty where nothing has finished."""
+    return redact("\n\n".join(_settings(results, most=20)[1:]))
+
+
+def _settings(results: Results, most: int | None = None) -> list[str]:
+    """The settings, the best mean first, and which of them are not distinguishable from the best."""
+    settings, verdict = results.settings[:most], results.verdict()
+    if verdict is None:
+        return []
+    cells = [with_intervals(settings, place) for place in range(len(results.objectives))]
+    keys = [name for name in results.parameters if name != SEED]
+    return [
+        "## Settings",
+        f"{escaped(verdict[0].upper() + verdict[1:])}.",
+        INTERVALS,
+        _table(
+            [*keys, "seeds", *results.objectives, "deviation", "against the best", "trials"],
+            (
+                [setting.swept.get(name) for name in keys]
+                + [len(setting.rows), *(cell[place] for cell in cells)]
+                + ["" if setting.deviation[0] is None else f"{setting.deviation[0]:.2g}", against_best(setting, settings[0])]
+                + [", ".join(str(row.trial.number) for row in setting.rows)]
+                for place, setting in enumerate(settings)
+            ),
+        ),
+    ]
 
 
 def _objectives(results: Results) -> Iterable[tuple[str, str]]:
@@ -119,16 +141,6 @@ def states(rows: Sequence[Row]) -> str:
     if not rows:
         return "No trials yet"
     return f"{len(rows)} trials: " + ", ".join(f"{count} {state}" for state, count in counts.items())
-
-
-def number(value: float | None) -> str:
-    return "" if value is None else f"{value:.5g}"
-
-
-def spread(mean: float | None, deviation: float | None) -> str:
-    if mean is None:
-        return ""
-    return number(mean) if deviation is None else f"{number(mean)} ± {deviation:.2g}"
 
 
 def escaped(text: Any) -> str:

@@ -8,11 +8,12 @@ function draw() {
     ...Object.entries(data.curves).map(([name, lines]) => (width) => curvePlot(name, lines, width)),
     ...(data.objectives.length > 1 ? [paretoPlot] : []),
     ...(swept ? [importancePlot] : []),
-    ...(data.groups.some((group) => group.mean[0] !== null) ? [seedPlot] : []),
+    ...(data.settings.some((setting) => setting.trials.length > 1) ? [seedPlot] : []),
   ];
   // Plots stand in pairs; where their number is odd, the first three share a row.
   const three = plots.length % 2 && plots.length > 1;
   const sections = data.trials.length ? [
+    ...(data.verdict ? [settingsTable()] : []),
     table(),
     ...plots.map((plot, i) => {
       const made = plot(three && i < 3 ? 450 : 680);

@@ -121,29 +121,29 @@ function importancePlot() {
   return section(title, `Permutation importance in a random forest over ${trials} finished trials; R² out of bag ${r2.toFixed(2)} (1: it predicts unseen trials exactly, 0: no better than their mean).`, false, svg);
 }
 
-const MOST_GROUPS = 20;
+const MOST_SETTINGS = 20;
 
 function seedPlot() {
-  const groups = data.groups.filter((group) => group.mean[0] !== null).slice(0, MOST_GROUPS);
-  const [width, line] = [680, 26], height = groups.length * line + 44, box = { left: 230, right: 560, top: 4, bottom: height - 36 };
+  const settings = data.settings.filter((setting) => setting.mean[0] !== null).slice(0, MOST_SETTINGS);
+  const [width, line] = [680, 26], height = settings.length * line + 44, box = { left: 230, right: 560, top: 4, bottom: height - 36 };
   const svg = canvas(width, height, "Mean over seeds");
   const value = (n) => byNumber.get(n).objectives[0];
-  const all = groups.flatMap((group) => [...group.trials.map(value), group.mean[0] - (group.deviation[0] ?? 0), group.mean[0] + (group.deviation[0] ?? 0)]);
+  const all = settings.flatMap((setting) => [...setting.trials.map(value), setting.mean[0] - (setting.deviation[0] ?? 0), setting.mean[0] + (setting.deviation[0] ?? 0)]);
   const x = scale(...padded(all.filter((one) => one !== null)), box.left, box.right);
   for (const tick of x.ticks) {
     svg.append(shape("line", { class: "grid", x1: x(tick), x2: x(tick), y1: box.top, y2: box.bottom }));
     svg.append(shape("text", { x: x(tick), y: box.bottom + 15, "text-anchor": "middle" }, number(tick)));
   }
   svg.append(shape("text", { x: (box.left + box.right) / 2, y: box.bottom + 31, "text-anchor": "middle" }, data.objectives[0].name));
-  groups.forEach((group, i) => {
-    const y = box.top + (i + 0.5) * line, mean = group.mean[0], off = group.deviation[0];
-    svg.append(shape("text", { x: box.left - 10, y: y + 4, "text-anchor": "end", class: "ink" }, cut(group.label, 36), shape("title", {}, group.label)));
+  settings.forEach((setting, i) => {
+    const y = box.top + (i + 0.5) * line, mean = setting.mean[0], off = setting.deviation[0];
+    svg.append(shape("text", { x: box.left - 10, y: y + 4, "text-anchor": "end", class: "ink" }, cut(setting.label, 36), shape("title", {}, setting.label)));
     if (off !== null) svg.append(shape("path", { d: `M${x(mean - off)},${y}H${x(mean + off)}M${x(mean - off)},${y - 5}v10M${x(mean + off)},${y - 5}v10`, style: "stroke:var(--ink);stroke-width:1.5;fill:none" }));
-    for (const n of group.trials) if (value(n) !== null) svg.append(shape("circle", { class: "dot", "data-trial": n, cx: x(value(n)), cy: y, r: 3.5, fill: colour(byNumber.get(n)), "fill-opacity": 0.8 }));
+    for (const n of setting.trials) if (value(n) !== null) svg.append(shape("circle", { class: "dot", "data-trial": n, cx: x(value(n)), cy: y, r: 3.5, fill: colour(byNumber.get(n)), "fill-opacity": 0.8 }));
     svg.append(shape("path", { d: `M${x(mean)},${y - 6}l6,6l-6,6l-6,-6z`, style: "fill:var(--card);stroke:var(--ink);stroke-width:1.5", "pointer-events": "none" }));
-    svg.append(shape("text", { x: box.right + 12, y: y + 4, class: "ink" }, `${number(Number(mean.toPrecision(4)))}${off === null ? "" : ` ± ${number(Number(off.toPrecision(2)))}`} (${group.trials.length})`));
+    svg.append(shape("text", { x: box.right + 12, y: y + 4, class: "ink" }, `${number(Number(mean.toPrecision(4)))}${off === null ? "" : ` ± ${number(Number(off.toPrecision(2)))}`} (${setting.trials.length})`));
   });
-  const left = data.groups.length - groups.length;
+  const left = data.settings.length - settings.length;
   return section("Mean over seeds", `Diamond: mean; whiskers: ± sample standard deviation; dots: the seeds; in brackets how many.${left > 0 ? ` ${left} more in summary.md.` : ""}`, false, svg);
 }
 

@@ -2,10 +2,10 @@
 
 function head() {
   const seconds = data.trials.reduce((sum, trial) => sum + trial.card_hours, 0) * 3600;
-  const best = data.trials.find((trial) => trial.rank === 1);
+  const best = data.verdict ? data.settings[0] : null;
   const tiles = [
     [data.states.split(": ")[1] ?? "none", data.states.split(":")[0]],
-    ...(best ? data.objectives.map((objective, i) => [number(best.objectives[i]), `${objective.name} of the best, trial ${best.number}`]) : []),
+    ...(best ? data.objectives.map((objective, i) => [number(best.mean[i]), `${objective.name}, ${best.trials.length > 1 ? `mean of ${best.trials.length} seeds` : "one seed"}, of the best setting`]) : []),
     [duration(seconds), `of ${data.card}s in all`],
     ...(use.busy === null ? [] : [[`${Math.round(100 * use.busy)} %`, `use of ${use.lanes.length} ${data.card}${use.lanes.length > 1 ? "s" : ""}`]]),
   ];
@@ -19,6 +19,21 @@ function head() {
   );
 }
 
+const MOST_ROWS = 50; // of the settings
+
+function settingsTable() {
+  const headings = ["", "setting", "seeds", ...data.objectives.map(({ name }) => name), "against the best"];
+  const rows = data.settings.slice(0, MOST_ROWS).map((setting, i) => element("tr", {},
+    element("td", {}, String(i + 1)), element("td", { class: "text" }, setting.label), element("td", {}, String(setting.trials.length)),
+    ...setting.texts.map((text) => element("td", {}, text)), element("td", { class: "text" }, setting.against_best)));
+  const text = (name, i) => (i === 1 || i === headings.length - 1 ? "text" : "");
+  const more = data.settings.length - rows.length;
+  return section("Settings", `${data.verdict[0].toUpperCase()}${data.verdict.slice(1)}. ${data.intervals}${more > 0 ? ` ${more} more in summary.md.` : ""}`, true,
+    element("div", { class: "scroll" }, element("table", { class: "settings" },
+      element("thead", {}, element("tr", {}, ...headings.map((name, i) => element("th", { scope: "col", class: text(name, i) }, name)))),
+      element("tbody", {}, ...rows))));
+}
+
 function columns() {
   const objective = new Set(data.objectives.map(({ name }) => name));
   const extra = ["last/val_top1", "last/val_loss", "last/val_epoch"].filter((name) => !objective.has(name) && data.trials.some((trial) => name in trial.results));
@@ -29,13 +44,21 @@ function columns() {
     ...data.parameters.map((parameter) => ({
       name: short(parameter.name), title: parameter.name, text: !parameter.numeric, value: (trial) => parameter.values[data.trials.indexOf(trial)],
     })),
-    ...data.objectives.map(({ name, direction }, i) => ({ name, title: `${name}, ${direction}`, value: (trial) => trial.objectives[i] })),
-    ...extra.map((name) => ({ name, value: (trial) => trial.results[name] ?? null })),
+    ...data.objectives.map(({ name, direction }, i) => aligned({ name, title: `${name}, ${direction}`, value: (trial) => trial.objectives[i] })),
+    ...extra.map((name) => (name.endsWith("epoch") ? (column) => column : aligned)({ name, value: (trial) => trial.results[name] ?? null })),
     { name: "time", value: (trial) => (trial.attempts.length ? trial.seconds : null), show: duration },
     { name: "cards", value: (trial) => trial.cards },
     { name: "card hours", value: (trial) => (trial.attempts.length ? trial.card_hours : null), show: (value) => number(Number(value.toPrecision(3))) },
     { name: "attempts", value: (trial) => trial.attempts.length || null },
   ];
+}
+
+// A column of numbers with equal decimals: five digits for the largest.
+function aligned(column) {
+  const sizes = data.trials.map(column.value).filter((value) => value !== null).map(Math.abs), most = Math.max(0, ...sizes);
+  if (most >= 1e5 || sizes.some((size) => size !== 0 && size < 1e-3)) return column;
+  const decimals = Math.max(0, 5 - String(Math.floor(most)).length);
+  return { ...column, show: (value) => value.toFixed(decimals) };
 }
 
 function compare(a, b) {
