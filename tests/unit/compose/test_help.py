@@ -53,7 +53,7 @@ def test_key_page_tells_type_limits_value_now_and_meaning(command) -> None:
     assert "optim.momentum a number, at least 0, at most 0.9999999 only optim=sgd Momentum." in page("optim.momentum")
     assert "optim.momentum a number, at least 0, at most 0.9999999 0.9 Momentum." in page("optim.momentum", "optim=sgd")
     formats = page("task.format", "task=pack")
-    assert "task.format one of tar, mindrecord tar " in formats and "air only task=export What is written." in formats
+    assert "task.format one of tar, mindrecord tar " in formats and "air only task=export File format." in formats
 
 
 # What takes long to be imported, of all that this project uses anywhere.
