@@ -1,7 +1,7 @@
-"""Addresses in object stores, ``s3://bucket/path`` and ``obs://bucket/path``, and where their copies lie on this machine.
+"""Addresses in object stores, ``s3://bucket/path`` and ``obs://bucket/path``, and the local paths of their copies.
 
-Text alone: nothing here asks a store. The places are functions of the address, so that the workers find what the control side
-has copied without being told.
+Text only: nothing here contacts a store. The paths are functions of the address, so the workers find the copies of the control
+side without a message.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 SCHEMES = ("s3", "obs")
 CACHE_VARIABLE = "DEIT_CACHE"
-COMPLETE = "complete.json"  # stands beside a copy of data that is whole
+COMPLETE = "complete.json"  # next to a complete copy of data
 
 
 def is_remote(text: str | None) -> bool:
@@ -26,7 +26,7 @@ def problem(text: str) -> str | None:
     rest = text.partition("://")[2]
     bucket, _, path = rest.partition("/")
     if "@" in bucket or ":" in bucket:
-        return "carries credentials or a port, but an address is s3://BUCKET/PATH; keys stand in the environment"
+        return "carries credentials or a port, but an address is s3://BUCKET/PATH; keys belong in the environment"
     if "?" in rest or "#" in rest:
         return "has options behind the ? or #, which nothing reads; give s3://BUCKET/PATH"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]+", bucket):

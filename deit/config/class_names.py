@@ -1,4 +1,4 @@
-"""Names of classes: whoever has weights and whoever has data compare them, in one place.
+"""Class names, and the one place where those of weights and of data are compared.
 
 A label is a position in a list of names. Two lists with the same names in another order need a translation; lists with other
 names belong to other tasks. Names are compared as NFC, since macOS stores file names as NFD.

@@ -1,0 +1,61 @@
+"""Docs, configuration and source avoid phrases that readers found hard to understand.
+
+``DONE`` lists what has been rewritten; a folder is added when it is done, and none is taken out again.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DONE = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs",
+    "conf",
+    "multirun_templates",
+    "deit/config",
+)
+# A phrase, and what to write instead.
+HARD = {
+    r"g(o|oes|oing|one) on with": "resume, continue",
+    r"to be gone on": "can be resumed",
+    r"com(e|es|ing) upon|came upon": "find",
+    r"\banew\b": "again",
+    r"without a word|'s word\b|no word from": "silently; taken from",
+    r"\b(is|are|be) told\b": "is reported, is set, is given",
+    r"\bstands? (in|beside|there|where|for each)\b": "is in, next to",
+    r"\b(lies?|lay) (in|there|where|at|here|elsewhere|below)\b": "is in",
+    r"doubles between|\b(a|no|as a) double\b": "duplicate",
+    r"Exit codes?: 0 (all )?well": "0: success",
+    r"\bmended\b|\bcan mend\b": "fixed",
+    r"costs only itself": "does not affect the others",
+    r"\breckoned\b": "estimated",
+    r"\bwhoever\b": "name the one who does it",
+}
+# Lines with such a phrase that may stay, and why.
+EXCEPTIONS: dict[str, str] = {}
+
+
+def files(place: str) -> list[Path]:
+    path = ROOT / place
+    found = [path] if path.is_file() else [file for kind in ("*.md", "*.yaml", "*.py") for file in sorted(path.rglob(kind))]
+    return [file for file in found if "decisions" not in file.parts]
+
+
+@pytest.mark.parametrize("place", DONE)
+def test_no_hard_phrases(place: str) -> None:
+    assert files(place)
+    found = [
+        f"{file.relative_to(ROOT)}:{number}: {match[0]!r}, write: {better}"
+        for file in files(place)
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+        if line.strip() not in EXCEPTIONS
+        for phrase, better in HARD.items()
+        for match in re.finditer(phrase, line, re.IGNORECASE)
+    ]
+    assert not found, "\n".join(found)
