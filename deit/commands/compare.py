@@ -76,12 +76,12 @@ def _found(
         final = _answer(part, cards)
         if signalled or final.state == status.INTERRUPTED:
             how = f"stopped at {model.label}"
-            console().print(f"{how}; go on with:  {again}")
+            console().print(f"{how}; resume with:  {again}")
             code = final.exit_code if final.state == status.INTERRUPTED and final.exit_code else 128 + signalled[0]
             status.end(run, now, status.INTERRUPTED, code, how)
             return None
         if final.state != status.FINISHED:
-            console().print(f"once it is mended:  {again}")
+            console().print(f"after fixing it, resume with:  {again}")
             status.end(run, now, status.FAILED, final.exit_code or 1, f"{model.label}: {final.message}")
             return None
     found, of_models = _results(run, config, models, data)

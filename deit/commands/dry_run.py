@@ -58,7 +58,7 @@ def show(config: RunConfig, overrides: list[str]) -> None:
         lr_curve.draw(config, run.lr_curve)
         console().print(titled("\nlearning rate", f"\n{lr_curve.plot_text(config)}"))
     console().print(titled("\nwould start", f" {shlex.join(worker_command(config, run.path))}"))
-    console().print(f"dry run: nothing was started; the recipe stands in {run}")
+    console().print(f"dry run: nothing was started; the recipe is in {run}")
 
 
 def _takes_batches(config: RunConfig) -> bool:

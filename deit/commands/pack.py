@@ -229,7 +229,7 @@ def _keeping(part: Path, output: str, jobs: list[Job]) -> Iterator[None]:
         if count == 0:
             shutil.rmtree(part, ignore_errors=True)
             return "Nothing was kept."
-        return f"{shown(part)} keeps {count} of {len(jobs)} shards: the same command goes on with them."
+        return f"{shown(part)} keeps {count} of {len(jobs)} shards: the same command continues with them."
 
     try:
         yield

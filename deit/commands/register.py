@@ -134,14 +134,14 @@ def _checked(folder: Path, config: RunConfig, export: RunConfig | None) -> Descr
     if described.export_format not in SERVED_FORMATS:
         raise UserError(f"{source}: is {described.export_format}; what can be served is {' and '.join(SERVED_FORMATS)}.")
     if described.verification is None:
-        raise UserError(f"{source}: {folder / description.FILE} has no verification; export it anew with task=export.")
+        raise UserError(f"{source}: {folder / description.FILE} has no verification; export it again with task=export.")
     if export is not None:
         origin = find_origin(export)
         if described.verification.against.split()[-1] != origin.sha256:
             step = described.run.step if described.run else "unknown"
             raise UserError(
                 f"{source}: its export {shown(folder)} is of step {step}, and not of {shown(origin.file)}, which is meant now; "
-                f"remove it so that it is made anew, or give task.model={shown(folder)}."
+                f"remove it so that it is exported again, or give task.model={shown(folder)}."
             )
     return described
 

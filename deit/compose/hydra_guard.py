@@ -69,7 +69,7 @@ def _problems(config: DictConfig) -> Iterator[str]:
     for part in ("job_logging", "hydra_logging"):
         values = OmegaConf.to_container(settings[part], resolve=False)
         if values and values != LOGGING:
-            yield f"hydra.{part} is set, but it is not used here; leave it out. Logs stand in the run directory."
+            yield f"hydra.{part} is set, but it is not used here; leave it out. Logs are in the run directory."
 
 
 def _registered(part: str, option: str | None) -> Any:

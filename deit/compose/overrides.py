@@ -140,13 +140,13 @@ def _problems(override: Override, sweeping: bool) -> Iterator[str]:
 def _hydra_problems(override: Override) -> Iterator[str]:
     text, key = str(override.input_line), override.key_or_group
     if key.startswith(HYDRA_FOLDERS):
-        yield f"{text}: Hydra makes no folders here; runs stand in runs_dir, which may be given."
+        yield f"{text}: Hydra makes no folders here; runs are created in runs_dir, which can be set."
     elif key.split(".")[-1] in hydra_guard.CALLS or any(hydra_guard.calls(value) for value in _elements(override)):
         yield f"{text}: what is called comes with an option; allowed: hydra/launcher=OPTION, hydra/sweeper=OPTION, their keys."
     elif key.replace("/", ".").startswith(HYDRA_CALLS):
-        yield f"{text}: nothing is called back here, and logs stand in the run directory; leave it out."
+        yield f"{text}: callbacks are not supported, and logs are in the run directory; leave it out."
     elif key.startswith(HYDRA_TEMPLATES):
-        yield f"{text}: stands in a template (multirun_templates/sweep/); values are typed for their keys, such as seed=0,1."
+        yield f"{text}: belongs in a template (multirun_templates/sweep/); here, give values for keys, such as seed=0,1."
     elif key in HYDRA_OPTIONS:
         yield f"{text}: an option of a group; give {key.replace('.', '/')}={override.value()}."
     elif key.startswith(HYDRA_OPTIONS) and override.type is not OverrideType.CHANGE:

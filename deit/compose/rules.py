@@ -115,7 +115,7 @@ def _task(config: RunConfig) -> list[str]:
             return ["task=report needs sweep.dir, the directory of a sweep or `last`, but it is null."]
         return []
     if task in ("evaluate", "convert", "export") and "resume" in given:
-        return [f"{values} with task={task}: resume goes on with a training; give run= or checkpoint= instead."]
+        return [f"{values} with task={task}: resume continues a training; give run= or checkpoint= instead."]
     if task == "preview" and set(given) - {"run"}:
         return [f"{values} with task=preview: it looks at no weights; give run= for the recipe of a run, or leave them out."]
     if task in ("check_data", "pack") and given:
@@ -163,7 +163,7 @@ def _inference(config: RunConfig) -> list[str]:
     given = {"task.model": task.model, "run": config.run, "checkpoint": config.checkpoint, "resume": config.resume}
     typed = [f"{key}={value}" for key, value in given.items() if value is not None]
     if config.resume is not None:
-        return [f"{', '.join(typed)} with task={task.name}: resume goes on with a training; give task.model= instead."]
+        return [f"{', '.join(typed)} with task={task.name}: resume continues a training; give task.model= instead."]
     if len(typed) > 1 or (not typed and task.name != "preprocess"):
         found = f"several are given ({', '.join(typed)})" if typed else "it is null"
         return [

@@ -242,7 +242,7 @@ def checksum(descriptor: int, path: str, advance: Callable[[int], Any]) -> str:
 
 
 def _read_index(path: Path, split: Split, classes: int) -> np.ndarray:
-    again = "copy the packed data anew, or pack the images again"
+    again = "copy the packed data again, or repack the images"
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -281,7 +281,7 @@ def _opened(path: str, size: int) -> int:
     if found != size:
         os.close(descriptor)
         raise UserError(
-            f"data.root: the shard {path} has {found:,} bytes, but {DESCRIPTION} says {size:,}; copy it anew, or pack the "
+            f"data.root: the shard {path} has {found:,} bytes, but {DESCRIPTION} says {size:,}; copy it again, or pack the "
             "images again."
         )
     return descriptor

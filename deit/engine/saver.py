@@ -96,7 +96,7 @@ class Saver:
         if self._error is not None:
             raise UserError(
                 f"{self._run.checkpoints}: the last checkpoint could not be written ({self._error.strerror}). "
-                "Mend that, then go on with resume=.",
+                "Fix that, then resume with resume=.",
                 exit_code=1,
             )
 

@@ -42,6 +42,6 @@ def open_tree(text: str, key: str, known: Sequence[str] | None, num_classes: int
         raise UserError(f"{key}={text}: there is no such folder, and labels come from class folders.")
     images = find_images(text, key, known, num_classes)
     if images.labels is None:
-        why = images.remark or "no labels: they come from class folders, and its images stand in none"
+        why = images.remark or "no labels: they come from class folders, and its images are in none"
         raise UserError(f"{key}={text}: {why}.")
     return ClassFolders(images, known or images.folders or (), text, max_pixels)

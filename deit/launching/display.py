@@ -204,7 +204,7 @@ def _export(results: dict[str, Any]) -> Text:
     weights += f" of {shown(run['directory'])}, step {run['step']}" if run else ""
     weights += f", top-1 {metrics['top1']:.2f} % on its validation images" if metrics else ""
     size = ", ".join("any" if side is None else str(side) for side in taken["shape"])
-    takes = "pixels, RGB; normalised in the graph" if made["preprocessing"]["in_graph"] else "normalised by whoever calls it"
+    takes = "pixels, RGB; normalised in the graph" if made["preprocessing"]["in_graph"] else "normalised by the caller"
     rows = [
         ("file", f"{shown(results['folder'])}/{made['file']}"),
         ("", f"{made['bytes']:,} bytes, {made['precision']}; all about it in model.json beside it"),

@@ -356,7 +356,7 @@ class Supervisor:
             log = self._telling_log(final.progress.get("dead_rank"))
             error.print(f"the end of {log}:\n{processes.tail(log)}")
         if self.config.task.name == "train" and checkpoint.complete(self.run):
-            error.print(f"go on with:  python launch.py resume={shlex.quote(str(self.run))}")
+            error.print(f"resume with:  python launch.py resume={shlex.quote(str(self.run))}")
 
     def _telling_log(self, dead: int | None) -> Path:
         log = self.run.logs / f"worker_{dead or 0}.log"

@@ -81,4 +81,4 @@ def _newest(key: str, runs_dir: str) -> RunDirectory:
         config = frozen.load(path)
         if config.task.name == "train" and not config.dry_run:
             return RunDirectory(path.parent)
-    raise UserError(f"{key}=last: no training run stands in {runs_dir}/. Give a run directory, or runs_dir=.")
+    raise UserError(f"{key}=last: no training run found in {runs_dir}/. Give a run directory, or runs_dir=.")

@@ -21,7 +21,7 @@ def find(text: str, key: str, runs_dir: str) -> SweepDirectory:
     if text == "last":
         found = sorted(Path(runs_dir).glob(f"{FOLDER}/*/sweep.json"))
         if not found:
-            raise UserError(f"{key}=last: no sweep stands in {runs_dir}/{FOLDER}/. Give a sweep's directory, or runs_dir=.")
+            raise UserError(f"{key}=last: no sweep found in {runs_dir}/{FOLDER}/. Give a sweep's directory, or runs_dir=.")
         return SweepDirectory(found[-1].parent)
     sweep = SweepDirectory(text)
     if not sweep.info.is_file():

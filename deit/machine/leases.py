@@ -73,7 +73,7 @@ def _open(path: Path) -> int:
     except OSError as error:
         raise UserError(
             f"{FOLDER}: no file can be made there ({error.strerror}), but all launches of this machine note there which cards "
-            f"and ports they have. Whoever made it can mend that: chmod 1777 {FOLDER}"
+            f"and ports they have. Its owner can fix that: chmod 1777 {FOLDER}"
         ) from None
     os.fchmod(descriptor, 0o666)  # whatever the umask says: all users of the machine share its cards
     return descriptor

@@ -96,7 +96,7 @@ def newest_run(runs_dir: str, key: str) -> str:
         config = frozen.load(file)
         if config.task.name == "train" and not config.dry_run:
             return address
-    raise UserError(f"{key}=last: no training run stands in {runs_dir}. Give the address of a run, or runs_dir=.")
+    raise UserError(f"{key}=last: no training run found in {runs_dir}. Give the address of a run, or runs_dir=.")
 
 
 class _Fetching:

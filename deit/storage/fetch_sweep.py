@@ -27,7 +27,7 @@ def newest_sweep(runs_dir: str, key: str) -> str:
     base = f"{runs_dir.rstrip('/')}/{FOLDER}"
     ids = {*open_store(base, key).folders(base), *(path.parent.name for path in Path(runs_copy(base)).glob("*/sweep.json"))}
     if not ids:
-        raise UserError(f"{key}=last: no sweep stands in {base}. Give the address of a sweep, or runs_dir=.")
+        raise UserError(f"{key}=last: no sweep found in {base}. Give the address of a sweep, or runs_dir=.")
     return f"{base}/{max(ids)}"
 
 

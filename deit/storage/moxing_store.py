@@ -25,7 +25,7 @@ class MoxingStore(Store):
         base = address.rstrip("/")
         with self._translated(address):
             if not moxing.file.exists(base):
-                raise NothingThere(f"{self.key}={address}: nothing lies there.")
+                raise NothingThere(f"{self.key}={address}: no objects found.")
             if moxing.file.is_directory(base):
                 names = [name for name in moxing.file.list_directory(base, recursive=True) if not name.endswith("/")]
                 with ThreadPoolExecutor(THREADS) as pool:
@@ -34,7 +34,7 @@ class MoxingStore(Store):
                 one = self._object(base, base.rpartition("/")[2])
                 found = [one] if one else []
         if not found:
-            raise NothingThere(f"{self.key}={address}: nothing lies there.")
+            raise NothingThere(f"{self.key}={address}: no objects found.")
         return sorted(found, key=lambda one: one.name)
 
     def _object(self, address: str, name: str) -> Object | None:

@@ -85,7 +85,7 @@ class S3Store(Store):
                     entry = {"Key": path, "Size": head["ContentLength"], "ETag": head["ETag"]}
                     found = [self._object(entry, bucket, path.rpartition("/")[2])]
         if not found:
-            raise NothingThere(f"{self.key}={address}: nothing lies there, in the bucket {bucket} below {path or '/'}.")
+            raise NothingThere(f"{self.key}={address}: no objects found in the bucket {bucket} below {path or '/'}.")
         return sorted(found, key=lambda one: one.name)
 
     def folders(self, address: str) -> list[str]:

@@ -74,7 +74,7 @@ class Uploading(Companion):
             f"before {signal.Signals(received[0]).name}" if received else f"within checkpointing.upload_timeout={self._limit} s"
         )
         console().print(
-            f"{self._address}: not all was copied {when}; it stands in "
+            f"{self._address}: not everything was copied {when}; it is in "
             f"{self.place}. See {shown(self.place.logs / LOG)}. Copy it later: python launch.py task=sync {self._later()}",
         )
 

@@ -124,7 +124,7 @@ def _one_store(drafts: Sequence[Draft]) -> None:
     for draft in drafts:
         if draft.config.runs_dir != first and (is_remote(first) or is_remote(draft.config.runs_dir)):
             raise UserError(
-                f"runs_dir is {first} in {drafts[0]} and {draft.config.runs_dir} in {draft}, but a sweep in a store stands in "
+                f"runs_dir is {first} in {drafts[0]} and {draft.config.runs_dir} in {draft}, but a sweep in a store belongs in "
                 "one place; give one value."
             )
 

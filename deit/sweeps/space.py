@@ -244,9 +244,7 @@ def choices(override: Override) -> list[str]:
         )
     double = next((value for value in values if values.count(value) > 1), None)
     if double is not None:
-        raise UserError(
-            f"{override.input_line}: {override.get_key_element()}={double} stands there twice; name each value once."
-        )
+        raise UserError(f"{override.input_line}: {override.get_key_element()}={double} is given twice; name each value once.")
     return values
 
 

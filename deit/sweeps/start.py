@@ -221,7 +221,7 @@ def _conclude(sweep: SweepDirectory, executor: Executor, began: float, received:
     trials = sweep.read_trials()
     on = f"python launch.py sweep.resume={shlex.quote(str(sweep))}"
     if received is not None:
-        raise UserError(f"The sweep was stopped. Go on with:  {on}", exit_code=128 + received)
+        raise UserError(f"The sweep was stopped. Resume it with:  {on}", exit_code=128 + received)
     _sum_up(sweep, trials, executor, began)
     unfinished = [trial for trial in trials if trial.state in (FAILED, INTERRUPTED)]
     if unfinished:

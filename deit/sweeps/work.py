@@ -194,7 +194,7 @@ class Work:
     def _leave(self) -> None:
         """Let the trials at work go on without the sweep."""
         if self._running:
-            self._say(f"{len(self._running)} trials go on without the sweep; sweep.resume finds them again")
+            self._say(f"{len(self._running)} trials continue without the sweep; sweep.resume finds them again")
         self._running.clear()
 
     def _ask_to_stop(self, running: _Running, becomes: str, reason: str) -> None:
@@ -224,4 +224,4 @@ def _last_line(trial: Trial) -> str:
     """What a trial that failed before its run began has said."""
     log = trial.directory.logs / "launch.log"
     lines = log.read_text(errors="replace").split("\n") if log.exists() else []
-    return next((line for line in reversed(lines) if line.strip()), "it ended without a word")
+    return next((line for line in reversed(lines) if line.strip()), "it ended without a message")

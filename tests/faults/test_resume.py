@@ -501,7 +501,7 @@ def test_a_run_whose_disk_is_full_at_its_end_says_so_and_can_be_gone_on_with(sma
                 time.sleep(0.005)
     assert running.end() == 1
     said = running.output.read_text()
-    assert f"the disk of disk/quickstart/{run.id} is full" in said and "go on with:" in said and "Traceback" not in said, said
+    assert f"the disk of disk/quickstart/{run.id} is full" in said and "resume with:" in said and "Traceback" not in said, said
     ballast.unlink()
     assert not of_run(run)
     resumed = launch(tmp_path, f"resume={run.path}")

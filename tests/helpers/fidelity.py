@@ -124,7 +124,7 @@ def render(rows: list[Row]) -> str:
         "# Fidelity",
         "",
         "What this project computes, compared number by number with the reference: timm and torch. timm 0.3.2 is what",
-        "facebookresearch/deit pins, so it defines most details of the recipe; FB marks what stands in that repository itself.",
+        "facebookresearch/deit pins, so it defines most details of the recipe; FB marks details of that repository itself.",
         f"The answers of the reference ({named}) are stored in `tests/reference/fixtures/`, and the tests",
         "compare with them without torch. Differences are the worst of all elements, variants and steps, in float32 on a CPU.",
         "",

@@ -48,9 +48,9 @@ TYPED = [
     (f"+hydra.sweeper.sampler={CALL}", "hydra/launcher=OPTION"),
     (f"+hydra.callbacks.mine={CALL}", "hydra/launcher=OPTION"),
     ("+hydra.callbacks.mine.path=called", "nothing is called back here"),
-    ("hydra/job_logging=default", "logs stand in the run directory"),
+    ("hydra/job_logging=default", "logs are in the run directory"),
     ("+hydra.job_logging.formatters.x.()=os.mkdir", "not readable"),
-    ("+hydra.hydra_logging.handlers={}", "logs stand in the run directory"),
+    ("+hydra.hydra_logging.handlers={}", "logs are in the run directory"),
 ]
 LOGGING = "{version: 1, formatters: {x: {(): os.mkdir, path: called}}, root: null}"
 FILES = [

@@ -101,7 +101,7 @@ def test_intervals_come_back_from_hydra_bit_for_bit(text: str, kind: type, log: 
         ("model.depth=interval(2,12)", "give int(interval(2, 12))"),
         ("model=interval(1,2)", "model is a group of options"),
         ("seed=shuffle(1,2)", "the sampler decides"),
-        ("seed=1,2,1", "1 stands there twice"),
+        ("seed=1,2,1", "1 is given twice"),
         ("model.depth=range(3,3)", "matches nothing"),
         ("sweep.retries=0,1", "changes nothing that a trial could find out"),
     ],

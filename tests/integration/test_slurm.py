@@ -188,7 +188,7 @@ def test_two_nodes_share_a_run(sweep: Callable[..., Sweep], slurm: Slurm) -> Non
     signal_workers(run, signal.SIGSTOP)  # so that it does not end before the sweep
     one.process.send_signal(signal.SIGINT)
     assert one.end() == 130
-    assert "1 trials go on without the sweep" in one.text
+    assert "1 trials continue without the sweep" in one.text
     signal_workers(run, signal.SIGCONT)
     one.wait_for(lambda: slurm.jobs() == {}, alive=False)
     assert status.read(run).state == "finished"

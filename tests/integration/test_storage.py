@@ -171,7 +171,7 @@ def test_what_is_wrong_is_said_in_one_message(
 
     store.fill("there", {"a": b"1", "a/b": b"2"})
     assert "data.root=s3://no-bucket/x: there is no bucket no-bucket at http" in refused("s3://no-bucket/x")
-    assert "data.root=s3://there/none: nothing lies there" in refused("s3://there/none")
+    assert "data.root=s3://there/none: no objects found" in refused("s3://there/none")
     assert "with the name of its folder are both there" in refused("s3://there")
     for wrong in ("s3://user:hidden-word@there/a", "s3://there/a?X-Amz-Signature=hidden-word", "s3://", "s3://there/../x"):
         said = typed(f"data.root='{wrong}'")
@@ -252,7 +252,7 @@ def test_moxing_behind_the_same_interface(tmp_path: Path, monkeypatch: pytest.Mo
     assert store.folders("obs://bucket/runs") == ["a"] and at("obs://bucket/runs/a/b/c").exists()
     store.delete(["obs://bucket/runs/a/b/c"] * 2)
     assert not at("obs://bucket/runs/a/b/c").exists() and store.folders("obs://bucket/nothing") == []
-    with pytest.raises(UserError, match=r"data.root=obs://bucket/none: nothing lies there"):
+    with pytest.raises(UserError, match=r"data.root=obs://bucket/none: no objects found"):
         open_store("obs://bucket/none", "data.root").objects("obs://bucket/none")
 
 

@@ -339,14 +339,14 @@ def test_what_no_sweep_can_go_on_with_is_refused(store: Server, tmp_path: Path, 
         assert f"trials of hydra/launcher={launcher} run on other machines" in said and "hydra/launcher=cards" in said
     assert "hardware.nodes is 2" in refused(*swept, "hardware.nodes=2")
     both = ("-m", "experiment=quickstart", "runs_dir=s3://one/a,s3://two/b", "seed=1", "dry_run=true")
-    assert "a sweep in a store stands in one place" in refused(*both)
+    assert "a sweep in a store belongs in one place" in refused(*both)
 
     store.fill("copies", {"runs/sweeps/some/trials.jsonl": b"", "empty/x": b""})
-    assert "sweep.resume=last: no sweep stands in s3://copies/empty/sweeps" in refused(
+    assert "sweep.resume=last: no sweep found in s3://copies/empty/sweeps" in refused(
         "sweep.resume=last", "runs_dir=s3://copies/empty"
     )
     assert "it holds no sweep.json" in refused("sweep.resume=s3://copies/runs/sweeps/some")
-    assert "nothing lies there" in refused("task=report", "sweep.dir=s3://copies/runs/sweeps/other")
+    assert "no objects found" in refused("task=report", "sweep.dir=s3://copies/runs/sweeps/other")
     sweep = small_sweep(tmp_path, [WAITING])
     store.fill("moved", {f"runs/sweeps/{sweep.id}/{name}": file.read_bytes() for name, file in named(sweep).items()})
     said = refused(f"sweep.resume=s3://moved/runs/sweeps/{sweep.id}")

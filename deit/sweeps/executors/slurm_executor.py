@@ -43,7 +43,7 @@ KILLED = ("CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "PREEMPTED", "BO
 REPLACED = {
     "nodes": (1, "give hardware.nodes"),
     "tasks_per_node": (1, "one process on each machine starts those of the cards"),
-    "submitit_folder": ("${hydra.sweep.dir}/.submitit/%j", "the jobs' folders stand in the directory of the sweep"),
+    "submitit_folder": ("${hydra.sweep.dir}/.submitit/%j", "the folders of jobs are in the directory of the sweep"),
     "array_parallelism": (256, "give hydra.launcher.max_jobs"),
 }
 

@@ -87,7 +87,7 @@ def main(arguments: list[str]) -> int:
         url = publish(sweep)
     except (Unavailable, Refused, RunGone, UserError, OSError) as error:
         reason = redact(str(error).strip().partition("\n")[0])
-        print(f"MLflow did not take the report of the sweep ({reason}); it stands in {sweep}. ", end="", file=sys.stderr)
+        print(f"MLflow did not take the report of the sweep ({reason}); it is in {sweep}. ", end="", file=sys.stderr)
         print(f"Send it later: python -m deit.sweeps.reporting.publish {sweep}", file=sys.stderr)
         return 1
     print("Nothing of its trials is in MLflow, so nothing is sent." if url is None else f"report in MLflow: {url}")

@@ -132,7 +132,7 @@ SWEEPS = [
     ("-m data.batch_size=8,9", ["trial 1 (data.batch_size=9)", "data.batch_size is 9", "an even number"]),
     ("-m ema.decay=0.9,0.8", ["In every trial", "ema.decay", "no effect"]),
     (
-        "-m schedule=cosine,paper schedule.min_lr=1e-6 schedule.cooldown_epochs=0",
+        "-m schedule=cosine,paper schedule.min_lr=1e-6 schedule.cooldown_epochs=0 schedule.timing=end",
         ["trial 0", "trial 1", "the same configuration"],
     ),
     ("-m sweep=lr_weight_decay,quickstart_grid", ["sweep=lr_weight_decay,quickstart_grid", "one template"]),

@@ -71,5 +71,5 @@ def _values(override: Override) -> list[str]:
         )
     if len(set(values)) < len(values):
         double = next(value for value in values if values.count(value) > 1)
-        raise UserError(f"{override.input_line}: {double} stands there twice; name each value once.")
+        raise UserError(f"{override.input_line}: {double} is given twice; name each value once.")
     return values
