@@ -40,6 +40,11 @@ def problems(config: RunConfig, typed: Sequence[str]) -> list[str]:
     return [f"{key} has no effect {reasons[key]}." for key in typed if key in reasons]
 
 
+def unused(config: RunConfig) -> frozenset[str]:
+    """The dotted keys that this configuration does not look at."""
+    return frozenset(_idle_reasons(config))
+
+
 def _idle_reasons(config: RunConfig) -> dict[str, str]:
     from deit.data.policy import jitters  # here, so that most commands need no NumPy
 

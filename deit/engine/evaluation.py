@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -31,15 +32,15 @@ class Accuracy:
 
 
 class EvalStep(nn.Cell):
-    """For each image of a batch: whether it is right at 1, right at 5, and its loss."""
+    """For each image of a batch: whether it is right at 1, right at 5, its loss, the likeliest class and its probability."""
 
     def __init__(self, config: RunConfig, network: nn.Cell) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
         self.normalize = Normalize(config.data.mean, config.data.std)
 
-    def construct(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``images`` uint8 [B, H, W, 3], ``labels`` int32 [B]; three tensors [B]."""
+    def construct(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """``images`` uint8 [B, H, W, 3], ``labels`` int32 [B]; five tensors [B]."""
         logits = mean_of_heads(self.network(self.normalize(images)))
         classes = ops.arange(0, logits.shape[1], dtype=ms.int32).reshape((1, -1))
         column = labels.reshape((-1, 1))
@@ -51,8 +52,10 @@ class EvalStep(nn.Cell):
         sane = ops.isfinite(logits).all(1)
         # Not logsumexp: the last digit of MindSpore's log on the CPU depends on how it splits its input among threads, which it
         # tries out in the first calls of a process. A resumed run would report another loss.
-        loss = -ops.gather_elements(ops.log_softmax(logits, 1), 1, column).reshape((-1,))
-        return ops.logical_and(rank < 1, sane), ops.logical_and(rank < 5, sane), loss
+        logs = ops.log_softmax(logits, 1)
+        loss = -ops.gather_elements(logs, 1, column).reshape((-1,))
+        predicted, confidence = ops.argmax(logits, 1), ops.exp(logs.max(1))
+        return ops.logical_and(rank < 1, sane), ops.logical_and(rank < 5, sane), loss, predicted, confidence
 
 
 class Head(nn.Cell):
@@ -66,20 +69,63 @@ class Head(nn.Cell):
         return self.network(images)[self.number]
 
 
+class Answers:
+    """What an evaluation found for each image of this rank, for pictures."""
+
+    def __init__(self) -> None:
+        self._batches: list[tuple[np.ndarray, ...]] = []
+
+    def add(self, batch: EvalBatch, losses: np.ndarray, predicted: np.ndarray, confidence: np.ndarray) -> None:
+        arrays = (batch.indices, batch.labels, predicted, losses, confidence)
+        self._batches.append(tuple(array[batch.valid] for array in arrays))
+
+    def _columns(self) -> list[np.ndarray]:
+        return [np.concatenate(column) for column in zip(*self._batches, strict=True)]
+
+    def confusion(self, classes: int) -> np.ndarray:
+        """Counts int64 [classes, classes]: right classes down, predicted ones across."""
+        _, labels, predicted, _, _ = self._columns()
+        matrix = np.zeros((classes, classes), np.int64)
+        np.add.at(matrix, (labels, predicted), 1)
+        return matrix
+
+    def worst(self, count: int) -> list[dict[str, Any]]:
+        """The misclassified images of the highest loss: index, label, predicted class with its probability, ``own`` that of the
+        right class."""
+        indices, labels, predicted, losses, confidence = self._columns()
+        order = [row for row in np.argsort(-losses, kind="stable") if predicted[row] != labels[row]][:count]
+        return [
+            {
+                "index": int(indices[row]),
+                "label": int(labels[row]),
+                "predicted": int(predicted[row]),
+                "confidence": float(confidence[row]),
+                "own": float(np.exp(-losses[row])),
+            }
+            for row in order
+        ]
+
+
 def evaluate(
-    step: EvalStep, batches: Iterable[EvalBatch], world: int, progress: Callable[[int], None] = lambda images: None
+    step: EvalStep,
+    batches: Iterable[EvalBatch],
+    world: int,
+    progress: Callable[[int], None] = lambda images: None,
+    answers: Answers | None = None,
 ) -> Accuracy:
-    """Evaluate over all ranks; ``progress`` is told the images done by this rank.
+    """Evaluate over all ranks; ``progress`` is called with the images done by this rank, ``answers`` gets those of each image.
 
     Images that could not be used are not counted. Raises UserError (exit code 1) where none could be.
     """
     right1 = right5 = images = 0
     loss = 0.0
     for batch in batches:
-        one, five, losses = step(Tensor(batch.images), Tensor(batch.labels))
+        one, five, losses, predicted, confidence = step(Tensor(batch.images), Tensor(batch.labels))
         right1 += int((one.asnumpy() & batch.valid).sum())
         right5 += int((five.asnumpy() & batch.valid).sum())
         loss += float(losses.asnumpy().astype(np.float64)[batch.valid].sum())
+        if answers is not None:
+            answers.add(batch, losses.asnumpy(), predicted.asnumpy(), confidence.asnumpy())
         images += int(batch.valid.sum())
         progress(images)
     sums = sum_over_ranks([right1, right5, images, loss], world)

@@ -10,6 +10,8 @@ runs/<name>/<date_time_id>/
     checkpoints/       complete checkpoints, and best.json that points at the best ones
     logs/              worker_<rank>.log, shipper.log
     bad_images.jsonl   images that could not be used, where data.on_bad_image leaves them out
+    data.json          of each split: images, classes, counts, digest
+    figures/           confusion matrix and worst-classified images of the best evaluation
     pretrained.json    what was taken from model.pretrained, name by name
     nonfinite.json     the images of a step whose loss or gradient was not finite, where that ended the training
     lr_curve.png       the learning rate of a training, drawn before it starts
@@ -52,6 +54,8 @@ class RunDirectory:
         self.tracking = self.path / "tracking"
         self.bad_images = self.path / "bad_images.jsonl"
         self.pretrained = self.path / "pretrained.json"
+        self.data = self.path / "data.json"
+        self.figures = self.path / "figures"
         self.nonfinite = self.path / "nonfinite.json"
         self.exports = self.path / "exports"
         self.lr_curve = self.path / "lr_curve.png"

@@ -4,17 +4,17 @@ It is what ``task=register`` logs, and stands with the modules it needs in the f
 served where this project is not installed. Hence it imports little: no Hydra, no MLflow beyond its error, MindSpore for a
 MINDIR alone.
 
-Each image goes through the network by itself. So an answer depends on the image alone, not on what else is in the request, and
-is that of ``task=predict`` of the file, bit for bit. Batches would gain little on a CPU, and a MINDIR is compiled anew for each
-new size of them (docs/inference.md has the figures).
+Requests that wait go through the network together (``batches.py``). A lone request, and each of an ONNX file in any batch, is
+answered as ``task=predict`` answers it, bit for bit. A MINDIR computes a batch by other products: its logits then differ by
+2e-6 at most, far below what an export may differ (docs/inference.md has the figures). It is compiled for each size of a batch,
+hence for three of them.
 """
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import os
-import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,8 @@ from deit.exports import description
 from deit.exports.description import Description
 from deit.exports.predictor import Predictor, open_export
 from deit.inference.likeliest import likeliest, probabilities
-from deit.serving.request import Limits, read_images
+from deit.serving.batches import Batches
+from deit.serving.request import Limits, cells_of, read_images
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 COLUMN = "image"
 # What a request may give as `params`, with what it gets without.
 PARAMS = {"topk": 5, "probabilities": False}
+# Images that go through the network at once: for each number a MINDIR is compiled, which takes seconds.
+MINDIR_SIZES, ONNX_SIZES = (1, 4, 16), tuple(range(1, 17))
 # What a server may be given as its model configuration. A decoded image of so many pixels takes 150 MB.
 CONFIG = {"max_images": 64, "max_pixels": 50_000_000}
 
@@ -43,13 +46,14 @@ CONFIG = {"max_images": 64, "max_pixels": 50_000_000}
 class ServedModel:
     """``predict`` answers the images of a request; it may be called by several threads at once."""
 
-    def __init__(self, predictor: Predictor, transform: EvalTransform, limits: Limits, *, serial: bool) -> None:
-        """``serial``: only one thread at a time may use the predictor."""
+    def __init__(self, predictor: Predictor, transform: EvalTransform, limits: Limits, sizes: Sequence[int]) -> None:
+        """``sizes``: how many images may go through the predictor at once."""
         self._predictor, self._transform, self._limits = predictor, transform, limits
-        self._turn: contextlib.AbstractContextManager[Any] = threading.Lock() if serial else contextlib.nullcontext()
+        self._batches = Batches(predictor, sizes)
 
     def predict(self, data: DataFrame, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-        """An answer for each image of the column ``image``: base64 text of an image file, or uint8 pixels [H, W, 3].
+        """An answer for each image of the column ``image``: base64 text or the bytes of an image file, pixels uint8
+        [H, W, 3], or an image of Pillow.
 
         ``params``: how many of the likeliest classes (``topk``), and whether the ``probabilities`` of all.
         Raises MLflow's error for a request that is wrong (HTTP 400), which names the images at fault.
@@ -58,12 +62,12 @@ class ServedModel:
         try:
             if asked["topk"] < 1:
                 raise UserError(f"topk is {asked['topk']}; allowed: at least 1.")
+            if COLUMN not in data:
+                raise UserError(f"the request has no column {COLUMN!r}; found: {', '.join(map(repr, data))}.")
             pixels = read_images(list(data[COLUMN]), self._limits, self._transform)
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
-        with self._turn:
-            logits = self._predictor(pixels)
-        return self._answers(probabilities(logits), asked["topk"], asked["probabilities"])
+        return self._answers(probabilities(self._batches(pixels)), asked["topk"], asked["probabilities"])
 
     def _answers(self, shares: np.ndarray, topk: int, full: bool) -> list[dict[str, Any]]:
         answers = []
@@ -84,18 +88,45 @@ def _number(share: np.floating[Any]) -> float | None:
 def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> ServedModel:
     """MLflow's call: open the export in the folder ``path``, whose checksum is compared, and let it answer once.
 
-    The first answer of a MINDIR is compiled, which no request should wait for.
+    The first answer of each size of a batch is compiled, which no request should wait for.
     """
     limits = _limits(model_config or {})
     folder = Path(path)
     described = description.read(folder, "model")
-    serial = described.export_format == "mindir"
-    if serial:
+    mindir = described.export_format == "mindir"
+    if mindir:
         _prepare_mindspore()
-    model = ServedModel(open_export(folder, "model", batch=1), eval_transform(described), limits, serial=serial)
+    _take_images()
+    predictor = open_export(folder, "model")
+    sizes = [predictor.batch] if predictor.batch else MINDIR_SIZES if mindir else ONNX_SIZES
     side = described.preprocessing.img_size
-    model._predictor(np.zeros((1, side, side, 3), np.uint8))
-    return model
+    for size in sizes if mindir else sizes[:1]:
+        predictor(np.zeros((size, side, side, 3), np.uint8))
+    return ServedModel(predictor, eval_transform(described), limits, sizes)
+
+
+def _take_images() -> None:
+    """Let ``predict`` of MLflow's wrapper take a NumPy batch, a list of arrays or images of Pillow.
+
+    MLflow compares what it is given with the signature before the model is asked, and makes a table of anything: of pixels that
+    fails with a message about dimensions. There is no hook for it. Without a signature it would pass all on, but its server
+    would then refuse lists of images of several sizes, and copy texts into arrays as wide as the longest.
+    """
+    import mlflow.pyfunc
+    import pandas
+
+    check = getattr(mlflow.pyfunc, "_validate_prediction_input", None)
+    if check is None or getattr(check, "takes_images", False):
+        return
+
+    @functools.wraps(check)
+    def checked(data: Any, params: Any, input_schema: Any, params_schema: Any, flavor: Any = None) -> Any:
+        cells = cells_of(data) if flavor == __name__ else None
+        table = data if cells is None else pandas.DataFrame({COLUMN: pandas.Series(cells, dtype=object)})
+        return check(table, params, input_schema, params_schema, flavor)
+
+    checked.takes_images = True  # type: ignore[attr-defined]
+    mlflow.pyfunc._validate_prediction_input = checked
 
 
 def eval_transform(described: Description) -> EvalTransform:

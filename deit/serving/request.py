@@ -1,4 +1,4 @@
-"""From what a request holds to images: base64 text of image files, or arrays of pixels, all within limits.
+"""From what a request holds to images: base64 text of image files, arrays of pixels or images of Pillow, all within limits.
 
 An array is a decoded image. Whatever its size, it goes through the evaluation's transform as the same pixels in a PNG file
 would, so that both get the same answer.
@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from deit.data.decode import check_file_size, check_size, decode
 from deit.errors import BadImage, UserError
 
 SAID = 5  # most images of a request whose faults are told
+
+_DATA_URL = re.compile(r"\s*data:[^,]*?(?P<base64>;base64)?,", re.IGNORECASE)
+_ADDRESS = re.compile(r"^\s*\w+://|\.(jpe?g|png|webp|bmp|gif|tiff?)\s*$", re.IGNORECASE)
+_FROM_URL_SAFE = str.maketrans("-_", "+/")
 
 
 @dataclass(frozen=True)
@@ -59,19 +65,56 @@ def _flat(cells: Sequence[Any]) -> Sequence[Any]:
 def _image(cell: Any, name: str, max_pixels: int) -> np.ndarray:
     if isinstance(cell, str):
         return _decoded(cell, name, max_pixels)
+    if isinstance(cell, bytes):
+        check_file_size(len(cell), name, max_pixels)
+        return decode(cell, "pil", name, max_pixels)
+    if isinstance(cell, Image.Image):
+        return _pillow(cell, name, max_pixels)
     if isinstance(cell, list | np.ndarray):
         return _array(cell, name, max_pixels)
     found = "nothing" if cell is None or cell != cell else type(cell).__name__  # pandas has nan for what is missing
     raise UserError(f"{name}: is {found}, but it must be the base64 text of an image file or an array of pixels [H, W, 3].")
 
 
+def cells_of(data: Any) -> list[Any] | None:
+    """The images of ``data``, one cell for each; None where it is one of the tables that MLflow knows.
+
+    A NumPy batch [N, H, W, 3], one image [H, W, 3], a list of arrays, of images of Pillow, of texts or of bytes.
+    """
+    if isinstance(data, np.ndarray):
+        return list(data) if data.ndim != 3 else [data]
+    if isinstance(data, str | bytes | Image.Image):
+        return [data]
+    if isinstance(data, list | tuple) and data and not any(isinstance(item, Mapping) for item in data):
+        return list(data)
+    return None
+
+
 def _decoded(text: str, name: str, max_pixels: int) -> np.ndarray:
     check_file_size(len(text) // 4 * 3, name, max_pixels)
+    data = _DATA_URL.match(text)
+    if data and not data["base64"]:
+        raise BadImage(name, "no image", "it is a data: URL without ;base64")
     try:
-        content = base64.b64decode("".join(text.split()), validate=True)
+        content = _base64("".join(text[data.end() if data else 0 :].split()))
     except (binascii.Error, ValueError):  # ValueError: letters that are not ASCII
-        raise BadImage(name, "no image", "it is no base64 text") from None
+        said = "an address or a path, not the base64 text of the file" if _ADDRESS.search(text) else "no base64 text"
+        raise BadImage(name, "no image", f"it is {said}") from None
     return decode(content, "pil", name, max_pixels)
+
+
+def _base64(text: str) -> bytes:
+    """The bytes of base64 text in either alphabet (RFC 4648, sections 4 and 5), with or without the padding at its end."""
+    text = text.rstrip("=").translate(_FROM_URL_SAFE)
+    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+
+
+def _pillow(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:
+    check_size(image.width, image.height, name, max_pixels)
+    try:
+        return np.array(image.convert("RGB"))
+    except (OSError, ValueError) as error:  # it may be read only now, from a file that is damaged or closed
+        raise BadImage(name, "damaged", str(error)) from None
 
 
 def _array(cell: list[Any] | np.ndarray, name: str, max_pixels: int) -> np.ndarray:

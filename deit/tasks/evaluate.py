@@ -13,12 +13,13 @@ from deit.config.tasks import EvaluateTask
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader
 from deit.data.source import aligned
-from deit.engine.evaluation import EvalStep, Head, evaluate
+from deit.engine.evaluation import Answers, EvalStep, Head, evaluate
 from deit.engine.network import build_network
 from deit.models.weights import load_weights
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
 from deit.tasks.context import Context, Interrupted, StopRequested
+from deit.tasks.figures import Figures
 from deit.weights.choice import LABELS
 from deit.weights.naming import to_mindspore
 from deit.weights.read import holds_ema, names_of, read_weights
@@ -35,6 +36,8 @@ def evaluate_task(context: Context) -> dict[str, Any]:
     file = Path(next(iter(sources.values()))[1]["weights"])
     data = aligned(open_dataset(config.data, train=False), names_of(file), str(file))
     results: dict[str, Any] = {}
+    figures = Figures(context, data)
+    figures.note_data(val=data)
     network = build_network(config)
     answering = {"": network}
     if config.task.heads and config.model.distilled:
@@ -47,12 +50,16 @@ def evaluate_task(context: Context) -> dict[str, Any]:
             context.evaluating(phase, len(data))
             loader = context.noting(source["step"], EvalLoader(config, data, context.rank, context.world))
             try:
-                accuracy = evaluate(step, loader, context.world, context.evaluated)
+                answers = Answers()
+                accuracy = evaluate(step, loader, context.world, context.evaluated, answers)
             except StopRequested:
                 raise Interrupted(context.stop_signals[0]) from None
             report.metrics(source["step"], accuracy.metrics(prefix + suffix))
             report.metrics(source["step"], context.data_metrics(source["step"]))
             results[prefix + suffix] = dataclasses.asdict(accuracy) | source
+            if not suffix:
+                figures.keep(prefix, answers, source["step"])
+    figures.draw()
     return results
 
 

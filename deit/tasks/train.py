@@ -24,7 +24,7 @@ from deit.data.loader import EvalLoader, TrainBatch, TrainLoader
 from deit.data.source import Dataset
 from deit.engine import resume, step_randomness
 from deit.engine.distributed import sum_over_ranks
-from deit.engine.evaluation import Accuracy, EvalStep, evaluate
+from deit.engine.evaluation import Accuracy, Answers, EvalStep, evaluate
 from deit.engine.loss import build_loss
 from deit.engine.meter import Meter
 from deit.engine.nonfinite import Verdict, Watch
@@ -38,6 +38,7 @@ from deit.files import write_json
 from deit.recipe.plan import plan
 from deit.runs import checkpoint
 from deit.tasks.context import Context, Interrupted, StopRequested
+from deit.tasks.figures import Figures
 from deit.weights.fit import fit
 from deit.weights.read import names_of, read_weights
 from deit.weights.whole import require_whole
@@ -59,6 +60,8 @@ def train(context: Context) -> dict[str, Any]:
     course = plan(config, len(train_data))
     passes, steps_per_epoch, total_steps = config.optim.accumulation_steps, course.steps_per_epoch, course.total_steps
 
+    figures = Figures(context, val_data)
+    figures.note_data(train=train_data, val=val_data)
     restored = resume.newest(context.run, report, rank, world)
     state = TrainState(config, None if restored else _begin(context, train_data.classes))
     teaching = build_teaching(config)
@@ -133,17 +136,19 @@ def train(context: Context) -> dict[str, Any]:
 
     def evaluate_all() -> bool:
         """Evaluate raw and EMA weights; returns whether either is better than ever."""
-        found = {}
+        found, answers = {}, {prefix: Answers() for prefix in eval_steps}
         for prefix, step in eval_steps.items():
             context.evaluating("evaluating" if prefix == "val" else "evaluating EMA", len(val_data))
             batches = context.noting(done, EvalLoader(config, val_data, rank, world))
-            accuracy = evaluate(step, batches, world, count)
+            accuracy = evaluate(step, batches, world, count, answers[prefix])
             pace.evaluation()
             found[prefix] = _entry(accuracy, done, -(-done // steps_per_epoch))
             report.metrics(done, accuracy.metrics(prefix))
         last.update(found)
         better = [prefix for prefix in found if prefix not in best or found[prefix]["top1"] > best[prefix]["top1"]]
         best.update({prefix: found[prefix] for prefix in better})
+        for prefix in better:
+            figures.keep(prefix, answers[prefix], done)
         report.metrics(done, {f"best/{prefix}_top1": entry["top1"] for prefix, entry in best.items()})
         report.metrics(done, context.data_metrics(done))
         report.progress(now=True, phase="training", best=best, last=last)
@@ -209,6 +214,7 @@ def train(context: Context) -> dict[str, Any]:
                 if saver.due(done) and not meter.has_bad():  # what is not judged yet may have to be undone
                     save()
             micro_batches.close()
+        figures.draw()
         saver.finish()
     # No rank leaves while rank 0 still writes: a vanished rank is taken for a crash.
     sum_over_ranks([done], world)

@@ -21,10 +21,10 @@ from deit.errors import UserError
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
 from deit.secrets import redact
-from deit.tracking import progress, records
+from deit.tracking import describe, progress, records
 from deit.tracking.describe import short_name
 from deit.tracking.mlflow_errors import Failing, Refused, reason
-from deit.tracking.remote import RemoteRun
+from deit.tracking.remote import RemoteRun, network_signature
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class _Item(NamedTuple):
 def put(run: RunDirectory, config: RunConfig, remote: RemoteRun, done: progress.Progress, *, final: bool) -> int:
     """Send what exists and was not sent; ``final`` adds what is only complete when the run has ended. Returns how many."""
     sent = 0
-    items = list(_early(run))
+    items = list(_early(run, config))
     if final:
         items += _late(run)
         try:
@@ -81,10 +81,13 @@ def _refuse(done: progress.Progress, name: str, why: str) -> None:
     done.refused[name] = why
 
 
-def _early(run: RunDirectory) -> Iterator[_Item]:
+def _early(run: RunDirectory, config: RunConfig) -> Iterator[_Item]:
     for path in (run.config, run.overrides, run.environment, run.pretrained):
         yield _Item(path.name, path, partial(_put_text, path, path.name))
     yield _Item(run.lr_curve.name, run.lr_curve, partial(_put_file, run.lr_curve, None))
+    yield _Item(run.data.name, run.data, partial(_put_data, run, config))
+    for path in sorted(run.figures.glob("*.png")):
+        yield _Item(f"figures/{path.name}", path, partial(_put_file, path, "figures"))
 
 
 def _late(run: RunDirectory) -> Iterator[_Item]:
@@ -98,13 +101,20 @@ def _late(run: RunDirectory) -> Iterator[_Item]:
 
 
 def _checkpoints(run: RunDirectory, config: RunConfig) -> Iterator[_Item]:
-    for weights, entry in checkpoint.best_of(run).items():
-        folder = run.checkpoints / entry["checkpoint"]
-        if config.tracking.upload_checkpoints:
+    best = checkpoint.best_of(run)
+    if config.tracking.upload_checkpoints:
+        for entry in best.values():
+            folder = run.checkpoints / entry["checkpoint"]
             place = f"checkpoints/{folder.name}"
             yield _Item(place, folder, partial(_put_file, folder, place))
-        name = re.sub(r"[^\w-]", "_", f"{short_name(run, config.name)}-{weights}")
-        yield _Item(f"model of {weights}", folder, partial(_register, run, name, weights, folder, entry["step"]))
+    # One entry among the models, of the better of raw and EMA weights; none of a network that has learned nothing.
+    top1 = {weights: entry.get("top1", 0.0) for weights, entry in best.items()}
+    weights = max(sorted(top1, reverse=True), key=top1.__getitem__, default=None)
+    if weights is None or top1[weights] <= 100 / (config.data.num_classes or 1000):
+        return
+    folder = run.checkpoints / best[weights]["checkpoint"]
+    name = re.sub(r"[^\w-]", "_", f"{short_name(run, config.name)}-{weights}")
+    yield _Item("model", folder, partial(_register, run, config, name, weights, folder, best[weights]["step"]))
 
 
 def _put_text(path: Path, name: str, remote: RemoteRun) -> None:
@@ -115,8 +125,16 @@ def _put_file(path: Path, folder: str | None, remote: RemoteRun) -> None:
     remote.put_file(path, folder)
 
 
-def _register(run: RunDirectory, name: str, weights: str, folder: Path, step: int, remote: RemoteRun) -> None:
+def _put_data(run: RunDirectory, config: RunConfig, remote: RemoteRun) -> None:
+    remote.put_file(run.data)
+    remote.put_datasets(describe.datasets(run, config))
+
+
+def _register(
+    run: RunDirectory, config: RunConfig, name: str, weights: str, folder: Path, step: int, remote: RemoteRun
+) -> None:
     # The metrics are those the journal holds of that step, with their own times: MLflow then stores them for the
     # model without doubling them for the run.
     points = [point for point in records.at_step(run.journal, step) if point.name.split("/")[0] == weights]
-    remote.register(name, {"weights": weights, "path": str(folder), "step": str(step)}, points)
+    tags = {"weights": weights, "path": str(folder), "step": str(step)}
+    remote.register(name, tags, points, network_signature(config.model.img_size, config.data.num_classes))

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
 import psutil
 
-from deit.compose.unused_keys import IDLE_GROUPS
+from deit.compose import unused_keys
 from deit.config import frozen, safe_yaml
 from deit.config.schema import RunConfig
 from deit.files import read_json
@@ -28,22 +29,23 @@ DIRECTORY_TAG = "run.directory"
 RUN_TAG = "run.id"
 OUTCOME_TAG = "outcome"
 
-# Keys that say how the program was called, not what the run is.
-_BOOKKEEPING = ("run", "resume", "dry_run")
+# Keys that say how the program was called or where it writes, not what the run is.
+_BOOKKEEPING = ("resume", "dry_run", "runs_dir", "weights_dir", "tracking", "sweep")
 # MLflow cuts longer values without a word.
 _PARAM_LENGTH, _TAG_LENGTH = 6000, 8000
 _CUT = " ... (cut)"
+_HEADS = {"cls": "class head", "dist": "distillation head"}  # by the end of a metric's prefix
 
 
 def params(config: RunConfig) -> dict[str, str]:
     """The configuration as MLflow parameters: ``{"optim.base_lr": "0.0005", "data.mean": "[0.485, ...]"}``.
 
-    Values are written as on the command line, lists as JSON.
+    Only keys that the task looks at and that have a value. Values are written as on the command line, lists as JSON.
     """
-    # A comparison's models have recipes of their own, and its configuration holds that of one of them.
-    idle = IDLE_GROUPS["compare"] if config.task.name == "compare" else ()
-    values = {key: value for key, value in frozen.to_dict(config).items() if key not in (*_BOOKKEEPING, *idle)}
-    return {_name(key): _text(value, _PARAM_LENGTH) for key, value in _leaves(values)}
+    idle = unused_keys.unused(config)
+    values = {key: value for key, value in frozen.to_dict(config).items() if key not in _BOOKKEEPING}
+    found = {key: value for key, value in _leaves(values) if key not in idle and value is not None}
+    return {_name(key): _text(value, _PARAM_LENGTH) for key, value in found.items()}
 
 
 def tags(run: RunDirectory, config: RunConfig) -> dict[str, str]:
@@ -83,11 +85,62 @@ def short_name(run: RunDirectory, name: str) -> str:
     return f"{name}-{run.id[-6:]}"
 
 
-def run_name(run: RunDirectory, name: str) -> str:
-    """Its name in MLflow: in a sweep the values that tell it apart, ``base_lr=1e-3 seed=2 1a2b3c``, else ``short_name``."""
+def note(run: RunDirectory, config: RunConfig) -> str:
+    """The description of the run on its page in MLflow, in Markdown: recipe, results, data and command."""
+    now, data = status.read(run), read_json(run.data) or {}
+    rows = _rows(now.results or now.progress)
+    title = f"**{config.task.name}**: {config.model.name} on {config.data.name}, recipe `{config.name}`"
+    if rows:
+        which, entry = max(rows, key=lambda row: float(row[1]["top1"]))
+        title += f": **{entry['top1']:.3f} % top-1** ({which})"
+    lines = [title]
+    for split in ("train", "val"):
+        if counted := data.get(split):
+            of = f"{counted['images']:,} images in {len(counted['classes'])} classes"
+            lines.append(f"{split}: {of}, digest `{counted['digest']}`")
+    if config.run is not None or config.checkpoint is not None:
+        lines.append(f"weights: `{config.run or config.checkpoint}`")
+    if config.distill.type != "none" and config.task.name == "train":
+        lines.append(f"distilled ({config.distill.type}) from `{config.distill.teacher}`")
+    if rows:
+        table = ["| weights | top-1 % | top-5 % | loss | epoch |", "|---|---|---|---|---|"]
+        for which, entry in rows:
+            figures = f"{entry['top1']:.3f} | {entry['top5']:.3f} | {entry['loss']:.4f} | {entry.get('epoch', '')}"
+            table.append(f"| {which} | {figures} |")
+        lines.append("\n".join(table))
+    typed = safe_yaml.load(run.overrides) if run.overrides.exists() else None
+    command = shlex.join(["python", "launch.py", *(typed or ())])
+    lines.append(f"```\n{command}\n```")
+    lines.append(f"{outcome(now) if now.ended else 'running'}; the run directory is `{run.path}`")
+    return redact("\n\n".join(lines))
+
+
+def _rows(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Each accuracy of a training or an evaluation with what it is of: ``raw, best``."""
+    kinds = {"best": found.get("best") or {}, "last": found.get("last") or {}, "": found}
+    rows: list[tuple[str, dict[str, Any]]] = []
+    for kind, entries in kinds.items():
+        for prefix, entry in entries.items():
+            if isinstance(entry, dict) and prefix.startswith("val") and entry not in [row for _, row in rows]:
+                weights = "EMA" if prefix.startswith("val_ema") else "raw"
+                rows.append((", ".join(filter(None, (weights, _HEADS.get(prefix.rpartition("_")[2]), kind))), entry))
+    return rows
+
+
+def datasets(run: RunDirectory, config: RunConfig) -> list[tuple[str, dict[str, Any]]]:
+    """What ``data.json`` says of each split, under MLflow's word for it: ``training`` and ``validation``."""
+    data = read_json(run.data) or {}
+    words = {"train": "training", "val": "validation" if config.task.name == "train" else "evaluation"}
+    about = {"name": str(data.get("name")), "source": str(data.get("source"))}
+    return [(word, about | data[split]) for split, word in words.items() if split in data]
+
+
+def run_name(run: RunDirectory, name: str, task: str) -> str:
+    """Its name in MLflow: in a sweep the values that tell it apart, ``base_lr=1e-3 seed=2 1a2b3c``, else ``short_name``,
+    behind the name of a task that is no training."""
     swept = (read_json(run.environment) or {}).get("sweep", {}).get("swept")
     if not swept:
-        return short_name(run, name)
+        return short_name(run, name) if task == "train" else f"{task} {short_name(run, name)}"
     return _text(f"{label(swept)} {run.id[-6:]}", RUN_NAME)
 
 

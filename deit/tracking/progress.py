@@ -31,7 +31,8 @@ class Progress:
     """``offsets`` counts bytes sent of each journal; ``artifacts`` maps a sent file to its size and time.
 
     ``closed`` is how the run had ended when all was sent, as ``ending`` says it. ``refused`` maps what MLflow does not take to
-    the reason, ``failing`` counts the answers of 500 in a row to artifacts; ``trouble`` is why MLflow takes nothing at present.
+    the reason, ``failing`` counts the answers of 500 in a row to artifacts; ``trouble`` is why MLflow takes nothing at present,
+    ``note`` the SHA-256 of the description that was written.
     """
 
     server: str  # store.identity
@@ -43,6 +44,7 @@ class Progress:
     refused: dict[str, str] = field(default_factory=dict)
     failing: int = 0
     trouble: str | None = None
+    note: str | None = None
 
 
 def path(run: RunDirectory, server: str) -> Path:

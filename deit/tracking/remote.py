@@ -9,9 +9,12 @@ A call is accepted or raises one of ``deit.tracking.mlflow_errors``.
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import logging
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,11 +27,15 @@ os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.pop("MLFLOW_RUN_ID", None)  # of whoever started the program; MLflow would end that run at our exit
 
-import mlflow
+import numpy as np
 import requests
 from mlflow import MlflowClient
-from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.models.utils import get_external_mlflow_model_spec
+from mlflow.types import Schema, TensorSpec
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_MODEL_IS_EXTERNAL, MLFLOW_RUN_NOTE
 from sqlalchemy.exc import SQLAlchemyError
 
 from deit.secrets import redact
@@ -38,6 +45,7 @@ from deit.tracking.mlflow_errors import Failing, Refused, RunGone, Unavailable, 
 from deit.tracking.records import BATCH, Point
 
 _log = logging.getLogger(__name__)
+_MODEL_TYPE = "checkpoint"
 _LABELS = 100  # parameters or tags MLflow takes in one call
 
 # MLflow brings handlers of its own, which would write past the handler of the process.
@@ -272,31 +280,73 @@ class RemoteRun:
                 with translated():
                     self._client.delete_run(run.info.run_id)
 
-    def register(self, name: str, tags: dict[str, str], points: Sequence[Point]) -> None:
+    def annotate(self, text: str, written: str | None) -> bool:
+        """Set the description of the run's page; not where it is another than the one whose SHA-256 is ``written``."""
+        there = self._get().data.tags.get(MLFLOW_RUN_NOTE)
+        if there and (written is None or hashlib.sha256(there.encode()).hexdigest() != written):
+            return False
+        self.describe({}, {MLFLOW_RUN_NOTE: text})
+        return True
+
+    def put_datasets(self, datasets: Sequence[tuple[str, dict[str, Any]]]) -> None:
+        """Name the data sets of the run, each with its context, as ``describe.datasets`` has them. Raises Refused."""
+        inputs = []
+        for context, about in datasets:
+            profile = {"num_images": about["images"], "num_classes": len(about["classes"])}
+            profile |= {"images_per_class": dict(zip(about["classes"], about["counts"], strict=True))}
+            dataset = Dataset(
+                name=about["name"],
+                digest=about["digest"],
+                source_type="local" if about["source"].startswith("/") else "code",
+                source=json.dumps({"uri": about["source"]}),
+                profile=json.dumps(profile, ensure_ascii=False),
+            )
+            inputs.append(DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, context)]))
+        with self._convenience():
+            self._client.log_inputs(self.run_id, datasets=inputs)
+
+    def register(self, name: str, tags: dict[str, str], points: Sequence[Point], signature: ModelSignature) -> None:
         """Give a checkpoint an entry among MLflow's models, with the metrics ``points``, but without a copy.
 
-        ``tags`` must hold ``weights``, which tells the entries of one run apart: an older entry of the same
-        weights is replaced, and one that is equal is kept, so that a repetition changes nothing.
+        A run has one such entry: an equal one is kept, so that a repetition changes nothing, any other is replaced.
         Raises Refused.
         """
         query = f"source_run_id = '{self.run_id}'"
         with self._convenience():
             model_id = None
             for model in self._client.search_logged_models([self.experiment_id], filter_string=query):
-                if model.tags.get("weights") != tags["weights"]:
+                if model.model_type != _MODEL_TYPE:  # of task=register
                     continue
                 if str(model.status) == "READY" and all(model.tags.get(key) == value for key, value in tags.items()):
                     model_id = model.model_id
                 else:
                     self._client.delete_logged_model(model.model_id)
             if model_id is None:
-                model_id = self._create_model(name, tags)
+                model_id = self._create_model(name, tags, signature)
             self.send(points, model_id)
 
-    def _create_model(self, name: str, tags: dict[str, str]) -> Any:
-        # This function of MLflow has no counterpart in the client: it asks the process for the store.
-        mlflow.set_tracking_uri(self._client.tracking_uri)
-        model = mlflow.create_external_model(
-            name=name, source_run_id=self.run_id, tags=tags, model_type="checkpoint", experiment_id=self.experiment_id
+    def _create_model(self, name: str, tags: dict[str, str], signature: ModelSignature) -> str:
+        """What ``mlflow.create_external_model`` does, by this client, and with the signature of the network."""
+        model = self._client.create_logged_model(
+            self.experiment_id,
+            name,
+            source_run_id=self.run_id,
+            tags={**tags, MLFLOW_MODEL_IS_EXTERNAL: "true"},
+            model_type=_MODEL_TYPE,
         )
-        return model.model_id
+        about = get_external_mlflow_model_spec(model)
+        about.signature = signature
+        with tempfile.TemporaryDirectory() as folder:
+            about.save(str(Path(folder) / "MLmodel"))
+            self._client.log_model_artifacts(model.model_id, folder)
+        self._client.finalize_logged_model(model.model_id, "READY")
+        return str(model.model_id)
+
+
+def network_signature(size: int, classes: int | None) -> ModelSignature:
+    """Normalised images float32 [-1, 3, size, size] in, logits float32 [-1, classes] out."""
+    single = np.dtype(np.float32)
+    return ModelSignature(
+        inputs=Schema([TensorSpec(single, (-1, 3, size, size), "images")]),
+        outputs=Schema([TensorSpec(single, (-1, classes or -1), "logits")]),
+    )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -108,6 +109,7 @@ class Sender:
                 remote.delete_strays(self.run.id, str(self.run.path))
                 # The tags once more: by now it is known how the run ended.
                 remote.describe({}, describe.tags(self.run, self.config) | {describe.OUTCOME_TAG: describe.outcome(now)})
+                self._annotate(remote)
                 # The run ended when its status says so, not when a server was back to hear of it.
                 remote.end(outcome, int(now.updated * 1000) if now.updated else now_ms())
             self.files += artifacts.put(self.run, self.config, remote, self.progress, final=outcome is not None)
@@ -143,9 +145,17 @@ class Sender:
                 self._note()
                 remote.begin()
             remote.describe(describe.params(self.config), tags)
+            self._annotate(remote)
             _log.info("shipping to %s", store.run_url(self.uri, remote.experiment_id, remote.run_id))
             self._remote = remote
         return self._remote
+
+    def _annotate(self, remote: RemoteRun) -> None:
+        """Write the description of the run's page, unless somebody has edited it."""
+        text = describe.note(self.run, self.config)
+        if remote.annotate(text, self.progress.note):
+            self.progress.note = hashlib.sha256(text.encode()).hexdigest()
+            self._note()
 
     def _known(self, client: MlflowClient) -> RemoteRun | None:
         """The MLflow run of an earlier attempt; None where there was none, or where it was deleted."""
@@ -167,7 +177,7 @@ class Sender:
         run_id = far.find_run(client, experiment_id, self.run.id, str(self.run.path))
         if run_id:
             return far.RemoteRun(client, self.uri, run_id)
-        name = self.config.tracking.run_name or describe.run_name(self.run, self.config.name)
+        name = self.config.tracking.run_name or describe.run_name(self.run, self.config.name, self.config.task.name)
         started = records.first_time(self.run.journal) or now_ms()
         return far.RemoteRun.create(client, self.uri, experiment_id, name, tags, started)
 

@@ -233,7 +233,7 @@ def test_an_artifact_that_is_refused_for_good_is_one_warning(
         return sending
 
     proxy.fault, proxy.only = "404", "logged-models"
-    assert list(send().progress.refused) == ["model of val"]
+    assert list(send().progress.refused) == ["model"]
     assert len([line for line in caplog.messages if "does not take" in line]) == 1
     for rest in run.tracking.glob("*.json"):  # a second store, as it were: all is sent once more
         rest.unlink()

@@ -166,7 +166,7 @@ def test_ranks_are_those_of_the_evaluation_for_ties_and_nan(graph_mode: None) ->
             return Tensor(logits)
 
     config = composed("experiment=quickstart", "hardware=cpu")
-    one, five, _ = EvalStep(config, Given())(Tensor(np.zeros((6, 2, 2, 3), np.uint8)), Tensor(labels.astype(np.int32)))
+    one, five, *_ = EvalStep(config, Given())(Tensor(np.zeros((6, 2, 2, 3), np.uint8)), Tensor(labels.astype(np.int32)))
     assert ranks(logits, labels).tolist() == [1, 0, 3, 3, 2, 0]
     assert ((ranks(logits, labels) < 1) == one.asnumpy()).all()
     tally = Tally(3)

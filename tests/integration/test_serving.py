@@ -36,7 +36,7 @@ from deit.inference.reading import read_image
 from deit.runs.directory import RunDirectory
 
 NAME = "task.registered_model_name=digits"
-TYPED = ("run=last", NAME, "task.alias=champion")
+TYPED = ("run=last", NAME, "task.alias=champion", "task.weights=ema")
 PATIENCE = 600.0  # seconds for what a server does beside everything else that the machine may be doing
 PATIENT = {"MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": str(int(PATIENCE))}  # else 60: 200 requests at once wait for each other
 BINARIES = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
@@ -378,11 +378,53 @@ def test_every_form_of_a_request_is_answered(served: Server, images: list[Path])
         {"inputs": [{"image": text}, {"image": pixels}]},
         {"inputs": [pixels, pixels]},
         {"instances": [text, text]},
+        {"inputs": [f"data:image/png;base64,{text}", text.rstrip("=")]},  # of a browser; without padding
+        {"inputs": [text.translate(str.maketrans("+/", "-_")), f"data:;base64,{text.rstrip('=')}"]},  # as in a URL
         {"inputs": ["\n".join(text[i : i + 76] for i in range(0, len(text), 76)), text]},  # what `base64` prints
     ]
     for form in forms:
         assert served.ask(form | {"params": {"topk": 3}}) == (200, [expected, expected]), list(form)
     assert served.ask(table([text], topk=99))[1][0]["top"][:3] == expected["top"]
+
+
+def test_a_loaded_model_takes_what_python_has_of_images(place: Place, images: list[Path], tmp_path: Path) -> None:
+    """In a process of its own, as the code of the model would meet that of the project here."""
+    sizes = [Image.open(file).size for file in images]
+    same = [file for file in images if Image.open(file).size == sizes[0]] * 2
+    script = tmp_path / "ask.py"
+    script.write_text(
+        f"""
+import json, sys
+import mlflow, numpy as np, pandas
+from PIL import Image
+mlflow.set_tracking_uri({place.uri!r})
+model = mlflow.pyfunc.load_model("models:/digits@champion")
+same, files = {[*map(str, same)]!r}, {[*map(str, images)]!r}
+opened = [Image.open(file) for file in files]
+arrays = [np.asarray(image.convert("RGB")) for image in opened]
+contents = [open(file, "rb").read() for file in files]
+expected = model.predict(pandas.DataFrame({{"image": contents}}))
+for given in (arrays, tuple(arrays), opened, contents, {{"image": opened}}, pandas.DataFrame({{"image": arrays}})):
+    assert model.predict(given) == expected, type(given)
+batch = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in same])
+assert model.predict(batch) == [expected[0], expected[0]]
+assert model.predict(batch, params={{"topk": 2}}) == [answer | {{"top": answer["top"][:2]}} for answer in [expected[0]] * 2]
+for one in (batch[0], opened[0], contents[0]):
+    assert model.predict(one) == expected[:1], type(one)
+for wrong, said in (
+    (batch / 255, "pixels are whole numbers"), (batch.transpose(0, 3, 1, 2), "an array of pixels is [H, W, 3]"),
+    (["photo.jpg"], "a path"), (np.zeros(3), "image 0: is float"), ([], "image"),
+):
+    try:
+        model.predict(wrong)
+        raise SystemExit(f"took {{wrong}}")
+    except mlflow.MlflowException as error:
+        assert said in str(error), error
+print("all")
+"""
+    )
+    ended = subprocess.run([sys.executable, "-I", str(script)], capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE)
+    assert ended.returncode == 0 and ended.stdout.endswith("all\n"), ended.stderr
 
 
 def bomb() -> str:
@@ -396,6 +438,10 @@ def test_wrong_requests_are_told_which_image_is_wrong(served: Server, images: li
     good, pixels = text_of(images[1]), read_image(str(images[1]), 10**6)
     for cell, said in (
         ("%%%", "image 1: not readable as an image (it is no base64 text)"),
+        ("AAAAA", "image 1: not readable as an image (it is no base64 text)"),
+        ("data:image/svg+xml,%3Csvg", "image 1: not readable as an image (it is a data: URL without ;base64)"),
+        ("http://node01/cat.jpg", "image 1: not readable as an image (it is an address or a path, not the base64 text"),
+        ("photos/my cat.JPEG", "image 1: not readable as an image (it is an address or a path, not the base64 text"),
         (base64.b64encode(b"no picture at all").decode(), "image 1: not readable as an image (no known format)"),
         (good[: len(good) // 8 * 4], "image 1: not readable as an image ("),
         ("", "image 1: not readable as an image (the file is empty)"),
@@ -450,10 +496,14 @@ def test_a_mindir_is_served_by_threads_and_within_its_limits(place: Place, image
         texts = [text_of(file) for file in images]
         status, answers = server.ask(table(texts))
         assert status == 200
-        assert [as_written(answer) for answer in answers] == predicted(place.folder, export, images, tmp_path)
+        alone = [server.ask(table([text]))[1][0] for text in texts]
+        assert [as_written(answer) for answer in alone] == predicted(place.folder, export, images, tmp_path)
         with ThreadPoolExecutor(16) as pool:  # two at once in MindSpore would end the server
-            found = pool.map(lambda number: server.ask(table([texts[number % 12]])), range(48))
-            assert list(found) == [(200, [answers[number % 12]]) for number in range(48)]
+            found = list(pool.map(lambda number: server.ask(table([texts[number % 12]])), range(48)))
+        for number, (status, (answer,)) in enumerate([*found, *((200, [answer]) for answer in answers)]):
+            expected = alone[number % 12]  # what a batch answers is within the tolerance of the products of a batch
+            assert status == 200 and answer["label"] == expected["label"]
+            assert answer["probability"] == pytest.approx(expected["probability"], abs=1e-5)
         assert server.ask(table([*texts, texts[0]]))[0] == 400
     finally:
         assert server.stop() == []

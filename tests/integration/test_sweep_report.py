@@ -9,7 +9,6 @@ import math
 import os
 import random
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from browser import browse, needs_browser
 from command import Outcome
 from sweeps_on_disk import BEGAN, failed, grid, make_run, make_sweep, train
 
@@ -34,7 +34,6 @@ from deit.tracking import progress
 from deit.tracking import uri as store
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>{{script}}"
 
 
@@ -279,26 +278,9 @@ def test_the_page_holds_its_data_and_loads_nothing(made: SweepDirectory) -> None
 # --- the page in a browser ---
 
 
-def browse(page: Path, folder: Path) -> tuple[str, str]:
-    """The page's elements after its scripts have run, and what they said on the console."""
-    assert CHROMIUM is not None
-    flags = ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking")
-    flags += ("disable-component-update", "disable-sync", "enable-logging=stderr", "dump-dom", "virtual-time-budget=5000")
-    ended = subprocess.run(
-        [CHROMIUM, *(f"--{flag}" for flag in flags), f"--user-data-dir={folder / 'browser'}", page.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    return ended.stdout, "\n".join(line for line in ended.stderr.splitlines() if "CONSOLE" in line)
-
-
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine; the page's scripts were not run")
-
-
 @needs_browser
 def test_the_page_draws_itself_without_an_error(made: SweepDirectory, tmp_path: Path) -> None:
-    dom, console = browse(made.report, tmp_path)
+    dom, console = browse(made.report.as_uri(), tmp_path)
     assert console == ""
     body = dom.split("<tbody>")[2].split("</tbody>")[0]
     assert body.count("<tr ") == 17
@@ -355,7 +337,7 @@ def test_odd_sweeps_are_drawn_too(tmp_path: Path) -> None:
     pareto = make_sweep(tmp_path, pair, objectives=names, directions=ways)
     for sweep, title in ((make_sweep(tmp_path, []), "No trials yet"), (single, "Trials"), (pareto, "against each other")):
         report_files.write(sweep)
-        dom, console = browse(sweep.report, tmp_path)
+        dom, console = browse(sweep.report.as_uri(), tmp_path)
         assert console == "" and title in dom and "NaN" not in dom.split("<noscript>")[0]
 
 

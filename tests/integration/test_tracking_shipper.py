@@ -190,9 +190,8 @@ def test_a_run_arrives_whole_and_goes_on_when_resumed(tmp_path: Path) -> None:
     assert params["optim.base_lr"] == "0.002"
     assert params["data.mean"] == "[0.305, 0.305, 0.305]"
     assert params["ema.enabled"] == "true"
-    assert params["data.root"] == "null"
     assert params["model.name"] == "deit_micro"
-    assert not {"run", "resume", "dry_run"} & set(params)
+    assert not {"run", "resume", "dry_run", "data.root", "runs_dir", "tracking.uri"} & set(params)
     tags = found.data.tags
     expected_tags = {
         "git.commit": "c0ffee",
@@ -248,7 +247,7 @@ def test_a_run_arrives_whole_and_goes_on_when_resumed(tmp_path: Path) -> None:
     assert expected["train/loss"].pop()[2] == "inf"
     assert arrived == expected
     models = client.search_logged_models([found.info.experiment_id])
-    assert sorted((m.tags["weights"], m.tags["step"]) for m in models) == [("val", "1301"), ("val_ema", "1201")]
+    assert sorted((m.tags["weights"], m.tags["step"]) for m in models) == [("val", "1301")]
     assert len(client.search_runs([found.info.experiment_id])) == 1
 
     # Everything once more, as after a loss of the shipper's memory: nothing is doubled.
@@ -258,7 +257,7 @@ def test_a_run_arrives_whole_and_goes_on_when_resumed(tmp_path: Path) -> None:
     again = _arrived(client, run_id)
     assert again["train/loss"].pop()[2] == "1.7976931348623157e+308"
     assert again == expected
-    assert len(client.search_logged_models([found.info.experiment_id])) == 2
+    assert len(client.search_logged_models([found.info.experiment_id])) == 1
 
 
 def test_four_shippers_open_a_fresh_database_at_once(tmp_path: Path) -> None:
@@ -418,7 +417,6 @@ def test_everything_arrives_at_a_server_that_comes_late_and_falls_over(tmp_path:
     assert find_run_directory(f"http://127.0.0.1:{server.port}", run_id) == run.path
 
     # The password went to the server, and nowhere else.
-    assert found.data.params["tracking.uri"] == f"http://***@127.0.0.1:{server.port}"
     client.download_artifacts(run_id, "", str(tmp_path))
     shown = [
         str(found.data.params),

@@ -82,7 +82,9 @@ def test_a_served_model_brings_no_side_along() -> None:
     parts = {name.split(".")[1] for name in model if "." in name}
     assert parts == {"config", "data", "errors", "exports", "files", "inference", "runs", "serving"}
     assert set(mindir) - set(model) == {"deit.engine", "deit.engine.mindir"}
-    assert {name for name in model if name.startswith("deit.serving.")} == {"deit.serving.model", "deit.serving.request"}
+    assert {name for name in model if name.startswith("deit.serving.")} == {
+        f"deit.serving.{name}" for name in ("batches", "model", "request")
+    }
     assert "deit.compose.rules" not in model
 
 

@@ -15,7 +15,7 @@ from mindspore import Tensor, nn
 from deit.config.schema import AugmentConfig, RunConfig
 from deit.data.loader import EvalBatch
 from deit.engine import mixing
-from deit.engine.evaluation import EvalStep, evaluate
+from deit.engine.evaluation import Answers, EvalStep, evaluate
 from deit.engine.loss import DistillationLoss, SoftTargetCrossEntropy
 from deit.engine.normalize import Normalize, RandomErasing
 from deit.engine.state import TrainState
@@ -305,7 +305,10 @@ def test_evaluation_counts_valid_images_and_gives_ties_to_the_lower_class() -> N
     # Rows 2 and 3 answer the same for all classes: only class 0 counts as first, 0 to 4 as among five.
     first = evaluate(step, [_eval_batch(rows, [3, 4, 0, 9], [True] * 4)], 1)
     assert (first.top1, first.top5, first.images) == (50.0, 75.0, 4)
-    padded = evaluate(step, [_eval_batch(rows, [3, 4, 0, 9], [True, True, False, False])], 1)
+    answers = Answers()
+    padded = evaluate(step, [_eval_batch(rows, [3, 4, 0, 9], [True, True, False, False])], 1, answers=answers)
+    assert np.argwhere(answers.confusion(10)).tolist() == [[3, 3], [4, 0]]  # the likeliest class of each image that is there
+    assert [one["index"] for one in answers.worst(9)] == [1]
     assert (padded.top1, padded.top5, padded.images) == (50.0, 100.0, 2)
 
 

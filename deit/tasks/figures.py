@@ -1,0 +1,112 @@
+"""Pictures of the best evaluation: the confusion matrix, and the images that the network is most wrong about.
+
+They are conveniences: whatever goes wrong with them is one event in the journal, and never the end of a run. Drawing takes a
+second, so new bests in quick succession are drawn once.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deit.config.schema import RunConfig
+from deit.data.record import fingerprint
+from deit.data.source import Dataset
+from deit.data.transform import EvalTransform
+from deit.engine.evaluation import Answers
+from deit.errors import BadImage
+from deit.files import write_json
+from deit.inference import confusion, picture
+from deit.tasks.context import Context
+
+EVERY = 60.0  # seconds between two drawings, the last one apart
+WORST = 12  # images on the picture of the worst
+
+
+class Figures:
+    """Draws for one run, on rank 0, into ``figures/`` of the run directory.
+
+    Of several ranks it sees the images of rank 0, an even share of all, and says so in the titles.
+    """
+
+    def __init__(self, context: Context, data: Dataset) -> None:
+        self._context, self._data = context, data
+        self._waiting: dict[str, tuple[Answers, int]] = {}  # by the prefix of the metrics, with the step
+        self._drawn = -EVERY
+        self._broken = context.rank != 0
+
+    def note_data(self, **splits: Dataset) -> None:
+        """Write what the data is (``data.json``): name, counts, classes and a digest of each split."""
+        try:
+            if self._context.rank == 0:
+                data = self._context.config.data
+                write_json(
+                    self._context.run.data,
+                    {"name": data.name, "source": data.root or data.source}
+                    | {split: fingerprint(dataset) for split, dataset in splits.items()},
+                )
+        except Exception as error:
+            self._fail(error)
+
+    def keep(self, prefix: str, answers: Answers, step: int) -> None:
+        """Take the answers of a new best evaluation of the weights with this prefix, after ``step`` steps."""
+        self._waiting[prefix] = (answers, step)
+        if time.monotonic() - self._drawn >= EVERY:
+            self.draw()
+
+    def draw(self) -> None:
+        """Draw what waits."""
+        waiting, self._waiting = self._waiting, {}
+        for prefix, (answers, step) in waiting.items():
+            if self._broken:
+                return
+            try:
+                self._draw(prefix, answers, step)
+            except Exception as error:
+                self._fail(error)
+        self._drawn = time.monotonic()
+
+    def _draw(self, prefix: str, answers: Answers, step: int) -> None:
+        folder = self._context.run.figures
+        folder.mkdir(exist_ok=True)
+        which = "EMA weights" if prefix.startswith("val_ema") else "raw weights"
+        share = "" if self._context.world == 1 else f", the images of one of {self._context.world} processes"
+        title = f"{self._context.config.data.name}, {which}, step {step}{share}"
+        classes = self._data.classes
+        confusion.draw(folder / f"confusion_{prefix}.png", answers.confusion(len(classes)), classes, title)
+        worst = answers.worst(WORST)
+        path = folder / f"worst_{prefix}.png"
+        if worst:
+            _draw_worst(path, self._context.config, self._data, worst, title)
+        else:
+            path.unlink(missing_ok=True)  # nothing is wrong any more
+
+    def _fail(self, error: Exception) -> None:
+        self._broken = True
+        # The journal is no place to fail in, either: a full disk ends the run where it is its own business.
+        try:
+            self._context.report.event("figures", 0, problem=f"{type(error).__name__}: {error}")
+        except Exception:
+            return
+
+
+def _draw_worst(path: Path, config: RunConfig, data: Dataset, worst: list[dict[str, Any]], title: str) -> None:
+    transform, names, cards = EvalTransform(config), _names(data), []
+    for one in worst:
+        try:
+            original = data.image(one["index"])
+        except BadImage:
+            continue
+        said = [(names[one["predicted"]], one["confidence"]), (names[one["label"]], one["own"])]
+        cards.append(picture.Card(np.asarray(original), transform(original), names[one["label"]], said))
+    if cards:
+        subtitle = ["highest loss first; left: the image and its class; right: what the network sees and says"]
+        picture.draw(path, f"worst of {title}", subtitle, cards)
+
+
+def _names(data: Dataset) -> list[str]:
+    """The classes as the letters at hand can write them."""
+    return [name if picture.drawable(name) else f"class {label}" for label, name in enumerate(data.classes)]
