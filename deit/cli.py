@@ -7,21 +7,29 @@ folders. Whatever a person can mend ends in one message on stderr and exit code 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any
 
 import hydra
-from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from deit.compose import freeze, groups, help, keys, overrides
+from deit.compose import flags, freeze, groups, help, overrides
 from deit.compose.hydra_errors import ERRORS, translate
 from deit.config.schema import RunConfig
-from deit.errors import UserError, nearest
+from deit.errors import UserError
 from deit.secrets import redact
+
+QUICKSTART = """
+Without arguments this is DeiT-small on ImageNet. A first run that needs no data of yours and takes minutes on any machine:
+
+    python launch.py experiment=quickstart
+
+All options: python launch.py --help"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,10 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 all well, 1 the task or a trial failed, 2 bad configuration or usage, 130 interrupted.
     """
     typed = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # ASCII, say, for a name that is none
     try:
-        return _run(typed)
+        return _run(flags.normal(typed))
     except UserError as error:
         print(redact(str(error)), file=sys.stderr)
+        if not typed:
+            print(QUICKSTART, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -43,15 +55,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(typed: list[str]) -> int:
-    args = _parse(typed)
+    args = flags.parse(typed)
     freeze.register()
     try:
+        if args.hydra_help:
+            print(flags.hydra_page(), end="")
+            return 0
         if args.help:
             help.show(args.overrides)
             return 0
         given: list[Override] = []
-        if not (args.shell_completion or args.hydra_help):
+        if not args.shell_completion:
             given = overrides.check(args.overrides, sweeping=_sweeps(args))
+            twice = overrides.given_twice(given)
+            if twice:
+                raise UserError("\n".join(twice))
         composed = _compose(typed, args.overrides)
         if composed is None:
             return 0
@@ -73,7 +91,7 @@ def _resume_sweep(config: RunConfig, given: Sequence[Override]) -> int:
     from deit.sweeps import start
 
     again = start.resume(config, given)
-    if again is not None and _compose(again, _parse(again).overrides) is not None:
+    if again is not None and _compose(again, flags.parse(again).overrides) is not None:
         raise AssertionError("a search composes no single run")
     return 0
 
@@ -85,62 +103,28 @@ def _compose(typed: list[str], settings: list[str]) -> DictConfig | None:
     was to do: shown something, or swept through the trials.
     """
     composed: list[DictConfig] = []
+    of_hydra: list[Any] = []
 
     @hydra.main(config_path=str(groups.CONF), config_name="config", version_base="1.3")
     def collect(config: DictConfig) -> None:
         composed.append(config)
+        of_hydra.append(HydraConfig.instance().cfg)
 
     # Hydra would print and swallow errors itself; this is its way of handing them on.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Its parser wants all settings in one place, though people type `experiment=quickstart -m seed=0,1`.
-    flags = [text for text in typed if text not in settings]
-    sys.argv = [sys.argv[0], *overrides.readable(settings), *flags]
+    others = [text for text in typed if text not in settings]
+    sys.argv = [sys.argv[0], *overrides.readable(settings), *others]
     try:
         collect()
     except SystemExit as end:  # Hydra's way to end after its help pages
         if end.code not in (None, 0):
             raise
+    if of_hydra:  # for `${hydra:...}`, resolved when the configuration is frozen
+        HydraConfig.instance().cfg = of_hydra[0]
     return composed[0] if composed else None
 
 
 def _sweeps(args: argparse.Namespace) -> bool:
     template = any(text.startswith("sweep=") for text in args.overrides)
     return args.multirun or template or "hydra.mode=MULTIRUN" in args.overrides
-
-
-def _parse(typed: list[str]) -> argparse.Namespace:
-    """Hydra's own parser, with our messages."""
-    parser = get_args_parser()
-    known = [name for action in parser._actions for name in action.option_strings]
-    for text in typed:
-        name = text.partition("=")[0]
-        if name.startswith("--") and name not in known:
-            raise UserError(_unknown_flag(text, known))
-
-    def refuse(message: str) -> NoReturn:
-        raise UserError(f"{message[0].upper()}{message[1:]}. See python launch.py --help.")
-
-    parser.error = refuse
-    args = parser.parse_intermixed_args(typed)
-    shown = [f"--{name}" for name in ("run", "multirun", "cfg", "info", "shell_completion") if getattr(args, name)]
-    if len(shown) > 1:
-        raise UserError(f"{' and '.join(shown)} are both given; allowed: one of them.".replace("_", "-"))
-    if args.resolve and not args.cfg:
-        raise UserError("--resolve goes with --cfg only, such as --cfg job --resolve.")
-    if args.experimental_rerun:
-        raise UserError("--experimental-rerun needs files of Hydra that are not written here; give resume=RUN to go on.")
-    return args
-
-
-def _unknown_flag(text: str, known: list[str]) -> str:
-    flag, _, value = text.partition("=")
-    name = flag.lstrip("-").replace("-", "_")
-    meant = name if name in keys.table() or name in groups.groups() else _meant(name)
-    if meant:
-        return f"{flag} is no option; settings are given without dashes: {meant}={value or 'VALUE'}."
-    return f"{flag} is no option.{nearest(flag, known)} Allowed: {', '.join(name for name in known if name.startswith('--'))}."
-
-
-def _meant(name: str) -> str:
-    hint = nearest(name, groups.groups()) or keys.suggestion(name)
-    return hint.split("'")[1] if hint else ""

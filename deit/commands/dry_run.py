@@ -1,19 +1,16 @@
-"""``dry_run=true``: what a configuration would do, as a table, without starting anything.
-
-Leaves one run directory with the frozen configuration, what was typed and the picture of the learning rate.
-"""
+"""``dry_run=true``: what a configuration would do, as a table, without starting or writing anything."""
 
 from __future__ import annotations
 
 import math
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
-import yaml
 from rich.table import Table
 
 from deit.compose import rules
-from deit.config import frozen
+from deit.config.addresses import is_remote
 from deit.config.schema import RunConfig
 from deit.config.tasks import ExportTask, PreviewTask
 from deit.console import console, titled
@@ -23,7 +20,6 @@ from deit.optim.parameter_groups import decayed
 from deit.recipe import lr_curve
 from deit.recipe.augmentation import summary
 from deit.recipe.plan import Plan, known_train_images, plan, ranks
-from deit.runs import directory
 
 
 @dataclass(frozen=True)
@@ -35,8 +31,8 @@ class Counted:
     source: str
 
 
-def show(config: RunConfig, overrides: list[str]) -> None:
-    """Print the recipe and write its run directory. Raises UserError where the images found fill no step."""
+def show(config: RunConfig) -> None:
+    """Print the recipe. Raises UserError where the images found fill no step."""
     from deit.launching.worker_command import worker_command
     from deit.preflight.prepare import alone
 
@@ -46,19 +42,21 @@ def show(config: RunConfig, overrides: list[str]) -> None:
     planned = plan(config, counted.images) if _takes_batches(config) and counted.images is not None else None
     if planned is not None and planned.steps_per_epoch == 0:
         raise UserError(rules.too_few_images(config, planned.train_images))
-    run = directory.create(config.runs_dir, config.name)
-    frozen.save(config, run.config)
-    run.overrides.write_text(yaml.safe_dump(overrides), encoding="utf-8")
     table = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False)
     rows = _recipe(config, counted) + _of_task(config, planned)
     for label, value in rows:
         table.add_row(titled(label), value)
     console().print(table)
     if is_training:
-        lr_curve.draw(config, run.lr_curve)
         console().print(titled("\nlearning rate", f"\n{lr_curve.plot_text(config)}"))
-    console().print(titled("\nwould start", f" {shlex.join(worker_command(config, run.path))}"))
-    console().print(f"dry run: nothing was started; the recipe is in {run}")
+    console().print(titled("\nwould start", f" {shlex.join(worker_command(config, _example(config)))}"))
+    console().print("dry run: nothing was started or written; --cfg job --resolve prints every key")
+
+
+def _example(config: RunConfig) -> Path:
+    """The place of a run directory, of which only the time and the id are not known yet."""
+    folder = Path("runs") if is_remote(config.runs_dir) else Path(config.runs_dir)
+    return folder.absolute() / config.name / "RUN"
 
 
 def _takes_batches(config: RunConfig) -> bool:

@@ -51,7 +51,7 @@ def start(config: RunConfig, overrides: list[str]) -> int:
     if config.dry_run:
         from deit.commands.dry_run import show
 
-        show(config, overrides)
+        show(config)
         return 0
     from deit.launching.run import run_task
 

@@ -38,7 +38,7 @@ class FileConfigSource(file_config_source.FileConfigSource):
         header = ConfigSource._get_header_dict(text[:512])
         group = ".".join(config_path.split("/")[:-1])
         package = {None: group, "_group_": group, "_global_": ""}.get(header.get("package"), header.get("package") or "")
-        values = _parse(text, path, package)
+        values = parse(text, path, package)
         if config_path.removesuffix(".yaml") not in _ROOTS:
             _check_hydra(values, path, package)
         return ConfigResult(
@@ -54,7 +54,8 @@ def install() -> None:
     SourcesRegistry.instance().types["file"] = FileConfigSource
 
 
-def _parse(text: str, path: Path, package: str) -> Any:
+def parse(text: str, path: Path, package: str) -> Any:
+    """Plain values of a file that writes at ``package``, with its ``defaults``. Raises yaml.YAMLError."""
     loader = get_yaml_loader()(text)
     loader.name = str(path)  # errors name it
     try:

@@ -16,6 +16,15 @@ CONF = ROOT / "conf"
 TEMPLATES = ROOT / "multirun_templates"
 # Ours among Hydra's launchers and sweepers; only these keep what a sweep promises.
 PLUGIN_OPTIONS = {"hydra/launcher": ("cards", "slurm", "ray"), "hydra/sweeper": ("grid", "optuna")}
+# Hydra's own launchers and sweepers, and those of its plugins, by the one that takes their place.
+PLUGINS_KNOWN_AS = {
+    "submitit_slurm": "slurm",
+    "submitit_local": "cards",
+    "joblib": "cards",
+    "basic": "cards",
+    "ray_aws": "ray",
+    "rq": "cards",
+}
 PLUGINS = ROOT / "deit" / "plugins"  # holds the namespace folder hydra_plugins
 
 

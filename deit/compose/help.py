@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.table import Table
 
-from deit.compose import groups, keys, overrides
+from deit.compose import flags, groups, keys, overrides
 from deit.console import console, titled
 from deit.errors import UserError, nearest
 
@@ -44,8 +44,9 @@ MORE = {
     "-m": "a sweep over lists of values",
     "--cfg job": "print the composed configuration (with --resolve: its final values)",
     "--info": "where each value comes from",
-    "--shell-completion install=bash": "complete keys and options with the Tab key",
-    "--hydra-help": "all options of Hydra, which composes the configuration",
+    flags.COMPLETION: "complete keys and options with the Tab key in this shell; put it into ~/.bashrc to keep it",
+    "--hydra-help": "the flags of Hydra, which composes the configuration",
+    "--version": "versions of this program and of what it uses",
 }
 
 

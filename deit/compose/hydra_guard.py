@@ -16,6 +16,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
+from deit.compose import precedence
 from deit.errors import UserError
 
 CALLS = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_")
@@ -25,10 +26,10 @@ LOGGING = {"version": 1, "root": None, "disable_existing_loggers": False}  # of 
 class TrustedLoader(ConfigLoaderImpl):
     """Hydra's loader, whose compositions call nothing but the options of hydra/launcher and hydra/sweeper."""
 
-    def load_configuration(self, *arguments: Any, **options: Any) -> DictConfig:
-        """Raises UserError where a file or an override names something else to call."""
-        config: DictConfig = super().load_configuration(*arguments, **options)
-        found = list(_problems(config))
+    def load_configuration(self, config_name: Any, overrides: list[str], *arguments: Any, **options: Any) -> DictConfig:
+        """Raises UserError where a file or an override names something else to call, or a file contradicts what is typed."""
+        config: DictConfig = super().load_configuration(config_name, overrides, *arguments, **options)
+        found = [*_problems(config), *precedence.apply(config, overrides)]
         if found:
             raise UserError("\n".join(found))
         return config

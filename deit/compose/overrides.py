@@ -7,6 +7,7 @@ near misses. Values are tried on the schema itself, so files and command line ob
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from deit.compose import groups, hydra_guard, keys, text_keys
+from deit.compose import config_files, groups, hydra_guard, keys, text_keys
 from deit.config.schema import VARIANTS
 from deit.errors import UserError, nearest
 
@@ -48,6 +49,17 @@ def check(typed: Sequence[str], *, sweeping: bool) -> list[Override]:
     if problems:
         raise UserError("\n".join(problems))
     return parsed
+
+
+def given_twice(overrides: Sequence[Override]) -> list[str]:
+    """One line for each key or group that is typed with two values, of which Hydra would silently take the last."""
+    first: dict[str, Override] = {}
+    lines = []
+    for override in overrides:
+        other = first.setdefault(override.get_key_element(), override)
+        if str(other.input_line) != str(override.input_line):
+            lines.append(f"{other.input_line} and {override.input_line} are both given; give one of them.")
+    return lines
 
 
 def readable(typed: Sequence[str]) -> list[str]:
@@ -114,7 +126,9 @@ def _empty(text: str) -> Override:
 def _problems(override: Override, sweeping: bool) -> Iterator[str]:
     text, key = str(override.input_line), override.key_or_group
     if key in groups.PLUGIN_OPTIONS and override.value() not in groups.PLUGIN_OPTIONS[key]:
-        yield f"{text}: {unknown_option(key, str(override.value()), groups.PLUGIN_OPTIONS[key])}"
+        meant = groups.PLUGINS_KNOWN_AS.get(str(override.value()))
+        known = f" What you know as {override.value()} is {key}={meant} here." if meant in groups.PLUGIN_OPTIONS[key] else ""
+        yield f"{text}: {unknown_option(key, str(override.value()), groups.PLUGIN_OPTIONS[key])}{known}"
         return
     if key.startswith(("hydra.", "hydra/")):
         yield from _hydra_problems(override)
@@ -149,6 +163,8 @@ def _hydra_problems(override: Override) -> Iterator[str]:
         yield f"{text}: belongs in a template (multirun_templates/sweep/); here, give values for keys, such as seed=0,1."
     elif key in HYDRA_OPTIONS:
         yield f"{text}: an option of a group; give {key.replace('.', '/')}={override.value()}."
+    elif re.split(r"[./]", key)[1] not in config_files.USED_OF_HYDRA:
+        yield f"{text}: accepted by Hydra, but without effect here. {config_files.why(key)}"
     elif key.startswith(HYDRA_OPTIONS) and override.type is not OverrideType.CHANGE:
         yield f"{text}: `{text[0]}` adds or deletes keys, but the plugins' keys are closed; give key=value."
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from deit.compose import freeze, overrides
@@ -68,7 +69,7 @@ class Composer:
         typed = _own(texts)
         try:
             given = overrides.check(typed, sweeping=False)
-            config = freeze.freeze(self._compose(list(texts)), given)
+            config = freeze.freeze(self._compose(number, list(texts)), given)
         except ERRORS as error:
             raise translate(error, typed) from error
         launcher = self._config.hydra.runtime.choices["hydra/launcher"]
@@ -92,7 +93,7 @@ class Composer:
                 raise UserError(f"{draft}: {error}") from error
         return looked
 
-    def _compose(self, texts: list[str]) -> DictConfig:
+    def _compose(self, number: int, texts: list[str]) -> DictConfig:
         composed = self._loader.load_sweep_config(copy.deepcopy(self._config), overrides.readable(texts))
         for part in ("launcher", "sweeper"):
             ours, its = self._config.hydra[part], composed.hydra[part]
@@ -101,6 +102,8 @@ class Composer:
                     f"The option brings hydra.{part} settings of its own, which a sweep over it would ignore; run it alone."
                 )
         with open_dict(composed):
+            composed.hydra.job.num = composed.hydra.job.id = number
+            HydraConfig.instance().set_config(composed)  # for `${hydra:...}` in a value
             del composed["hydra"]
         return composed
 

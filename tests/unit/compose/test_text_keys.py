@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
@@ -48,17 +47,6 @@ def test_a_typed_text_keeps_its_letters(text: str) -> None:
 def test_a_typed_text_is_frozen_with_its_letters() -> None:
     config = freeze("name=2024_01_02", "tracking.run_name=1e3", "data.root=图片", "seed=1_0")
     assert (config.name, config.tracking.run_name, config.data.root, config.seed) == ("2024_01_02", "1e3", "图片", 10)
-
-
-@pytest.fixture
-def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of conf/, to write files into."""
-    copy = tmp_path / "conf"
-    shutil.copytree(groups.CONF, copy)
-    monkeypatch.setattr(groups, "CONF", copy)
-    groups.groups.cache_clear()
-    yield copy
-    groups.groups.cache_clear()
 
 
 def test_a_text_in_a_file_keeps_its_letters(tmp_path: Path) -> None:

@@ -44,15 +44,21 @@ class Grid(basic_sweeper.BasicSweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         given = {override.get_key_element(): override for override in parser.parse_overrides(params + arguments)}
         grid = itertools.product(*(_values(override) for override in given.values()))
-        # What is typed for a key of a case would be one value for all of them: a case comes last, and wins.
-        trials = [[*trial, *case] for trial in grid for case in self._cases()]
+        trials = [[*trial, *case] for trial in grid for case in self._cases(parser.parse_overrides(arguments))]
         return self.launcher.launch(trials, initial_job_idx=0)
 
-    def _cases(self) -> list[list[str]]:
+    def _cases(self, typed: list[Override]) -> list[list[str]]:
+        typed_keys = {override.get_key_element(): override for override in typed}
         for name, texts in self.cases.items():
             if not re.fullmatch(r"\w+", name):
                 raise UserError(f"hydra.sweeper.cases: {name!r} is to name a trial; allowed: letters, digits and `_`.")
-            overrides.check(texts, sweeping=False)
+            for override in overrides.check(texts, sweeping=False):
+                same = typed_keys.get(override.get_key_element())
+                if same is not None:
+                    raise UserError(
+                        f"{same.input_line}: the case {name} of the template gives {override.input_line}, so it would not hold "
+                        "there; leave it out, or write a template without that case."
+                    )
         return [[*overrides.readable(texts), f"sweep.case={name}"] for name, texts in self.cases.items()] or [[]]
 
 

@@ -1,0 +1,130 @@
+"""What is typed wins: no file changes a typed option without a word.
+
+Hydra merges the files that write anywhere (an experiment, a debug file, conf/local) after the options of the groups, so that
+``hardware=gpu1`` could become a CPU again. A typed option stands for the keys in which it differs from the option that it
+replaces. An experiment, or a sweep's template, that wants another value there contradicts the command line, and is refused.
+Over debug files and conf/local, which know nothing of it, the option wins in those of the keys that its own file gives; what
+that takes from a base file, such as a batch size, is no statement. A single key that is typed wins over all of them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from deit.compose import config_files, groups, keys
+
+RECIPES = ("experiment", "sweep")  # whose values contradict; the later ones give way
+GLOBAL = ("experiment=", "debug=", "sweep=")
+LOCAL = "local/default"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a file and those it is based on say: values, nested, and the options they choose."""
+
+    values: Mapping[str, Any]
+    options: Mapping[str, str]
+
+
+def apply(composed: DictConfig, texts: Sequence[str]) -> list[str]:
+    """Give the options that ``texts`` choose the keys that debug files and conf/local took from them.
+
+    Returns a line for each contradiction.
+    """
+    if not (any(text.startswith(GLOBAL) for text in texts) or _local().values):
+        return []
+    typed: list[Override] = OverridesParser.create().parse_overrides(list(texts))
+    chosen = {o.key_or_group: o.value() for o in typed if o.key_or_group in groups.groups() and isinstance(o.value(), str)}
+    single = {o.key_or_group for o in typed}
+    recipes = {group: _global(group, str(chosen[group])) for group in RECIPES if group in chosen}
+    yielding = [_local(), *([_global("debug", str(chosen["debug"]))] if "debug" in chosen else [])]
+    problems = []
+    for group, option in chosen.items():
+        if group not in keys.node_types():
+            continue
+        replaced = _replaced(group, [*yielding[:1], *recipes.values(), *yielding[1:]])
+        values, other = _option(group, str(option)), _option(group, replaced) if replaced else {}
+        now = OmegaConf.to_container(composed[group], resolve=False)
+        assert isinstance(now, dict)
+        for name, value in values.items():
+            path = f"{group}.{name}"
+            if value in ("???", other.get(name, "???")) or path in single or now.get(name, value) == value:
+                continue
+            recipe = next((recipe for recipe in recipes if name in (recipes[recipe].values.get(group) or {})), None)
+            if recipe is None:
+                if name in _own(group, str(option)):
+                    OmegaConf.update(composed, path, value)
+                continue
+            file, its = groups.shown(groups.groups()[recipe][str(chosen[recipe])]), recipes[recipe].values[group][name]
+            problems.append(
+                f"{group}={option} says {path}={keys.spoken(value)}, but {file} says {keys.spoken(its)}; give {path}=VALUE."
+            )
+    return problems
+
+
+def _replaced(group: str, files: Sequence[Written]) -> str | None:
+    """The option that would be composed if none were typed; of several files the last one chooses."""
+    return next((file.options[group] for file in reversed(files) if group in file.options), groups.defaults().get(group))
+
+
+def _local() -> Written:
+    path = groups.CONF / f"{LOCAL}.yaml"
+    return _written(path, "") if path.is_file() else Written({}, {})
+
+
+def _global(group: str, option: str) -> Written:
+    path = groups.groups()[group].get(option)
+    return Written({}, {}) if path is None else _written(path, "")
+
+
+def _option(group: str, option: str) -> Mapping[str, Any]:
+    path = groups.groups()[group].get(option)
+    values: Any = {} if path is None else _written(path, group).values.get(group)
+    return values or {}
+
+
+def _own(group: str, option: str) -> Mapping[str, Any]:
+    """What the option's own file says, without those it is based on."""
+    path = groups.groups()[group][option]
+    content = config_files.parse(groups.read(path), path, group)
+    return content if isinstance(content, dict) else {}
+
+
+def _written(path: Path, package: str) -> Written:
+    return _read(path, package, path.stat().st_mtime_ns)
+
+
+@functools.cache
+def _read(path: Path, package: str, written: int) -> Written:
+    """``written``: when, so that a file that was changed is read again."""
+    content = config_files.parse(groups.read(path), path, package) or {}
+    own = {name: value for name, value in content.items() if name != "defaults"} if isinstance(content, dict) else {}
+    own = {package: own} if package else own
+    values: dict[str, Any] = {}
+    options: dict[str, str] = {}
+    defaults = content.get("defaults") or [] if isinstance(content, dict) else []
+    for entry in defaults if "_self_" in defaults else [*defaults, "_self_"]:
+        if entry == "_self_":
+            values = _merged(values, own)
+        elif isinstance(entry, dict):
+            options |= {str(name).split()[-1].lstrip("/"): value for name, value in entry.items() if isinstance(value, str)}
+        elif isinstance(entry, str) and (path.parent / f"{entry}.yaml").is_file():
+            base = _written(path.parent / f"{entry}.yaml", package)
+            values, options = _merged(values, base.values), {**base.options, **options}
+    return Written(values, options)
+
+
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(old)
+    for name, value in new.items():
+        before = merged.get(name)
+        merged[name] = _merged(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+    return merged
