@@ -1,7 +1,7 @@
 """The command line: from what is typed to a checked configuration, and from there into the launcher.
 
 Hydra composes and keeps its own options (-m, --cfg, --info, shell completion); it runs nothing and makes no
-folders. Whatever a person can mend ends in one message on stderr and exit code 2, before anything is written.
+folders. Every mistake that a user can fix ends in one message on stderr and exit code 2, before anything is written.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ All options: python launch.py --help"""
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the arguments (default: those of the process) say; returns the exit code:
 
-    0 all well, 1 the task or a trial failed, 2 bad configuration or usage, 130 interrupted.
+    0 success, 1 the task or a trial failed, 2 bad configuration or usage, 130 interrupted.
     """
     typed = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -1,4 +1,4 @@
-"""The error a user can mend: one message, no traceback."""
+"""Errors that a user can fix: one message, no traceback."""
 
 from __future__ import annotations
 

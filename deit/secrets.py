@@ -27,7 +27,7 @@ _URIS = (URI_VARIABLE, "MLFLOW_TRACKING_URI")  # those of which only a part is s
 def set_aside(uri: str | None) -> str | None:
     """``uri`` as a run directory may keep it: without credentials.
 
-    Where it has some, the whole stands in the environment of this process from here on, and of those it starts: the shipper,
+    If it has some, the complete URI is in the environment of this process from here on, and of those it starts: the shipper,
     the trials of a sweep.
     """
     if uri is None or not _carries_secret(uri):
@@ -75,7 +75,7 @@ _QUERY = re.compile(rf"(?i)(?<=[?&])([\w.-]*(?:{_WORDS})[\w.-]*)=[^&\s'\"#]+")
 
 
 def redact(text: str) -> str:
-    """``text`` without the credentials of the URIs in it, nor those that stand in the environment."""
+    """``text`` without the credentials of the URIs in it, nor those in the environment."""
     # The password ends at the last @ before the path: an unquoted @ may stand within it.
     text = re.sub(r"(?<=://)[^\s/?#'\"]+@", f"{MASK}@", text)
     text = re.sub(r"(?<![\w/:])[\w.+-]+:[^\s/@'\"]+@(?=[\w.-])", f"{MASK}@", text)  # the scheme was forgotten

@@ -1,4 +1,4 @@
-"""``task=check_data``: read every image of a data set, and say what a training on it would come upon.
+"""``task=check_data``: read every image of a data set, and report what a training on it would find.
 
 It starts no worker, needs no MindSpore and makes no run directory. Each split is read as a training would read it: the training
 images by augment.backend, the validation images by Pillow.

@@ -1,8 +1,8 @@
 """``task=compare``: two or more models on the same labelled images.
 
 Each model answers in a worker process of its own, one after another, so that their times can be compared and a crash is
-that of one model. Its part stands in ``models/<number>/`` of the comparison's run directory; a comparison that was stopped
-goes on with ``resume=`` at the first model that is not done. When all have answered, this process counts.
+that of one model. Its part is in ``models/<number>/`` of the comparison's run directory; a comparison that was stopped
+resumes with ``resume=`` at the first unfinished model. When all are done, this process computes the results.
 
     config.yaml, environment.json, journal.jsonl, status.json    as of any run
     models/1/                                                    the first model's part

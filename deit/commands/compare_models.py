@@ -85,7 +85,7 @@ def resolved(config: RunConfig) -> RunConfig:
     """The configuration with all paths absolute, after all that can be known before a worker starts has been checked.
 
     Raises UserError where a model is not there or cannot be computed here, where two are the same or have different classes,
-    where there are no labelled images, and where a comparison to go on with has ended well.
+    if there are no labelled images, or if the comparison to resume has already finished.
     """
     task = config.task
     assert isinstance(task, CompareTask)

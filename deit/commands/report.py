@@ -1,4 +1,4 @@
-"""``task=report``: the files that compare the trials of a sweep, made anew from what its directory and its runs hold now.
+"""``task=report``: write the files that compare the trials of a sweep from the current content of its directory and its runs.
 
 It starts no worker, needs no MindSpore and makes no run directory. The sweep may be at work meanwhile: nothing of it is
 touched but these files.

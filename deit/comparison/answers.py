@@ -71,7 +71,7 @@ def write(path: Path, answers: Answers) -> None:
 
 
 def read(path: Path) -> Answers:
-    """Raises UserError (exit code 1) where the file is not there or damaged; NumPy refuses pickles unless it is told not to."""
+    """Raises UserError (exit code 1) if the file is missing or damaged; NumPy refuses pickles by default."""
     try:
         with np.load(path) as found:
             return Answers(*(found[name] for name in Answers.__dataclass_fields__))

@@ -2,7 +2,7 @@
 
 Hydra instantiates what stands under ``_target_`` in hydra.launcher, hydra.sweeper and hydra.callbacks, and gives
 hydra.job_logging to ``logging.config``, which can call anything, too; all that right after composing, and wherever the keys
-come from: the command line, an experiment, conf/local. Here every composition is looked at before Hydra goes on with it. In
+come from: the command line, an experiment, conf/local. Here every composition is checked before Hydra continues with it. In
 all other groups such keys are unknown keys like any other.
 """
 

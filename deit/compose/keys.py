@@ -137,7 +137,7 @@ def node_types() -> dict[str, type]:
 
 
 def siblings(path: str) -> list[str]:
-    """The keys that stand beside ``path``: those of its group, or the groups and keys of the root."""
+    """The siblings of ``path``: the keys of its group, or the groups and keys of the root."""
     group = path.rpartition(".")[0]
     if group in node_types():
         return [key.name for key in table().values() if key.path.startswith(f"{group}.")]

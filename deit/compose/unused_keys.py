@@ -15,7 +15,7 @@ from deit.config.tasks import CompareTask, ConvertTask, ExportTask, InferenceTas
 from deit.recipe import plan
 
 _ALL_OF_A_RUN = ("model", "data", "augment", "optim", "schedule", "ema", "distill", "precision", "hardware", "checkpointing")
-# Groups that a task does not look at, whatever stands in them.
+# Groups that a task does not use, whatever they contain.
 IDLE_GROUPS = {
     "evaluate": ("augment", "optim", "schedule", "ema", "distill", "checkpointing"),
     "preview": ("optim", "schedule", "ema", "distill", "checkpointing", "precision"),
@@ -199,7 +199,7 @@ def _idle_of_comparison(
     from deit.inference.model_source import export_folder  # here, so that most commands need no NumPy
     from deit.lookup.runs import run_behind
 
-    # By now the paths of runs stand in the place of `last` and of MLflow's ids.
+    # By now paths of runs have replaced `last` and MLflow's ids.
     exported = [text for text in task.models if export_folder(text) is not None]
     of_runs = [text for text in task.models if text not in exported and run_behind(text, "task.models", "", None) is not None]
     preprocessing = ("crop_pct", "interpolation", "mean", "std")

@@ -127,7 +127,7 @@ def is_image(name: str) -> bool:
 
 
 def _not_laid_out(root: Path, split: str) -> str:
-    """What stands in the place of train/ or val/, and the command that helps."""
+    """What is there instead of train/ or val/, and the command that helps."""
     needed = "it must hold train/ and val/, each with class folders"
     for other in OTHER_NAMES[split]:
         found = next((entry.name for entry in _scan(root) if entry.name.lower() == other and entry.is_dir()), None)

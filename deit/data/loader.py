@@ -122,7 +122,7 @@ class TrainLoader:
     def taken(self, epoch: int, number: int) -> np.ndarray:
         """The ``indices`` of micro batch ``number`` of an epoch, int64 [B], without its images.
 
-        With data.on_bad_image=skip or replace its images are read once more, to know which of them others stand in for.
+        With data.on_bad_image=skip or replace its images are read once more, to know which of them were replaced.
         """
         indices, repetitions = (each[number] for each in self.order.epoch(epoch))
         if self.config.data.on_bad_image == "error":

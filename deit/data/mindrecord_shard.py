@@ -6,8 +6,8 @@ reads jobs, one a line of JSON, and answers lines of JSON: how many more images 
 wrong. It ends when its input does.
 
 MindDataset gives the columns ``image`` (the bytes of the file), ``label``, ``file_name`` (CLASS/FILE) and ``index``, the number
-of the image in the split. A blob lies at header_size + page * page_size + offset in the page, behind its length in eight bytes;
-page and offset stand in the SQLite file that the writer makes.
+of the image in the split. A blob starts at header_size + page * page_size + offset in the page, after its length in 8 bytes;
+page and offset are in the SQLite file that the writer creates.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def main() -> None:
             answer(error=str(error))
         except OSError as error:
             answer(error=f"{job['path']}: could not be written ({error.strerror}).")
-        except RuntimeError as error:  # MindSpore's errors are pages; what is wrong stands in a line of theirs
+        except RuntimeError as error:  # MindSpore's errors fill pages; one line of them gives the reason
             reasons = [text for text in str(error).splitlines() if text.startswith("[ERROR]")] or str(error).splitlines()
             answer(error=f"{job['path']}: MindSpore could not write it ({reasons[0] if reasons else type(error).__name__}).")
         else:

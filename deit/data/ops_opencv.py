@@ -3,7 +3,7 @@
 What maps each level to a level (AutoContrast, Equalize, Invert, Posterize, Solarize, SolarizeAdd,
 Brightness) is one table and equals Pillow's result. Color, Contrast, Desaturate and Sharpness may be one level
 off, where a sum is rounded the other way, GaussianBlur a few, because Pillow rounds more often. The affine
-operations lie at the same place but differ in their interpolation: another cubic, positions in 1/32 pixel,
+operations give the same geometry but differ in their interpolation: another cubic, positions in 1/32 pixel,
 rounding where Pillow cuts the fraction off (half a level), and a border that is blended. docs/augmentation.md
 has the figures. OpenCV releases the interpreter's lock, so that threads work side by side.
 """

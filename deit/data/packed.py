@@ -126,7 +126,7 @@ def read_description(root: Path) -> Description | None:
 
 
 def format_of(data: DataConfig) -> str:
-    """``folder``, ``tar`` or ``mindrecord``: how the images lie in data.root.
+    """``folder``, ``tar`` or ``mindrecord``: the format of the images in data.root.
 
     Raises UserError where that is not what data.format says.
     """

@@ -1,4 +1,4 @@
-"""Which image stands where in an epoch: pure functions of the seed, the epoch and the rank.
+"""The order of images in an epoch: pure functions of the seed, the epoch and the rank.
 
 A training epoch is cut to whole micro batches of all ranks, and to whole optimizer steps. Without
 repetitions the images of a step do not depend on how many ranks share the global batch.
@@ -26,7 +26,7 @@ def repeated_order(n: int, repeats: int, rank: int, world: int, permutation: np.
 
 
 def repeated_positions(n: int, rank: int, world: int) -> np.ndarray:
-    """Where a rank's images stand in the list of all repetitions; modulo repeats it says which repetition it is."""
+    """Positions of a rank's images in the list of all repetitions; modulo repeats it says which repetition it is."""
     selected = n // GRANULE * GRANULE // world
     return rank + world * np.arange(selected, dtype=np.int64)
 

@@ -41,7 +41,7 @@ class _AllSum(nn.Cell):
 
 @cache
 def _all_sum() -> _AllSum:
-    return _AllSum()  # one cell: each new one would be compiled anew
+    return _AllSum()  # one cell: each new one would be compiled again
 
 
 def sum_over_ranks(values: Sequence[float], world: int) -> list[float]:

@@ -96,7 +96,7 @@ class Meter:
         self._pending.clear()
 
     def metrics(self, waited: float, global_batch: int) -> dict[str, float]:
-        """The metrics of the window, which begins anew. Its loss is the mean of the finite ones, if there are any."""
+        """The metrics of the window; then a new window starts. Its loss is the mean of the finite ones, if there are any."""
         self._read()
         now = time.perf_counter()
         seconds = max(now - self._began, 1e-9)

@@ -65,7 +65,7 @@ class TrainState:
         if self.average is not None:
             load_weights(self.average, parts["ema"], prefix="ema.", source="ema.safetensors")
         for name, parameter in self._optimizer_state().items():
-            # Not set_data: a graph that has run once may go on with the old buffer.
+            # Not set_data: a graph that has run once may keep using the old buffer.
             ops.assign(parameter, Tensor(parts["optimizer"][name], parameter.dtype))
 
     def scale(self) -> float:

@@ -1,7 +1,7 @@
 """The teacher of a distillation: a frozen network that answers for the images the student sees.
 
 It is a graph of its own beside the train step, not a part of it. So it is compiled once, whatever the number of micro
-steps; nothing in it can be differentiated, averaged over ranks or saved; and an exported MINDIR, which cannot stand in a
+steps; nothing in it can be differentiated, averaged over ranks or saved; and an exported MINDIR, which cannot be part of a
 graph with gradients, teaches like any other network. Each rank's teacher sees the images of its rank.
 """
 
@@ -70,7 +70,7 @@ def build_teaching(config: RunConfig) -> Teaching | None:
     if path.suffix == MINDIR:
         exported = load_mindir(path, config.model.img_size, source)
         network, batch, classes, description = exported.network, exported.batch, exported.num_classes, "MINDIR"
-        # A loaded graph becomes part of the first graph it stands in and cannot be put into a second one.
+        # A loaded graph becomes part of the first graph that uses it and cannot be put into a second one.
         other = load_mindir(path, config.model.img_size, source).network
     else:
         shapes, metadata = read_shapes(path)

@@ -1,4 +1,4 @@
-"""``model.json``: what an exported folder holds, so that whoever uses it needs neither the run nor this program's conf/.
+"""``model.json``: the content of an exported folder, so that its users need neither the run nor this program's conf/.
 
     model.mindir | model.onnx | model.safetensors | model.air
     model.json

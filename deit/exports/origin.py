@@ -99,7 +99,7 @@ def check_fit(config: RunConfig, origin: Origin) -> str | None:
 def output_folder(config: RunConfig, origin: Origin) -> Path:
     """Where the export goes: ``task.output``, or ``usual_folder``.
 
-    Raises UserError where that is there already, or can be told from nothing.
+    Raises UserError if it exists already or cannot be determined.
     """
     task = config.task
     assert isinstance(task, ExportTask)

@@ -120,7 +120,7 @@ def open_network(
 ) -> Predictor:
     """The network of ``config``, in its precision, with ``weights`` (MindSpore's names, from ``source``).
 
-    Each number of images would be compiled anew; a ``batch`` avoids that.
+    Each new batch size would be compiled; a fixed ``batch`` avoids that.
     """
     from deit.engine.network import Answer, build_network
     from deit.engine.normalize import Normalize

@@ -16,6 +16,6 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 def likeliest(shares: np.ndarray, topk: int) -> np.ndarray:
     """The labels of the ``topk`` (at most K) highest of probabilities [N, K], the highest first: int64 [N, topk].
 
-    Equal ones stand in the order of the classes, as the accuracy counts them.
+    Ties are in the order of the classes, as in the accuracy.
     """
     return np.argsort(-shares, axis=1, kind="stable")[:, :topk]

@@ -101,7 +101,7 @@ def write_predictions(
 ) -> dict[str, Any]:
     """Write the predictions into ``output`` and, where there are labels, the accuracy into ``folder``; returns what to show.
 
-    ``progress`` is told the images done. Raises UserError (exit code 1) where not one image could be read, or a file not be
+    ``progress`` gets the number of images done. Raises UserError (exit code 1) if no image could be read, or a file not be
     written; the predictions are then not there.
     """
     try:
@@ -190,7 +190,7 @@ def _accuracy(tally: Tally, classes: list[str], folder: Path) -> dict[str, Any]:
 def predict(run: RunDirectory, config: RunConfig, progress: Callable[[int, int], None]) -> dict[str, Any]:
     """``task=predict`` of a resolved configuration on the device of this process; returns what to show.
 
-    ``progress`` is told the images done and their number. Raises UserError as ``write_predictions`` does.
+    ``progress`` receives the images done and their total. Raises UserError as ``write_predictions`` does.
     """
     task = config.task
     assert isinstance(task, PredictTask) and config.data.num_classes is not None

@@ -42,7 +42,7 @@ class Machines:
         inside = slurm.allocation() if self.count > 1 else None
         self._start = inside.start if inside else None
         self._file(self.node).unlink(missing_ok=True)
-        # What stands there may be of an earlier start. Where Slurm counts them that can be seen.
+        # The file may be from an earlier start. Slurm's restart count shows that.
         self._earlier = {node: read_json(self._file(node)) for node in self._others()}
 
     @property

@@ -85,7 +85,7 @@ class Supervisor:
             signals = len(self.signals)
             shipper.finish(hurry=lambda: self._is_awaited(signals))
         except BaseException:
-            # A fault of the launcher's own: the run must not stand there as if it were still going on.
+            # A fault of the launcher's own: the run must not be recorded as running.
             self._kill_all()
             self.machines.tell(self._final(1, None, None))
             raise
@@ -191,7 +191,7 @@ class Supervisor:
         kill_all(self.run, self.machines.node)
 
     def _record(self, final: status.Status) -> None:
-        """Write the status. A full disk is only spoken of: whoever looks later sees a run whose processes are gone."""
+        """Write the status. A full disk is only reported: later readers see a run whose processes are gone."""
         if not self.machines.first:
             return
         known, self._unwritten = self._unwritten, None
@@ -214,7 +214,7 @@ class Supervisor:
         """Wait for the end of all workers, whatever it is; returns the final status, also on disk."""
         forwarded = 0
         deadline = None  # when patience with the rest of the processes ends
-        dead: int | None = None  # the rank that died without a word
+        dead: int | None = None  # the rank that died without a message
         hang = _Hang(self.config.hardware.hang_timeout)
         while worker.poll() is None:
             now = status.read(self.run)

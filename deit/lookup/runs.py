@@ -11,7 +11,7 @@ from deit.errors import UserError
 from deit.runs.checkpoint import run_of_checkpoint
 from deit.runs.directory import RunDirectory
 
-EXPORT = "model.json"  # stands in a folder of task=export, of which nothing else is known here
+EXPORT = "model.json"  # marks a folder of task=export; nothing else of it is used here
 
 
 def find_run(text: str, key: str, runs_dir: str, tracking_uri: str | None) -> RunDirectory:
@@ -41,7 +41,7 @@ def find_run(text: str, key: str, runs_dir: str, tracking_uri: str | None) -> Ru
 
 
 def _whole(run: RunDirectory, key: str) -> RunDirectory:
-    """The run, with its checkpoints if it came without them, for the report of its sweep: it would begin anew."""
+    """The run, with its checkpoints if it came without them, for the report of its sweep: otherwise it would start again."""
     if not run.partial.exists():
         return run
     from deit.storage.fetch_run import fetch_run  # imports the store's library

@@ -18,7 +18,7 @@ from deit.machine.logs import log_to
 
 
 class Beside(Protocol):
-    """Works for what stands in one folder until that has ended, or until it is told to stop."""
+    """Works for one folder until its run has ended, or until it is asked to stop."""
 
     def serve(self) -> None: ...
 

@@ -18,7 +18,7 @@ _held: list[IO[str]] = []  # shared locks this process keeps until it ends
 
 @contextmanager
 def alone(file: Path, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Hold ``file`` exclusively, after waiting for whoever has it; ``waiting`` is told once, by whom it is held."""
+    """Hold ``file`` exclusively, after waiting for its holder; ``waiting`` is called once with the holder."""
     with open(file, "a+", encoding="utf-8") as lock:
         told = False
         while not _take(lock, fcntl.LOCK_EX):

@@ -34,7 +34,7 @@ def allocation(environment: Mapping[str, str] = os.environ) -> Allocation | None
     job, node = environment.get("SLURM_JOB_ID"), environment.get("SLURMD_NODENAME")
     if not job or not node:
         return None
-    # The variables of a step also stand in what a batch script starts; a script by itself is one task on the first machine.
+    # Processes started by a batch script also have the variables of a step; the script is one task on the first machine.
     return Allocation(
         job,
         node,

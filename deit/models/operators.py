@@ -130,7 +130,7 @@ class Parts(nn.Cell):
 
     def bprop(self, x: Tensor, out: tuple[Tensor, Tensor, Tensor], dout: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor]:
         _, phi, scaled = out
-        # x times the normal density is scaled * exp(-scaled^2) / sqrt(pi); the factor stands in the exponent.
+        # x times the normal density is scaled * exp(-scaled^2) / sqrt(pi); the factor is in the exponent.
         density = ops.exp(-0.5 * math.log(math.pi) - ops.square(scaled))
         return (dout[0] * (phi + scaled * density),)
 

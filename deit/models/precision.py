@@ -1,7 +1,7 @@
 """In which number type each part of the network computes.
 
 Parameters are float32 throughout and are cast where they are used, so their gradients are float32 too and
-the optimizer needs no second copy. The casts stand in the network's own code instead of being put in
+the optimizer needs no second copy. The casts are in the network's own code instead of being inserted
 from outside, so a level means the same in graph mode and operator by operator.
 """
 

@@ -1,6 +1,6 @@
 """RegNetY for inference: the teacher of the distilled DeiTs (timm's RegNet, facebookresearch/deit's regnety_160).
 
-Batch norms stand in the weights of their convolutions (``deit.models.regnet_shapes.folded``), so there is neither a
+Batch norms are folded into the weights of their convolutions (``deit.models.regnet_shapes.folded``), so there is neither a
 training mode nor a moving statistic. Parameters start at zero, are float32 and are cast where they are used.
 """
 

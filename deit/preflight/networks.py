@@ -118,7 +118,7 @@ def _of_export(config: RunConfig, folder: Path) -> RunConfig:
 
 
 def _of_weights(config: RunConfig) -> RunConfig:
-    """A file of weights, or a checkpoint folder that stands in no run: they say what model they are of."""
+    """A file of weights, or a checkpoint folder outside a run: they describe their model."""
     assert isinstance(config.task, InferenceTask) and config.task.model is not None
     text = config.task.model
     path = Path(text)

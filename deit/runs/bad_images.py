@@ -2,7 +2,7 @@
 
     {"file": "/data/train/cat/7.jpg", "split": "train", "kind": "damaged", "reason": "image file is truncated", "step": 12}
 
-``step`` is the optimizer step that came upon it first. All ranks write to the file, one at a time; each looks at what the
+``step`` is the optimizer step that found it first. All ranks write to the file, one at a time; each looks at what the
 others have written before it adds a line.
 """
 
@@ -27,7 +27,7 @@ class BadImages:
         self._steps: dict[str, int] = {}  # by file
 
     def add(self, split: str, step: int, bad: Sequence[BadImage]) -> None:
-        """Note what the optimizer step ``step`` (or the evaluation after it) came upon in ``split``, train or val."""
+        """Note what the optimizer step ``step`` (or the evaluation after it) found in ``split``, train or val."""
         if all(image.file in self._steps for image in bad):
             return
         with open(self._path, "a+b") as file:
@@ -42,7 +42,7 @@ class BadImages:
                     self._read(file)
 
     def count(self, step: int) -> int:
-        """How many are known that were come upon until ``step``: a resumed run then counts as it would have without a stop."""
+        """How many were found until ``step``: a resumed run then counts like an uninterrupted one."""
         if self._path.exists():
             with open(self._path, "rb") as file:
                 self._read(file)

@@ -307,7 +307,7 @@ def _sync_folder(path: Path) -> None:
 
 
 def run_of_checkpoint(file: Path) -> RunDirectory | None:
-    """The run in which a checkpoint folder, or a file in one, stands; None where it stands in none."""
+    """The run that contains a checkpoint folder or a file in one; None if there is none."""
     folder = file if file.is_dir() else file.parent
     above = folder.parent.parent
     return RunDirectory(above) if (folder / checkpoint.STATE).is_file() and (above / "config.yaml").is_file() else None

@@ -6,7 +6,7 @@ runs/<name>/<date_time_id>/
     environment.json   commit, versions, host, cards
     journal.jsonl      every metric and event, appended by rank 0: the truth
     status.json        state, progress and process of the run, replaced as a whole
-    stop.json          why a sweep stops this trial, written before it is told to
+    stop.json          why a sweep stops this trial, written before its signal
     checkpoints/       complete checkpoints, and best.json that points at the best ones
     logs/              worker_<rank>.log, shipper.log
     bad_images.jsonl   images that could not be used, where data.on_bad_image leaves them out
@@ -69,12 +69,12 @@ class RunDirectory:
         return self.path.name
 
     def __str__(self) -> str:
-        """The path as a person would type it: relative where it lies below the working directory."""
+        """The path as a person would type it: relative if it is below the working directory."""
         return shown(self.path)
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """A path as messages have it: relative where it lies below the working directory."""
+    """A path as messages have it: relative if it is below the working directory."""
     path = Path(path)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 

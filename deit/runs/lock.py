@@ -21,7 +21,7 @@ ORPHANS = 120.0  # seconds that workers whose launcher was killed have to write 
 def locked(run: RunDirectory, node_rank: int | None = None, *, patient: bool = True) -> Iterator[None]:
     """Hold the run: no second launcher may work on the same directory, but one on each of several machines.
 
-    ``patient``: whoever is about to leave it is waited for. Raises UserError where another has it.
+    ``patient``: wait for a holder that is about to leave. Raises UserError if another process has it.
     """
     with open(run.path / (f".lock_node{node_rank}" if node_rank else ".lock"), "w") as lock:
         if not _comes(lambda: _take(lock), GLANCE if patient else 0):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deit.runs.directory import RunDirectory
 
-RUN_VARIABLE = "DEIT_RUN_DIRECTORY"  # marks every process of a run, whoever its parent is
+RUN_VARIABLE = "DEIT_RUN_DIRECTORY"  # marks every process of a run, independent of its parent
 
 
 def run_mark(run: RunDirectory, node_rank: int | None) -> str:

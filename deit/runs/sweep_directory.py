@@ -7,7 +7,7 @@ runs/sweeps/<date_time_id>/
     summary.csv  summary.md  report.html    made from all this, at the end and by task=report
     logs/           of the uploader, where runs_dir is in a store
 
-The runs of the trials stand where other runs do, in runs/<name>/.
+The runs of the trials are in runs/<name>/, like all runs.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class SweepDirectory:
         return f"{runs_dir.rstrip('/')}/{FOLDER}/{self.id}" if is_remote(runs_dir) else None
 
     def __str__(self) -> str:
-        """The path as a person would type it: relative where it lies below the working directory."""
+        """The path as a person would type it: relative if it is below the working directory."""
         try:
             return str(self.path.relative_to(Path.cwd()))
         except ValueError:

@@ -1,7 +1,7 @@
-"""Requests that wait at the same time go through the network together: one session call for many images.
+"""Compute waiting requests together: one session call for many images.
 
-There is no thread and no delay of its own. Whoever comes first computes at once, alone; who comes meanwhile waits, and the
-first of those computes for all that wait. So a lone client is as fast as without, and the more clients, the larger the batches.
+There is no extra thread and no delay. The first request is computed at once, alone; requests that arrive meanwhile wait, and
+the first of them computes all. A single client is as fast as without batching; more clients give larger batches.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from PIL import Image
 from deit.data.decode import check_file_size, check_size, decode
 from deit.errors import BadImage, UserError
 
-SAID = 5  # most images of a request whose faults are told
+SAID = 5  # maximum number of images of a request whose faults are listed
 
 _DATA_URL = re.compile(r"\s*data:[^,]*?(?P<base64>;base64)?,", re.IGNORECASE)
 _ADDRESS = re.compile(r"^\s*\w+://|\.(jpe?g|png|webp|bmp|gif|tiff?)\s*$", re.IGNORECASE)

@@ -1,9 +1,9 @@
-"""Data that lies in a store is copied once per machine, before the workers start; then everybody on the machine reads the copy.
+"""Data in a store is copied once per machine, before the workers start; then all processes of the machine read the copy.
 
     <cache>/data/<bucket>-<name>-<digest of the address>/
         <name>/            the copy: the tree below data.root (or, where that is one object, the file <name>)
         files.jsonl        what of it is there and whole: name, size, ETag
-        complete.json      stands there while all of it is: files, bytes, when it was last compared with the store
+        complete.json      exists while the copy is complete: files, bytes, time of the last comparison with the store
         parts/             what has not come whole
         .copying           locked by who copies: others wait
         .reading           locked by every launch that reads: what they read is not changed under them
@@ -42,7 +42,7 @@ def stage(data: DataConfig, *, believed: float = 0.0) -> None:
     """
     if data.root is None or not is_remote(data.root):
         return
-    store = open_store(data.root, KEY)  # a wrong address is told before anything is made
+    store = open_store(data.root, KEY)  # a wrong address is reported before anything is created
     local = data_copy(data.root, data.cache_dir)
     if local in _staged:
         return

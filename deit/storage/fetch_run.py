@@ -1,8 +1,8 @@
-"""Runs that stand in a store, brought to this machine to go on with, to evaluate, to export.
+"""Fetch runs from a store to this machine, to resume, evaluate or export them.
 
 ``fetch_run`` copies what is newer there or not here, to the place where a run with that ``runs_dir`` works on this machine
 (``config/remote.py``). A checkpoint appears here only when it is whole, ``status.json`` comes last: a copying that was killed
-is gone on with by the next.
+is continued by the next.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def fetch_run(address: str, key: str, *, light: bool = False, quiet: bool = Fals
 
 @contextmanager
 def fetching_alone(address: str, folder: Path, launchers: Path) -> Iterator[bool]:
-    """Fetch into ``folder`` after whoever does so now; whether no launcher works there, who holds the lock ``launchers``."""
+    """Fetch into ``folder`` after any other fetch; yields whether no launcher works there (holding the lock ``launchers``)."""
 
     def waiting(who: str) -> None:
         console(stderr=True).print(f"{address} is being fetched by {who}; waiting for it")
@@ -79,7 +79,7 @@ def newest_run(runs_dir: str, key: str) -> str:
     """
     base = runs_dir.rstrip("/")
     store = open_store(base, key)
-    names = [name for name in store.folders(base) if name != FOLDER]  # the sweeps stand beside the runs
+    names = [name for name in store.folders(base) if name != FOLDER]  # sweeps are in a folder next to the runs
     # A run directory's name is the moment of its launch, so the order of names is the order of launches.
     ids = {(found, name) for name in names for found in store.folders(f"{base}/{name}")}
     ids |= {(path.parent.name, path.parent.parent.name) for path in Path(runs_copy(base)).glob("*/*/config.yaml")}

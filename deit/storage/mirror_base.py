@@ -27,7 +27,7 @@ Signature = tuple[int, int]  # size and time of the last change in nanoseconds
 
 
 class Folder(abc.ABC):
-    """One folder and its copy. Whoever holds its lock (``LOCK``) may call ``send``."""
+    """One folder and its copy. The holder of its lock (``LOCK``) may call ``send``."""
 
     def __init__(self, path: Path, address: str) -> None:
         self.path, self.address = path, address

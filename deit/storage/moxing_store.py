@@ -1,7 +1,7 @@
 """OBS by ModelArts' own ``moxing.file``, which knows the keys and the endpoint of the job it runs in.
 
 It has neither parts nor checksums: an object is known by its size and the time of its last change, and a copy that was cut off
-begins anew.
+starts again.
 """
 
 from __future__ import annotations

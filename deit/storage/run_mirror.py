@@ -1,6 +1,6 @@
 """A run directory in a store: what has changed on this machine is copied to ``runs_dir``/<name>/<id> there.
 
-What is there can be gone on with at any moment:
+The copy can be resumed at any moment:
 
 1. The journal is copied before the checkpoints that were there when it was read: no metric is missing behind a checkpoint.
 2. Of a checkpoint ``state.json`` comes last, and goes first: without it the rest is no checkpoint.

@@ -1,4 +1,4 @@
-"""What is asked of an object store, whoever answers: S3 and what speaks like it (``s3.py``), or ModelArts' moxing.
+"""The interface of an object store: S3 and compatible ones (``s3_store.py``), or ModelArts' moxing.
 
 Every failure is a UserError that names the key and the address: ``Unreachable`` where a later attempt may succeed.
 """
@@ -52,7 +52,7 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def fetch(self, found: Object, part: Path, told: Callable[[int], None], stopped: Callable[[], bool]) -> None:
-        """Copy an object into the file ``part``, going on with what of it is there where the store can do that.
+        """Copy an object into the file ``part``, continuing a partial file if the store supports that.
 
         ``told`` hears of bytes as they come; bytes counted in vain are given back as a negative number. Ends early where
         ``stopped`` says so. The content has been checked as far as the store tells what it is; raises StoreError where it is

@@ -1,6 +1,6 @@
-"""Sweeps in a store: the directory of one is copied there while it goes on, and brought to another machine to go on with.
+"""Sweeps in a store: the directory of a sweep is copied there while it runs, so that another machine can resume it.
 
-What is there can be gone on with at any moment: ``trials.jsonl`` comes after the configuration of each run that it names, and
+The copy can be resumed at any moment: ``trials.jsonl`` comes after the configuration of each run that it names, and
 after the study, which may know of more trials but not of fewer. The uploader of a sweep copies no run that is at work (each
 has an uploader of its own), but what such ones have left behind, and those that have not started.
 """
@@ -79,7 +79,7 @@ class SweepMirror(Folder):
         return self.path / SNAPSHOTS / self.sweep.study.name
 
     def _copy_study(self) -> None:
-        """The study as of one moment, whoever writes it."""
+        """A consistent snapshot of the study while it is being written."""
         self._study_copy.parent.mkdir(exist_ok=True)
         try:
             with (

@@ -133,7 +133,7 @@ class OfSweep(Uploader):
 
 
 def of(folder: str) -> Uploader:
-    """The uploader of what stands in ``folder``. Raises UserError where nothing of it belongs into a store."""
+    """The uploader of ``folder``. Raises UserError if nothing in it belongs in a store."""
     sweep = SweepDirectory(folder)
     return OfSweep(sweep) if sweep.info.is_file() else OfRun(RunDirectory(folder))
 

@@ -1,14 +1,14 @@
 """A search: each trial is proposed from the results so far, by Optuna, whose record is ``study.db`` of the sweep.
 
-A proposal is made when a trial could start, so no card waits for the others of a round. The study and ``trials.jsonl``
-belong together by the user attribute ``trial`` of Optuna's trials. What a kill -9 leaves between the two is mended when the
-search is opened again:
+A proposal is made when a trial can start, so no card waits for the end of a round. The user attribute ``trial`` of
+Optuna's trials connects the study with ``trials.jsonl``. Differences that a kill -9 leaves between the two are repaired
+when the search is opened again:
 
-- a proposal that became no trial is taken up first;
-- a trial that ended without Optuna having heard of it is told now;
-- a trial that goes on from its checkpoint stays the same trial of the study, with the values it has reported.
+- a proposal that has not become a trial is used first;
+- the end of a trial that Optuna does not know yet is reported;
+- a resumed trial stays the same trial of the study, with the values it has reported.
 
-Pruners see the metric of each evaluation at the epoch it was made in, so trials of other batch sizes can be compared.
+Pruners see the metric of each evaluation at its epoch, so trials with different batch sizes can be compared.
 """
 
 from __future__ import annotations

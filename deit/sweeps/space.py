@@ -235,7 +235,7 @@ def _dimension(override: Override) -> Dimension:
 
 
 def choices(override: Override) -> list[str]:
-    """The values of a discrete sweep as texts. Raises UserError where there is none, or one stands there twice."""
+    """The values of a discrete sweep as texts. Raises UserError if there is none, or one is given twice."""
     values = list(override.sweep_string_iterator())
     if not values:
         allowed = ", ".join(groups.groups().get(override.get_key_element(), {}))

@@ -1,4 +1,4 @@
-"""A sweep from its checked trials to its exit: directories, the loop, summaries; and going on with an earlier one."""
+"""A sweep from its checked trials to its exit: directories, the loop, summaries; and resuming an earlier one."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def start(sweep: SweepDirectory, source: Source, executor: Executor, settings: S
 
 
 def resume(config: RunConfig, given: Sequence[Override]) -> list[str] | None:
-    """Go on with the sweep that ``config.sweep.resume`` names; ``given`` is what was typed.
+    """Resume the sweep that ``config.sweep.resume`` names; ``given`` is what was typed.
 
     Settings of the sweep that are given now replace its own. Returns None when all is done; for a search, whose trials are not
     all known, the arguments to compose it again by. Raises UserError as ``start`` does, and for what cannot be given.

@@ -39,7 +39,7 @@ class Row:
 
 @dataclass
 class Setting:
-    """Finished trials that differ in their seed alone, so that luck is told from merit. Lists have an entry an objective.
+    """Finished trials that differ only in their seed, so that noise is not taken for merit.
 
     ``intervals`` are of the mean, 95 %: Student's over the seeds; of a single seed the binomial one of its validation images
     where the objective is an accuracy, which leaves out the luck of the seed, else None.
@@ -151,7 +151,7 @@ def _high(limit: Interval) -> float:
 
 
 def against_best(setting: Setting, best: Setting) -> str:
-    """``best``, ``not distinguishable``, ``worse``, or nothing where it cannot be told."""
+    """``best``, ``not distinguishable``, ``worse``, or nothing if it cannot be decided."""
     if setting is best:
         return "best"
     return {True: "worse", False: "not distinguishable", None: ""}[setting.distinguishable]

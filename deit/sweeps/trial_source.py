@@ -26,7 +26,7 @@ class Source(ABC):
         """Hear that a trial has ended for good: its state is FINISHED, FAILED, PRUNED or INTERRUPTED."""
 
     def to_prune(self, running: Sequence[Trial]) -> dict[int, str]:
-        """Which of the running trials (by number) are not worth going on with, and why."""
+        """Which of the running trials (by number) should be stopped, and why."""
         return {}
 
 

@@ -1,7 +1,7 @@
 """The loop over the trials of a sweep: start where there is room, watch, stop, try again, write down.
 
-A trial that fails, is killed or hangs costs only itself. After each event ``trials.jsonl`` says where every trial
-stands, so that a sweep that is killed itself goes on with ``sweep.resume=``.
+A failed, killed or hanging trial does not affect the others. After each event ``trials.jsonl`` has the state of
+every trial, so that a killed sweep can be resumed with ``sweep.resume=``.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class Work:
             self._insist(running)
 
     def _leave(self) -> None:
-        """Let the trials at work go on without the sweep."""
+        """Let the running trials continue without the sweep."""
         if self._running:
             self._say(f"{len(self._running)} trials continue without the sweep; sweep.resume finds them again")
         self._running.clear()

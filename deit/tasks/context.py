@@ -58,5 +58,5 @@ class Context:
             yield batch
 
     def data_metrics(self, step: int) -> dict[str, float]:
-        """``data/bad_images``, how many all ranks have come upon so far; nothing where the first one ends the run."""
+        """``data/bad_images``, the number found by all ranks so far; nothing if the first one ends the run."""
         return {} if self.config.data.on_bad_image == "error" else {"data/bad_images": float(self.bad_images.count(step))}

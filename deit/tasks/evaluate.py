@@ -28,7 +28,7 @@ from deit.weights.read import holds_ema, names_of, read_weights
 def evaluate_task(context: Context) -> dict[str, Any]:
     """Returns ``{"val": {top1, top5, loss, images, weights}, "val_ema": {...}}``.
 
-    With ``task.heads`` the heads of a distilled model stand there by themselves too, as ``val_cls`` and ``val_dist``.
+    With ``task.heads`` the heads of a distilled model are added separately, as ``val_cls`` and ``val_dist``.
     """
     config, report = context.config, context.report
     assert isinstance(config.task, EvaluateTask)

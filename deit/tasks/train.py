@@ -201,7 +201,7 @@ def train(context: Context) -> dict[str, Any]:
                 if tells:
                     metrics = meter.metrics(loader.waited, course.global_batch)
                     report.metrics(done, metrics | {"train/lr": lr, "train/epoch": done / steps_per_epoch})
-                    if not evaluation_is_due():  # which may come upon more
+                    if not evaluation_is_due():  # which may find more
                         report.metrics(done, context.data_metrics(done))
                     now |= {name.partition("/")[2]: metrics[name] for name in SHOWN}
                 report.progress(**now)
@@ -294,7 +294,7 @@ def _introduce(context: Context, teaching: Teaching, val_data: Dataset) -> dict[
 
 
 def _check_data(saved: dict[str, Any], data: Dataset) -> None:
-    """Refuse to go on with other data: the order of images and the steps of an epoch would not be the same."""
+    """Refuse to resume with other data: the order of images and the steps of an epoch would not be the same."""
     for what, before, now in (
         ("training images", saved["train_images"], len(data)),
         ("classes", saved["classes"], data.classes),

@@ -1,4 +1,4 @@
-"""What MLflow is told about a run besides its metrics: parameters, tags and a name.
+"""What MLflow receives about a run besides its metrics: parameters, tags and a name.
 
 Parameters are the frozen configuration under flat dotted names, one column each in MLflow's table. Tags are the
 circumstances: everything ``environment.json`` holds, under flat dotted names too (``git.commit``, ``host``,
@@ -31,7 +31,7 @@ OUTCOME_TAG = "outcome"
 
 # Keys that say how the program was called or where it writes, not what the run is.
 _BOOKKEEPING = ("resume", "dry_run", "runs_dir", "weights_dir", "tracking", "sweep")
-# MLflow cuts longer values without a word.
+# MLflow truncates longer values silently.
 _PARAM_LENGTH, _TAG_LENGTH = 6000, 8000
 _CUT = " ... (cut)"
 _HEADS = {"cls": "class head", "dist": "distillation head"}  # by the end of a metric's prefix
@@ -128,7 +128,7 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def datasets(run: RunDirectory, config: RunConfig) -> list[tuple[str, dict[str, Any]]]:
-    """What ``data.json`` says of each split, under MLflow's word for it: ``training`` and ``validation``."""
+    """The content of ``data.json`` for each split, with MLflow's names: ``training`` and ``validation``."""
     data = read_json(run.data) or {}
     words = {"train": "training", "val": "validation" if config.task.name == "train" else "evaluation"}
     about = {"name": str(data.get("name")), "source": str(data.get("source"))}

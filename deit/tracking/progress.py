@@ -23,7 +23,7 @@ from deit.runs import status
 from deit.runs.directory import RunDirectory
 from deit.tracking import records
 
-_READABLE = 40  # characters of a store's name that stand in the name of its file
+_READABLE = 40  # characters of a store's name in the name of its file
 
 
 @dataclass
@@ -65,7 +65,7 @@ def write(run: RunDirectory, progress: Progress) -> None:
 
 
 def ending(now: status.Status) -> str:
-    """What MLflow is told of the end of a run; where it changes, MLflow has to be told again."""
+    """The end of a run as sent to MLflow; if it changes, it must be sent again."""
     return f"{now.state}: {now.message}" if now.message else now.state
 
 

@@ -59,7 +59,7 @@ class Registry:
         """Raises Unavailable, at once, where the store does not answer or has no registry."""
         self._uri, self._name = uri, name
         self._client = connect(with_credentials(uri))
-        # A registry in a database looks for a logged model where the process, not where the client is told to.
+        # A registry in a database uses the tracking URI of the process, not that of the client, to find a logged model.
         mlflow.set_tracking_uri(self._client.tracking_uri)
         with translated():
             self._client.search_registered_models(max_results=1)

@@ -25,7 +25,7 @@ os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.pop("MLFLOW_RUN_ID", None)  # of whoever started the program; MLflow would end that run at our exit
+os.environ.pop("MLFLOW_RUN_ID", None)  # inherited from the parent; MLflow would end that run at our exit
 
 import numpy as np
 import requests
@@ -229,7 +229,7 @@ class RemoteRun:
                 self._client.log_artifact(self.run_id, str(path), folder)
 
     def put_text(self, text: str, name: str) -> None:
-        """Write an artifact called ``name``, without the credentials that may stand in ``text``. Raises Refused."""
+        """Write an artifact called ``name``, without the credentials that ``text`` may contain. Raises Refused."""
         with self._convenience():
             self._client.log_text(self.run_id, redact(text), name)
 

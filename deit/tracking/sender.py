@@ -1,4 +1,4 @@
-"""Sends what a run directory holds to one MLflow store: what is new, once, whoever calls and however often.
+"""Sends what a run directory holds to one MLflow store: only what is new, exactly once, however often it is called.
 
 ``deit.tracking.shipper`` calls it all through a run, ``task=sync`` and ``deit.tracking.stale`` afterwards.
 """
@@ -45,12 +45,12 @@ def own_uri(run: RunDirectory, config: RunConfig) -> str:
 
 
 def word_for(now: status.Status) -> str | None:
-    """MLflow's word for the end of a run; None where its status names no end."""
+    """MLflow's status for the end of a run; None if the run has not ended."""
     return _OUTCOMES.get(now.state)
 
 
 class Sender:
-    """Ships one run to one store. Whoever holds ``progress.turn`` may call it."""
+    """Ships one run to one store. Only the holder of ``progress.turn`` may call it."""
 
     def __init__(self, run: RunDirectory, config: RunConfig, uri: str) -> None:
         self.run, self.config, self.uri = run, config, uri

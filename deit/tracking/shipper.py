@@ -135,7 +135,7 @@ class Shipper:
             _log.warning("will try again: %s: %s", type(error).__name__, reason, exc_info=None if foreseen else error)
 
     def _outcome(self) -> str | None:
-        """MLflow's word for the end of the run; None while it is alive."""
+        """MLflow's status for the end of the run; None while it is alive."""
         now = status.read(self._run)
         if now.ended:
             return word_for(now)

@@ -1,4 +1,4 @@
-"""Runs that stand there as if they went on, although their launcher and workers are gone: by SIGKILL, or with the machine.
+"""Runs that are recorded as running although their launcher and workers are gone: by SIGKILL, or with the machine.
 
     python -m deit.tracking.stale RUNS_DIR
 
@@ -43,7 +43,7 @@ def settle(run: RunDirectory) -> bool:
     if not _gone(run):
         return False
     with _held(run) as mine:
-        if not mine or not _gone(run):  # somebody may have gone on with it meanwhile
+        if not mine or not _gone(run):  # it may have been resumed meanwhile
             return False
         now = status.read(run)
         now.state, now.exit_code, now.message = status.INTERRUPTED, 1, status.GONE
@@ -74,7 +74,7 @@ def _held(run: RunDirectory) -> Iterator[bool]:
 
 
 def main(arguments: list[str]) -> int:
-    """Set the newest runs of a folder right; the exit code: 1 where MLflow could not be told."""
+    """Correct the newest runs of a folder; the exit code: 1 if MLflow could not be updated."""
     if len(arguments) != 1:
         print("usage: python -m deit.tracking.stale RUNS_DIR", file=sys.stderr)
         return 2

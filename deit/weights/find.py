@@ -19,7 +19,7 @@ def file_of(text: str, key: str, config: RunConfig) -> Path | None:
 
     1. a file (safetensors, torch.save, MindSpore's .ckpt, a teacher also .mindir),
     2. a checkpoint folder: the better of its raw and EMA weights (``choice.choose``),
-    3. an official name, whose file stands in ``config.weights_dir``.
+    3. an official name, whose file is in ``config.weights_dir``.
 
     None where it is none of these. Raises UserError where such a file cannot be used. Its content is not looked at.
     """

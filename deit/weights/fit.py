@@ -1,4 +1,4 @@
-"""Weights of one model into another: what fits is taken, and everything else is told.
+"""Load weights of one model into another: matching ones are taken, all others are reported.
 
 taken      same name, same shape
 resized    the position embedding, for another image size or another number of tokens before the patches

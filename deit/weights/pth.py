@@ -1,4 +1,4 @@
-"""Weights out of ``torch.save`` files, without torch and without executing anything that stands in them.
+"""Weights out of ``torch.save`` files, without torch and without executing anything in them.
 
 Two formats: a zip archive (torch 1.6 and later) and the plain sequence of pickles before it, which many published
 files still have. In both, a pickle describes the objects and names storages, runs of numbers that stand elsewhere in the
@@ -227,7 +227,7 @@ def _make(what: Global, arguments: tuple[Any, ...]) -> Any:
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any) -> _Tensor:
-    """A view whose every number lies in its storage, and which has no number more than that."""
+    """A view whose every number is in its storage, and which has no number more than that."""
     if not isinstance(storage, _Storage) or not isinstance(shape, tuple) or not isinstance(stride, tuple):
         raise ValueError("a tensor without storage, shape or stride")
     tensor = _Tensor(storage, _size(offset), tuple(map(_size, shape)), tuple(map(_size, stride)))

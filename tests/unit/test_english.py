@@ -18,7 +18,7 @@ DONE = (
     "docs",
     "conf",
     "multirun_templates",
-    "deit/config",
+    "deit",
 )
 # A phrase, and what to write instead.
 HARD = {

@@ -1,7 +1,7 @@
 """Trials as tasks of Ray, on its machines with NPUs, GPUs or CPUs to spare.
 
 A task only starts the trial's process, in a session of its own, and waits for it: neither its end by a signal nor that of
-Ray's worker harms another trial. It is told to end through a file of its run, wherever it is.
+Ray's worker harms another trial. A file in its run tells it to stop, on whatever machine it runs.
 """
 
 from __future__ import annotations

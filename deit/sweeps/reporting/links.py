@@ -22,7 +22,7 @@ MOST_COMPARED = 20  # runs in one link, which has 35 characters for each
 
 @dataclass
 class Sent:
-    """Where a trial's run stands in MLflow."""
+    """Link to a trial's run in MLflow."""
 
     experiment_id: str
     run_id: str
@@ -46,7 +46,7 @@ class Places:
 
 
 def places(trials: Sequence[Trial]) -> Places:
-    """Where the trials stand in MLflow, as their run directories know it; asks no server."""
+    """Where the trials are in MLflow, according to their run directories; contacts no server."""
     configs = (frozen.load(trial.directory.config) for trial in trials)
     config = next((config for config in configs if config.tracking.backend == "mlflow"), None)
     if config is None:

@@ -1,6 +1,6 @@
 """``report.html``: a sweep on one page that needs no network, and the files beside it.
 
-The page is put together from ``page/``: a frame, a style sheet and scripts, which draw what stands in the page as
+The page is put together from ``page/``: a frame, a style sheet and scripts, which draw what the page contains as
 JSON. Overrides and messages are anybody's text: in the frame they are escaped, in the JSON no ``<`` is left, the scripts
 set text and never markup, and a policy in the page lets nothing run but those scripts and lets nothing be loaded.
 """
@@ -64,7 +64,7 @@ def _part(name: str) -> str:
 
 
 def _embedded(data: dict[str, Any]) -> str:
-    """JSON that cannot end the script element it stands in, whatever it holds."""
+    """JSON that cannot end the script element that contains it, whatever its content."""
     text = redact(json.dumps(data, separators=(",", ":"), allow_nan=False))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
@@ -160,7 +160,7 @@ def _short(values: Any) -> list[float]:
 
 
 def show(sweep: SweepDirectory, *, mlflow: bool) -> None:
-    """Write the files and print where they are and where the trials stand in MLflow; with ``mlflow`` send them there, too."""
+    """Write the files and print where they are and where the trials are in MLflow; with ``mlflow`` send them there, too."""
     from deit.sweeps.reporting import links
     from deit.sweeps.reporting import report_files as page
 

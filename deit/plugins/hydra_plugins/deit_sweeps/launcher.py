@@ -95,7 +95,7 @@ class Cards(launcher.Launcher):
         return self.checked
 
     def search(self, build: Callable[["SweepDirectory", "MakeTrial"], "Source"], about: dict[str, Any]) -> Any:
-        """Run the trials that a search finds; with ``sweep.resume`` go on with an earlier one.
+        """Run the trials that a search finds; with ``sweep.resume`` resume an earlier one.
 
         ``build`` makes the search from the sweep's directory and a function that composes, checks and freezes a trial;
         ``about`` describes it for ``sweep.json``. ``check`` comes before. Raises UserError as ``launch`` does.

@@ -1,4 +1,4 @@
-// The page from top to bottom; drawn anew when the theme changes, as colours depend on it.
+// The page from top to bottom; drawn again when the theme changes, because colours depend on it.
 
 function draw() {
   listeners.length = 0;
@@ -10,7 +10,7 @@ function draw() {
     ...(swept ? [importancePlot] : []),
     ...(data.settings.some((setting) => setting.trials.length > 1) ? [seedPlot] : []),
   ];
-  // Plots stand in pairs; where their number is odd, the first three share a row.
+  // Plots are shown in pairs; where their number is odd, the first three share a row.
   const three = plots.length % 2 && plots.length > 1;
   const sections = data.trials.length ? [
     ...(data.verdict ? [settingsTable()] : []),
