@@ -6,7 +6,7 @@ REFERENCE := .reference
 
 .PHONY: quickstart test lint format docs install clean fixtures fidelity
 
-quickstart: install
+quickstart: $(VENV)/.lean
 	$(BIN)/python launch.py experiment=quickstart
 
 # Two files of tests at a time: much of a test is waiting for a server, a signal or a grace period.
@@ -45,8 +45,14 @@ $(REFERENCE)/.installed: tests/reference/requirements.txt tests/reference/requir
 
 install: $(VENV)/.installed
 
-$(VENV)/.installed: constraints.txt pyproject.toml
+# What a run needs, which is all that the quickstart installs.
+$(VENV)/.lean: constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+# With the extras and the tools of the tests.
+$(VENV)/.installed: $(VENV)/.lean
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 

@@ -25,6 +25,7 @@ from deit.engine.network import build_network
 from deit.engine.normalize import Normalize
 from deit.engine.state import TrainState, first_weights
 from deit.engine.step import TrainStep
+from deit.engine.step_inputs import StepInputs, batch_inputs
 from deit.machine.cards import resolve
 from deit.models.weights import load_weights
 from deit.worker import set_device
@@ -76,17 +77,14 @@ def train_step(config: RunConfig) -> Callable[[], Any]:
 
     def step() -> float:
         nonlocal done
-        found, *_ = cell(
-            Tensor(given.images),
-            Tensor(given.labels),
-            None if given.boxes is None else Tensor(given.boxes),
-            None if given.noise is None else Tensor(given.noise),
-            *step_randomness.mix(config, done, 0),
-            step_randomness.drop_path(config, done, 0, 1),
-            step_randomness.dropout_key(config, done, 0),
-            Tensor(True),
-            Tensor(1e-4, ms.float32),
+        inputs = StepInputs(
+            *batch_inputs(config, given, done, rank=0),
+            drop_path=step_randomness.drop_path(config, done, 0, 1),
+            dropout_key=step_randomness.dropout_key(config, done, 0),
+            first=Tensor(True),
+            lr=Tensor(1e-4, ms.float32),
         )
+        found, *_ = cell(*inputs)
         done += 1
         return float(found.asnumpy())
 

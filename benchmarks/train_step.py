@@ -5,7 +5,8 @@
     python benchmarks/train_step.py --forward       # an evaluation batch of 64 instead, forward alone
 
 Both run on the same cores, each in its own process, and take turns: a round is one step here and one there, so the machine's
-other load meets both. The ratio is the median of the rounds' ratios.
+other load meets both. Ratios are medians of the rounds' ratios. The second ratio is of the time on all cores together: what
+a step costs, however busy the machine is.
 """
 
 from __future__ import annotations
@@ -47,12 +48,13 @@ class Peer:
         command = [str(PEER), str(FOLDER / "torch_peer.py"), json.dumps(described)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def __call__(self) -> float:
-        """Do one and return the milliseconds."""
+    def __call__(self) -> tuple[float, float]:
+        """Do one; milliseconds on the clock and on all cores together."""
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        return float(self.process.stdout.readline())
+        clock, cores = map(float, self.process.stdout.readline().split())
+        return clock, cores
 
     def close(self) -> None:
         assert self.process.stdin is not None
@@ -76,14 +78,15 @@ def described(config: RunConfig, batch: int, train: bool) -> dict[str, Any]:
     }
 
 
-def milliseconds(run: Any) -> float:
-    began = time.perf_counter()
+def timed(run: Any) -> tuple[float, float]:
+    """Do one; milliseconds on the clock and on all cores together."""
+    began, busy = time.perf_counter(), time.process_time()
     run()
-    return 1000 * (time.perf_counter() - began)
+    return 1000 * (time.perf_counter() - began), 1000 * (time.process_time() - busy)
 
 
-def compare(typed: tuple[str, ...], train: bool, rounds: int) -> tuple[float, float, float]:
-    """(milliseconds here, there, ratio), medians."""
+def compare(typed: tuple[str, ...], train: bool, rounds: int) -> str:
+    """Medians as columns of the table: clock here and there and their ratio, the same for all cores together."""
     config = steps.configuration(typed)
     batch = config.data.batch_size if train else EVALUATED
     peer = Peer(described(config, batch, train))
@@ -92,15 +95,17 @@ def compare(typed: tuple[str, ...], train: bool, rounds: int) -> tuple[float, fl
         peer()
     for _ in range(9):  # MindSpore tries numbers of threads in the first calls of an operator
         run()
-    taken = []
+    here, there = [], []
     for number in range(rounds):
-        pair = {}
-        for who in ("here", "there") if number % 2 else ("there", "here"):
-            pair[who] = milliseconds(run) if who == "here" else peer()
-        taken.append((pair["here"], pair["there"]))
+        for side in (here, there) if number % 2 else (there, here):
+            side.append(timed(run) if side is here else peer())
     peer.close()
-    here, there = zip(*taken, strict=True)
-    return statistics.median(here), statistics.median(there), statistics.median(a / b for a, b in taken)
+    columns = []
+    for which in range(2):
+        pairs = [(ours[which], theirs[which]) for ours, theirs in zip(here, there, strict=True)]
+        ours, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
+        columns += [f"{ours:.0f}", f"{theirs:.0f}", f"{statistics.median(a / b for a, b in pairs):.2f}"]
+    return " | ".join(columns)
 
 
 def main() -> None:
@@ -111,11 +116,11 @@ def main() -> None:
     chosen = parser.parse_args()
     if not PEER.exists():
         sys.exit(f"{PEER} is missing: run make fixtures, which builds the environment of torch and timm.")
-    print("| model | here, ms | torch eager, ms | ratio | bar |\n|---|---:|---:|---:|---:|", flush=True)
+    print("| model | ms | torch, ms | ratio | ms of cores | torch, ms of cores | ratio | bar |", flush=True)
+    print("|---|---:|---:|---:|---:|---:|---:|---:|", flush=True)
     for name, (typed, bar) in (FORWARD if chosen.forward else CASES).items():
         if not chosen.names or any(part in name for part in chosen.names):
-            here, there, ratio = compare(typed, not chosen.forward, chosen.rounds)
-            print(f"| {name} | {here:.1f} | {there:.1f} | {ratio:.2f} | {bar} |", flush=True)
+            print(f"| {name} | {compare(typed, not chosen.forward, chosen.rounds)} | {bar} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -68,17 +68,16 @@ class Inputs(nn.Cell):
         self.erase = RandomErasing(augment.remode, augment.recount) if augment.reprob > 0 else None
         self.mix = mixing.enabled(augment)
 
-    def construct(self, images, labels, boxes, noise, blend, box, lam):  # type: ignore[no-untyped-def]  # some are None
+    def construct(self, images, labels, boxes, noise, blend, mix_box, lam):  # type: ignore[no-untyped-def]  # some are None
         """Images float32 [B, 3, H, W] and targets float32 [B, K].
 
-        ``images``, ``labels``, ``boxes`` and ``noise`` are those of ``deit.data.loader.TrainBatch``; ``blend``, ``box``
-        and ``lam`` those of ``deit.engine.mixing.Mix``, None without mixing.
+        The arguments are ``deit.engine.step_inputs.BatchInputs``, unpacked.
         """
         inputs = self.normalize(images)
         if self.erase is not None:
             inputs = self.erase(inputs, boxes, noise)
         if self.mix:
-            inputs = mixing.mix_images(inputs, blend, box)
+            inputs = mixing.mix_images(inputs, blend, mix_box)
         else:
             lam = ops.ones(labels.shape, ms.float32)
         return inputs, mixing.soft_targets(labels, lam, self.num_classes, self.smoothing)

@@ -116,9 +116,8 @@ class TrainStep(nn.Cell):
     ):
         """Returns (loss, norm of the gradient before clipping, whether it was finite, next loss scale).
 
-        The loss is the mean over all ranks of this micro batch. ``first`` says that the micro batch is the
-        first of its optimizer step; ``lr`` is the learning rate of the step. ``teacher_logits`` [B, K] is what the
-        teacher makes of the same erased and mixed images (``deit.engine.teacher``), None without distillation.
+        The arguments are ``deit.engine.step_inputs.StepInputs``, unpacked. The loss is the mean over all ranks of this micro
+        batch.
         """
         inputs, targets = self.inputs(images, labels, boxes, noise, blend, mix_box, lam)
         scale = self.loss_scale.value

@@ -41,7 +41,7 @@ class Teacher(nn.Cell):
         self.inputs, self.network = Inputs(config), network
 
     def construct(self, images, labels, boxes, noise, blend, mix_box, lam):  # type: ignore[no-untyped-def]  # some are None
-        """Logits float32 [B, K]; the arguments are those of the train step, so the images come out the same."""
+        """Logits float32 [B, K]; the arguments are ``BatchInputs``, as for the student, so the images are the same."""
         inputs, _ = self.inputs(images, labels, boxes, noise, blend, mix_box, lam)
         return mean_of_heads(self.network(inputs)).astype(ms.float32)
 

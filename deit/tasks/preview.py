@@ -18,8 +18,8 @@ from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader, TrainBatch, TrainLoader
 from deit.data.source import Dataset, limited
 from deit.data.transform import EvalTransform
-from deit.engine import step_randomness
 from deit.engine.normalize import Inputs, Normalize
+from deit.engine.step_inputs import batch_inputs
 from deit.inference.picture import Card, draw, drawable
 from deit.recipe import plan
 from deit.recipe.augmentation import summary
@@ -56,13 +56,7 @@ def first_batch(config: RunConfig, data: Dataset) -> tuple[TrainBatch, np.ndarra
     batches = TrainLoader(config, data, rank=0, world=plan.ranks(config)).epoch(0)
     batch = next(batches)
     batches.close()
-    images, targets = Inputs(config)(
-        Tensor(batch.images),
-        Tensor(batch.labels),
-        None if batch.boxes is None else Tensor(batch.boxes),
-        None if batch.noise is None else Tensor(batch.noise),
-        *step_randomness.mix(config, 0, rank=0),
-    )
+    images, targets = Inputs(config)(*batch_inputs(config, batch, 0, rank=0))
     return batch, images.asnumpy(), targets.asnumpy()
 
 

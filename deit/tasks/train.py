@@ -32,6 +32,7 @@ from deit.engine.pace import Pace
 from deit.engine.saver import Saver
 from deit.engine.state import TrainState, first_weights
 from deit.engine.step import TrainStep
+from deit.engine.step_inputs import StepInputs, batch_inputs
 from deit.engine.teacher import Teaching, build_teaching
 from deit.errors import UserError
 from deit.files import write_json
@@ -239,21 +240,16 @@ def _steps(config: RunConfig, state: TrainState, teaching: Teaching | None, worl
             batch: TrainBatch = next(micro_batches)
             context.bad_images.add("train", done + 1, batch.bad)
             micro_step = done * passes + i
-            inputs = (
-                Tensor(batch.images),
-                Tensor(batch.labels),
-                None if batch.boxes is None else Tensor(batch.boxes),
-                None if batch.noise is None else Tensor(batch.noise),
-                *step_randomness.mix(config, micro_step, context.rank),
+            batch_tensors = batch_inputs(config, batch, micro_step, context.rank)
+            inputs = StepInputs(
+                *batch_tensors,
+                drop_path=step_randomness.drop_path(config, micro_step, context.rank, world),
+                dropout_key=step_randomness.dropout_key(config, micro_step, context.rank),
+                first=Tensor(i == 0),
+                lr=Tensor(lr, ms.float32),
+                teacher_logits=ask(*batch_tensors),
             )
-            micro_loss, norm, finite, scale = cells[i == passes - 1](
-                *inputs,
-                step_randomness.drop_path(config, micro_step, context.rank, world),
-                step_randomness.dropout_key(config, micro_step, context.rank),
-                Tensor(i == 0),
-                Tensor(lr, ms.float32),
-                ask(*inputs),
-            )
+            micro_loss, norm, finite, scale = cells[i == passes - 1](*inputs)
             losses.append(micro_loss)
         return losses, norm, finite, scale
 

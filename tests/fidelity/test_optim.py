@@ -19,6 +19,7 @@ from reference.packing import checksum, unpack
 from deit.compose import groups
 from deit.config.schema import AdamWOptim, ModelConfig, OptimConfig, RunConfig, ScheduleConfig, SgdOptim
 from deit.engine.step import LossScale, TrainStep
+from deit.engine.step_inputs import BatchInputs, StepInputs
 from deit.models.shapes import parameter_shapes
 from deit.optim.build import build_optimizer
 from deit.optim.parameter_groups import decayed
@@ -199,7 +200,9 @@ def train(training: inputs.Training, steps: int = inputs.STEPS) -> dict[str, np.
         gradients, lr = inputs.gradients(training, step), inputs.learning_rate(training, step)
         given += [*gradients.values(), np.array(lr)]
         gradient = Tensor(np.column_stack([gradients["head.weight"], gradients["head.bias"]]))
-        arguments = (image, label, None, None, None, None, None, gradient, None, Tensor(True), Tensor(lr, ms.float32))
+        first, rate = Tensor(True), Tensor(lr, ms.float32)
+        # The network's only argument beside the images: its gradient.
+        arguments = StepInputs(*BatchInputs(image, label), drop_path=gradient, dropout_key=None, first=first, lr=rate)
         _, norm, finite, next_scale = step_cell(*arguments)
         found["weights"].append(flat(network))
         found["ema"].append(flat(average))

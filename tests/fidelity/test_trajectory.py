@@ -19,6 +19,7 @@ from deit.engine.loss import SoftTargetCrossEntropy
 from deit.engine.normalize import Normalize
 from deit.engine.state import TrainState
 from deit.engine.step import TrainStep
+from deit.engine.step_inputs import BatchInputs, StepInputs
 from deit.weights.naming import to_mindspore, to_timm
 
 pytestmark = pytest.mark.usefixtures("graph_mode")
@@ -53,10 +54,14 @@ def train(training: inputs.Training) -> dict[str, np.ndarray]:
             Tensor(np.tile(np.array(batch.box, np.int32), (training.batch, 1))),
             Tensor(np.full(training.batch, batch.lam, np.float32)),
         )
-        images, labels, lr = Tensor(batch.images), Tensor(batch.labels), inputs.learning_rate(training, step)
-        step_loss, norm, finite, _ = step_cell(
-            images, labels, None, None, *mixing, Tensor(batch.drop_path), None, Tensor(True), Tensor(lr, ms.float32)
+        given = StepInputs(
+            *BatchInputs(Tensor(batch.images), Tensor(batch.labels), None, None, *mixing),
+            drop_path=Tensor(batch.drop_path),
+            dropout_key=None,
+            first=Tensor(True),
+            lr=Tensor(inputs.learning_rate(training, step), ms.float32),
         )
+        step_loss, norm, finite, _ = step_cell(*given)
         assert bool(finite.asnumpy())
         found["loss"].append(float(step_loss.asnumpy()))
         found["norm"].append(float(norm.asnumpy()))

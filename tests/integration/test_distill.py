@@ -19,11 +19,11 @@ from safetensors.numpy import save_file
 from deit.config.schema import ModelConfig, RunConfig
 from deit.data.datasets import open_dataset
 from deit.data.loader import TrainLoader
-from deit.engine import step_randomness
 from deit.engine.loss import build_loss, mean_of_heads
 from deit.engine.network import build_network
 from deit.engine.state import TrainState
 from deit.engine.step import TrainStep
+from deit.engine.step_inputs import BatchInputs, StepInputs, batch_inputs
 from deit.engine.teacher import Teaching, build_teaching
 from deit.errors import UserError
 from deit.models.recognise import recognise
@@ -174,11 +174,10 @@ def teaching_of(config: RunConfig) -> Teaching:
     return teaching
 
 
-def training_batch(config: RunConfig) -> tuple[Any, ...]:
+def training_batch(config: RunConfig) -> BatchInputs:
     """The first batch of a training as the step and the teacher get it."""
     batch = next(TrainLoader(config, open_dataset(config.data, train=True), 0, 1).epoch(0))
-    images = (Tensor(batch.images), Tensor(batch.labels), Tensor(batch.boxes), Tensor(batch.noise))
-    return *images, *step_randomness.mix(config, 0, 0)
+    return batch_inputs(config, batch, 0, 0)
 
 
 def teacher_network(config: RunConfig, model: ModelConfig, seed: int = 3) -> nn.Cell:
@@ -235,7 +234,10 @@ def test_the_step_distills_from_the_answers_and_leaves_the_teacher_alone(tmp_pat
     loss = build_loss(config.distill)
     wanted = float(loss(state.network(images), before, targets).asnumpy())
     step = TrainStep(config, state.network, state.average, loss, state.optimizer, state.loss_scale, None, 1, True)
-    answered = step(*batch, None, None, Tensor(True), Tensor(1e-2, ms.float32), before)
+    inputs = StepInputs(
+        *batch, drop_path=None, dropout_key=None, first=Tensor(True), lr=Tensor(1e-2, ms.float32), teacher_logits=before
+    )
+    answered = step(*inputs)
     assert float(answered[0].asnumpy()) == pytest.approx(wanted, rel=1e-5)
     np.testing.assert_array_equal(teaching.teacher(*batch).asnumpy(), before.asnumpy())
     assert not any("teacher" in name or "stem" in name for part in state.parts().values() for name in part)

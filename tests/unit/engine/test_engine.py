@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -17,10 +18,12 @@ from deit.data.loader import EvalBatch
 from deit.engine import mixing
 from deit.engine.evaluation import Answers, EvalStep, evaluate
 from deit.engine.loss import DistillationLoss, SoftTargetCrossEntropy
-from deit.engine.normalize import Normalize, RandomErasing
+from deit.engine.normalize import Inputs, Normalize, RandomErasing
 from deit.engine.state import TrainState
 from deit.engine.step import TrainStep
+from deit.engine.step_inputs import BatchInputs, StepInputs
 from deit.engine.step_randomness import drop_path
+from deit.engine.teacher import Teacher
 from deit.randomness import generator
 
 TINY = (
@@ -178,9 +181,9 @@ class Trainer:
         losses = []
         for i, (x, y) in enumerate(zip(np.split(images, passes), np.split(labels, passes), strict=True)):
             last = i == passes - 1
-            loss, norm, finite, scale = self.cells[last](
-                Tensor(x), Tensor(y), None, None, None, None, None, None, None, Tensor(i == 0), Tensor(lr, ms.float32)
-            )
+            first, rate = Tensor(i == 0), Tensor(lr, ms.float32)
+            inputs = StepInputs(*BatchInputs(Tensor(x), Tensor(y)), drop_path=None, dropout_key=None, first=first, lr=rate)
+            loss, norm, finite, scale = self.cells[last](*inputs)
             losses.append(float(loss.asnumpy()))
         return float(np.mean(losses)), float(norm.asnumpy()), bool(finite.asnumpy()), float(scale.asnumpy())
 
@@ -191,6 +194,15 @@ def batch(seed: int, count: int = 8) -> tuple[np.ndarray, np.ndarray]:
 
 
 PLAIN = (*TINY, "augment=none")
+
+
+def test_arguments_have_the_same_names_everywhere() -> None:
+    """They are passed by position, so a name out of order would hand one tensor in as another."""
+    batch_names = list(BatchInputs._fields)
+    assert list(StepInputs._fields) == list(inspect.signature(TrainStep.construct).parameters)[1:]
+    assert list(StepInputs._fields)[: len(batch_names)] == batch_names
+    for takes_batch in (Inputs.construct, Teacher.construct):
+        assert list(inspect.signature(takes_batch).parameters)[1:] == batch_names
 
 
 def test_accumulation_equals_one_large_batch() -> None:
