@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 import rich.console
-from rich.console import ConsoleDimensions, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -35,15 +35,9 @@ class Console(rich.console.Console):
     def __init__(self, name: str, **settings: Any) -> None:
         stream: Any = _Stream(name)
         plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
-        super().__init__(**{"file": stream, "stderr": name == "stderr"} | plain | settings)
-
-    @property
-    def size(self) -> ConsoleDimensions:
-        return super().size if self.is_terminal else ConsoleDimensions(self._width or WIDE, 25)
-
-    @size.setter
-    def size(self, new_size: tuple[int, int]) -> None:
-        self._width, self._height = new_size
+        plain |= {"file": stream, "stderr": name == "stderr"}
+        plain |= {"width": None if stream.isatty() else WIDE}  # COLUMNS would be that of a terminal
+        super().__init__(**plain | settings)
 
     @property
     def redraws(self) -> bool:

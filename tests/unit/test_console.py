@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
-from deit.console import console
+from deit.console import Console, console
 from deit.progress_bar import progress_bars
 from deit.text import column
 
@@ -41,6 +41,11 @@ def test_text_is_printed_as_it_is(capsys: pytest.CaptureFixture[str], text: str)
 def test_a_long_line_is_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
     console().print("a b " * 200)
     assert capsys.readouterr().out == "a b " * 200 + "\n"
+
+
+def test_tables_have_room_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")  # some libraries set it
+    assert Console("stdout").width == 128
 
 
 @pytest.mark.parametrize("way", ["full disk", "closed pipe", "closed", "ascii"])
