@@ -101,6 +101,7 @@ def prepare(folder: Path, *typed: str) -> Path:
     from hydra import initialize_config_dir
     from omegaconf import open_dict
 
+    from deit.commands.table import configured
     from deit.compose import freeze, groups, overrides
     from deit.config import frozen
     from deit.runs import directory
@@ -111,7 +112,7 @@ def prepare(folder: Path, *typed: str) -> Path:
         composed = hydra_compose("config", list(typed))
     with open_dict(composed):
         composed.pop("hydra", None)
-    config = freeze.freeze(composed, given)
+    config = configured(composed, given)
     run = directory.create(folder, "stall")
     frozen.save(config, run.config)
     return run.path

@@ -22,6 +22,8 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import open_dict
 
+from deit.commands import table
+from deit.commands.export import TASK
 from deit.compose import freeze, groups
 from deit.config.schema import RunConfig
 from deit.config.tasks import ExportTask
@@ -32,7 +34,6 @@ from deit.exports.origin import Origin
 from deit.exports.predictor import open_export, open_network
 from deit.models.initialisation import initial_weights
 from deit.models.shapes import parameter_shapes
-from deit.preflight.prepare import alone
 from deit.tasks.export import describe, precision, write_network
 
 FORMATS = [("mindir", "float32"), ("onnx", "float32"), ("safetensors", "float32"), ("mindir", "float16"), ("onnx", "float16")]
@@ -46,7 +47,7 @@ def configuration(variant: str, images: int) -> RunConfig:
         composed = hydra_compose("config", typed)
     with open_dict(composed):
         composed.pop("hydra", None)
-    return alone(freeze.freeze(composed, []))
+    return TASK.placed(table.configured(composed, []))
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
+from deit.commands import table
 from deit.compose import flags, freeze, groups, help, overrides
 from deit.compose.hydra_errors import ERRORS, translate
 from deit.config.schema import RunConfig
@@ -73,17 +74,15 @@ def _run(typed: list[str]) -> int:
         composed = _compose(typed, args.overrides)
         if composed is None:
             return 0
-        config = freeze.freeze(composed, given)
+        config = table.configured(composed, given)
     except ERRORS as error:
         raise translate(error, args.overrides) from error
     if config.sweep.resume is not None:
         return _resume_sweep(config, given)
-    ignored = freeze.idle(config, given) + overrides.of_sweeps(given)
+    ignored = table.unused(config, given) + overrides.of_sweeps(given)
     if ignored:
         raise UserError("\n".join(ignored))
-    from deit.commands.table import start  # the launcher is not needed to show a configuration
-
-    return start(config, [redact(text) for text in args.overrides if not text.startswith("hydra")])
+    return table.start(config, [redact(text) for text in args.overrides if not text.startswith("hydra")])
 
 
 def _resume_sweep(config: RunConfig, given: Sequence[Override]) -> int:

@@ -12,9 +12,10 @@ from __future__ import annotations
 import dataclasses
 import sys
 
+from deit.commands.table import task_of
 from deit.config import frozen
 from deit.errors import UserError
-from deit.launching.run import work
+from deit.launching.run import work_on
 from deit.machine import cards
 from deit.runs.directory import RunDirectory
 from deit.runs.lock import locked
@@ -34,7 +35,7 @@ def main(arguments: list[str]) -> int:
         cards.check(config.hardware)
         stage(config.data, believed=FRESH)  # on the sweep's own machine it is there
         with locked(run, config.hardware.node_rank):
-            return work(run, config, cards.chosen(config.hardware))
+            return work_on(run, config, cards.chosen(config.hardware), task_of(config.task.name).work)
     except UserError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -10,6 +10,7 @@ each process writes the Python stacks of all its threads into its log.
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import os
 import signal
 import sys
@@ -75,19 +76,9 @@ def set_device(ms: Any, config: RunConfig) -> None:
 def work(run: RunDirectory, config: RunConfig, rank: int, world: int) -> int:
     """Run the task and record how it ended."""
     from deit.engine.recorder import Mute, Report
-    from deit.tasks.compare import compare_task
     from deit.tasks.context import Context, Interrupted
-    from deit.tasks.evaluate import evaluate_task
-    from deit.tasks.explain import explain
-    from deit.tasks.export import export_task
-    from deit.tasks.predict import predict_task
-    from deit.tasks.preview import preview
-    from deit.tasks.train import train
 
-    tasks = {
-        **{"train": train, "evaluate": evaluate_task, "export": export_task},
-        **{"preview": preview, "predict": predict_task, "explain": explain, "compare": compare_task},
-    }
+    task = importlib.import_module(f"deit.tasks.{config.task.name}")
     now = status.read(run)
     now.state, now.worker_pid, now.message, now.exit_code, now.progress = status.RUNNING, os.getpid(), None, None, {}
     try:
@@ -120,7 +111,7 @@ def work(run: RunDirectory, config: RunConfig, rank: int, world: int) -> int:
         processes = config.hardware.cards * config.hardware.nodes
         if world != processes:
             raise UserError(f"{run.config} is for {processes} processes, but this is one of {world}. Use launch.py.")
-        report.results(tasks[config.task.name](context))
+        report.results(task.run(context))
     except Interrupted as stop:
         return ended(status.INTERRUPTED, stop.exit_code, f"stopped by {stop}")
     except UserError as error:

@@ -17,6 +17,10 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from deit.commands.of_images import looks_at_images_alone
+from deit.commands.task import Task
+from deit.compose import rules
+from deit.compose.unused_keys import Unused
 from deit.config.schema import RunConfig
 from deit.config.tasks import CheckDataTask
 from deit.console import console, titled
@@ -26,6 +30,7 @@ from deit.data.packed import Packed
 from deit.data.source import Dataset, whole_of
 from deit.errors import BAD, BadImage, UserError
 from deit.files import write_json
+from deit.lookup.base_run import References
 from deit.progress_bar import Bars, progress_bars
 from deit.runs.directory import new_file
 from deit.storage.data_cache import stage
@@ -53,16 +58,40 @@ class Split:
         return np.flatnonzero(self.sizes[:, 0])
 
 
-def check_data(config: RunConfig) -> int:
+class CheckData(Task[CheckDataTask]):
+    is_trial = False
+
+    def refuses(self, named: References) -> list[str]:
+        return looks_at_images_alone("check_data", named)
+
+    def rules(self, config: RunConfig) -> list[str]:
+        return rules.data(config)
+
+    def unused(self, found: Unused) -> None:
+        super().unused(found)
+        found.all_but("augment", "backend")
+        found.with_task("seed", "name", "runs_dir", "weights_dir", "data.on_bad_image")
+        found.with_task("data.batch_size", "data.eval_batch_size", "data.crop_pct")
+        found.with_task("data.interpolation", "data.mean", "data.std")
+
+    def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:
+        return config  # to open and read the data is the task itself
+
+    def dry_run(self, config: RunConfig, typed: list[str]) -> int:
+        _output(self.of(config).output)
+        print(f"dry run: would read {_count(config)}")
+        return 0
+
+    def run(self, config: RunConfig, typed: list[str]) -> int:
+        return check_data(config, self.of(config))
+
+
+def check_data(config: RunConfig, task: CheckDataTask) -> int:
     """Look at both splits and print what was found; returns 1 where an image is bad or a shard is damaged, else 0.
 
     Raises UserError where the data set or ``task.output`` is not as it must be, before anything is read.
     """
-    assert isinstance(config.task, CheckDataTask)
-    output = _output(config.task.output)
-    if config.dry_run:
-        print(f"dry run: would read {_count(config)}")
-        return 0
+    output = _output(task.output)
     stage(config.data)
     opened = _opened(config)
     decoders = {"train": config.augment.backend, "val": "pil"}
@@ -248,3 +277,6 @@ def _list(title: str, lines: list[str]) -> None:
     for line in [*lines[:SHOWN], *more]:
         # A file may be called anything; nothing of its name may reach the terminal as a command.
         console().print("  " + "".join(c if c.isprintable() else "?" for c in line))
+
+
+TASK = CheckData()

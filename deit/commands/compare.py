@@ -17,29 +17,102 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from deit.commands import compare_table
-from deit.commands.compare_models import Model, class_list, find_models, open_images
+from deit.commands.compare_models import Model, class_list, find_models, open_images, resolved
+from deit.commands.task import Task
 from deit.comparison import answers, output_files, results
 from deit.comparison.answers import Answers
 from deit.comparison.results import ModelResult, Results
+from deit.compose import rules
+from deit.compose.unused_keys import Unused
 from deit.config import frozen
 from deit.config.schema import RunConfig
-from deit.config.tasks import CompareTask
+from deit.config.tasks import CompareTask, expect
 from deit.console import console
 from deit.data.source import Dataset
+from deit.errors import UserError
 from deit.files import read_json, write_json, write_text
+from deit.inference.model_source import export_folder
 from deit.launching.nodes import Machines
+from deit.launching.run import Start
 from deit.launching.supervisor import Supervisor
+from deit.lookup.base_run import References
+from deit.lookup.runs import run_behind
 from deit.machine import signals
 from deit.models.shapes import gmacs, parameter_count
+from deit.preflight.placement import on_one_card
+from deit.preflight.recipe_data import with_data
 from deit.runs import status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
 from deit.tracking.shipper_process import Shipper
 
 CLASSES = "classes.txt"
+
+
+class Compare(Task[CompareTask]):
+    def refuses(self, named: References) -> list[str]:
+        if set(named.given) - {"resume"}:
+            return [f"{named} with task=compare: task.models says what to compare; leave out {' and '.join(named.given)}."]
+        models = named.models or ()
+        if len(models) < 2:
+            return [f"task.models is [{', '.join(models)}]; allowed: two models or more, such as task.models=[RUN,RUN]."]
+        twice = [text for text in dict.fromkeys(models) if models.count(text) > 1]
+        return [f"task.models names {twice[0]} twice; allowed: each model once."] if twice else []
+
+    def rules(self, config: RunConfig) -> list[str]:
+        # The models have a recipe each, so that only where they compute and what they look at is asked.
+        of_data = rules.data(config) if self.of(config).input is None else []
+        return of_data + rules.hardware(config) + rules.tracking(config)
+
+    def unused(self, found: Unused) -> None:
+        super().unused(found)
+        config, task = found.config, self.of(found.config)
+        # By now the paths of runs are in the place of `last` and of MLflow's ids.
+        exported = [text for text in task.models if export_folder(text) is not None]
+        others = [text for text in task.models if text not in exported]
+        of_runs = [text for text in others if run_behind(text, "task.models", "", None) is not None]
+        preprocessing = ("crop_pct", "interpolation", "mean", "std")
+        of_data = ["name", "eval_batch_size", "workers", "max_pixels", *preprocessing]
+        if task.input is None:
+            of_data += ["source", "root", "format", "num_classes", "val_size", "val_limit", "on_bad_image"]
+        found.all_but("data", *of_data)
+        if len(exported) + len(of_runs) == len(task.models):
+            told = "while each of task.models has its own"
+            keys = (*(f"data.{key}" for key in preprocessing), *(f"precision.{key}" for key in vars(config.precision)))
+            found.add(True, told, *keys)
+        found.with_task(*(f"precision.{key}" for key in vars(config.precision) if key.startswith("loss_scale")))
+        found.all_but("hardware", "target", "card_ids", "jit", "grace_period", "hang_timeout", "max_restarts")
+        found.with_task("seed", "tracking.log_every", "tracking.system_metrics_every", "tracking.upload_checkpoints")
+        folders = [text for text in others if Path(text).is_dir()]
+        found.add(not folders, "unless one of task.models is a run or a checkpoint folder", "task.weights", "task.which")
+
+    def placed(self, config: RunConfig) -> RunConfig:
+        return on_one_card(config, self.of(config).models)
+
+    def check(self, config: RunConfig) -> RunConfig:
+        return resolved(config if self.of(config).input is not None else _with_images(config))
+
+    def dry_run(self, config: RunConfig, typed: list[str]) -> int:
+        task = self.of(config)
+        print(f"dry run: would compare {', '.join(task.models)} on {task.input or f'the data {config.data.name}'}")
+        return 0
+
+    def work(self, start: Start) -> int:
+        return compare(start.run, start.config, start.cards)
+
+
+def _with_images(config: RunConfig) -> RunConfig:
+    """With the data looked at; a refusal says where the images of a comparison come from: not every model brings a run."""
+    try:
+        return with_data(config, trains=False)
+    except UserError as error:
+        raise UserError(
+            f"{error} Compared are the validation images of this data; task.input=FOLDER gives class folders instead."
+        ) from None
 
 
 def compare(run: RunDirectory, config: RunConfig, cards: Sequence[int]) -> int:
@@ -96,7 +169,7 @@ class _Part(Supervisor):
     """The worker of one model; the comparison says how it ended, and sends what came out."""
 
     def __init__(self, run: RunDirectory, config: RunConfig, cards: Sequence[int]) -> None:
-        super().__init__(run, config, cards, Machines(run, config.hardware))
+        super().__init__(Start(run, config, cards, Machines(run, config.hardware)), TASK)
         self.shipper = _Unsent(run, config)
 
     def _show(self, final: status.Status) -> None:
@@ -117,14 +190,13 @@ def _part(run: RunDirectory, config: RunConfig, models: Sequence[Model], data: D
     for folder in (part.checkpoints, part.logs, part.tracking):
         folder.mkdir(parents=True, exist_ok=True)
     own, known = models[number - 1].config, class_list(config, models)
-    assert isinstance(own.task, CompareTask)
     if known is not None:
         write_text(run.path / CLASSES, "".join(f"{name}\n" for name in known))
     wanted = dataclasses.replace(
         own,
         name=models[number - 1].label,
         runs_dir=str(run.path),
-        task=dataclasses.replace(own.task, classes=None if known is None else str(run.path / CLASSES)),
+        task=dataclasses.replace(expect(own.task, CompareTask), classes=None if known is None else str(run.path / CLASSES)),
         data=dataclasses.replace(own.data, eval_batch_size=min(config.data.eval_batch_size, len(data))),
     )
     if not part.config.is_file() or frozen.load(part.config) != wanted:
@@ -152,8 +224,8 @@ def _results(run: RunDirectory, config: RunConfig, models: Sequence[Model], data
         _of_model(model, answer, status.read(part).results["ms_per_image"])
         for model, answer, part in zip(models, found, parts, strict=True)
     ]
-    assert isinstance(config.task, CompareTask) and models[0].config.data.num_classes is not None
-    called = config.data.name if config.task.input is None else config.task.input
+    assert models[0].config.data.num_classes is not None
+    called = expect(config.task, CompareTask).input or config.data.name
     left_out = len(data) - len(found[0])
     return Results(
         called, len(found[0]), models[0].config.data.num_classes, left_out, rows, results.pairs(labels, found)
@@ -203,3 +275,6 @@ def _send(run: RunDirectory, config: RunConfig) -> None:
             shipper.finish(hurry=lambda: bool(got))
         finally:
             shipper.stop()
+
+
+TASK = Compare()

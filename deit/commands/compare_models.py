@@ -12,7 +12,7 @@ from typing import Any
 from deit.compose import rules
 from deit.config import frozen
 from deit.config.schema import RunConfig
-from deit.config.tasks import CompareTask, PredictTask
+from deit.config.tasks import CompareTask, PredictTask, expect
 from deit.data.datasets import open_dataset
 from deit.data.source import Dataset
 from deit.errors import UserError
@@ -87,8 +87,7 @@ def resolved(config: RunConfig) -> RunConfig:
     Raises UserError where a model is not there or cannot be computed here, where two are the same or have different classes,
     if there are no labelled images, or if the comparison to resume has already finished.
     """
-    task = config.task
-    assert isinstance(task, CompareTask)
+    task = expect(config.task, CompareTask)
     if config.resume is not None and status.read(RunDirectory(config.resume)).state == status.FINISHED:
         raise UserError(f"resume={config.resume}: this comparison has finished, nothing is left to do.")
     if config.name == config.model.name:
@@ -106,8 +105,7 @@ def resolved(config: RunConfig) -> RunConfig:
 
 def find_models(config: RunConfig) -> list[Model]:
     """The models in the order of ``task.models``, each with its label. Raises UserError as ``resolved`` does."""
-    assert isinstance(config.task, CompareTask)
-    models = [_find(config, text) for text in config.task.models]
+    models = [_find(config, text) for text in expect(config.task, CompareTask).models]
     for number, model in enumerate(models):
         same = next((other for other in models[:number] if other.source == model.source), None)
         if same is not None:
@@ -124,18 +122,17 @@ def find_models(config: RunConfig) -> list[Model]:
 
 def class_list(config: RunConfig, models: Sequence[Model]) -> list[str] | None:
     """The names of the classes by label: ``task.classes``, else those the first model knows; None where none knows them."""
-    assert isinstance(config.task, CompareTask)
-    count = models[0].config.data.num_classes
+    classes, count = expect(config.task, CompareTask).classes, models[0].config.data.num_classes
     assert count is not None
-    if config.task.classes is not None:
-        return read_names(config.task.classes, count)
+    if classes is not None:
+        return read_names(classes, count)
     return next((model.classes for model in models if model.classes is not None), None)
 
 
 def open_images(config: RunConfig, models: Sequence[Model]) -> Dataset:
     """The images that all models answer. Raises UserError where they have no labels, or other classes than the models."""
-    task, count = config.task, models[0].config.data.num_classes
-    assert isinstance(task, CompareTask) and count is not None
+    task, count = expect(config.task, CompareTask), models[0].config.data.num_classes
+    assert count is not None
     known = class_list(config, models)
     if task.input is not None:
         return open_tree(task.input, "task.input", known, count, config.data.max_pixels)
@@ -167,8 +164,7 @@ def labels(facts: Sequence[dict[str, str]]) -> list[str]:
 
 
 def _find(config: RunConfig, text: str) -> Model:
-    task = config.task
-    assert isinstance(task, CompareTask)
+    task = expect(config.task, CompareTask)
     try:
         behind = run_behind(text, "task.models", config.runs_dir, None)
         asked = PredictTask("predict", "", None, task.which, task.weights, None, 1, None)
@@ -178,7 +174,9 @@ def _find(config: RunConfig, text: str) -> Model:
             run, part = behind
             own = dataclasses.replace(frozen.load(run.config), task=asked, run=None, checkpoint=None)
             own.run, own.checkpoint = (str(run.path), None) if part is None else (None, str(part))
-        found = networks.with_network(dataclasses.replace(own, hardware=config.hardware))
+        found, network = networks.with_network(
+            dataclasses.replace(own, hardware=config.hardware), expect(own.task, PredictTask)
+        )
     except UserError as error:
         said = re.sub(r"^(task\.models?|run|checkpoint)=", "", str(error))
         raise UserError(f"task.models: {said}") from None
@@ -188,14 +186,13 @@ def _find(config: RunConfig, text: str) -> Model:
             f"task.models: {shown(text)} cannot be computed here as its run did: {broken[0].partition('; give')[0]}. Compare "
             "its export instead (task=export), which has a precision of its own."
         )
-    assert isinstance(found.task, PredictTask) and found.task.model is not None
-    return _model(config, text, Path(found.task.model), found, behind[0] if behind else None)
+    assert network.model is not None
+    return _model(config, text, Path(network.model), found, behind[0] if behind else None)
 
 
 def _model(config: RunConfig, text: str, source: Path, found: RunConfig, run: RunDirectory | None) -> Model:
     """The model of a resolved prediction ``found``, and what is known of it."""
-    task = config.task
-    assert isinstance(task, CompareTask)
+    task = expect(config.task, CompareTask)
     kept = {key: getattr(found.data, key) for key in ("crop_pct", "interpolation", "mean", "std", "num_classes")}
     own = dataclasses.replace(
         found,

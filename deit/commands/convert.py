@@ -12,10 +12,15 @@ from pathlib import Path
 
 from safetensors.numpy import save
 
+from deit.commands.of_weights import needs_one, unused_for_reading
+from deit.commands.task import Task
+from deit.compose import rules
+from deit.compose.unused_keys import Unused
 from deit.config.schema import RunConfig
 from deit.config.tasks import ConvertTask
 from deit.errors import UserError
 from deit.files import whole_file
+from deit.lookup.base_run import References
 from deit.models.shapes import parameter_count, parameter_shapes
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory, new_file, shown
@@ -29,18 +34,42 @@ from deit.weights.whole import check_classifier
 CKPT = ".ckpt"  # of MindSpore; it has no place for what a file says of itself
 
 
-def convert(config: RunConfig) -> int:
-    """Write the file and say so; with ``dry_run`` only say what would be written. Returns the exit code, 0.
+class Convert(Task[ConvertTask]):
+    is_trial = False
+
+    def refuses(self, named: References) -> list[str]:
+        return needs_one("convert", named)
+
+    def rules(self, config: RunConfig) -> list[str]:
+        return rules.model(config)  # it needs neither data nor device
+
+    def unused(self, found: Unused) -> None:
+        super().unused(found)
+        unused_for_reading(found)
+        found.with_task("name")
+        found.add(found.config.run is None, "without run=", "runs_dir")
+
+    def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:
+        check(config, self.of(config))
+        return config
+
+    def dry_run(self, config: RunConfig, typed: list[str]) -> int:
+        task = self.of(config)
+        print(f"dry run: would write {_output(task)} with the names of {task.naming} from {_source_text(config)}")
+        return 0
+
+    def run(self, config: RunConfig, typed: list[str]) -> int:
+        return convert(config, self.of(config))
+
+
+def convert(config: RunConfig, task: ConvertTask) -> int:
+    """Write the file and say so. Returns the exit code, 0.
 
     Raises UserError, before anything is written, where there is nothing to convert, where it does not belong to the model,
     or where the file exists already.
     """
-    task = _task(config)
     output = _output(task)
-    if config.dry_run:
-        print(f"dry run: would write {output} with the names of {task.naming} from {_source_text(config)}")
-        return 0
-    choice, classes = check(config)
+    choice, classes = check(config, task)
     source = choice.file
     weights = to_mindspore(read_weights(source, choice.weights))
     # In the order of timm's state_dict, whatever the order of the source was.
@@ -59,12 +88,11 @@ def convert(config: RunConfig) -> int:
     return 0
 
 
-def check(config: RunConfig) -> tuple[Choice, int]:
+def check(config: RunConfig, task: ConvertTask) -> tuple[Choice, int]:
     """The weights to convert and their number of classes, after its names and shapes were compared with the model's.
 
     Raises UserError as ``convert`` does.
     """
-    task = _task(config)
     _output(task)
     if config.run is not None:
         key, files = "run", checkpoint.weights_of_run(RunDirectory(config.run), task.which)
@@ -73,11 +101,6 @@ def check(config: RunConfig) -> tuple[Choice, int]:
         key, files = "checkpoint", files_of_checkpoint(config.checkpoint, config)
     choice = choose(files, task.weights, f"{key}={getattr(config, key)}")
     return choice, check_classifier(choice.file, config.model, key, choice.weights)
-
-
-def _task(config: RunConfig) -> ConvertTask:
-    assert isinstance(config.task, ConvertTask)
-    return config.task
 
 
 def _output(task: ConvertTask) -> Path:
@@ -98,3 +121,6 @@ def _write(path: Path, content: bytes) -> None:
             file.write(content)
     except OSError as error:
         raise UserError(f"task.output={path}: could not be written ({error.strerror}).", exit_code=1) from None
+
+
+TASK = Convert()

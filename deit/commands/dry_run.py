@@ -6,13 +6,13 @@ import math
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from rich.table import Table
 
 from deit.compose import rules
 from deit.config.addresses import is_remote
 from deit.config.schema import RunConfig
-from deit.config.tasks import ExportTask, PreviewTask
 from deit.console import console, titled
 from deit.errors import UserError
 from deit.models.shapes import gmacs, parameter_count, parameter_shapes
@@ -20,6 +20,17 @@ from deit.optim.parameter_groups import decayed
 from deit.recipe import lr_curve
 from deit.recipe.augmentation import summary
 from deit.recipe.plan import Plan, known_train_images, plan, ranks
+
+
+class Shown(Protocol):
+    """What is asked of the task (``deit.commands.task.Task``)."""
+
+    trains: bool
+    resumable: bool
+
+    def placed(self, config: RunConfig) -> RunConfig: ...
+
+    def recipe(self, config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]: ...
 
 
 @dataclass(frozen=True)
@@ -31,23 +42,21 @@ class Counted:
     source: str
 
 
-def show(config: RunConfig) -> None:
+def show(task: Shown, config: RunConfig) -> None:
     """Print the recipe. Raises UserError where the images found fill no step."""
     from deit.launching.worker_command import worker_command
-    from deit.preflight.prepare import alone
 
-    counted = _count(config)
-    config = alone(config)
-    is_training = config.task.name == "train"
-    planned = plan(config, counted.images) if _takes_batches(config) and counted.images is not None else None
+    counted = _count(config, task.trains)
+    config = task.placed(config)
+    planned = plan(config, counted.images) if task.trains and counted.images is not None else None
     if planned is not None and planned.steps_per_epoch == 0:
         raise UserError(rules.too_few_images(config, planned.train_images))
     table = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False)
-    rows = _recipe(config, counted) + _of_task(config, planned)
+    rows = _recipe(config, counted, task.trains) + task.recipe(config, planned)
     for label, value in rows:
         table.add_row(titled(label), value)
     console().print(table)
-    if is_training:
+    if task.resumable:
         console().print(titled("\nlearning rate", f"\n{lr_curve.plot_text(config)}"))
     console().print(titled("\nwould start", f" {shlex.join(worker_command(config, _example(config)))}"))
     console().print("dry run: nothing was started or written; --cfg job --resolve prints every key")
@@ -59,28 +68,23 @@ def _example(config: RunConfig) -> Path:
     return folder.absolute() / config.name / "RUN"
 
 
-def _takes_batches(config: RunConfig) -> bool:
-    """Whether the task takes batches of the training images."""
-    return config.task.name in ("train", "preview")
-
-
-def _count(config: RunConfig) -> Counted:
+def _count(config: RunConfig, trains: bool) -> Counted:
     """Count the images if they are here; otherwise believe the configuration."""
     from deit.data.datasets import open_dataset
 
     try:
-        dataset = open_dataset(config.data, train=_takes_batches(config))
+        dataset = open_dataset(config.data, train=trains)
     except UserError as error:
         return Counted(known_train_images(config), config.data.num_classes, f"not counted: {error}")
     return Counted(len(dataset), len(dataset.classes), "counted")
 
 
-def _recipe(config: RunConfig, counted: Counted) -> list[tuple[str, str]]:
+def _recipe(config: RunConfig, counted: Counted, trains: bool) -> list[tuple[str, str]]:
     model, data, classes = config.model, config.data, counted.classes
     size = "number of classes unknown"
     if classes is not None:
         size = f"{parameter_count(model, classes):,} parameters, {gmacs(model, classes):.3f} GMACs"
-    split = "training" if _takes_batches(config) else "validation"
+    split = "training" if trains else "validation"
     images = "an unknown number of" if counted.images is None else f"{counted.images:,}"
     shape = f"{model.img_size} px, patches of {model.patch_size}, width {model.embed_dim}, depth {model.depth}"
     return [
@@ -91,9 +95,16 @@ def _recipe(config: RunConfig, counted: Counted) -> list[tuple[str, str]]:
     ]
 
 
-def _hardware(config: RunConfig) -> str:
+def hardware(config: RunConfig) -> tuple[str, str]:
+    """The row of the hardware."""
     machine = config.hardware
-    return f"{machine.target}, {machine.cards} card(s) on {machine.nodes} machine(s), {ranks(config)} process(es) in all"
+    of = f"{machine.target}, {machine.cards} card(s) on {machine.nodes} machine(s), {ranks(config)} process(es) in all"
+    return "hardware", of
+
+
+def device(config: RunConfig) -> list[tuple[str, str]]:
+    """On what is computed, and in which precision."""
+    return [hardware(config), ("precision", _precision(config))]
 
 
 def _precision(config: RunConfig) -> str:
@@ -104,38 +115,14 @@ def _precision(config: RunConfig) -> str:
     return f"{precision.level}, {precision.dtype}, {scale}"
 
 
-def _of_task(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
-    if isinstance(config.task, PreviewTask):
-        whose = "" if ranks(config) == 1 else f" of the first of {ranks(config)} processes"
-        batch = f"{config.data.batch_size} images, those of the first step{whose}"
-        return [("batch", batch), ("augment", summary(config.augment)), ("shown", f"at most {config.task.images} images")]
-    if isinstance(config.task, ExportTask):
-        return [("hardware", _hardware(config)), *_export(config, config.task)]
-    device = [("hardware", _hardware(config)), ("precision", _precision(config))]
-    return device + (_training(config, planned) if config.task.name == "train" else _evaluation(config))
-
-
-def _evaluation(config: RunConfig) -> list[tuple[str, str]]:
+def weights(config: RunConfig) -> list[tuple[str, str]]:
+    """The weights that are looked at, and in batches of how many images."""
     of = f"run {config.run} ({getattr(config.task, 'which', '')})" if config.run else f"checkpoint {config.checkpoint}"
     return [("weights", of), ("batch", f"{config.data.eval_batch_size} a card")]
 
 
-def _export(config: RunConfig, task: ExportTask) -> list[tuple[str, str]]:
-    of = f"run {config.run} ({task.which})" if config.run else f"checkpoint {config.checkpoint}"
-    chosen = {"auto": "EMA where there is one", "ema": "EMA", "raw": "raw"}[task.weights]
-    takes = "pixels, normalised in the graph" if task.preprocess_in_graph else "normalised images"
-    size = "a batch of any size" if task.batch is None else f"batches of {task.batch}"
-    where = task.output or f"exports/{task.format}_<weights> of the run"
-    compared = "nothing here reads it back" if task.format == "air" else f"{task.images} validation images"
-    return [
-        ("weights", f"{chosen}, of {of}"),
-        ("format", f"{task.format}, {task.precision}, {size} of {takes}"),
-        ("output", where),
-        ("compared on", compared),
-    ]
-
-
-def _training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
+def training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
+    """The whole recipe; ``planned`` are its steps, where the number of images is known."""
     data, optim, schedule, ema = config.data, config.optim, config.schedule, config.ema
     numbers = planned or plan(config, 0)
     factors = f"{data.batch_size} x {config.hardware.cards} cards x {config.hardware.nodes} machines"

@@ -27,6 +27,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from deit.commands.of_images import looks_at_images_alone
+from deit.commands.task import Task
+from deit.compose import rules
+from deit.compose.unused_keys import Unused
 from deit.config.schema import DataConfig, RunConfig
 from deit.config.tasks import PackTask
 from deit.console import console
@@ -37,6 +41,7 @@ from deit.data.shard import Source, Written, sample_key, write_tar
 from deit.data.source import whole_of
 from deit.errors import UserError
 from deit.files import read_json, write_json
+from deit.lookup.base_run import References
 from deit.machine.cards import cores
 from deit.machine.processes import tail
 from deit.machine.python import python_environment
@@ -72,18 +77,45 @@ class _Stopped(Exception):
     """Another shard has failed, or the user wants no more."""
 
 
-def pack(config: RunConfig) -> int:
+class Pack(Task[PackTask]):
+    is_trial = False
+
+    def refuses(self, named: References) -> list[str]:
+        return looks_at_images_alone("pack", named)
+
+    def rules(self, config: RunConfig) -> list[str]:
+        if config.data.source == "imagefolder":
+            return rules.data(config)
+        return [
+            f"data.source is {config.data.source}, but task=pack packs image files in class folders; give data=imagenet, or "
+            "data=imagefolder data.root=FOLDER."
+        ]
+
+    def unused(self, found: Unused) -> None:
+        super().unused(found)
+        found.all_but("data", "name", "source", "root", "format", "num_classes", "train_size", "val_size", "workers")
+        found.with_task("seed", "name", "runs_dir", "weights_dir")
+
+    def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:
+        return config  # to open and read the data is the task itself
+
+    def dry_run(self, config: RunConfig, typed: list[str]) -> int:
+        task = self.of(config)
+        kind = f"{task.format} shards of at most {task.shard_mb} MB"
+        print(f"dry run: would write {_output(task.output)}: {kind}, of {_count(config)}")
+        return 0
+
+    def run(self, config: RunConfig, typed: list[str]) -> int:
+        return pack(config, self.of(config))
+
+
+def pack(config: RunConfig, task: PackTask) -> int:
     """Write the folder ``task.output`` and say what is in it; returns the exit code, 0.
 
     Raises UserError: before anything is written where there is nothing to pack, no room for it, or the folder is there already;
     with exit code 1 where a file cannot be read or written.
     """
-    task = config.task
-    assert isinstance(task, PackTask)
     output = _output(task.output)
-    if config.dry_run:
-        print(f"dry run: would write {output}: {task.format} shards of at most {task.shard_mb} MB, of {_count(config)}")
-        return 0
     stage(config.data)
     folders = _folders(config.data)
     part = output.with_name(f"{output.name}.part")
@@ -97,7 +129,7 @@ def pack(config: RunConfig) -> int:
                 console().print(f"{shown(part)}: going on after {len(done)} of {len(jobs)} shards")
             with _keeping(part, task.output, jobs):
                 _check_room(output, sum(int(s[:, 0].sum()) for s in stats.values()) - sum(r["bytes"] for r in done.values()))
-                _write(part, [job for job in jobs if job not in done], folders, stats, config, lock, bars)
+                _write(part, [job for job in jobs if job not in done], folders, stats, config, task.format, lock, bars)
                 described = _describe(part, jobs, folders, stats, task.format)
                 part.rename(output)
         shutil.rmtree(output / STATE)
@@ -248,19 +280,18 @@ def _write(
     folders: dict[str, ImageFolder],
     stats: dict[str, np.ndarray],
     config: RunConfig,
+    form: str,
     lock: int,
     bars: Bars,
 ) -> None:
-    """Write and check the shards, and a record of each. Raises what the first that fails raises."""
-    task = config.task
-    assert isinstance(task, PackTask)
+    """Write and check the shards, of the format ``form``, and a record of each. Raises what the first that fails raises."""
     at_once = max(1, min(config.data.workers, len(jobs)))
-    if task.format == "mindrecord":  # each writer is a process with MindSpore in it
+    if form == "mindrecord":  # each writer is a process with MindSpore in it
         at_once = min(at_once, cores())
     processes = [MindRecordProcess(part / STATE / f"writer-{n}.log", lock) for n in range(at_once)]
     writers: queue.SimpleQueue[Writer] = queue.SimpleQueue()
     for number in range(at_once):
-        writers.put(write_tar if task.format == "tar" else processes[number])
+        writers.put(write_tar if form == "tar" else processes[number])
     bar_of = {split: bars.add(split, sum(len(j.rows) for j in jobs if j.split == split)) for split in folders}
     stop = threading.Event()
 
@@ -271,7 +302,7 @@ def _write(
             bar_of[job.split].advance(count)
 
         advance(0)
-        path = part / job.split / job.file(task.format)
+        path = part / job.split / job.file(form)
         sources = _sources(folders[job.split], stats[job.split][:, 0], job.rows)
         writer = writers.get()
         try:
@@ -425,3 +456,6 @@ class MindRecordProcess:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+
+TASK = Pack()

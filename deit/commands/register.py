@@ -7,6 +7,7 @@ has been loaded and asked before (``deit.serving.package``). The model's answers
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 import signal
 import sys
@@ -15,7 +16,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from deit.commands.export import TASK as EXPORT
 from deit.commands.sync import typed_uri
+from deit.commands.task import Task
+from deit.compose import rules
+from deit.compose.unused_keys import Unused
 from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.config.tasks import ExportTask, RegisterTask
@@ -26,7 +31,7 @@ from deit.exports.description import Description
 from deit.exports.origin import find_origin, usual_folder
 from deit.inference.model_source import export_folder
 from deit.launching.display import lines_of
-from deit.launching.run import run_task
+from deit.lookup.base_run import References
 from deit.machine import signals
 from deit.machine.logs import log_to
 from deit.runs.directory import RunDirectory, shown
@@ -42,36 +47,99 @@ SERVED_FORMATS = ("mindir", "onnx")
 PORT = 5001  # beside `mlflow ui`, which listens at 5000
 
 
-def register(config: RunConfig, overrides: list[str]) -> int:
-    """Register, and show how to serve; with ``dry_run`` only say what would be registered. Returns the exit code.
+class Register(Task[RegisterTask]):
+    is_trial = False
 
-    Raises UserError: with exit code 2 where there is nothing to register, 1 where the store does not take it.
-    """
-    task = config.task
-    assert isinstance(task, RegisterTask)
-    if config.dry_run:
+    def refuses(self, named: References) -> list[str]:
+        sources = [f"task.model={named.model}"] if named.model is not None else []
+        sources += [f"{key}={value}" for key, value in named.given.items()]
+        if len(sources) != 1 or set(named.given) - {"run"}:
+            return [
+                "task=register needs either run (a run directory, `last`, an MLflow run id) or task.model (a folder of "
+                f"task=export), but {'found are ' + ', '.join(sources) if sources else 'neither is given'}."
+            ]
+        return []
+
+    def rules(self, config: RunConfig) -> list[str]:
+        found = _names(self.of(config)) + _registry(config)
+        return found + (rules.data(config) + rules.model(config) if config.run is not None else [])
+
+    def unused(self, found: Unused) -> None:
+        """What an export of the run would ignore, and of an export that is there all but the registry."""
+        super().unused(found)
+        config, told = found.config, "while task.model is an export"
+        if config.run is None:
+            found.add(True, told, "task.format", "task.which", "task.weights", "name", "runs_dir")
+            groups = ("model", "data", "hardware")
+            found.add(True, told, *(f"{group}.{key}" for group in groups for key in vars(getattr(config, group))))
+        else:
+            found.all_but("hardware", "hang_timeout", "grace_period", "max_restarts")
+            found.all_but("model")
+            found.with_task("data.batch_size", "data.train_limit", "data.train_size")
+        found.all_but("tracking", "backend", "uri", "experiment")
+        found.with_task("seed", "weights_dir")
+
+    def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:  # alone it does not come here
+        raise UserError("task=register is no trial of a sweep: it makes one version at a time; call it alone.")
+
+    def dry_run(self, config: RunConfig, typed: list[str]) -> int:
+        task = self.of(config)
         of = f"run={config.run}" if config.run is not None else f"task.model={task.model}"
         alias = f" as {task.alias}" if task.alias is not None else ""
         print(f"dry run: would register {of} under the name {task.registered_model_name}{alias} in {config.tracking.uri}")
         return 0
-    uri = _store(config, overrides)
+
+    def run(self, config: RunConfig, typed: list[str]) -> int:
+        return register(config, self.of(config), typed)
+
+
+def register(config: RunConfig, task: RegisterTask, typed: list[str]) -> int:
+    """Register, and show how to serve. Returns the exit code.
+
+    Raises UserError: with exit code 2 where there is nothing to register, 1 where the store does not take it.
+    """
+    uri = _store(config, typed)
     export = None if config.run is None else _export_config(config, task)
     folder = _given_folder(task) if export is None else _folder_of_run(export)
     if export is None or folder.exists():
-        described = _checked(folder, config, export)
+        described = _checked(folder, task, export)
     log_to(sys.stderr, level=30, form="%(message)s")  # warnings
     registry = _asked(uri, task.registered_model_name)  # a store that is away shall cost no export
     if export is not None and not folder.exists():
-        code = run_task(export, overrides)
+        code = EXPORT.run(export, typed)
         if code:
             return code
-        described = _checked(folder, config, export)
+        described = _checked(folder, task, export)
     with signals.handled(_leave):
-        registered = _registered(registry, uri, config, folder, described)
+        registered = _registered(registry, uri, config, task, folder, described)
     rows = _rows(task, uri, folder, described, registered)
     console().print(lines_of(rows))
     print("\n".join(["", *serving_lines(task, uri, registered.version)]))
     return 0
+
+
+def _names(task: RegisterTask) -> list[str]:
+    name, alias, found = task.registered_model_name, task.alias, []
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        found.append(
+            f"task.registered_model_name is {name!r}; allowed: letters, digits, `.`, `_` and `-`, the first a letter or digit."
+        )
+    # MLflow keeps v1, v2, ... and latest for versions.
+    if alias is not None and not re.fullmatch(r"(?!(?i:v\d+|latest)$)[A-Za-z0-9_-]{1,255}", alias):
+        found.append(
+            f"task.alias is {alias!r}; allowed: letters, digits, `_` and `-`, but neither `latest` nor v and a number, which "
+            "MLflow keeps for versions."
+        )
+    return found
+
+
+def _registry(config: RunConfig) -> list[str]:
+    if config.tracking.backend == "none":
+        return [
+            "tracking.backend is none, but task=register writes into MLflow's model registry; give tracking=mlflow "
+            "tracking.uri=URI."
+        ]
+    return rules.tracking(config)
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
@@ -122,14 +190,13 @@ def _folder_of_run(export: RunConfig) -> Path:
     return usual_folder(export, find_origin(export))
 
 
-def _checked(folder: Path, config: RunConfig, export: RunConfig | None) -> Description:
+def _checked(folder: Path, task: RegisterTask, export: RunConfig | None) -> Description:
     """The description of an export, whose checksum is compared.
 
     Raises UserError where it is damaged, was never verified, cannot be served or, of a run, is of other weights than those
     that are meant.
     """
-    assert isinstance(config.task, RegisterTask)
-    source = f"run={config.run}" if export is not None else f"task.model={config.task.model}"
+    source = f"run={export.run}" if export is not None else f"task.model={task.model}"
     described = description.read(folder, source)
     if described.export_format not in SERVED_FORMATS:
         raise UserError(f"{source}: is {described.export_format}; what can be served is {' and '.join(SERVED_FORMATS)}.")
@@ -157,12 +224,13 @@ def _asked(uri: str, name: str) -> Registry:
         ) from None
 
 
-def _registered(registry: Registry, uri: str, config: RunConfig, folder: Path, described: Description) -> Registered:
+def _registered(
+    registry: Registry, uri: str, config: RunConfig, task: RegisterTask, folder: Path, described: Description
+) -> Registered:
     from deit.serving.package import packaged
     from deit.tracking.registry import Origin
 
-    task, run, metrics = config.task, described.run, described.metrics
-    assert isinstance(task, RegisterTask)
+    run, metrics = described.run, described.metrics
     prefix = "val_ema" if described.weights == "ema" else "val"
     found = {} if metrics is None else {f"{prefix}/{name}": value for name, value in dataclasses.asdict(metrics).items()}
     told: dict[str, Any] = {
@@ -218,3 +286,6 @@ def serving_lines(task: RegisterTask, uri: str, version: str) -> list[str]:
         f"""  printf '{{"dataframe_split": {{"columns": ["image"], "data": [["%s"]]}}}}' "$(base64 -w0 photo.jpg)" | """
         f"curl -s http://127.0.0.1:{PORT}/invocations -H 'Content-Type: application/json' -d @-",
     ]
+
+
+TASK = Register()

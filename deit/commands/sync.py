@@ -14,12 +14,15 @@ from pathlib import Path
 
 from rich.table import Column, Table
 
+from deit.commands.task import Task
+from deit.compose.unused_keys import Unused
 from deit.config import frozen
 from deit.config.addresses import runs_copy
 from deit.config.schema import RunConfig
-from deit.config.tasks import TRACKED_TASKS
+from deit.config.tasks import SyncTask
 from deit.console import console
 from deit.errors import UserError
+from deit.lookup.base_run import References
 from deit.machine.logs import log_to
 from deit.progress_bar import Bar, progress_bars
 from deit.runs import listing, status
@@ -46,6 +49,29 @@ class Sent:
     problem: str | None = None
     going: bool = False
     refused: dict[str, str] = field(default_factory=dict)  # artifacts that MLflow does not take, and why
+
+
+class Sync(Task[SyncTask]):
+    is_trial = False
+
+    def refuses(self, named: References) -> list[str]:
+        if set(named.given) - {"run"}:
+            return [f"{named} with task=sync: it sends runs to MLflow; give run= for one of them, or leave them out."]
+        return []
+
+    def rules(self, config: RunConfig) -> list[str]:
+        return []  # it reads what is there
+
+    def unused(self, found: Unused) -> None:
+        super().unused(found)
+        found.all_but("tracking", "backend", "uri")
+        found.with_task("seed", "name", "weights_dir")
+
+    def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:  # alone it does not come here
+        raise UserError("task=sync is no trial of a sweep; it sends all runs by itself if run= is left out.")
+
+    def start(self, config: RunConfig, typed: list[str]) -> int:
+        return sync(config, typed)
 
 
 def sync(config: RunConfig, overrides: Sequence[str]) -> int:
@@ -108,7 +134,7 @@ def _senders(config: RunConfig, uri: str | None) -> list[Sender]:
 def _sender(run: RunDirectory, uri: str | None) -> Sender:
     """Raises UserError where the run has nothing for MLflow, or names no store and none is typed."""
     config = frozen.load(run.config)
-    if config.task.name not in TRACKED_TASKS:
+    if not config.task.tracked:
         raise UserError(f"run={run}: its task is {config.task.name}, which has nothing for MLflow.")
     try:
         own = own_uri(run, config)
@@ -197,3 +223,6 @@ def _show(results: Sequence[Sent]) -> None:
         console().print(
             f"{len(problems)} of {len(results)} could not be sent; the run directories have it all, try again later"
         )
+
+
+TASK = Sync()

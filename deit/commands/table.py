@@ -1,58 +1,64 @@
-"""Where a checked configuration goes: into the dry run or into a real one."""
+"""The tasks by name, and the way from what Hydra composed to the checked configuration of one."""
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Collection, Sequence
+from typing import Any, cast
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+
+from deit.commands.task import Task
+from deit.compose import freeze, overrides, unused_keys
 from deit.config.schema import RunConfig
-from deit.config.tasks import CompareTask, InferenceTask, PostprocessTask
+from deit.config.tasks import TASKS
+from deit.errors import UserError
+from deit.lookup.base_run import find_base
+from deit.secrets import set_aside
 
 
-def start(config: RunConfig, overrides: list[str]) -> int:
-    """Run, or with dry_run only show, one configuration; returns the exit code. ``overrides`` is what was typed."""
-    if config.task.name == "convert":
-        from deit.commands.convert import convert
+def task_of(name: str) -> Task[Any]:
+    """The control half of a task: ``TASK`` of ``deit.commands.<name>``."""
+    if name not in TASKS:
+        raise ValueError(f"{name}: no such task")
+    return cast(Task[Any], importlib.import_module(f"deit.commands.{name}").TASK)
 
-        return convert(config)
-    if config.task.name == "report":
-        from deit.commands.report import report
 
-        return report(config)
-    if config.task.name == "check_data":
-        from deit.commands.check_data import check_data
+def configured(composed: DictConfig, typed: Sequence[Override]) -> RunConfig:
+    """The checked configuration of one run. ``composed`` has no ``hydra`` node; ``typed`` are its parsed overrides.
 
-        return check_data(config)
-    if config.task.name == "pack":
-        from deit.commands.pack import pack
+    Runs that it names are looked up when all that can be checked without them is. Credentials in tracking.uri are no part of
+    it: they go into the environment (see ``deit/secrets.py``). Raises UserError, with one line for each problem found, and
+    OmegaConf's errors where an interpolation leads nowhere (see ``hydra_errors.translate``).
+    """
+    named = freeze.references(composed)
+    task = task_of(composed.task.name) if composed.task.name in TASKS else None
+    if task is not None and (refused := task.refuses(named)):
+        raise UserError("\n".join(refused))
+    config = freeze.freeze(composed, typed, find_base(named))
+    found = task_of(config.task.name).problems(config)
+    if found:
+        raise UserError("\n".join(found))
+    config.tracking.uri = set_aside(config.tracking.uri)
+    return config
 
-        return pack(config)
-    if config.task.name == "sync":
-        from deit.commands.sync import sync
 
-        return sync(config, overrides)
-    if config.task.name == "register":
-        from deit.commands.register import register
+def unused(config: RunConfig, typed: Sequence[Override]) -> list[str]:
+    """One line for each key that was typed although ``config`` ignores it."""
+    return unused_keys.problems(config, overrides.dotted(typed), task_of(config.task.name).unused)
 
-        return register(config, overrides)
-    if isinstance(config.task, InferenceTask | PostprocessTask):
-        from deit.commands.offline import postprocess, preprocess
-        from deit.preflight.networks import intention
 
-        if config.dry_run:
-            print(f"dry run: {intention(config)}")
-            return 0
-        if config.task.name == "preprocess":
-            return preprocess(config)
-        if config.task.name == "postprocess":
-            return postprocess(config, overrides)
-    if isinstance(config.task, CompareTask) and config.dry_run:
-        print(
-            f"dry run: would compare {', '.join(config.task.models)} on {config.task.input or f'the data {config.data.name}'}"
-        )
-        return 0
-    if config.dry_run:
-        from deit.commands.dry_run import show
+def unused_keys_of(config: RunConfig) -> Collection[str]:
+    """All the keys that ``config`` ignores."""
+    return unused_keys.unused(config, task_of(config.task.name).unused)
 
-        show(config)
-        return 0
-    from deit.launching.run import run_task
 
-    return run_task(config, overrides)
+def prepare(config: RunConfig, *, here: bool = True) -> RunConfig:
+    """``Task.prepare`` of the task of ``config``."""
+    return task_of(config.task.name).prepare(config, here=here)
+
+
+def start(config: RunConfig, typed: list[str]) -> int:
+    """``Task.start`` of the task of ``config``."""
+    return task_of(config.task.name).start(config, typed)

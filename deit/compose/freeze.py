@@ -1,4 +1,4 @@
-"""From what Hydra composed to one frozen RunConfig: complete, resolved, typed, and free of contradictions."""
+"""From what Hydra composed to one frozen RunConfig: complete, resolved, typed, each value within its limits."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from deit.compose import config_files, groups, hydra_guard, keys, limits, overrides, rules, unused_keys
-from deit.compose.inherit import find_base, inherit
+from deit.compose import config_files, groups, hydra_guard, keys, limits
+from deit.compose.inherit import inherit
 from deit.config.frozen import from_dict
 from deit.config.schema import VARIANTS, RunConfig
+from deit.config.tasks import TASKS, TaskConfig
 from deit.errors import UserError
+from deit.lookup.base_run import Base, References
 
 
 def register() -> None:
@@ -30,34 +32,43 @@ def register() -> None:
             store.store(group=f"schema/{group}", name=option, node=variant)
 
 
-def freeze(composed: DictConfig, typed: Sequence[Override]) -> RunConfig:
-    """The checked configuration of one run. ``composed`` has no ``hydra`` node; ``typed`` are its parsed overrides.
+def references(composed: DictConfig) -> References:
+    """What ``composed`` names of earlier runs."""
+    _expand_home(composed)
+    task, tracking = composed.task, composed.tracking
+    return References(
+        composed.run,
+        composed.resume,
+        composed.checkpoint,
+        task.model if "model" in task else None,
+        [str(text) for text in task.models] if "models" in task else None,
+        composed.runs_dir,
+        tracking.uri if tracking.backend == "mlflow" else None,
+    )
 
-    Credentials in tracking.uri are no part of it: they go into the environment (see ``deit/secrets.py``).
+
+def freeze(composed: DictConfig, typed: Sequence[Override], base: Base | None) -> RunConfig:
+    """The configuration of one run: complete, resolved, typed, each value within its limits.
+
+    A function of its arguments alone. ``composed`` has no ``hydra`` node, ``typed`` are its parsed overrides, ``base`` is the
+    run that they name, if they name one. Whether the values go together is ``Task.problems``.
 
     Raises UserError, with one line for each problem found, and OmegaConf's errors where an interpolation leads nowhere
     (see ``hydra_errors.translate``).
     """
     _expand_home(composed)
-    base = find_base(composed)
-    if base is not None:
-        config = inherit(base.config, composed, typed)
-        base.name_in(config)
-    else:
+    if base is None:
         config = _resolved(composed)
-    # The rules count on values within their limits.
-    found = limits.problems(config) or rules.problems(config)
+    else:
+        config = inherit(base.config, composed, typed)
+        for key, value in base.keys.items():
+            setattr(config, key, value)
+        for key, value in base.task_keys.items():
+            setattr(config.task, key, value)
+    found = limits.problems(config)
     if found:
         raise UserError("\n".join(found))
-    from deit.secrets import set_aside
-
-    config.tracking.uri = set_aside(config.tracking.uri)
     return config
-
-
-def idle(config: RunConfig, typed: Sequence[Override]) -> list[str]:
-    """One line for each key that was typed although ``config`` ignores it."""
-    return unused_keys.problems(config, overrides.dotted(typed))
 
 
 def _expand_home(node: DictConfig | ListConfig) -> None:
@@ -74,9 +85,9 @@ def _expand_home(node: DictConfig | ListConfig) -> None:
 
 def _resolved(composed: DictConfig) -> RunConfig:
     # What the task does not look at may stay open, such as the teacher of a training that is only previewed.
-    idle_groups = unused_keys.IDLE_GROUPS.get(composed.task.name, ())
+    kind = TASKS.get(composed.task.name, TaskConfig)
     for key in OmegaConf.missing_keys(composed):
-        if key.partition(".")[0] in idle_groups:
+        if key.partition(".")[0] in kind.idle_groups:
             OmegaConf.update(composed, key, None)
     missing = sorted(OmegaConf.missing_keys(composed))
     if missing:

@@ -9,9 +9,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
 
@@ -19,10 +17,8 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from deit.compose import keys, overrides
-from deit.config import frozen
 from deit.config.frozen import from_dict, to_dict
 from deit.config.schema import RunConfig
-from deit.config.tasks import CompareTask, InferenceTask, RegisterTask
 from deit.errors import UserError
 from deit.recipe import plan
 
@@ -52,7 +48,6 @@ SAFE_TO_RESUME = (
 # An evaluation must build the model whose weights it loads; a preview builds none.
 FIXED_BY_WEIGHTS = ("model.*", "data.num_classes")
 FREE_OF_WEIGHTS = ("model.attention", "model.pretrained")
-RESIZABLE = ("model.img_size",)  # an export resizes the position embedding
 
 
 def inherit(base: RunConfig, composed: DictConfig, typed: Sequence[Override]) -> RunConfig:
@@ -74,8 +69,8 @@ def inherit(base: RunConfig, composed: DictConfig, typed: Sequence[Override]) ->
     changed = {key: (old, new) for key, old, new in _differences(to_dict(base), to_dict(result))}
     if purpose == "resume":
         _check_resume(base, result, changed)
-    elif result.task.name not in ("preview", "compare"):  # of which the one has no weights, the other each model's own
-        _check_weights(changed, purpose, RESIZABLE if result.task.name == "export" else ())
+    elif result.task.fixed_by_weights:
+        _check_weights(changed, purpose, result.task.resizable)
     return result
 
 
@@ -140,80 +135,3 @@ def _check_weights(changed: dict[str, tuple[Any, Any]], purpose: str, resizable:
     ]
     if wrong:
         raise UserError("\n".join(wrong))
-
-
-@dataclass(frozen=True)
-class Base:
-    """The run that a command builds on: its frozen configuration, and the keys that name it, as they are to be frozen.
-
-    `last` may be another run by the time it is needed, so the keys hold paths. ``of_model``: it was task.model that named it.
-    """
-
-    config: RunConfig
-    keys: dict[str, str]
-    models: list[str] | None = None  # of a comparison
-    of_model: bool = False
-
-    def name_in(self, config: RunConfig) -> None:
-        """Put the paths into the configuration of the command."""
-        if self.models is not None:
-            assert isinstance(config.task, CompareTask)
-            config.task.models = self.models
-        for key, path in self.keys.items():
-            setattr(config, key, path)
-        if self.of_model:
-            assert isinstance(config.task, InferenceTask | RegisterTask)
-            config.task.model = None  # run or checkpoint say it
-
-
-def find_base(composed: DictConfig) -> Base | None:
-    """The run that ``composed`` names by run=, resume= or task.model=; None where it names none.
-
-    Raises UserError where the run is not there.
-    """
-    from deit.lookup.runs import find_run, run_behind
-
-    given = [key for key in ("run", "resume") if composed[key] is not None]
-    if len(given) > 1:
-        raise UserError(f"run={composed.run} and resume={composed.resume} are both given; run is to evaluate, resume to go on.")
-    tracking_uri = composed.tracking.uri if composed.tracking.backend == "mlflow" else None
-    if given:
-        run = find_run(composed[given[0]], given[0], composed.runs_dir, tracking_uri)
-        return Base(frozen.load(run.config), {given[0]: str(run.path)})
-    if "models" in composed.task:
-        return _base_of_comparison(composed, tracking_uri)
-    model = _model_of_task(composed)
-    if model is None or composed.checkpoint is not None:
-        return None
-    found = run_behind(model, "task.model", composed.runs_dir, tracking_uri)
-    if found is None:
-        return None
-    run, part = found
-    named = {"run": str(run.path)} if part is None else {"checkpoint": str(part)}
-    return Base(frozen.load(run.config), named, of_model=True)
-
-
-def _base_of_comparison(composed: DictConfig, tracking_uri: str | None) -> Base | None:
-    """The run of the first model that belongs to one that is here: its data are those of the comparison."""
-    from deit.inference.model_source import run_of_export
-    from deit.lookup.runs import run_behind
-
-    models, first = list(map(str, composed.task.models)), None
-    for number, text in enumerate(models):
-        found = run_behind(text, "task.models", composed.runs_dir, tracking_uri)
-        if found is not None:
-            models[number] = str(found[1] or found[0].path)
-        first = first or (found[0] if found is not None else run_of_export(text))
-    if first is None:
-        return None
-    config = frozen.load(first.config)
-    # Its images are wanted, not its place in MLflow: the experiment is that of the data, whatever is typed of them.
-    own = config.tracking.experiment != config.data.name
-    tracking = dataclasses.replace(
-        config.tracking, run_name=None, experiment=config.tracking.experiment if own else "${data.name}"
-    )
-    return Base(dataclasses.replace(config, name="compare", tracking=tracking), {}, models)
-
-
-def _model_of_task(composed: DictConfig) -> str | None:
-    return composed.task.model if "model" in composed.task else None

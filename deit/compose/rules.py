@@ -1,7 +1,8 @@
-"""Values that do not go together: each rule names the keys, what was found and how to mend it.
+"""Values that do not go together: each rule names the keys, what was found and how to correct it.
 
-Pure functions of the configuration. A hardware.target of ``auto`` is judged when it is known: the launcher
-puts the real target in its place and asks again.
+Pure functions of a configuration whose values are within their limits (``limits.problems``); each returns a line for each
+broken rule. Which of them a task asks is in ``deit/commands/<task>.py``. A hardware.target of ``auto`` is judged when it is
+known: the launcher puts the real target in its place and asks again.
 """
 
 from __future__ import annotations
@@ -12,50 +13,12 @@ from deit.compose.keys import spoken
 from deit.config.addresses import is_remote
 from deit.config.addresses import problem as remote_problem
 from deit.config.schema import RunConfig
-from deit.config.tasks import (
-    CompareTask,
-    ExplainTask,
-    ExportTask,
-    InferenceTask,
-    PredictTask,
-    PreviewTask,
-    RegisterTask,
-)
-from deit.errors import UserError, nearest
+from deit.config.tasks import PreviewTask
+from deit.errors import UserError
 from deit.recipe import plan
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "digits": 10}
 WITHOUT_FOLDER = ("digits", "synthetic")
-
-
-def problems(config: RunConfig) -> list[str]:
-    """One line for each broken rule. The values must have passed ``check.problems``."""
-    found = _names(config) + _task(config) + _files(config) + _runs_dir(config)
-    if config.task.name == "convert":  # which needs neither data nor device
-        return found + _model(config)
-    if config.task.name in ("report", "sync"):  # which read what is there
-        return found
-    if config.task.name in ("predict", "explain", "preprocess", "postprocess"):  # whose images are those of task.input
-        return found + _inference(config)
-    if isinstance(config.task, CompareTask):  # whose models each have a recipe of their own
-        wrong = _compare(config, config.task)
-        wrong = wrong or ([] if config.task.input is not None else _data(config))
-        return found + wrong + _hardware(config) + _tracking(config)
-    if isinstance(config.task, RegisterTask):
-        found += _register(config.task) + _registry(config)
-        return found + (_data(config) + _model(config) if config.run is not None else [])
-    found += _data(config)
-    if config.task.name in ("check_data", "pack"):  # which need nothing else
-        return found
-    if isinstance(config.task, ExportTask):  # which has a device and a precision of its own
-        return found + _model(config) + _export(config, config.task)
-    if config.task.name != "preview":  # which has no network, no device and no metrics
-        found += _model(config) + _hardware(config) + _precision(config) + _tracking(config)
-    if config.task.name in ("train", "preview"):
-        found += _augment(config) + _batch(config)
-    if config.task.name == "train":
-        found += _distill(config) + _schedule(config) + _objectives(config)
-    return found
 
 
 def metrics(config: RunConfig) -> list[str]:
@@ -66,23 +29,7 @@ def metrics(config: RunConfig) -> list[str]:
     return [*found, "train/loss", "perf/images_per_s", "perf/step_ms", "perf/data_wait"]
 
 
-def _objectives(config: RunConfig) -> list[str]:
-    names, directions, found = config.sweep.objectives, config.sweep.directions, []
-    for name in names:
-        if name not in metrics(config):
-            found.append(
-                f"sweep.objectives has {name!r}, which no training finds.{nearest(name, metrics(config))} "
-                f"Allowed: {', '.join(metrics(config))}{'' if config.ema.enabled else '; those of val_ema with ema.enabled'}."
-            )
-    if len(names) != len(directions) or not names or len(set(names)) < len(names):
-        found.append(
-            f"sweep.objectives is [{', '.join(names)}] and sweep.directions [{', '.join(directions)}]; give different metrics, "
-            "and for each maximize or minimize."
-        )
-    return found
-
-
-def _runs_dir(config: RunConfig) -> list[str]:
+def runs_dir(config: RunConfig) -> list[str]:
     if not is_remote(config.runs_dir):
         return []
     found = [f"runs_dir {wrong}."] if (wrong := remote_problem(config.runs_dir)) else []
@@ -94,7 +41,7 @@ def _runs_dir(config: RunConfig) -> list[str]:
     return found
 
 
-def _names(config: RunConfig) -> list[str]:
+def names(config: RunConfig) -> list[str]:
     return [
         f"{key} is {value!r}, but it names a folder; allowed: letters, digits, `.`, `_` and `-`, the first a letter or digit."
         for key, value in (("name", config.name), ("model.name", config.model.name), ("data.name", config.data.name))
@@ -102,50 +49,7 @@ def _names(config: RunConfig) -> list[str]:
     ]
 
 
-def _task(config: RunConfig) -> list[str]:
-    task = config.task.name
-    given = [key for key in ("run", "checkpoint", "resume") if getattr(config, key) is not None]
-    values = ", ".join(f"{key}={getattr(config, key)}" for key in given)
-    if task == "train" and set(given) - {"resume"}:
-        return [f"{values} with task=train: run and checkpoint say what to evaluate; give task=evaluate, or resume= to go on."]
-    if task == "report":
-        if given:
-            return [f"{values} with task=report: it shows a sweep; give sweep.dir= instead."]
-        if config.sweep.dir is None:
-            return ["task=report needs sweep.dir, the directory of a sweep or `last`, but it is null."]
-        return []
-    if task in ("evaluate", "convert", "export") and "resume" in given:
-        return [f"{values} with task={task}: resume continues a training; give run= or checkpoint= instead."]
-    if task == "preview" and set(given) - {"run"}:
-        return [f"{values} with task=preview: it looks at no weights; give run= for the recipe of a run, or leave them out."]
-    if task in ("check_data", "pack") and given:
-        return [f"{values} with task={task}: it looks at the images alone; leave out {' and '.join(given)}."]
-    if task == "pack" and config.data.source != "imagefolder":
-        return [
-            f"data.source is {config.data.source}, but task=pack packs image files in class folders; give data=imagenet, or "
-            "data=imagefolder data.root=FOLDER."
-        ]
-    if task == "sync" and set(given) - {"run"}:
-        return [f"{values} with task=sync: it sends runs to MLflow; give run= for one of them, or leave them out."]
-    if task in ("evaluate", "convert", "export") and len(given) != 1:
-        found = f"both are given ({values})" if given else "neither is given"
-        return [f"task={task} needs either run (a run directory, `last`, an MLflow run id) or checkpoint, but {found}."]
-    if task == "compare" and set(given) - {"resume"}:
-        return [f"{values} with task=compare: task.models says what to compare; leave out {' and '.join(given)}."]
-    if isinstance(config.task, RegisterTask):
-        sources = [f"task.model={config.task.model}"] if config.task.model is not None else []
-        sources += [f"{key}={getattr(config, key)}" for key in given]
-        if len(sources) != 1 or set(given) - {"run"}:
-            return [
-                "task=register needs either run (a run directory, `last`, an MLflow run id) or task.model (a folder of "
-                f"task=export), but {'found are ' + ', '.join(sources) if sources else 'neither is given'}."
-            ]
-    if task == "postprocess" and given:
-        return [f"{values} with task=postprocess: task.input says all it needs to know; leave out {' and '.join(given)}."]
-    return []
-
-
-def _files(config: RunConfig) -> list[str]:
+def files(config: RunConfig) -> list[str]:
     """Of addresses in a store, where a file or a folder of this machine is read or written."""
     keys = {f"task.{key}": getattr(config.task, key, None) for key in ("input", "output", "results", "classes")}
     return [
@@ -156,41 +60,12 @@ def _files(config: RunConfig) -> list[str]:
     ]
 
 
-def _inference(config: RunConfig) -> list[str]:
-    task = config.task
-    if not isinstance(task, InferenceTask):  # postprocess, which has no network
-        return []
-    given = {"task.model": task.model, "run": config.run, "checkpoint": config.checkpoint, "resume": config.resume}
-    typed = [f"{key}={value}" for key, value in given.items() if value is not None]
-    if config.resume is not None:
-        return [f"{', '.join(typed)} with task={task.name}: resume continues a training; give task.model= instead."]
-    if len(typed) > 1 or (not typed and task.name != "preprocess"):
-        found = f"several are given ({', '.join(typed)})" if typed else "it is null"
-        return [
-            f"task={task.name} needs task.model (a folder of task=export, a run directory, `last`, an MLflow run id, a "
-            f"checkpoint folder, a file of weights), or run or checkpoint in its place, but {found}."
-        ]
-    found_all = _model(config)
-    if isinstance(task, PredictTask | ExplainTask):
-        found_all += _hardware(config) + _precision(config)
-    return found_all
-
-
-def _compare(config: RunConfig, task: CompareTask) -> list[str]:
-    if len(task.models) < 2:
-        return [f"task.models is [{', '.join(task.models)}]; allowed: two models or more, such as task.models=[RUN,RUN]."]
-    twice = [text for text in dict.fromkeys(task.models) if task.models.count(text) > 1]
-    if twice:
-        return [f"task.models names {twice[0]} twice; allowed: each model once."]
-    return []
-
-
 def network(config: RunConfig) -> list[str]:
     """One line for each reason why the network of ``config`` cannot be computed on its device."""
-    return _model(config) + _precision(config)
+    return model(config) + precision(config)
 
 
-def _model(config: RunConfig) -> list[str]:
+def model(config: RunConfig) -> list[str]:
     model, found = config.model, []
     if model.embed_dim % model.num_heads:
         found.append(
@@ -209,7 +84,7 @@ def _multiple(value: int, of: int) -> int:
     return max(of, round(value / of) * of)
 
 
-def _data(config: RunConfig) -> list[str]:
+def data(config: RunConfig) -> list[str]:
     data, found = config.data, []
     if data.source in WITHOUT_FOLDER and data.root is not None:
         found.append(f"data.root is {data.root!r}, but data.source={data.source} reads no folder; give data.root=null.")
@@ -230,7 +105,7 @@ def _data(config: RunConfig) -> list[str]:
     return found
 
 
-def _augment(config: RunConfig) -> list[str]:
+def augment(config: RunConfig) -> list[str]:
     augment, batch, found = config.augment, config.data.batch_size, []
     mixing = [key for key in ("mixup", "cutmix") if getattr(augment, key) > 0]
     if batch % 2 and mixing and augment.mixup_prob > 0:
@@ -253,7 +128,7 @@ def _augment(config: RunConfig) -> list[str]:
     return found
 
 
-def _distill(config: RunConfig) -> list[str]:
+def distill(config: RunConfig) -> list[str]:
     distill, model, found = config.distill, config.model, []
     if distill.type == "none":
         if distill.teacher is not None:
@@ -274,46 +149,12 @@ def _distill(config: RunConfig) -> list[str]:
     return found
 
 
-def _export(config: RunConfig, task: ExportTask) -> list[str]:
-    found = []
-    if task.format == "air" and task.batch is None:
-        found.append("task.batch is null, but task.format=air has a batch of one size only; give task.batch=NUMBER.")
-    ids = config.hardware.card_ids
-    if task.format == "air" and ids is not None and len(ids) != 1:
-        found.append(f"hardware.card_ids is {ids}, but task.format=air needs one card; name one.")
-    return found
-
-
-def _register(task: RegisterTask) -> list[str]:
-    name, alias, found = task.registered_model_name, task.alias, []
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        found.append(
-            f"task.registered_model_name is {name!r}; allowed: letters, digits, `.`, `_` and `-`, the first a letter or digit."
-        )
-    # MLflow keeps v1, v2, ... and latest for versions.
-    if alias is not None and not re.fullmatch(r"(?!(?i:v\d+|latest)$)[A-Za-z0-9_-]{1,255}", alias):
-        found.append(
-            f"task.alias is {alias!r}; allowed: letters, digits, `_` and `-`, but neither `latest` nor v and a number, which "
-            "MLflow keeps for versions."
-        )
-    return found
-
-
-def _registry(config: RunConfig) -> list[str]:
-    if config.tracking.backend == "none":
-        return [
-            "tracking.backend is none, but task=register writes into MLflow's model registry; give tracking=mlflow "
-            "tracking.uri=URI."
-        ]
-    return _tracking(config)
-
-
-def _batch(config: RunConfig) -> list[str]:
+def batch(config: RunConfig) -> list[str]:
     images = plan.known_train_images(config)
     return [too_few_images(config, images)] if images is not None and plan.steps_per_epoch(config, images) == 0 else []
 
 
-def _schedule(config: RunConfig) -> list[str]:
+def schedule(config: RunConfig) -> list[str]:
     schedule, found = config.schedule, []
     if schedule.timing == "end" and schedule.granularity == "step":
         found.append(
@@ -350,7 +191,7 @@ def too_few_images(config: RunConfig, train_images: int) -> str:
     )
 
 
-def _hardware(config: RunConfig) -> list[str]:
+def hardware(config: RunConfig) -> list[str]:
     hardware, found = config.hardware, []
     if hardware.nodes > 1:
         if hardware.max_restarts:
@@ -385,7 +226,7 @@ def _hardware(config: RunConfig) -> list[str]:
     return found
 
 
-def _precision(config: RunConfig) -> list[str]:
+def precision(config: RunConfig) -> list[str]:
     precision, target, found = config.precision, config.hardware.target, []
     half = precision.level != "O0"
     if precision.dtype == "bfloat16" and not half:
@@ -416,7 +257,7 @@ def _precision(config: RunConfig) -> list[str]:
     return found
 
 
-def _tracking(config: RunConfig) -> list[str]:
+def tracking(config: RunConfig) -> list[str]:
     tracking = config.tracking
     if tracking.backend == "none":
         return []

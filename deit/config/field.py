@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import field
 from typing import Any
 
@@ -13,7 +13,7 @@ def option(
     help: str,
     *,
     unit: str | None = None,
-    choices: Sequence[Any] | None = None,
+    choices: Collection[Any] | None = None,
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,

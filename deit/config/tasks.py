@@ -1,37 +1,74 @@
-"""The schema of the group ``task``: the keys of each task."""
+"""The schema of the group ``task``: the keys of each task, and the facts about it that both sides need.
+
+What only the control side knows of a task is in ``deit/commands/<task>.py``, the worker's half in ``deit/tasks/<task>.py``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Optional
+from typing import ClassVar, Optional, TypeVar
 
 from deit.config.field import option
+
+TASKS: dict[str, type[TaskConfig]] = {}  # by name, as ``task`` lists them
+NO_TRAINING = ("augment", "optim", "schedule", "ema", "distill", "checkpointing")  # groups that only a training looks at
+_NO_RUN = ("model", "data", *NO_TRAINING, "precision", "hardware")
 
 
 @dataclass
 class TaskConfig:
-    name: str = option(
-        "What to do.",
-        choices=(
-            *("train", "evaluate", "preview", "convert", "export", "check_data", "pack", "report", "sync", "register"),
-            *("predict", "explain", "preprocess", "postprocess", "compare"),
-        ),
-    )
+    idle_groups: ClassVar[tuple[str, ...]] = ()  # groups that the task does not look at, whatever they hold
+    tracked: ClassVar[bool] = False  # whether it has metrics that go to MLflow
+    fixed_by_weights: ClassVar[bool] = True  # whether it builds the model of the run or weights that it names
+    resizable: ClassVar[tuple[str, ...]] = ()  # keys of that model that may change all the same
+
+    name: str = option("What to do.", choices=TASKS)
 
 
+Kind = TypeVar("Kind", bound=TaskConfig)
+
+
+def expect(task: TaskConfig, kind: type[Kind]) -> Kind:
+    """``task`` as the type that it has, for code that only works for one task; the one place that asserts it."""
+    assert isinstance(task, kind), f"{task.name} came to the code of {kind.__name__}"
+    return task
+
+
+def task(name: str) -> Callable[[type[Kind]], type[Kind]]:
+    """List the keys of a task under its name."""
+
+    def listed(kind: type[Kind]) -> type[Kind]:
+        TASKS[name] = kind
+        return kind
+
+    return listed
+
+
+@task("train")
 @dataclass
 class TrainTask(TaskConfig):
     """No keys of its own."""
 
+    tracked: ClassVar[bool] = True
 
+
+@task("evaluate")
 @dataclass
 class EvaluateTask(TaskConfig):
+    idle_groups: ClassVar[tuple[str, ...]] = NO_TRAINING
+    tracked: ClassVar[bool] = True
+
     which: str = option("Which checkpoint of `run` to use.", choices=("best", "last"))
     heads: bool = option("Also evaluate each head of a distilled model separately, not only their mean.")
 
 
+@task("preview")
 @dataclass
 class PreviewTask(TaskConfig):
+    idle_groups: ClassVar[tuple[str, ...]] = ("optim", "schedule", "ema", "distill", "checkpointing", "precision")
+    fixed_by_weights: ClassVar[bool] = False
+
     images: int = option("Maximum number of images drawn; at most one training batch.", unit="images", low=1, high=64)
     ranks: Optional[int] = option(
         "Processes of the training; the batch of the first is drawn; null: hardware.cards * hardware.nodes.",
@@ -40,8 +77,11 @@ class PreviewTask(TaskConfig):
     )
 
 
+@task("convert")
 @dataclass
 class ConvertTask(TaskConfig):
+    idle_groups: ClassVar[tuple[str, ...]] = ("data", *NO_TRAINING, "precision", "hardware")
+
     output: str = option("The .safetensors file to write, or a .ckpt for other MindSpore programs; it must not exist.")
     naming: str = option("Naming of the parameters; only the names of norms differ.", choices=("mindspore", "timm"))
     which: str = option("Which checkpoint of `run` to use.", choices=("best", "last"))
@@ -51,13 +91,19 @@ class ConvertTask(TaskConfig):
     )
 
 
+@task("check_data")
 @dataclass
 class CheckDataTask(TaskConfig):
+    idle_groups: ClassVar[tuple[str, ...]] = ("model", *NO_TRAINING[1:], "precision", "hardware", "tracking")
+
     output: Optional[str] = option("The .json file for the report; it must not exist; null: print only.")
 
 
+@task("pack")
 @dataclass
 class PackTask(TaskConfig):
+    idle_groups: ClassVar[tuple[str, ...]] = ("model", *NO_TRAINING, "precision", "hardware", "tracking")
+
     format: str = option(
         "tar: WebDataset shards, readable by every tar program; mindrecord: readable by ms.dataset.MindDataset.",
         choices=("tar", "mindrecord"),
@@ -66,8 +112,12 @@ class PackTask(TaskConfig):
     shard_mb: int = option("Maximum megabytes of images per shard; a larger image gets its own shard.", unit="MB", low=1)
 
 
+@task("export")
 @dataclass
 class ExportTask(TaskConfig):
+    idle_groups: ClassVar[tuple[str, ...]] = (*NO_TRAINING, "precision")
+    resizable: ClassVar[tuple[str, ...]] = ("model.img_size",)  # it resizes the position embedding
+
     format: str = option("File format.", choices=("mindir", "onnx", "safetensors", "air"))
     which: str = option("Which checkpoint of `run` to use.", choices=("best", "last"))
     weights: str = option(
@@ -88,18 +138,27 @@ class ExportTask(TaskConfig):
     )
 
 
+@task("report")
 @dataclass
 class ReportTask(TaskConfig):
     """No keys of its own: ``sweep.dir`` selects the sweep."""
 
+    idle_groups: ClassVar[tuple[str, ...]] = _NO_RUN
 
+
+@task("sync")
 @dataclass
 class SyncTask(TaskConfig):
     """No keys of its own."""
 
+    idle_groups: ClassVar[tuple[str, ...]] = _NO_RUN
 
+
+@task("register")
 @dataclass
 class RegisterTask(TaskConfig):
+    idle_groups: ClassVar[tuple[str, ...]] = (*NO_TRAINING, "precision")
+
     registered_model_name: str = option("Name in MLflow's model registry; a new version is added.")
     alias: Optional[str] = option("Alias to move to this version, such as champion; null: none.")
     model: Optional[str] = option("A folder of task=export or its file; or use run=.")
@@ -113,6 +172,8 @@ class RegisterTask(TaskConfig):
 @dataclass
 class InferenceTask(TaskConfig):
     """The keys of all tasks that apply a trained network to images."""
+
+    idle_groups: ClassVar[tuple[str, ...]] = NO_TRAINING
 
     input: str = option(
         "An image, a folder of images, a .txt list of images (one path per line), a tree of class folders, or one of the two "
@@ -132,6 +193,7 @@ class InferenceTask(TaskConfig):
     )
 
 
+@task("predict")
 @dataclass
 class PredictTask(InferenceTask):
     topk: int = option("Number of most likely classes per image.", unit="classes", low=1)
@@ -140,6 +202,7 @@ class PredictTask(InferenceTask):
     )
 
 
+@task("explain")
 @dataclass
 class ExplainTask(InferenceTask):
     images: int = option(
@@ -147,13 +210,19 @@ class ExplainTask(InferenceTask):
     )
 
 
+@task("preprocess")
 @dataclass
 class PreprocessTask(InferenceTask):
+    idle_groups: ClassVar[tuple[str, ...]] = (*NO_TRAINING, "precision", "hardware")
+
     output: str = option("Folder for the .bin inputs and their labels; it must not exist.")
 
 
+@task("postprocess")
 @dataclass
 class PostprocessTask(TaskConfig):
+    idle_groups: ClassVar[tuple[str, ...]] = _NO_RUN
+
     input: str = option("The output folder of task=preprocess.")
     results: str = option("Folder with the results of the device: float32 logits NAME_0.bin for each input NAME.bin.")
     topk: int = option("Number of most likely classes per image.", unit="classes", low=1)
@@ -162,8 +231,13 @@ class PostprocessTask(TaskConfig):
     )
 
 
+@task("compare")
 @dataclass
 class CompareTask(TaskConfig):
+    idle_groups: ClassVar[tuple[str, ...]] = ("model", *NO_TRAINING)
+    tracked: ClassVar[bool] = True
+    fixed_by_weights: ClassVar[bool] = False
+
     models: list[str] = option(
         "Two or more models: each a run directory, `last`, an MLflow run id, a checkpoint folder, a folder of "
         "task=export or its file, a file of weights or an official name."
@@ -179,23 +253,3 @@ class CompareTask(TaskConfig):
         "Which weights of each run or checkpoint folder; auto takes the better by their recorded evaluation.",
         choices=("auto", "raw", "ema"),
     )
-
-
-TASKS: dict[str, type[TaskConfig]] = {
-    "train": TrainTask,
-    "evaluate": EvaluateTask,
-    "preview": PreviewTask,
-    "convert": ConvertTask,
-    "check_data": CheckDataTask,
-    "pack": PackTask,
-    "export": ExportTask,
-    "report": ReportTask,
-    "sync": SyncTask,
-    "compare": CompareTask,
-    "register": RegisterTask,
-    "predict": PredictTask,
-    "explain": ExplainTask,
-    "preprocess": PreprocessTask,
-    "postprocess": PostprocessTask,
-}
-TRACKED_TASKS = ("train", "evaluate", "compare")  # the others find no metrics, so that there is nothing to send to MLflow

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deit.config.schema import RunConfig
-from deit.config.tasks import ExportTask
+from deit.config.tasks import ExportTask, expect
 from deit.errors import UserError
 from deit.exports.description import Metrics, Source
 from deit.models.shapes import parameter_shapes
@@ -53,8 +53,7 @@ def find_origin(config: RunConfig) -> Origin:
 
     Raises UserError where there are none.
     """
-    task = config.task
-    assert isinstance(task, ExportTask)
+    task = expect(config.task, ExportTask)
     if config.run is not None:
         key, files = "run", checkpoint.weights_of_run(RunDirectory(config.run), task.which)
     else:
@@ -101,8 +100,7 @@ def output_folder(config: RunConfig, origin: Origin) -> Path:
 
     Raises UserError if it exists already or cannot be determined.
     """
-    task = config.task
-    assert isinstance(task, ExportTask)
+    task = expect(config.task, ExportTask)
     if task.output is not None:
         output = Path(task.output).absolute()
         if not output.parent.is_dir():
@@ -118,8 +116,8 @@ def output_folder(config: RunConfig, origin: Origin) -> Path:
 
 def usual_folder(config: RunConfig, origin: Origin) -> Path:
     """``exports/<format>_<weights>`` in the run of the weights, with what is out of the ordinary."""
-    task = config.task
-    assert isinstance(task, ExportTask) and origin.run is not None
+    task = expect(config.task, ExportTask)
+    assert origin.run is not None
     special = [task.precision] if task.precision != "float32" else []
     special += ["pixels"] if task.preprocess_in_graph else []
     special += [f"batch{task.batch}"] if task.batch is not None else []

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from deit.config.schema import RunConfig
-from deit.config.tasks import PredictTask
+from deit.config.tasks import PredictTask, expect
 from deit.data.transform import EvalTransform
 from deit.errors import UserError
 from deit.exports.predictor import Predictor
@@ -192,8 +192,8 @@ def predict(run: RunDirectory, config: RunConfig, progress: Callable[[int, int],
 
     ``progress`` receives the images done and their total. Raises UserError as ``write_predictions`` does.
     """
-    task = config.task
-    assert isinstance(task, PredictTask) and config.data.num_classes is not None
+    task = expect(config.task, PredictTask)
+    assert config.data.num_classes is not None
     known = class_names(task, config.data.num_classes)
     images = find_images(task.input, "task.input", known, config.data.num_classes)
     classes = shown_names(known, images.folders, config.data.num_classes)

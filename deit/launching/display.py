@@ -10,7 +10,6 @@ import time
 from types import TracebackType
 from typing import Any
 
-from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
@@ -19,13 +18,11 @@ from rich.text import Text
 from deit.config.schema import RunConfig
 from deit.config.tasks import InferenceTask
 from deit.console import LiveArea
-from deit.runs.bad_images import listed
-from deit.runs.directory import RunDirectory, shown
+from deit.runs.directory import RunDirectory
 from deit.runs.status import Status
 from deit.text import duration
 
 HEADS = {"cls": "class", "dist": "distillation"}  # of a distilled model, by the end of their metrics' prefix
-NAMED = 10  # most unreadable images that are named on the screen
 LABELS = {"val": "raw", "val_ema": "EMA"}
 LABELS |= {f"{prefix}_{head}": f"{label}, {name} head" for prefix, label in LABELS.items() for head, name in HEADS.items()}
 
@@ -124,102 +121,10 @@ def eta(progress: dict[str, Any]) -> str:
     return duration(max(0.0, progress["expected_end"] - time.time())) if progress.get("expected_end") else "-"
 
 
-def results_table(run: RunDirectory, results: dict[str, Any], task: str) -> Table | Text:
-    """Best results of a training, results of an evaluation, raw and EMA side by side, pictures, an export, or predictions."""
-    if task == "preview":
-        return _pictures(run, results)
-    if task == "export":
-        return _export(results)
-    if task in ("predict", "postprocess", "explain"):
-        return _inference(run, results)
-    rows = results["best"] if task == "train" else results
-    table = Table(title="best results" if task == "train" else "results", title_justify="left")
-    for column in ("weights", "top-1 %", "top-5 %", "loss", "epoch" if task == "train" else "images"):
-        table.add_column(column, justify="left" if column == "weights" else "right")
-    for prefix, entry in rows.items():
-        of = entry["epoch"] if task == "train" else entry["images"]
-        table.add_row(LABELS[prefix], *_accuracy(entry), str(of))
-    if "teacher" in results:
-        table.add_row("teacher", *_accuracy(results["teacher"]), "-")
-    bad = listed(run.bad_images)
-    if bad:
-        table.caption_justify = "left"
-        table.caption = f"{bad} bad image{'s' if bad > 1 else ''} left out: {run.bad_images.name}"
-    return table
-
-
-def _accuracy(entry: dict[str, Any]) -> tuple[str, str, str]:
-    return f"{entry['top1']:.3f}", f"{entry['top5']:.3f}", f"{entry['loss']:.4f}"
-
-
-def _pictures(run: RunDirectory, results: dict[str, Any]) -> Text:
-    return lines_of([(what, f"{run}/{name}") for what, name in results.items()])
-
-
 def lines_of(rows: list[tuple[str, str]]) -> Text:
     """What and what is said of it, side by side; no line is broken or cut, so that a path can be copied."""
     width = 3 + max(len(what) for what, _ in rows)
     return Text("\n".join(f"{what:<{width}}{said}" for what, said in rows))
-
-
-def _inference(run: RunDirectory, results: dict[str, Any]) -> Text:
-    """What was found of images that a person gave: predictions and their accuracy, or pictures."""
-    rows = [("attention", f"{run}/{name}") for name in results.get("pictures", ())]
-    if "images" in results:
-        rows.append(("images", f"{results['images']:,}"))
-    said = results.get("said", {})
-    width = max((cell_len(shown(name)) for name in said), default=0)
-    rows += [("", f"{shown(name)}{' ' * (width - cell_len(shown(name)))}  {what}") for name, what in said.items()]
-    if said and len(said) < results["images"]:
-        rows.append(("", f"... and {results['images'] - len(said):,} more in the file below"))
-    unreadable = results["unreadable"]
-    rows += [("left out", reason) for reason in unreadable[:NAMED]]
-    if len(unreadable) > NAMED:
-        rows.append(("left out", f"and {len(unreadable) - NAMED:,} more"))
-    rows += [(f"top-{metric[-1]}", f"{results[metric]:.3f} %") for metric in ("top1", "top5") if metric in results]
-    if "remark" in results:
-        rows.append(("accuracy", results["remark"]))
-    if results.get("warm"):
-        speed = f"{results['ms_per_image']:.2f} ms an image, {results['images_per_s']:,.0f} images/s with reading"
-        rows.append(("speed", speed))
-    elif "ms_per_image" in results:
-        seconds = results["ms_per_image"] * results["images"] / 1000
-        rows.append(("speed", f"not measured: one batch, {seconds:.1f} s with its compilation"))
-    if "predictions" in results:
-        rows.append(("predictions", shown(results["predictions"])))
-    if "sheet" in results:
-        rows.append(("picture", f"{run}/{results['sheet']}"))
-    elif "no_sheet" in results:
-        rows.append(("picture", f"could not be drawn ({results['no_sheet']})"))
-    rows += [("accuracy" if number == 0 else "", f"{run}/{name}") for number, name in enumerate(results.get("accuracy", ()))]
-    return lines_of(rows)
-
-
-def _export(results: dict[str, Any]) -> Text:
-    made = results["description"]
-    taken, run, metrics, checked = (made[key] for key in ("input", "run", "metrics", "verification"))
-    weights = LABELS["val_ema" if made["weights"] == "ema" else "val"] + (
-        " (moving average)" if made["weights"] == "ema" else ""
-    )
-    weights += f" of {shown(run['directory'])}, step {run['step']}" if run else ""
-    weights += f", top-1 {metrics['top1']:.2f} % on its validation images" if metrics else ""
-    size = ", ".join("any" if side is None else str(side) for side in taken["shape"])
-    takes = "pixels, RGB; normalised in the graph" if made["preprocessing"]["in_graph"] else "normalised by the caller"
-    rows = [
-        ("file", f"{shown(results['folder'])}/{made['file']}"),
-        ("", f"{made['bytes']:,} bytes, {made['precision']}; all about it in model.json beside it"),
-        ("weights", weights),
-        ("takes", f"{taken['name']}: {taken['dtype']} [{size}] {taken['layout']}, {takes}"),
-        ("gives", f"{made['output']['name']}: {made['num_classes']} classes"),
-    ]
-    rows += [("resized", f"pos_embed {results['resized']}")] if results["resized"] else []
-    if checked:
-        same = f"largest difference {checked['max_difference']:.1e} (allowed {checked['tolerance']:.1e})"
-        agree = f"top-1 agrees on {100 * checked['top1_agreement']:.1f} %"
-        rows.append(("verified", f"on {checked['images']} validation images beside the checkpoint: {same}, {agree}"))
-    else:
-        rows.append(("verified", "no: nothing here reads AIR back; compare what ATC makes of it on the device"))
-    return lines_of(rows)
 
 
 def _hardware(config: RunConfig) -> str:

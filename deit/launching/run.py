@@ -1,23 +1,21 @@
-"""One run from its configuration to its exit code: look, make the run directory, work on it.
+"""One run from its prepared configuration to its exit code: make the run directory, hold it, work on it.
 
-``work`` is also what the process of a sweep's trial does with a run directory that was made for it.
+``work_on`` is also what the process of a sweep's trial does with a run directory that was made for it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from deit.config import frozen
 from deit.config.schema import RunConfig
-from deit.config.tasks import CompareTask, PredictTask
 from deit.files import read_json, write_json
 from deit.launching.nodes import Machines, Meeting
-from deit.launching.supervisor import Supervisor
 from deit.machine import environment
 from deit.machine.cards import leased
-from deit.preflight import networks
-from deit.preflight.prepare import prepare
+from deit.machine.companion import Companion
 from deit.runs import status
 from deit.runs.create import common, create
 from deit.runs.directory import RunDirectory
@@ -25,30 +23,43 @@ from deit.runs.lock import locked
 from deit.storage.uploader_process import Uploader
 
 
-def run_task(config: RunConfig, overrides: list[str]) -> int:
-    """Run a task to its end; returns the exit code (0, 1, 2, 130, 143).
+@dataclass(frozen=True)
+class Start:
+    """What a task works with: a locked run directory, and the ``cards`` of this machine that it may take."""
 
-    Raises UserError, before anything is written, for what is wrong with the configuration on this machine.
+    run: RunDirectory
+    config: RunConfig
+    cards: Sequence[int]
+    machines: Machines
+    uploader: Companion | None = None
+
+
+Work = Callable[[Start], int]  # sees the run through; returns the exit code
+
+
+def run_task(config: RunConfig, overrides: list[str], work: Work, unused: Collection[str] = ()) -> int:
+    """Run a task, whose configuration is prepared, to its end; returns the exit code (0, 1, 2, 130, 143).
+
+    ``unused`` are the keys that it does not look at.
     """
-    config = prepare(config)
     resumed = RunDirectory(config.resume) if config.resume else None
     with leased(config.hardware, holder=f"a run of {config.name}, process {os.getpid()}") as cards:
         meeting = Meeting(config)
-        run = resumed or (meeting.join() if meeting.joins else create(config, overrides))
+        run = resumed or (meeting.join() if meeting.joins else create(config, overrides, unused=unused))
         with locked(run, config.hardware.node_rank):
             if resumed and not config.hardware.node_rank:
                 frozen.save(common(config), run.config)
             meeting.announce(run)
             try:
-                return work(run, config, cards, overrides)
+                return work_on(run, config, cards, work, overrides)
             finally:
                 meeting.end()
 
 
-def work(run: RunDirectory, config: RunConfig, cards: Sequence[int], overrides: Sequence[str] = ()) -> int:
-    """Start the workers on a locked run directory and see them through; returns the exit code.
+def work_on(run: RunDirectory, config: RunConfig, cards: Sequence[int], work: Work, overrides: Sequence[str] = ()) -> int:
+    """Do ``work`` on a locked run directory; returns the exit code.
 
-    ``cards`` are those of this machine that the workers take. ``overrides`` are noted where the run goes on.
+    ``cards`` are those of this machine that the workers take. ``overrides`` are noted where the run is resumed.
     """
     machines = Machines(run, config.hardware)
     if machines.first:
@@ -57,13 +68,7 @@ def work(run: RunDirectory, config: RunConfig, cards: Sequence[int], overrides: 
     uploader = Uploader(run, config)
     uploader.start()
     try:
-        if isinstance(config.task, PredictTask) and config.task.model is not None and networks.is_onnx(config.task.model):
-            return networks.predict_onnx(run, config)
-        if isinstance(config.task, CompareTask):
-            from deit.commands.compare import compare  # here: it is a launcher of parts, each supervised as a run is
-
-            return compare(run, config, cards)
-        return Supervisor(run, config, cards, machines, uploader).execute()
+        return work(Start(run, config, cards, machines, uploader))
     finally:
         uploader.finish()
 

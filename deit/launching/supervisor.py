@@ -13,22 +13,21 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from rich.console import RenderableType
 
 from deit.config.schema import RunConfig
 from deit.console import console, harmless
 from deit.files import read_json
-from deit.launching.display import Display, results_table
-from deit.launching.nodes import Machines, Word
+from deit.launching.display import Display
+from deit.launching.nodes import Word
+from deit.launching.run import Start
 from deit.launching.worker_command import worker_command, worker_environment
 from deit.machine import leases, processes, signals
-from deit.machine.companion import Companion
 from deit.machine.ports import lease_port
-from deit.preflight.pretrained import begins_pretrained, pretrained_fit
-from deit.recipe.lr_curve import draw
 from deit.runs import checkpoint, status
 from deit.runs.directory import DISK_FULL, RunDirectory
 from deit.runs.run_processes import kill_all
@@ -44,24 +43,28 @@ LONGEST_BACKOFF = 60.0  # seconds between a crash and the next start
 ONE_WISH = 5.0  # seconds in which a batch system may send SIGTERM several times and mean it once
 
 
+class Supervised(Protocol):
+    """What the supervisor asks of the task that is at work (``deit.commands.task.Task``)."""
+
+    resumable: bool
+
+    def begin(self, run: RunDirectory, config: RunConfig) -> list[str]: ...
+
+    def show(self, run: RunDirectory, results: dict[str, Any]) -> RenderableType: ...
+
+
 class Supervisor:
     """The processes of one run on this machine, and the watch over them. With several, the one of machine 0 sets the status."""
 
-    def __init__(
-        self,
-        run: RunDirectory,
-        config: RunConfig,
-        cards: Sequence[int],
-        machines: Machines,
-        uploader: Companion | None = None,
-    ) -> None:
-        self.run, self.config, self.cards, self.machines = run, config, cards, machines
+    def __init__(self, start: Start, task: Supervised) -> None:
+        self.run, self.config, self.cards, self.machines = start.run, start.config, start.cards, start.machines
+        self.task = task
         self.signals: list[int] = []
         self._signalled = float("-inf")
         self._elsewhere: Word | None = None  # how the run ended on another machine
-        self.multiple = config.hardware.cards * config.hardware.nodes > 1
+        self.multiple = self.config.hardware.cards * self.config.hardware.nodes > 1
         self.began = time.monotonic()
-        self.shipper, self.uploader = Shipper(run, config), uploader
+        self.shipper, self.uploader = Shipper(self.run, self.config), start.uploader
         self._port: leases.Lease | None = None
         self._unwritten: status.Status | None = None  # the last one, where the disk had no room for it
 
@@ -103,8 +106,6 @@ class Supervisor:
         while True:
             worker = self._start_workers()
             if restarts == 0:
-                if self.machines.first and self.config.task.name == "train":  # of a resumed run it may be another course
-                    draw(self.config, self.run.lr_curve)
                 self._introduce()
             final = self._watch(worker, display)
             # Exit code 2 is a mistake of the user's: it would be the same again.
@@ -139,12 +140,10 @@ class Supervisor:
             self.signals.append(number)
 
     def _introduce(self) -> None:
-        """Say what a person should know of this start: what was taken from ``model.pretrained``, and what is not needed."""
-        if begins_pretrained(self.config):
-            self._say(f"weights of {self.config.model.pretrained}")
-            for line in pretrained_fit(self.config).lines():
-                self._say(f"  {line}")
-            self._say(f"  every name: {self.run.pretrained.name} in the run directory")
+        """Say what a person should know of this start: what the task has to say, and what is not needed."""
+        if self.machines.first:
+            for line in self.task.begin(self.run, self.config):
+                self._say(line)
         if self.config.hardware.rank_table:
             self._say("hardware.rank_table is handed to msrun, which finds the cards without one: it can be left out")
 
@@ -276,7 +275,7 @@ class Supervisor:
             return time.monotonic() + self.config.hardware.grace_period
         if count > 1 or now.worker_pid is None or now.state != status.RUNNING:
             return time.monotonic()
-        writing = "writing a checkpoint" if self.config.task.name == "train" else "stopping"
+        writing = "writing a checkpoint" if self.task.resumable else "stopping"
         self._say(f"{signal.Signals(self.signals[0]).name}: {writing} (once more ends the run at once)")
         try:
             # Always SIGTERM: MindSpore catches SIGINT itself.
@@ -318,7 +317,7 @@ class Supervisor:
                 else f"machine {word.node}: {word.message}"
             )
         elif self.signals:
-            in_vain = self.config.task.name == "train" and not final.ended
+            in_vain = self.task.resumable and not final.ended
             written = ", before a checkpoint could be written" if in_vain else ""
             reason = read_json(self.run.stop_reason) or f"stopped by {signal.Signals(self.signals[0]).name}"
             final.state, final.exit_code = status.INTERRUPTED, 128 + self.signals[0]
@@ -347,7 +346,7 @@ class Supervisor:
         if final.state == status.FINISHED:
             if final.results:
                 with harmless("what was found"):
-                    console().print(results_table(self.run, final.results, self.config.task.name))
+                    console().print(self.task.show(self.run, final.results))
             console().print(f"finished in {took}; the run directory is {self.run}")
             return
         error = console(stderr=True)
@@ -355,7 +354,7 @@ class Supervisor:
         if final.state == status.FAILED and final.exit_code == 1:
             log = self._telling_log(final.progress.get("dead_rank"))
             error.print(f"the end of {log}:\n{processes.tail(log)}")
-        if self.config.task.name == "train" and checkpoint.complete(self.run):
+        if self.task.resumable and checkpoint.complete(self.run):
             error.print(f"resume with:  python launch.py resume={shlex.quote(str(self.run))}")
 
     def _telling_log(self, dead: int | None) -> Path:

@@ -1,29 +1,20 @@
-"""What the tasks predict, explain and preprocess need before they start: the network that is meant, and the images.
-
-An ONNX file is predicted with here, in the launcher's own process: it needs no MindSpore and no worker.
-"""
+"""The network that the tasks predict, explain and preprocess mean, and their images, found before they start."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from deit.config.schema import ModelConfig, RunConfig
-from deit.config.tasks import InferenceTask, PostprocessTask, PredictTask
-from deit.console import console
+from deit.config.tasks import InferenceTask
 from deit.errors import UserError
 from deit.exports import description
 from deit.inference.images import find_images
 from deit.inference.model_source import class_names, export_folder
-from deit.inference.writing import check_output
 from deit.lookup.weight_files import find_weights
-from deit.machine import signals
 from deit.models.recognise import recognise
-from deit.progress_bar import progress_bar
-from deit.runs import checkpoint, status
+from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
 from deit.weights.choice import choose
 from deit.weights.find import files_of_checkpoint
@@ -31,30 +22,35 @@ from deit.weights.naming import to_mindspore
 from deit.weights.read import read_shapes
 from deit.weights.whole import check_classifier
 
+Kind = TypeVar("Kind", bound=InferenceTask)
 
-def resolved(config: RunConfig) -> RunConfig:
+
+def resolved(config: RunConfig, task: InferenceTask, *, weights_alone: bool = False) -> RunConfig:
     """The configuration with ``task.model`` as a path, and with the model and the preprocessing that belong to it.
 
-    Raises UserError where there is no such network, it does not fit the model, or there are no images.
+    ``task`` are its own keys. ``weights_alone``: an exported graph will not do. Raises UserError where there is no such
+    network, it does not fit the model, or there are no images.
     """
-    return _with_images(with_network(config))
+    config, task = with_network(config, task, weights_alone=weights_alone)
+    return with_images(config, task)
 
 
-def with_network(config: RunConfig) -> RunConfig:
-    """The same, without a look at the images."""
-    task = config.task
-    assert isinstance(task, InferenceTask)
+def with_network(config: RunConfig, task: Kind, *, weights_alone: bool = False) -> tuple[RunConfig, Kind]:
+    """The same, without a look at the images; also its keys of the task."""
     default_name = config.name == config.model.name
     if task.model is not None:
         folder = export_folder(task.model)
-        config = _of_export(config, folder) if folder is not None else _of_weights(config)
+        if folder is not None:
+            config, task = _of_export(config, task, folder, weights_alone)
+        else:
+            config, task = _of_weights(config, task)
     elif config.run is not None:
-        config = _of_files(config, "run", checkpoint.weights_of_run(RunDirectory(config.run), task.which))
+        config, task = _of_files(config, task, "run", checkpoint.weights_of_run(RunDirectory(config.run), task.which))
     elif config.checkpoint is not None:
-        config = _of_files(config, "checkpoint", files_of_checkpoint(config.checkpoint, config))
+        config, task = _of_files(config, task, "checkpoint", files_of_checkpoint(config.checkpoint, config))
     if default_name:
         config = dataclasses.replace(config, name=config.model.name)
-    return config
+    return config, task
 
 
 def is_onnx(model: str) -> bool:
@@ -63,98 +59,52 @@ def is_onnx(model: str) -> bool:
     return folder is not None and (folder / "model.onnx").is_file()
 
 
-def intention(config: RunConfig) -> str:
-    """What the task would do, as a sentence; nothing of it is looked for."""
-    task = config.task
-    if isinstance(task, PostprocessTask):
-        return f"would judge the results in {task.results} of the inputs in {task.input}"
-    assert isinstance(task, InferenceTask)
-    given = {"task.model": task.model, "run": config.run, "checkpoint": config.checkpoint}
-    of = "".join(f" with {key}={value}" for key, value in given.items() if value is not None)
-    what = {"predict": "predict the classes of", "explain": "show the attention on", "preprocess": "write the inputs of"}
-    return f"would {what[task.name]} {task.input}{of}"
-
-
-def predict_onnx(run: RunDirectory, config: RunConfig) -> int:
-    """Predict in this process and show what was found; returns the exit code.
-
-    Raises UserError as ``write_predictions`` does.
-    """
-    from deit.inference.prediction import predict
-    from deit.launching.display import results_table
-
-    now = status.Status(state=status.RUNNING, launcher_pid=os.getpid())
-    status.write(run, now)
-
-    def progress(done: int, total: int) -> None:
-        bar.set(done, total)
-        if got:
-            raise KeyboardInterrupt
-
-    with signals.noted() as got, status.failure_recorded(run, now):
-        try:
-            with progress_bar("images") as bar:
-                now.results = predict(run, config, progress)
-        except KeyboardInterrupt:
-            how = f"stopped by {signal.Signals(got[0]).name}"
-            console().print(f"{how}; no predictions were written")
-            return status.end(run, now, status.INTERRUPTED, 128 + got[0], how)
-    console().print(results_table(run, now.results, config.task.name))
-    console().print(f"the run directory is {run}")
-    return status.end(run, now, status.FINISHED, 0)
-
-
-def _of_export(config: RunConfig, folder: Path) -> RunConfig:
-    assert isinstance(config.task, InferenceTask)
-    found = description.read(folder, f"task.model={config.task.model}")
-    if config.task.name == "explain" and found.export_format != "safetensors":
+def _of_export(config: RunConfig, task: Kind, folder: Path, weights_alone: bool) -> tuple[RunConfig, Kind]:
+    found = description.read(folder, f"task.model={task.model}")
+    if weights_alone and found.export_format != "safetensors":
         raise UserError(
-            f"task.model={config.task.model}: an exported {found.export_format} file shows no attention; give the run, a "
+            f"task.model={task.model}: an exported {found.export_format} file shows no attention; give the run, a "
             "checkpoint or its weights."
         )
     kept = {key: getattr(found.preprocessing, key) for key in ("crop_pct", "interpolation", "mean", "std")}
-    source = folder / found.file if config.task.name == "explain" else folder
-    return _with_network(config, source, found.model, found.num_classes, **kept)
+    source = folder / found.file if weights_alone else folder
+    return _with_network(config, task, source, found.model, found.num_classes, **kept)
 
 
-def _of_weights(config: RunConfig) -> RunConfig:
+def _of_weights(config: RunConfig, task: Kind) -> tuple[RunConfig, Kind]:
     """A file of weights, or a checkpoint folder outside a run: they describe their model."""
-    assert isinstance(config.task, InferenceTask) and config.task.model is not None
-    text = config.task.model
+    text = task.model
+    assert text is not None
     path = Path(text)
     if (path / checkpoint.STATE).is_file():
-        file = choose(checkpoint.weights_of_folder(path.resolve()), config.task.weights, f"task.model={text}").file
+        file = choose(checkpoint.weights_of_folder(path.resolve()), task.weights, f"task.model={text}").file
     else:
         file = find_weights(text, "task.model", config)
     shapes, metadata = read_shapes(file)
     model, classes = recognise(to_mindspore(shapes), metadata, f"task.model={text}")
     if not isinstance(model, ModelConfig):
         raise UserError(f"task.model={text}: is a RegNetY, which can only teach; allowed are weights of a DeiT.")
-    return _with_network(config, file, model, classes)
+    return _with_network(config, task, file, model, classes)
 
 
-def _of_files(config: RunConfig, key: str, files: dict[str, Path]) -> RunConfig:
-    assert isinstance(config.task, InferenceTask)
-    choice = choose(files, config.task.weights, f"{key}={getattr(config, key)}")
+def _of_files(config: RunConfig, task: Kind, key: str, files: dict[str, Path]) -> tuple[RunConfig, Kind]:
+    choice = choose(files, task.weights, f"{key}={getattr(config, key)}")
     classes = check_classifier(choice.file, config.model, key, choice.weights)
-    config = dataclasses.replace(config, task=dataclasses.replace(config.task, weights=choice.weights))
-    return _with_network(config, choice.file.resolve(), config.model, classes)
+    task = dataclasses.replace(task, weights=choice.weights)
+    return _with_network(config, task, choice.file.resolve(), config.model, classes)
 
 
-def _with_network(config: RunConfig, source: Path, model: ModelConfig, classes: int, **preprocessing: Any) -> RunConfig:
-    assert isinstance(config.task, InferenceTask)
-    return dataclasses.replace(
-        config,
-        task=dataclasses.replace(config.task, model=str(source)),
-        model=dataclasses.replace(model, pretrained=None),
-        data=dataclasses.replace(config.data, num_classes=classes, **preprocessing),
-    )
+def _with_network(
+    config: RunConfig, task: Kind, source: Path, model: ModelConfig, classes: int, **preprocessing: Any
+) -> tuple[RunConfig, Kind]:
+    task = dataclasses.replace(task, model=str(source))
+    model = dataclasses.replace(model, pretrained=None)
+    data = dataclasses.replace(config.data, num_classes=classes, **preprocessing)
+    return dataclasses.replace(config, task=task, model=model, data=data), task
 
 
-def _with_images(config: RunConfig) -> RunConfig:
-    """Look whether there are images, and make the paths absolute: the worker works elsewhere."""
-    task = config.task
-    assert isinstance(task, InferenceTask)
+def with_images(config: RunConfig, task: InferenceTask) -> RunConfig:
+    """Look whether there are images, and make the paths absolute: the worker works elsewhere. Raises UserError."""
     task = dataclasses.replace(
         task,
         input=str(Path(task.input).resolve()),
@@ -163,6 +113,4 @@ def _with_images(config: RunConfig) -> RunConfig:
     classes = config.data.num_classes
     if classes is not None:
         find_images(task.input, "task.input", class_names(task, classes), classes)
-    if isinstance(task, PredictTask) and task.output is not None:
-        task = dataclasses.replace(task, output=str(check_output(task.output, "task.output")))
     return dataclasses.replace(config, task=task)

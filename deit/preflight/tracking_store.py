@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from deit.config.schema import RunConfig
-from deit.config.tasks import TRACKED_TASKS
 from deit.console import console
 from deit.errors import UserError
 from deit.secrets import redact, with_credentials
@@ -40,7 +39,7 @@ class _Wrong(Exception):
 def check_tracking(config: RunConfig) -> None:
     """Look at where ``config`` is tracked. Raises UserError; a resumed run, which has to go on, only gets a line."""
     tracking = config.tracking
-    if tracking.backend == "none" or tracking.uri is None or config.task.name not in TRACKED_TASKS:
+    if tracking.backend == "none" or tracking.uri is None or not config.task.tracked:
         return
     if config.hardware.node_rank:  # machine 0 sends
         return

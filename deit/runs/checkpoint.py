@@ -30,7 +30,6 @@ from safetensors.numpy import load as parse_safetensors
 
 from deit.errors import UserError
 from deit.files import read_json, write_json
-from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
 
 STATE = "state.json"
@@ -310,4 +309,4 @@ def run_of_checkpoint(file: Path) -> RunDirectory | None:
     """The run that contains a checkpoint folder or a file in one; None if there is none."""
     folder = file if file.is_dir() else file.parent
     above = folder.parent.parent
-    return RunDirectory(above) if (folder / checkpoint.STATE).is_file() and (above / "config.yaml").is_file() else None
+    return RunDirectory(above) if (folder / STATE).is_file() and (above / "config.yaml").is_file() else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 import yaml
@@ -21,14 +22,18 @@ def common(config: RunConfig) -> RunConfig:
     return dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, node_rank=None, master_addr=None))
 
 
-def create(config: RunConfig, overrides: list[str], circumstances: dict[str, Any] | None = None) -> RunDirectory:
+def create(
+    config: RunConfig, overrides: list[str], circumstances: dict[str, Any] | None = None, unused: Collection[str] = ()
+) -> RunDirectory:
     """Make the run directory and freeze into it what is about to run.
 
-    ``circumstances`` go into ``environment.json``: of a trial the sweep (id, overrides, swept) and the command.
+    ``unused`` are the keys that the task does not look at. ``circumstances`` go into ``environment.json``: of a trial the sweep
+    (id, overrides, swept) and the command.
     """
     run = directory.create(config.runs_dir, config.name)
     frozen.save(common(config), run.config)
     run.overrides.write_text(yaml.safe_dump(overrides), encoding="utf-8")
+    write_json(run.unused_keys, sorted(unused))
     if circumstances:
         write_json(run.environment, circumstances)
     return run

@@ -3,6 +3,7 @@
 runs/<name>/<date_time_id>/
     config.yaml        the frozen configuration
     overrides.yaml     what was typed
+    unused_keys.json   keys of the configuration that this task does not look at
     environment.json   commit, versions, host, cards
     journal.jsonl      every metric and event, appended by rank 0: the truth
     status.json        state, progress and process of the run, replaced as a whole
@@ -44,6 +45,7 @@ class RunDirectory:
         self.config = self.path / "config.yaml"
         self.overrides = self.path / "overrides.yaml"
         self.environment = self.path / "environment.json"
+        self.unused_keys = self.path / "unused_keys.json"
         self.journal = self.path / "journal.jsonl"
         self.system_journal = self.path / "system.jsonl"
         self.status = self.path / "status.json"

@@ -44,7 +44,7 @@ class Mirror(Folder):
         snapshots = self._snapshots([run.best, *sorted(run.tracking.glob("[!.]*.json"))])
         best = snapshots.pop(self._name(run.best), None)
         whole = checkpoint.complete(run)
-        count = self._put_all(self._named([run.config, run.overrides, run.environment]))
+        count = self._put_all(self._named([run.config, run.overrides, run.unused_keys, run.environment]))
         count += self._put_all(self._named([run.journal, run.system_journal]))
         # How far MLflow has heard was read before the journal: it must not be ahead of it.
         count += self._put_all(snapshots)

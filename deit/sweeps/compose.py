@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from deit.compose import freeze, overrides
+from deit.compose import overrides
 from deit.compose.hydra_errors import ERRORS, translate
 from deit.config.addresses import is_remote
 from deit.config.schema import RunConfig, SweepConfig
@@ -27,18 +29,29 @@ class Draft:
     number: int
     overrides: list[str]  # as typed, without Hydra's own
     config: RunConfig
-    ignored: list[str]  # complaints about keys this trial does not use
+    ignored: list[str]  # complaints about keys that were typed and that this trial does not use
+    unused: Collection[str] = ()  # all the keys that it does not use
 
     def __str__(self) -> str:
         return f"trial {self.number} ({' '.join(self.overrides)})"
 
 
+class Tasks(Protocol):
+    """What checks a configuration: ``deit.commands.table``."""
+
+    def configured(self, composed: DictConfig, typed: Sequence[Override]) -> RunConfig: ...
+
+    def unused(self, config: RunConfig, typed: Sequence[Override]) -> list[str]: ...
+
+    def unused_keys_of(self, config: RunConfig) -> Collection[str]: ...
+
+
 class Composer:
     """Composes, freezes and checks trials of one sweep."""
 
-    def __init__(self, loader: ConfigLoader, config: DictConfig, look: Callable[[RunConfig], RunConfig]) -> None:
+    def __init__(self, loader: ConfigLoader, config: DictConfig, tasks: Tasks, look: Callable[[RunConfig], RunConfig]) -> None:
         """``look`` answers what only the place where the trials run can tell, and raises UserError for what it lacks."""
-        self._loader, self._config, self._look = loader, config, look
+        self._loader, self._config, self._tasks, self._look = loader, config, tasks, look
 
     def drafts(self, trials: Sequence[Sequence[str]], first: int = 0) -> list[Draft]:
         """All trials of a sweep. Raises UserError with all that is wrong in any of them."""
@@ -69,7 +82,7 @@ class Composer:
         typed = _own(texts)
         try:
             given = overrides.check(typed, sweeping=False)
-            config = freeze.freeze(self._compose(number, list(texts)), given)
+            config = self._tasks.configured(self._compose(number, list(texts)), given)
         except ERRORS as error:
             raise translate(error, typed) from error
         launcher = self._config.hydra.runtime.choices["hydra/launcher"]
@@ -78,7 +91,13 @@ class Composer:
                 f"runs_dir={config.runs_dir} is in a store, but trials of hydra/launcher={launcher} run on other machines, "
                 "which do not share its copy on this one; allowed: hydra/launcher=cards, or as runs_dir a folder they share."
             )
-        return Draft(number, [redact(text) for text in typed], config, freeze.idle(config, given))
+        return Draft(
+            number,
+            [redact(text) for text in typed],
+            config,
+            self._tasks.unused(config, given),
+            self._tasks.unused_keys_of(config),
+        )
 
     def looked_at(self, drafts: Sequence[Draft]) -> list[Draft]:
         """The trials as they will run: `last` as a teacher must not become the trial before it.

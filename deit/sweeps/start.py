@@ -78,7 +78,7 @@ def make_trial(sweep: SweepDirectory, draft: Draft, values: dict[str, str]) -> T
     """Freeze one trial; ``values`` tell it apart from the others."""
     mark = {"id": sweep.id, "trial": draft.number, "overrides": draft.overrides, "swept": values}
     typed = [redact(text) for text in sys.argv[1:]]
-    run = create_run(draft.config, draft.overrides, {"command": ["python", sys.argv[0], *typed], "sweep": mark})
+    run = create_run(draft.config, draft.overrides, {"command": ["python", sys.argv[0], *typed], "sweep": mark}, draft.unused)
     return Trial(
         draft.number,
         draft.overrides,

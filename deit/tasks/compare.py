@@ -14,7 +14,7 @@ import numpy as np
 from deit.comparison import answers
 from deit.comparison.answers import Answers
 from deit.config.schema import RunConfig
-from deit.config.tasks import CompareTask
+from deit.config.tasks import CompareTask, expect
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader
 from deit.data.source import Dataset
@@ -29,20 +29,21 @@ LEAST = 5  # batches that are timed, at least LONG seconds together; where there
 LONG = 0.5
 
 
-def compare_task(context: Context) -> dict[str, Any]:
+def run(context: Context) -> dict[str, Any]:
     """Write ``answers.npz`` into the run directory; returns ``images``, ``top1`` (percent) and ``ms_per_image``.
 
     The time is that of whole batches in the network, from pixels to logits; reading images is no part of it. Raises
     UserError (exit code 1) where no image could be used, and Interrupted after a signal.
     """
     config, report = context.config, context.report
-    assert isinstance(config.task, CompareTask) and config.data.num_classes is not None
-    (model,) = config.task.models
+    task = expect(config.task, CompareTask)
+    assert config.data.num_classes is not None
+    (model,) = task.models
     classes = list(map(str, range(config.data.num_classes)))
-    if config.task.classes is not None:
-        classes = read_names(config.task.classes, config.data.num_classes)
+    if task.classes is not None:
+        classes = read_names(task.classes, config.data.num_classes)
     report.progress(now=True, phase="loading")
-    data = _images(config, classes if config.task.classes is not None else None)
+    data = _images(config, classes if task.classes is not None else None)
     batch = config.data.eval_batch_size
     predictor = open_predictor(config, Path(model), f"task.models: {model}", classes, batch)
     side = config.model.img_size
@@ -79,8 +80,8 @@ def compare_task(context: Context) -> dict[str, Any]:
 
 
 def _images(config: RunConfig, known: list[str] | None) -> Dataset:
-    task = config.task
-    assert isinstance(task, CompareTask) and config.data.num_classes is not None
+    task = expect(config.task, CompareTask)
+    assert config.data.num_classes is not None
     if task.input is None:
         return open_dataset(config.data, train=False)
     return open_tree(task.input, "task.input", known, config.data.num_classes, config.data.max_pixels)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from deit.config.schema import RunConfig
-from deit.config.tasks import EvaluateTask
+from deit.config.tasks import EvaluateTask, expect
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader
 from deit.data.source import aligned
@@ -25,13 +25,13 @@ from deit.weights.naming import to_mindspore
 from deit.weights.read import holds_ema, names_of, read_weights
 
 
-def evaluate_task(context: Context) -> dict[str, Any]:
+def run(context: Context) -> dict[str, Any]:
     """Returns ``{"val": {top1, top5, loss, images, weights}, "val_ema": {...}}``.
 
     With ``task.heads`` the heads of a distilled model are added separately, as ``val_cls`` and ``val_dist``.
     """
     config, report = context.config, context.report
-    assert isinstance(config.task, EvaluateTask)
+    task = expect(config.task, EvaluateTask)
     sources = _weights(config)
     file = Path(next(iter(sources.values()))[1]["weights"])
     data = aligned(open_dataset(config.data, train=False), names_of(file), str(file))
@@ -40,7 +40,7 @@ def evaluate_task(context: Context) -> dict[str, Any]:
     figures.note_data(val=data)
     network = build_network(config)
     answering = {"": network}
-    if config.task.heads and config.model.distilled:
+    if task.heads and config.model.distilled:
         answering |= {"_cls": Head(network, 0), "_dist": Head(network, 1)}
     steps = {suffix: EvalStep(config, cell) for suffix, cell in answering.items()}
     for prefix, (weights, source) in sources.items():
@@ -65,7 +65,7 @@ def evaluate_task(context: Context) -> dict[str, Any]:
 
 def _weights(config: RunConfig) -> dict[str, tuple[dict[str, np.ndarray], dict[str, Any]]]:
     """The weights to evaluate under the prefix of their metrics, each with where it comes from."""
-    assert isinstance(config.task, EvaluateTask)
+    task = expect(config.task, EvaluateTask)
     if config.checkpoint is not None and Path(config.checkpoint).is_file():
         file = Path(config.checkpoint)
         prefixes = ("val", "val_ema") if holds_ema(file) else ("val",)
@@ -75,7 +75,7 @@ def _weights(config: RunConfig) -> dict[str, tuple[dict[str, np.ndarray], dict[s
         files = checkpoint.weights_of_folder(Path(config.checkpoint))
     else:
         assert config.run is not None
-        files = checkpoint.weights_of_run(RunDirectory(config.run), config.task.which)
+        files = checkpoint.weights_of_run(RunDirectory(config.run), task.which)
     return {
         prefix: (
             checkpoint.read_part(file.parent, file.stem),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor
 
-from deit.config.tasks import ExplainTask
+from deit.config.tasks import ExplainTask, expect
 from deit.data.source import evenly
 from deit.data.transform import EvalTransform
 from deit.engine.attention import Attentions, maps
@@ -29,7 +29,7 @@ from deit.weights.read import read_weights
 GUESSES = 3  # likeliest classes written above an image
 
 
-def explain(context: Context) -> dict[str, Any]:
+def run(context: Context) -> dict[str, Any]:
     """Draw ``attention_NUMBER_NAME.png`` of each image into the run directory.
 
     Returns ``{"pictures": [names], "unreadable": [reasons]}``.
@@ -37,8 +37,9 @@ def explain(context: Context) -> dict[str, Any]:
     An image that cannot be read is left out and named. Raises UserError (exit code 1) where none can be read, and Interrupted
     after a signal.
     """
-    config, task = context.config, context.config.task
-    assert isinstance(task, ExplainTask) and config.data.num_classes is not None
+    config = context.config
+    task = expect(config.task, ExplainTask)
+    assert config.data.num_classes is not None
     known = class_names(task, config.data.num_classes)
     images = find_images(task.input, "task.input", known, config.data.num_classes)
     classes = shown_names(known, images.folders, config.data.num_classes)

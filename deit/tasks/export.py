@@ -13,7 +13,7 @@ from mindspore import nn
 from safetensors.numpy import save
 
 from deit.config.schema import PrecisionConfig, RunConfig
-from deit.config.tasks import ExportTask
+from deit.config.tasks import ExportTask, expect
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader
 from deit.data.source import Dataset, aligned, limited
@@ -40,15 +40,15 @@ TOLERANCE = {"float32": 1e-4, "float16": 3e-2}
 Weights = Mapping[str, np.ndarray]
 
 
-def export_task(context: Context) -> dict[str, Any]:
+def run(context: Context) -> dict[str, Any]:
     """Returns what is to be said of the export: ``folder``, ``description`` (that of model.json), ``resized``.
 
     The folder ``task.output`` appears when all is written and verified. Raises UserError (exit code 1) where the file answers
     otherwise than the checkpoint, Interrupted after a signal; then nothing is left of it.
     """
     config, report = context.config, context.report
-    task = config.task
-    assert isinstance(task, ExportTask) and task.output is not None and config.data.num_classes is not None
+    task = expect(config.task, ExportTask)
+    assert task.output is not None and config.data.num_classes is not None
     origin = find_origin(config)
     data = aligned(open_dataset(config.data, train=False), names_of(origin.file), str(origin.file))
     zeros = {name: np.zeros(shape, np.float32) for name, shape in _shapes(config).items()}
@@ -78,8 +78,7 @@ def _shapes(config: RunConfig) -> dict[str, tuple[int, ...]]:
 
 def write_network(config: RunConfig, weights: Weights, path: Path, classes: Sequence[str] | None = None) -> None:
     """Write the network of an export's ``config`` with ``weights``, which have the shapes of its model, as ``path``."""
-    task = config.task
-    assert isinstance(task, ExportTask)
+    task = expect(config.task, ExportTask)
     half = task.precision == "float16"
     data, side = config.data, config.model.img_size
     if task.format == "safetensors":
@@ -114,8 +113,7 @@ def describe(config: RunConfig, origin: Origin, data: Dataset, path: Path, *, me
 
     ``measured``: the run's metrics are those of this network, whose images are as large as the run's.
     """
-    task = config.task
-    assert isinstance(task, ExportTask)
+    task = expect(config.task, ExportTask)
     side, in_graph = config.model.img_size, task.preprocess_in_graph
     shape = [task.batch, side, side, 3] if in_graph else [task.batch, 3, side, side]
     return Description(
@@ -140,8 +138,8 @@ def describe(config: RunConfig, origin: Origin, data: Dataset, path: Path, *, me
 
 def _verify(context: Context, weights: Weights, origin: Origin, data: Dataset, folder: Path) -> Verification:
     """Answer the same images with what was written, as its users will, and with the checkpoint's network in float32."""
-    config, task = context.config, context.config.task
-    assert isinstance(task, ExportTask)
+    config = context.config
+    task = expect(config.task, ExportTask)
     # A batch is filled up with black images, which would be answered too.
     batch_size = min(config.data.eval_batch_size, task.images, len(data))
     exact = dataclasses.replace(

@@ -8,7 +8,7 @@ from deit.inference.prediction import predict
 from deit.tasks.context import Context, Interrupted
 
 
-def predict_task(context: Context) -> dict[str, Any]:
+def run(context: Context) -> dict[str, Any]:
     """Write the predictions and, for labelled images, their accuracy into the run directory; returns what to show.
 
     Raises Interrupted after a signal; nothing is written then.

@@ -13,7 +13,7 @@ import numpy as np
 from mindspore import Tensor
 
 from deit.config.schema import RunConfig
-from deit.config.tasks import PreviewTask
+from deit.config.tasks import PreviewTask, expect
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader, TrainBatch, TrainLoader
 from deit.data.source import Dataset, limited
@@ -28,7 +28,7 @@ from deit.tasks.context import Context, Interrupted
 LEAST_SHARE = 0.005  # a class whose share is not this much above that of the others is not named
 
 
-def preview(context: Context) -> dict[str, Any]:
+def run(context: Context) -> dict[str, Any]:
     """Draw ``preview_train.png`` and ``preview_eval.png`` into the run directory; returns their names.
 
     Raises Interrupted after a signal; a picture is then there whole or not at all.
@@ -62,10 +62,10 @@ def first_batch(config: RunConfig, data: Dataset) -> tuple[TrainBatch, np.ndarra
 
 def training_cards(config: RunConfig, data: Dataset) -> list[Card]:
     """Images of the first batch beside what the network gets of them, with their targets."""
-    assert isinstance(config.task, PreviewTask)
+    task = expect(config.task, PreviewTask)
     batch, images, targets = first_batch(config, data)
     names = _names(data)
-    count = min(config.task.images, len(images))
+    count = min(task.images, len(images))
     # From both ends, because mixing pairs an image with the one at the mirrored place.
     rows = [*range(count - count // 2), *range(len(images) - count // 2, len(images))]
     return [
@@ -81,8 +81,8 @@ def training_cards(config: RunConfig, data: Dataset) -> list[Card]:
 
 def evaluation_cards(config: RunConfig, data: Dataset) -> list[Card]:
     """Validation images of all classes beside what the network gets of them."""
-    assert isinstance(config.task, PreviewTask)
-    data = limited(data, config.task.images)
+    task = expect(config.task, PreviewTask)
+    data = limited(data, task.images)
     names = _names(data)
     normalize = Normalize(config.data.mean, config.data.std)
     cards = []

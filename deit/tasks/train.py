@@ -47,7 +47,7 @@ from deit.weights.whole import require_whole
 SHOWN = ("train/loss", "perf/images_per_s", "perf/data_wait")  # metrics that the live display shows
 
 
-def train(context: Context) -> dict[str, Any]:
+def run(context: Context) -> dict[str, Any]:
     """Run the training of ``context.config``; returns the best and the last results.
 
     ``{"best": {"val": {...}, "val_ema": {...}}, "last": {...}}``, each with top1, top5, loss, step, epoch; of a

@@ -15,7 +15,6 @@ from typing import Any
 
 import psutil
 
-from deit.compose import unused_keys
 from deit.config import frozen, safe_yaml
 from deit.config.schema import RunConfig
 from deit.files import read_json
@@ -37,14 +36,14 @@ _CUT = " ... (cut)"
 _HEADS = {"cls": "class head", "dist": "distillation head"}  # by the end of a metric's prefix
 
 
-def params(config: RunConfig) -> dict[str, str]:
+def params(run: RunDirectory, config: RunConfig) -> dict[str, str]:
     """The configuration as MLflow parameters: ``{"optim.base_lr": "0.0005", "data.mean": "[0.485, ...]"}``.
 
     Only keys that the task looks at and that have a value. Values are written as on the command line, lists as JSON.
     """
-    idle = unused_keys.unused(config)
+    unused = read_json(run.unused_keys) or ()
     values = {key: value for key, value in frozen.to_dict(config).items() if key not in _BOOKKEEPING}
-    found = {key: value for key, value in _leaves(values) if key not in idle and value is not None}
+    found = {key: value for key, value in _leaves(values) if key not in unused and value is not None}
     return {_name(key): _text(value, _PARAM_LENGTH) for key, value in found.items()}
 
 

@@ -144,7 +144,7 @@ class Sender:
                 self.progress.closed = None
                 self._note()
                 remote.begin()
-            remote.describe(describe.params(self.config), tags)
+            remote.describe(describe.params(self.run, self.config), tags)
             self._annotate(remote)
             _log.info("shipping to %s", store.run_url(self.uri, remote.experiment_id, remote.run_id))
             self._remote = remote

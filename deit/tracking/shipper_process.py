@@ -9,7 +9,6 @@ from pathlib import Path
 
 from deit.config.addresses import runs_copy
 from deit.config.schema import RunConfig
-from deit.config.tasks import TRACKED_TASKS
 from deit.console import console, waiting
 from deit.machine.companion import Companion
 from deit.runs.directory import RunDirectory
@@ -41,7 +40,7 @@ class Shipper(Companion):
             # Not waited for: what it does concerns other runs.
             self._spawn("deit.tracking.stale", Path(runs_copy(self.config.runs_dir)).absolute())
         self._started = time.monotonic()
-        if self.config.tracking.backend == "none" or self.config.task.name not in TRACKED_TASKS:
+        if self.config.tracking.backend == "none" or not self.config.task.tracked:
             return
         self._begin()
 

@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deit.config import frozen
-from deit.config.tasks import TRACKED_TASKS
 from deit.errors import UserError
 from deit.machine import processes
 from deit.machine.logs import log_to
@@ -94,7 +93,7 @@ def main(arguments: list[str]) -> int:
 def _tell(run: RunDirectory) -> int:
     try:
         config = frozen.load(run.config)
-        if config.task.name not in TRACKED_TASKS or config.tracking.backend == "none":
+        if not config.task.tracked or config.tracking.backend == "none":
             return 0
         uri = own_uri(run, config)
     except UserError as error:

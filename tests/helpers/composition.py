@@ -8,21 +8,22 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import open_dict
 
-from deit.compose import freeze as composing
+from deit.commands.table import configured
 from deit.compose import groups, overrides
+from deit.compose.freeze import register
 from deit.config.schema import RunConfig
 from deit.machine.cards import resolve
 
 
 def freeze(*typed: str) -> RunConfig:
     """The configuration that these overrides make, checked."""
-    composing.register()
+    register()
     given = overrides.check(typed, sweeping=False)
     with initialize_config_dir(str(groups.CONF), version_base="1.3"):
         config = hydra_compose("config", overrides.readable(typed))
     with open_dict(config):
         config.pop("hydra", None)
-    return composing.freeze(config, given)
+    return configured(config, given)
 
 
 def composed(*typed: str) -> RunConfig:

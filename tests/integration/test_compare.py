@@ -22,6 +22,7 @@ from PIL import Image
 from scipy import stats
 
 from deit.commands.compare_models import find_models, labels
+from deit.commands.table import prepare
 from deit.comparison import answers, output_files, results, statistics
 from deit.comparison.answers import Answers
 from deit.config import frozen
@@ -29,10 +30,9 @@ from deit.engine.recorder import Mute
 from deit.errors import UserError
 from deit.files import write_json
 from deit.models.shapes import parameter_shapes
-from deit.preflight.prepare import prepare
 from deit.runs import checkpoint, directory, status
 from deit.runs.directory import RunDirectory
-from deit.tasks.compare import compare_task
+from deit.tasks.compare import run as compare_task
 from deit.tasks.context import Context
 from deit.tracking import progress, uri
 
@@ -185,8 +185,8 @@ class Place:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     import mindspore as ms
 
-    from deit.tasks.evaluate import evaluate_task
-    from deit.tasks.export import export_task
+    from deit.tasks.evaluate import run as evaluate_task
+    from deit.tasks.export import run as export_task
 
     folder = tmp_path_factory.mktemp("compare")
     rng = np.random.default_rng(0)

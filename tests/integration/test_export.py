@@ -16,6 +16,7 @@ from command import Outcome
 from composition import freeze
 from safetensors.numpy import load_file
 
+from deit.commands.table import prepare
 from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.errors import UserError
@@ -23,7 +24,6 @@ from deit.exports import description
 from deit.files import whole_folder, write_json
 from deit.models.initialisation import initial_weights
 from deit.models.shapes import parameter_shapes
-from deit.preflight.prepare import prepare
 from deit.runs import checkpoint, directory
 from deit.runs.directory import RunDirectory
 from deit.weights.pos_embed import resize
@@ -73,7 +73,7 @@ def export(run: RunDirectory, *typed: str) -> tuple[Path, description.Descriptio
     """What the worker does for `task=export run=RUN`, in this process."""
     from deit.engine.recorder import Mute
     from deit.tasks.context import Context
-    from deit.tasks.export import export_task
+    from deit.tasks.export import run as export_task
 
     config = prepare(freeze("task=export", f"run={run.path}", *typed))
     own = directory.create(run.path.parent / "of_exports", "export")

@@ -20,6 +20,7 @@ from composition import composed
 from mindspore import Tensor
 from PIL import Image
 
+from deit.commands.table import prepare
 from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.data.transform import EvalTransform
@@ -38,14 +39,13 @@ from deit.inference.reading import read_image
 from deit.inference.writing import open_writer
 from deit.models.shapes import parameter_shapes
 from deit.models.weights import load_weights
-from deit.preflight.prepare import prepare
 from deit.runs import checkpoint, directory
 from deit.runs.directory import RunDirectory
 from deit.tasks.context import Context, Interrupted
-from deit.tasks.evaluate import evaluate_task
-from deit.tasks.explain import explain
-from deit.tasks.export import export_task
-from deit.tasks.predict import predict_task
+from deit.tasks.evaluate import run as evaluate_task
+from deit.tasks.explain import run as explain
+from deit.tasks.export import run as export_task
+from deit.tasks.predict import run as predict_task
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = [f"kind_{number}" for number in range(7)]

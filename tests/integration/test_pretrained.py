@@ -18,11 +18,11 @@ from launching import launch, only_run
 from reference.inputs_weights import NETWORK
 from safetensors import safe_open
 
+from deit.commands.table import prepare
 from deit.config import frozen
 from deit.config.schema import ModelConfig
 from deit.engine.state import TrainState, first_weights
 from deit.files import read_json
-from deit.preflight.prepare import prepare
 from deit.preflight.pretrained import begins_pretrained
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory

@@ -14,6 +14,7 @@ from composition import composed, freeze
 from mindspore import Parameter, nn, ops
 from PIL import Image
 
+from deit.commands.table import prepare
 from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.data.datasets import open_dataset
@@ -23,13 +24,13 @@ from deit.engine.recorder import Mute
 from deit.engine.step import TrainStep
 from deit.errors import UserError
 from deit.inference import picture
-from deit.preflight.prepare import prepare
 from deit.recipe.augmentation import summary
 from deit.runs import directory, status
 from deit.runs.directory import RunDirectory
+from deit.tasks import preview
 from deit.tasks import train as training
 from deit.tasks.context import Context, Interrupted
-from deit.tasks.preview import denormalized, evaluation_cards, first_batch, named_shares, preview, training_cards
+from deit.tasks.preview import denormalized, evaluation_cards, first_batch, named_shares, training_cards
 
 DIGITS = ("experiment=quickstart", "data.batch_size=12", "data.workers=0")
 RICH = ("augment.mixup_prob=1", "augment.reprob=0.7", "augment.recount=2", "augment.hflip=0.5")
@@ -94,7 +95,7 @@ def test_shown_is_what_the_first_step_of_the_real_training_gets(
 
     monkeypatch.setattr(training, "TrainStep", recording_step)
     config = prepare(composed(*DIGITS, *SMALL, *augment, "schedule.max_steps=1", "tracking=none", "hardware=cpu"))
-    training.train(context(config, tmp_path))
+    training.run(context(config, tmp_path))
 
     shown = previewed(*augment, "task.images=12")
     batch, images, targets = first_batch(shown, open_dataset(shown.data, train=True))
@@ -273,7 +274,7 @@ def test_an_interrupted_preview_leaves_nothing_half_written(tmp_path: Path) -> N
     stopped = context(previewed("task.images=2"), tmp_path)
     stopped.stop_signals.append(signal.SIGINT)
     with pytest.raises(Interrupted) as stop:
-        preview(stopped)
+        preview.run(stopped)
     assert stop.value.exit_code == 130
     assert list(stopped.run.path.glob("*.png")) + list(stopped.run.path.glob(".*")) == []
 

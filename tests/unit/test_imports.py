@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -88,48 +90,140 @@ def test_a_served_model_brings_no_side_along() -> None:
     assert "deit.compose.rules" not in model
 
 
-def imports(part: str) -> set[str]:
-    """The parts of the package that the sources of a part import, anywhere in them."""
-    found = set()
-    for name in modules(part):
-        file = PACKAGE.joinpath(*name.split(".")[1:])
-        tree = ast.parse((file / "__init__.py" if file.is_dir() else file.with_suffix(".py")).read_text())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("deit"):
-                path = (node.module or "").split(".")
-                found |= {path[1]} if len(path) > 1 else {alias.name for alias in node.names}
+def sources() -> dict[str, Path]:
+    """Every module of the package, also those of Hydra's plugins, by its dotted name."""
+    return {
+        ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts): file
+        for file in sorted(PACKAGE.rglob("*.py"))
+        if file.stem != "__init__"
+    }
+
+
+@cache
+def graph() -> dict[str, set[str]]:
+    """For each module the modules of the package that it imports, anywhere in it."""
+    files, found = sources(), {}
+    for name, file in files.items():
+        found[name] = set()
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "deit":
+                whole = [f"{node.module}.{alias.name}" for alias in node.names]
+                found[name] |= {text if text in files else str(node.module) for text in whole}
             elif isinstance(node, ast.Import):
-                found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("deit.")}
-    return found - {part}
+                found[name] |= {alias.name for alias in node.names if alias.name.startswith("deit.")}
+    return found
 
 
-BELOW = {"files", "config", "errors", "notes", "randomness", "text"}
+def part_of(module: str) -> str:
+    return module.split(".")[1]
 
 
-@pytest.mark.parametrize(
-    ("part", "allowed"),
-    [
-        ("models", BELOW),
-        ("data", BELOW),
-        ("optim", BELOW),
-        (
+def imports(part: str) -> set[str]:
+    """The parts of the package that a part imports."""
+    return {part_of(other) for name, others in graph().items() if part_of(name) == part for other in others} - {part}
+
+
+PLAIN = {"errors", "files", "text"}
+SHOWING = {"console", "progress_bar"}
+NETWORK = {"data", "models", "optim", "weights", "engine", "exports", "inference", "comparison"}
+# What each part may import; only parts above it in this list, so that there is no circle.
+RULES: dict[str, set[str]] = {
+    "errors": set(),
+    "files": set(),
+    "text": set(),
+    "notes": set(),
+    "randomness": set(),
+    "secrets": {"errors"},
+    "console": set(),
+    "progress_bar": {"console"},
+    "config": {"errors", "files"},
+    "machine": {"config", "secrets", *PLAIN},
+    "data": {"config", "errors", "files", "notes", "randomness"},
+    "models": {"config", "errors", "files", "notes", "randomness"},
+    "optim": {"config", "errors", "randomness"},
+    "recipe": {"config", "data", "models", *PLAIN},
+    "runs": {"config", "machine", *PLAIN},
+    "weights": {"config", "models", "notes", "runs", *PLAIN},
+    "engine": {"config", "data", "models", "optim", "randomness", "runs", "weights", *PLAIN},
+    "exports": {"config", "engine", "models", "runs", "weights", *PLAIN},
+    "inference": {"config", "data", "exports", "runs", "weights", *PLAIN},
+    "comparison": {"inference", "runs", *PLAIN},
+    "serving": {"config", "data", "exports", "inference", *PLAIN},
+    "tasks": {"config", "recipe", "runs", *NETWORK, *PLAIN},
+    "worker": {"config", "engine", "machine", "runs", "tasks", *PLAIN},
+    "tracking": {"comparison", "config", "console", "machine", "runs", "secrets", *PLAIN},
+    "storage": {"config", "machine", "runs", *SHOWING, *PLAIN},
+    "lookup": {"config", "inference", "runs", "secrets", "storage", "tracking", "weights", *PLAIN},
+    "compose": {"config", "console", "data", "lookup", "recipe", "tracking", *PLAIN},
+    "preflight": {
+        *{"compose", "config", "lookup", "recipe", "runs", "secrets", "storage", "tracking"},
+        *{"console", "data", "exports", "inference", "models", "weights"},
+        *PLAIN,
+    },
+    "launching": {"config", "machine", "runs", "secrets", "storage", "tracking", *SHOWING, *PLAIN},
+    "sweeps": {
+        *{
+            "comparison",
+            "compose",
+            "config",
+            "launching",
+            "lookup",
+            "machine",
+            "recipe",
             "runs",
-            {"config", "errors", "files", "machine", "text"},
-        ),
-        ("engine", BELOW | {"models", "data", "optim", "runs", "weights"}),
-        ("weights", {"config", "errors", "notes", "runs", "models"}),
-        ("exports", BELOW | {"models", "weights", "engine", "runs"}),
-        ("inference", BELOW | {"data", "exports", "runs", "weights"}),
-        ("comparison", BELOW | {"inference", "runs"}),
-        (
-            "tasks",
-            BELOW | {"models", "data", "optim", "runs", "weights", "exports", "inference", "comparison", "engine", "recipe"},
-        ),
-        ("serving", BELOW | {"data", "exports", "inference"}),
-    ],
-)
-def test_imports_go_down_only(part: str, allowed: set[str]) -> None:
-    assert imports(part) <= allowed
+            "secrets",
+            "storage",
+            "tracking",
+        },
+        *SHOWING,
+        *PLAIN,
+    },
+    "commands": {
+        *{"compose", "config", "launching", "lookup", "machine", "preflight", "recipe", "runs", "secrets", "serving"},
+        *{"storage", "sweeps", "tracking"},
+        *NETWORK,
+        *SHOWING,
+        *PLAIN,
+    },
+    "trial": {"commands", "config", "launching", "machine", "runs", "storage", *PLAIN},
+    "plugins": {"commands", "compose", "config", "console", "lookup", "runs", "sweeps", *PLAIN},
+    "cli": {"commands", "compose", "config", "secrets", "sweeps", *PLAIN},
+}
+
+
+def test_every_part_has_a_rule_and_the_rules_go_down() -> None:
+    assert set(RULES) == {*CONTROL, *WORKER, *BOTH, *SERVED}
+    order = list(RULES)
+    assert [(part, other) for part in order for other in RULES[part] if order.index(other) >= order.index(part)] == []
+
+
+@pytest.mark.parametrize("part", RULES)
+def test_a_part_imports_what_its_rule_allows(part: str) -> None:
+    assert imports(part) - RULES[part] == set()
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    imported = graph()
+    done: set[str] = set()
+
+    def follow(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join([*path[path.index(name) :], name])
+        if name not in done:
+            for other in imported.get(name, ()):
+                follow(other, (*path, name))
+            done.add(name)
+
+    for name in imported:
+        follow(name, ())
+
+
+def test_a_module_has_a_name_of_its_own() -> None:
+    """A name in a traceback or a search says which file it is. The two halves of a task share theirs, on purpose."""
+    names = [file for file in sources().values() if "plugins" not in file.parts]
+    # commands/train.py and tasks/train.py: what the control side and the worker know of task=train
+    halves = {file.name for file in names if file.parent.name == "commands"}
+    counted = Counter(file.name for file in names if not (file.parent.name == "tasks" and file.name in halves))
+    assert [name for name, count in counted.items() if count > 1] == []
 
 
 def test_nothing_but_the_worker_imports_tasks() -> None:

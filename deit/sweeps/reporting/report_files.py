@@ -162,9 +162,8 @@ def _short(values: Any) -> list[float]:
 def show(sweep: SweepDirectory, *, mlflow: bool) -> None:
     """Write the files and print where they are and where the trials are in MLflow; with ``mlflow`` send them there, too."""
     from deit.sweeps.reporting import links
-    from deit.sweeps.reporting import report_files as page
 
-    page.write(sweep)
+    write(sweep)
     for path in (sweep.report, sweep.summary_md, sweep.summary_csv):
         print(f"{sweep}/{path.name}")
     found = links.of_sweep(sweep)

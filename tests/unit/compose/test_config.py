@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from composition import freeze
 
-from deit.compose import groups, keys, limits, rules
+from deit.commands.train import TASK
+from deit.compose import groups, keys, limits
 from deit.config import frozen
 from deit.errors import UserError
 
@@ -87,9 +88,9 @@ def test_problems_are_reported_together_and_limits_before_rules() -> None:
 
 def test_rules_ask_again_once_the_target_is_known() -> None:
     config = freeze("precision=bf16", "model.attention=flash")
-    assert rules.problems(config) == []
+    assert TASK.problems(config) == []
     config.hardware.target = "cpu"
-    assert [problem.split()[0] for problem in rules.problems(config)] == ["precision.dtype", "model.attention"]
+    assert [problem.split()[0] for problem in TASK.problems(config)] == ["precision.dtype", "model.attention"]
 
 
 def test_choices_and_limits_hold_at_their_edges() -> None:

@@ -69,7 +69,7 @@ def test_resume_on_other_cards_needs_the_same_global_batch(run: Path) -> None:
         ("ema=none", "ema.enabled was true"),
         ("experiment=quickstart", "experiment=quickstart: cannot go with resume="),
         ("debug=fast", "debug=fast: cannot go with resume="),
-        ("task=evaluate", "task.name was 'train'"),
+        ("task=evaluate", "with task=evaluate: resume"),
     ],
 )
 def test_resume_refuses_another_recipe(run: Path, typed: str, message: str) -> None:
@@ -104,5 +104,5 @@ def test_evaluate_refuses_another_model(run: Path) -> None:
 def test_run_needs_the_task_evaluate(run: Path) -> None:
     with pytest.raises(UserError, match="with task=train"):
         freeze(f"run={run}")
-    with pytest.raises(UserError, match="cannot become 'evaluate'"):
+    with pytest.raises(UserError, match="with task=evaluate: resume"):
         freeze(f"resume={run}", "task=evaluate")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from composition import composed
 
+from deit.commands.train import TASK
 from deit.compose import unused_keys
 from deit.data.operations import argument
 from deit.data.policy import jitters, parse_policy
@@ -82,14 +83,15 @@ def test_other_policies_are_refused(text):
     assert str(caught.value).startswith(f"augment.auto_augment is {text!r}; allowed: null, 3a (3-Augment of DeiT III), or rand")
 
 
+def _unused(policy: str) -> list[str]:
+    return unused_keys.problems(composed(policy), ["augment.color_jitter"], TASK.unused)
+
+
 def test_colour_jitter_goes_with_3_augment_alone():
     assert jitters(None) and jitters("3a") and jitters("rand-m9-t3aw")
     assert not jitters("rand-m9-mstd0.5-inc1")
-    typed = ["augment.color_jitter"]
-    assert (
-        unused_keys.problems(composed("augment=deit3"), typed) == unused_keys.problems(composed("augment=light"), typed) == []
-    )
-    (complaint,) = unused_keys.problems(composed("augment=deit"), typed)
+    assert _unused("augment=deit3") == _unused("augment=light") == []
+    (complaint,) = _unused("augment=deit")
     assert complaint == "augment.color_jitter has no effect while augment.auto_augment is rand-m9-mstd0.5-inc1."
 
 

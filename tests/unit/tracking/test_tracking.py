@@ -10,10 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from composition import freeze
+from composition import composed, freeze
 
+from deit.commands.table import unused_keys_of
 from deit.errors import UserError
 from deit.runs import directory, journal
+from deit.runs.create import create
 from deit.secrets import redact, with_credentials
 from deit.tracking import describe, progress, records, system
 from deit.tracking import uri as store
@@ -246,3 +248,11 @@ def test_the_memory_of_all_processes_of_a_run_is_counted(tmp_path: Path) -> None
         for worker in workers:
             worker.kill()
             worker.communicate()
+
+
+def test_params_leave_out_keys_that_the_task_does_not_look_at(tmp_path: Path) -> None:
+    config = composed("experiment=quickstart", f"runs_dir={tmp_path}", "ema=none", "tracking=none")
+    run = create(config, [], unused=unused_keys_of(config))
+    found = describe.params(run, config)
+    assert found["ema.enabled"] == "false" and found["optim.base_lr"] == "0.002"
+    assert not {"ema.decay", "distill.tau", "sweep.dir"} & set(found)

@@ -63,7 +63,7 @@ class Elsewhere(Cards):
                 )
 
     def look(self, config: RunConfig) -> RunConfig:
-        from deit.preflight.prepare import prepare
+        from deit.commands.table import prepare
 
         if config.hardware.target == "auto":
             raise UserError(

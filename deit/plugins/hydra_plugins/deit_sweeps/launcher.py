@@ -52,9 +52,9 @@ class Cards(launcher.Launcher):
 
     def look(self, config: RunConfig) -> RunConfig:
         """What only the place of the trials can tell. Raises UserError for what it lacks."""
-        from deit.preflight.prepare import prepare
+        from deit.commands import table
 
-        return prepare(config)
+        return table.prepare(config)
 
     def executor(self, settings: SweepConfig, folder: Path) -> "Executor":
         """Where the trials run; ``folder`` is the working directory they have there."""
@@ -131,15 +131,18 @@ class Cards(launcher.Launcher):
         return [_returned(trial) for trial in source.trials]
 
     def _composer(self) -> "Composer":
+        from deit.commands import table
         from deit.sweeps.compose import Composer
 
-        return Composer(self.loader, self.config, self.look)
+        return Composer(self.loader, self.config, table, self.look)
 
 
 def _check(drafts: "Sequence[Draft]", executor: "Executor") -> None:
     """Refuse what could never be a trial here. Raises UserError."""
+    from deit.commands.table import task_of
+
     for draft in drafts:
-        if draft.config.task.name in ("convert", "report", "check_data", "pack"):
+        if not task_of(draft.config.task.name).is_trial:
             raise UserError(
                 f"{draft}: task={draft.config.task.name} makes no run, so it is no trial of a sweep; call it alone."
             )

@@ -1,0 +1,61 @@
+"""``task=evaluate``: top-1 and top-5 of the weights of a run or a checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deit.commands.of_weights import needs_one
+from deit.commands.task import Task
+from deit.compose.unused_keys import Unused
+from deit.config.schema import RunConfig
+from deit.config.tasks import EvaluateTask
+from deit.lookup.base_run import References
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from deit.runs.directory import RunDirectory
+
+
+class Evaluate(Task[EvaluateTask]):
+    def refuses(self, named: References) -> list[str]:
+        return needs_one("evaluate", named)
+
+    def unused(self, found: Unused) -> None:
+        super().unused(found)
+        config = found.config
+        found.with_task("data.batch_size", "data.train_limit", "data.train_size", "seed")
+        found.with_task("model.drop_rate", "model.drop_path_rate", "model.pretrained", "tracking.log_every")
+        found.with_task(*(f"precision.{key}" for key in vars(config.precision) if key.startswith("loss_scale")))
+        found.add(config.run is None, "without run=", "task.which")
+        found.add(not config.model.distilled, "without model.distilled", "task.heads")
+
+    def check(self, config: RunConfig) -> RunConfig:
+        """Compare the weights with the model by their headers."""
+        from deit.preflight.recipe_data import with_data_of_recipe
+        from deit.preflight.trained_weights import files_to_load
+        from deit.weights.choice import LABELS
+        from deit.weights.whole import require_exact
+
+        which = self.of(config).which
+        config = with_data_of_recipe(config, which=which)
+        key, files = files_to_load(config, which)
+        if config.checkpoint is not None:
+            found = files["val"]
+            folder = Path(config.checkpoint).is_dir()
+            config = dataclasses.replace(config, checkpoint=str(found.parent if folder else found))
+        for prefix, file in files.items():
+            require_exact(file, config.model, config.data.num_classes or 0, key, LABELS[prefix])
+        return config
+
+    def show(self, run: RunDirectory, results: dict[str, Any]) -> RenderableType:
+        from deit.launching.accuracy_table import accuracy_table
+
+        teacher = results.get("teacher")
+        rows = {prefix: entry for prefix, entry in results.items() if prefix != "teacher"}
+        return accuracy_table(run, "results", rows, "images", teacher)
+
+
+TASK = Evaluate()

@@ -1,0 +1,20 @@
+"""``task=explain``: what the network looks at, as pictures of its attention."""
+
+from __future__ import annotations
+
+from deit.commands.inference import Inference
+from deit.config.schema import RunConfig
+from deit.config.tasks import ExplainTask
+
+
+class Explain(Inference[ExplainTask]):
+    does = "show the attention on"
+    in_batches = False
+
+    def check(self, config: RunConfig) -> RunConfig:
+        from deit.preflight import networks
+
+        return networks.resolved(config, self.of(config), weights_alone=True)
+
+
+TASK = Explain()

@@ -1,0 +1,143 @@
+"""``task=export``: weights of a run or a checkpoint as a network that other programs run, compared with the original."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from deit.commands.of_weights import needs_one, unused_for_reading
+from deit.commands.task import Task
+from deit.compose import rules
+from deit.compose.unused_keys import Unused
+from deit.config.schema import RunConfig
+from deit.config.tasks import ExportTask
+from deit.errors import UserError
+from deit.lookup.base_run import References
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from deit.recipe.plan import Plan
+    from deit.runs.directory import RunDirectory
+
+
+class Export(Task[ExportTask]):
+    def refuses(self, named: References) -> list[str]:
+        return needs_one("export", named)
+
+    def rules(self, config: RunConfig) -> list[str]:
+        task, ids = self.of(config), config.hardware.card_ids
+        found = rules.data(config) + rules.model(config)  # it has a device and a precision of its own
+        if task.format == "air" and task.batch is None:
+            found.append("task.batch is null, but task.format=air has a batch of one size only; give task.batch=NUMBER.")
+        if task.format == "air" and ids is not None and len(ids) != 1:
+            found.append(f"hardware.card_ids is {ids}, but task.format=air needs one card; name one.")
+        return found
+
+    def unused(self, found: Unused) -> None:
+        super().unused(found)
+        task = self.of(found.config)
+        unused_for_reading(found)
+        of_card = ["card_ids"] if task.format == "air" else []
+        found.all_but("hardware", "hang_timeout", "grace_period", "max_restarts", *of_card)
+        found.with_task("data.batch_size", "data.train_limit", "data.train_size")
+        plain = task.format == "safetensors"
+        found.add(plain, "with task.format=safetensors, which has no graph", "task.batch", "task.preprocess_in_graph")
+        found.add(task.format == "air", "with task.format=air, which cannot be read back", "task.images")
+
+    def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:
+        _check_tools(self.of(config))
+        return super().prepare(config, here=here)
+
+    def placed(self, config: RunConfig) -> RunConfig:
+        """On one CPU process, AIR on one Ascend card, with the attention that every device has."""
+        from deit.preflight.placement import on_one_process
+
+        config = on_one_process(config, on_card=self.of(config).format == "air")
+        return dataclasses.replace(
+            config,
+            hardware=dataclasses.replace(config.hardware, jit=True),
+            model=dataclasses.replace(config.model, attention="plain"),
+        )
+
+    def check(self, config: RunConfig) -> RunConfig:
+        """Compare the weights with the model by their header, and settle where the export goes."""
+        from deit.exports.origin import check_fit, find_origin, output_folder
+        from deit.preflight.recipe_data import with_data_of_recipe
+
+        config = with_data_of_recipe(config, which=self.of(config).which)
+        origin = find_origin(config)
+        check_fit(config, origin)
+        output = str(output_folder(config, origin))
+        if config.checkpoint is not None:
+            config = dataclasses.replace(config, checkpoint=str(origin.file))
+        return dataclasses.replace(config, task=dataclasses.replace(self.of(config), weights=origin.weights, output=output))
+
+    def recipe(self, config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
+        from deit.commands.dry_run import hardware
+
+        task = self.of(config)
+        of = f"run {config.run} ({task.which})" if config.run else f"checkpoint {config.checkpoint}"
+        chosen = {"auto": "the better of raw and EMA", "ema": "EMA", "raw": "raw"}[task.weights]
+        takes = "pixels, normalised in the graph" if task.preprocess_in_graph else "normalised images"
+        size = "a batch of any size" if task.batch is None else f"batches of {task.batch}"
+        compared = "nothing here reads it back" if task.format == "air" else f"{task.images} validation images"
+        return [
+            hardware(config),
+            ("weights", f"{chosen}, of {of}"),
+            ("format", f"{task.format}, {task.precision}, {size} of {takes}"),
+            ("output", task.output or f"exports/{task.format}_<weights> of the run"),
+            ("compared on", compared),
+        ]
+
+    def show(self, run: RunDirectory, results: dict[str, Any]) -> RenderableType:
+        return _shown(results)
+
+
+def _check_tools(task: ExportTask) -> None:
+    """Whether this machine can write the format at all."""
+    from deit.exports.predictor import EXTRA
+    from deit.machine import cards
+
+    if task.format == "air" and not cards.card_ids("ascend"):
+        raise UserError(
+            "task.format=air: MindSpore writes AIR on a machine with an Ascend card only, and this one has none. Give the same "
+            "command there, where the run directory can be read; or task.format=mindir, which MindSpore Lite takes too."
+        )
+    missing = [name for name in ("onnx", "onnxruntime") if task.format == "onnx" and importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"task.format=onnx needs {' and '.join(missing)}, not installed here: {EXTRA}")
+
+
+def _shown(results: dict[str, Any]) -> RenderableType:
+    from deit.launching.display import LABELS, lines_of
+    from deit.runs.directory import shown
+
+    made = results["description"]
+    taken, run, metrics, checked = (made[key] for key in ("input", "run", "metrics", "verification"))
+    weights = LABELS["val_ema" if made["weights"] == "ema" else "val"] + (
+        " (moving average)" if made["weights"] == "ema" else ""
+    )
+    weights += f" of {shown(run['directory'])}, step {run['step']}" if run else ""
+    weights += f", top-1 {metrics['top1']:.2f} % on its validation images" if metrics else ""
+    size = ", ".join("any" if side is None else str(side) for side in taken["shape"])
+    takes = "pixels, RGB; normalised in the graph" if made["preprocessing"]["in_graph"] else "normalised by the caller"
+    rows = [
+        ("file", f"{shown(results['folder'])}/{made['file']}"),
+        ("", f"{made['bytes']:,} bytes, {made['precision']}; all about it in model.json beside it"),
+        ("weights", weights),
+        ("takes", f"{taken['name']}: {taken['dtype']} [{size}] {taken['layout']}, {takes}"),
+        ("gives", f"{made['output']['name']}: {made['num_classes']} classes"),
+    ]
+    rows += [("resized", f"pos_embed {results['resized']}")] if results["resized"] else []
+    if checked:
+        same = f"largest difference {checked['max_difference']:.1e} (allowed {checked['tolerance']:.1e})"
+        agree = f"top-1 agrees on {100 * checked['top1_agreement']:.1f} %"
+        rows.append(("verified", f"on {checked['images']} validation images beside the checkpoint: {same}, {agree}"))
+    else:
+        rows.append(("verified", "no: nothing here reads AIR back; compare what ATC makes of it on the device"))
+    return lines_of(rows)
+
+
+TASK = Export()

@@ -1,0 +1,130 @@
+"""What the tasks that give images of a person's own to a trained network have in common: predict, explain, preprocess."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from deit.commands.task import Task
+from deit.compose import rules
+from deit.compose.unused_keys import Unused
+from deit.config.schema import RunConfig
+from deit.config.tasks import InferenceTask
+from deit.lookup.base_run import References
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from deit.runs.directory import RunDirectory
+
+NAMED = 10  # most unreadable images that are named on the screen
+Keys = TypeVar("Keys", bound=InferenceTask)
+
+
+class Inference(Task[Keys]):
+    does = ""  # to task.input, as the dry run says it
+    needs_network = True
+    in_batches = True  # of data.eval_batch_size
+
+    def refuses(self, named: References) -> list[str]:
+        given = {"task.model": named.model} if named.model is not None else {}
+        given |= {key: named.given[key] for key in ("run", "checkpoint", "resume") if key in named.given}
+        typed = ", ".join(f"{key}={value}" for key, value in given.items())
+        if named.resume is not None:
+            return [f"{typed} with task={self.name}: resume continues a training; give task.model= instead."]
+        if len(given) > 1 or (not given and self.needs_network):
+            found = f"several are given ({typed})" if given else "it is null"
+            return [
+                f"task={self.name} needs task.model (a folder of task=export, a run directory, `last`, an MLflow run id, a "
+                f"checkpoint folder, a file of weights), or run or checkpoint in its place, but {found}."
+            ]
+        return []
+
+    def rules(self, config: RunConfig) -> list[str]:
+        return rules.model(config) + rules.hardware(config) + rules.precision(config)
+
+    def unused(self, found: Unused) -> None:
+        super().unused(found)
+        config, task = found.config, self.of(found.config)
+        taken = ("num_classes", "workers", "crop_pct", "interpolation", "mean", "std", "max_pixels")
+        found.all_but("data", *taken, *(["eval_batch_size"] if self.in_batches else []))
+        # An MLflow run id is looked up where tracking says.
+        found.all_but("tracking", *(("backend", "uri") if config.run is not None else ()))
+        found.all_but("hardware", "target", "card_ids", "jit", "grace_period", "hang_timeout", "max_restarts")
+        found.with_task("seed", "model.drop_rate", "model.drop_path_rate", "model.pretrained")
+        found.with_task(*(f"precision.{key}" for key in vars(config.precision) if key.startswith("loss_scale")))
+        if not self.needs_network:
+            found.with_task("model.attention", "task.weights", "task.which", "runs_dir")
+        found.add(config.run is None, "unless task.model or run is a run", "task.which")
+        if task.model is None:
+            return
+        told = "while task.model says it"
+        found.add(True, told, *(f"model.{key}" for key in vars(config.model)), "data.num_classes")
+        from deit.inference.model_source import export_folder  # here, so that most commands need no NumPy
+
+        folder = export_folder(task.model)
+        if folder is not None:
+            found.add(True, told, "task.weights", *(f"precision.{key}" for key in vars(config.precision)))
+            found.add(True, told, *(f"data.{key}" for key in ("crop_pct", "interpolation", "mean", "std")))
+        if folder is not None and (Path(task.model).suffix == ".onnx" or (folder / "model.onnx").is_file()):
+            onnx = "with an ONNX file, which onnxruntime runs on the CPU"
+            found.add(True, onnx, *(f"hardware.{key}" for key in vars(config.hardware)))
+
+    def placed(self, config: RunConfig) -> RunConfig:
+        from deit.preflight.placement import on_one_card
+
+        model = self.of(config).model
+        return on_one_card(config, [] if model is None else [model])
+
+    def check(self, config: RunConfig) -> RunConfig:
+        from deit.preflight import networks
+
+        return networks.resolved(config, self.of(config))
+
+    def dry_run(self, config: RunConfig, typed: list[str]) -> int:
+        task = self.of(config)
+        given = {"task.model": task.model, "run": config.run, "checkpoint": config.checkpoint}
+        of = "".join(f" with {key}={value}" for key, value in given.items() if value is not None)
+        print(f"dry run: would {self.does} {task.input}{of}")
+        return 0
+
+    def show(self, run: RunDirectory, results: dict[str, Any]) -> RenderableType:
+        return shown_results(run, results)
+
+
+def shown_results(run: RunDirectory, results: dict[str, Any]) -> RenderableType:
+    """What was found of images that a person gave: predictions and their accuracy, or pictures."""
+    from rich.cells import cell_len
+
+    from deit.launching.display import lines_of
+    from deit.runs.directory import shown
+
+    rows = [("attention", f"{run}/{name}") for name in results.get("pictures", ())]
+    if "images" in results:
+        rows.append(("images", f"{results['images']:,}"))
+    said = results.get("said", {})
+    width = max((cell_len(shown(name)) for name in said), default=0)
+    rows += [("", f"{shown(name)}{' ' * (width - cell_len(shown(name)))}  {what}") for name, what in said.items()]
+    if said and len(said) < results["images"]:
+        rows.append(("", f"... and {results['images'] - len(said):,} more in the file below"))
+    unreadable = results["unreadable"]
+    rows += [("left out", reason) for reason in unreadable[:NAMED]]
+    if len(unreadable) > NAMED:
+        rows.append(("left out", f"and {len(unreadable) - NAMED:,} more"))
+    rows += [(f"top-{metric[-1]}", f"{results[metric]:.3f} %") for metric in ("top1", "top5") if metric in results]
+    if "remark" in results:
+        rows.append(("accuracy", results["remark"]))
+    if results.get("warm"):
+        speed = f"{results['ms_per_image']:.2f} ms an image, {results['images_per_s']:,.0f} images/s with reading"
+        rows.append(("speed", speed))
+    elif "ms_per_image" in results:
+        seconds = results["ms_per_image"] * results["images"] / 1000
+        rows.append(("speed", f"not measured: one batch, {seconds:.1f} s with its compilation"))
+    if "predictions" in results:
+        rows.append(("predictions", shown(results["predictions"])))
+    if "sheet" in results:
+        rows.append(("picture", f"{run}/{results['sheet']}"))
+    elif "no_sheet" in results:
+        rows.append(("picture", f"could not be drawn ({results['no_sheet']})"))
+    rows += [("accuracy" if number == 0 else "", f"{run}/{name}") for number, name in enumerate(results.get("accuracy", ()))]
+    return lines_of(rows)

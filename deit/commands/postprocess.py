@@ -1,0 +1,161 @@
+"""``task=postprocess``: accuracy and predictions from the ``.bin`` results of a device, for the inputs of ``task=preprocess``.
+
+RESULTS/00000012_cat_7_0.bin       float32 [K], logits
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deit.commands.inference import shown_results
+from deit.commands.preprocess import DESCRIPTION, FORMAT, LABELS
+from deit.commands.task import Task
+from deit.compose.unused_keys import Unused
+from deit.config.schema import RunConfig
+from deit.config.tasks import PostprocessTask
+from deit.console import console
+from deit.errors import UserError
+from deit.inference.images import Images
+from deit.inference.prediction import Answers, write_predictions
+from deit.inference.writing import check_output
+from deit.lookup.base_run import References
+from deit.runs.create import create
+
+AT_ONCE = 64  # results judged at a time
+RESULT = "_0.bin"  # what the ModelZoo's and Lite's programs append to the name of an input
+
+
+class Postprocess(Task[PostprocessTask]):
+    is_trial = False
+
+    def refuses(self, named: References) -> list[str]:
+        if named.given:
+            what = " and ".join(named.given)
+            return [f"{named} with task=postprocess: task.input says all it needs to know; leave out {what}."]
+        return []
+
+    def rules(self, config: RunConfig) -> list[str]:
+        return []
+
+    def unused(self, found: Unused) -> None:
+        super().unused(found)
+        found.all_but("tracking")
+        found.with_task("seed", "weights_dir")
+
+    def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:
+        task = self.of(config)
+        described, _, inputs = _read(task)
+        _results(task, inputs, len(described["classes"]))
+        if task.output is not None:
+            check_output(task.output, "task.output")
+        return config
+
+    def dry_run(self, config: RunConfig, typed: list[str]) -> int:
+        task = self.of(config)
+        print(f"dry run: would judge the results in {task.results} of the inputs in {task.input}")
+        return 0
+
+    def run(self, config: RunConfig, typed: list[str]) -> int:
+        return postprocess(config, self.of(config), typed)
+
+
+def postprocess(config: RunConfig, task: PostprocessTask, typed: list[str]) -> int:
+    """Judge the results, write what a prediction writes into a run directory, and show it; returns the exit code, 0.
+
+    Results that are missing are named and left out. Raises UserError where the folders are not those of a preprocessing and of
+    its results; nothing is written then.
+    """
+    described, images, inputs = _read(task)
+    results = _results(task, inputs, len(described["classes"]))
+    if task.output is not None:
+        task = dataclasses.replace(task, output=str(check_output(task.output, "task.output")))
+    name = described["model"] if config.name == config.model.name else config.name
+    run = create(dataclasses.replace(config, task=task, name=name), typed)
+    try:
+        found = write_predictions(
+            _answers(inputs, results, len(described["classes"])),
+            images,
+            described["classes"],
+            config,
+            output=Path(task.output) if task.output is not None else run.path / "predictions.jsonl",
+            folder=run.path,
+            topk=task.topk,
+        )
+    except UserError:
+        shutil.rmtree(run.path)
+        raise
+    console().print(shown_results(run, found))
+    console().print(f"the run directory is {run}")
+    return 0
+
+
+def _read(task: PostprocessTask) -> tuple[dict[str, Any], Images, list[str]]:
+    """What task=preprocess wrote: its description, the images, and the names of their inputs."""
+    folder = Path(task.input)
+    named = f"task.input={task.input}"
+    try:
+        described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        with open(folder / LABELS, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        if described["format"] != FORMAT:
+            raise UserError(f"{named}: has format {described['format']}, this program reads format {FORMAT}.")
+        labels = np.array([int(row["label"]) for row in rows], np.int64) if described["labelled"] else None
+        names, inputs = [row["image"] for row in rows], [row["input"] for row in rows]
+        classes = [str(name) for name in described["classes"]]
+        if not rows or (labels is not None and not ((labels >= 0) & (labels < len(classes))).all()):
+            raise ValueError("labels.csv has no rows, or labels beyond the classes")
+    except FileNotFoundError as error:
+        raise UserError(f"{named}: no folder of task=preprocess, it holds no {Path(error.filename).name}.") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{named}: damaged ({error}).") from None
+    return described | {"classes": classes}, Images(names, names, labels), inputs
+
+
+def _results(task: PostprocessTask, inputs: list[str], classes: int) -> Path:
+    """The folder of results. Raises UserError where it holds none of these inputs, or one of another size."""
+    folder = Path(task.results)
+    if not folder.is_dir():
+        raise UserError(f"task.results={task.results}: there is no such folder.")
+    sizes = {name: path.stat().st_size for name in inputs if (path := folder / _result_name(name)).is_file()}
+    if not sizes:
+        raise UserError(
+            f"task.results={task.results}: holds no {_result_name(inputs[0])}, nor any other result of the {len(inputs)} "
+            f"inputs in {task.input}; the result of NAME.bin is NAME{RESULT}."
+        )
+    wrong = next((name for name, size in sizes.items() if size != 4 * classes), None)
+    if wrong is not None:
+        raise UserError(
+            f"task.results: {folder / _result_name(wrong)} has {sizes[wrong]} bytes, but {classes} logits in float32 are "
+            f"{4 * classes}."
+        )
+    return folder
+
+
+def _answers(inputs: list[str], folder: Path, classes: int) -> Iterator[Answers]:
+    for start in range(0, len(inputs), AT_ONCE):
+        rows, logits, missing = [], [], {}
+        for row, name in enumerate(inputs[start : start + AT_ONCE], start):
+            path = folder / _result_name(name)
+            try:
+                values = np.fromfile(path, np.float32)
+            except OSError as error:
+                missing[row] = f"{path}: no result ({error.strerror})."
+                continue
+            rows.append(row)
+            logits.append(values)
+        yield Answers(rows, np.stack(logits) if logits else np.zeros((0, classes), np.float32), missing)
+
+
+def _result_name(name: str) -> str:
+    return Path(name).stem + RESULT
+
+
+TASK = Postprocess()

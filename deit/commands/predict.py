@@ -1,0 +1,68 @@
+"""``task=predict``: the likeliest classes of images.
+
+An ONNX file is predicted with here, in the launcher's own process: it needs no MindSpore and no worker.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from deit.commands.inference import Inference
+from deit.config.schema import RunConfig
+from deit.config.tasks import PredictTask
+
+if TYPE_CHECKING:
+    from deit.launching.run import Start
+
+
+class Predict(Inference[PredictTask]):
+    does = "predict the classes of"
+
+    def check(self, config: RunConfig) -> RunConfig:
+        from deit.inference.writing import check_output
+
+        config = super().check(config)
+        task = self.of(config)
+        if task.output is not None:
+            task = dataclasses.replace(task, output=str(check_output(task.output, "task.output")))
+        return dataclasses.replace(config, task=task)
+
+    def work(self, start: Start) -> int:
+        from deit.preflight.networks import is_onnx
+
+        model = self.of(start.config).model
+        return self._with_onnx(start) if model is not None and is_onnx(model) else super().work(start)
+
+    def _with_onnx(self, start: Start) -> int:
+        """Predict in this process and show what was found; returns the exit code."""
+        from deit.console import console
+        from deit.inference.prediction import predict
+        from deit.machine import signals
+        from deit.progress_bar import progress_bar
+        from deit.runs import status
+
+        run, now = start.run, status.Status(state=status.RUNNING, launcher_pid=os.getpid())
+        status.write(run, now)
+
+        def progress(done: int, total: int) -> None:
+            bar.set(done, total)
+            if got:
+                raise KeyboardInterrupt
+
+        with signals.noted() as got, status.failure_recorded(run, now):
+            try:
+                with progress_bar("images") as bar:
+                    now.results = predict(run, start.config, progress)
+            except KeyboardInterrupt:
+                how = f"stopped by {signal.Signals(got[0]).name}"
+                console().print(f"{how}; no predictions were written")
+                return status.end(run, now, status.INTERRUPTED, 128 + got[0], how)
+        console().print(self.show(run, now.results))
+        console().print(f"the run directory is {run}")
+        return status.end(run, now, status.FINISHED, 0)
+
+
+TASK = Predict()

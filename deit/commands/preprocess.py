@@ -1,0 +1,173 @@
+"""``task=preprocess``: each image as a ``.bin`` of what goes into the network, for tools that run it on a device.
+
+Between this and ``task=postprocess`` are the tools of MindSpore Lite (``converter_lite``, ``benchmark``) or of ATC. It needs
+no MindSpore.
+
+    OUTPUT/inputs/00000012_cat_7.bin   float32 [3, S, S], normalised (uint8 [S, S, 3] for a network that normalises itself)
+    OUTPUT/labels.csv                  input, image, label, class: what each file was made of
+    OUTPUT/preprocess.json             classes, shape and preprocessing
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from deit.commands.inference import Inference
+from deit.compose import rules
+from deit.config.schema import RunConfig
+from deit.config.tasks import PreprocessTask
+from deit.console import console
+from deit.data.transform import EvalTransform
+from deit.errors import UserError
+from deit.exports import description
+from deit.exports.predictor import normalize, preprocessing_of
+from deit.files import free_below, whole_folder
+from deit.inference.accuracy import csv_text
+from deit.inference.images import Images, find_images
+from deit.inference.model_source import class_names, shown_names
+from deit.inference.reading import batches
+from deit.machine import signals
+from deit.preflight import networks
+from deit.progress_bar import progress_bar
+from deit.text import byte_size
+
+DESCRIPTION, LABELS, INPUTS = "preprocess.json", "labels.csv", "inputs"
+FORMAT = 1
+AT_ONCE = 64  # images read at a time
+
+
+class Preprocess(Inference[PreprocessTask]):
+    does = "write the inputs of"
+    is_trial = False
+    needs_network = False
+    in_batches = False
+
+    def rules(self, config: RunConfig) -> list[str]:
+        return rules.model(config)
+
+    def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:
+        prepared, task = _prepared(config, self.of(config))
+        known = None if prepared.data.num_classes is None else class_names(task, prepared.data.num_classes)
+        _images(prepared, task, known)
+        return config
+
+    def run(self, config: RunConfig, typed: list[str]) -> int:
+        return preprocess(config, self.of(config))
+
+
+def preprocess(config: RunConfig, task: PreprocessTask) -> int:
+    """Make the folder ``task.output`` and say what is in it; returns the exit code: 0, or 128 and the number of a signal.
+
+    The folder is there whole or not at all. Images that cannot be read are named and left out. Raises UserError, before it is
+    written, where there are none, the folder is there already, the disk has no room for it, or task.model is no network.
+    """
+    config, task = _prepared(config, task)
+    output = Path(task.output)
+    known = None if config.data.num_classes is None else class_names(task, config.data.num_classes)
+    images = _images(config, task, known)
+    num_classes = config.data.num_classes or len(images.folders or ())
+    classes = shown_names(known, images.folders, num_classes)
+    preprocessing = preprocessing_of(config, in_graph=_normalizes_itself(task))
+    side = preprocessing.img_size
+    shape, dtype = ([side, side, 3], "uint8") if preprocessing.in_graph else ([3, side, side], "float32")
+    _check_room(output, len(images) * math.prod(shape) * np.dtype(dtype).itemsize)
+    described = {
+        "format": FORMAT,
+        "model": config.model.name,
+        "classes": classes,
+        "labelled": images.labels is not None,
+        "preprocessing": dataclasses.asdict(preprocessing),
+        "shape": shape,
+        "dtype": dtype,
+    }
+    rows: list[list[object]] = [["input", "image", "label", "class"]]
+    left_out = 0
+    try:
+        with signals.noted() as got, whole_folder(output) as folder, progress_bar("images") as bar:
+            (folder / INPUTS).mkdir()
+            for batch in batches(images, EvalTransform(config), AT_ONCE, config.data.workers, config.data.max_pixels):
+                inputs = batch.images if preprocessing.in_graph else normalize(batch.images, preprocessing)
+                for row, array in zip(batch.rows, inputs, strict=False):
+                    name = _input_name(row, images.names[row])
+                    array.tofile(folder / INPUTS / name)
+                    label = None if images.labels is None else int(images.labels[row])
+                    rows.append([name, images.names[row], *(("", "") if label is None else (label, classes[label]))])
+                for reason in batch.unreadable.values():
+                    console(stderr=True).print(f"left out: {reason}")
+                left_out += len(batch.unreadable)
+                bar.set(len(rows) - 1 + left_out, len(images))
+                if got:
+                    raise KeyboardInterrupt
+            if len(rows) == 1:
+                raise UserError(f"task.input={task.input}: not one of {len(images)} images could be read.", exit_code=1)
+            (folder / LABELS).write_text(csv_text(rows), encoding="utf-8")
+            (folder / DESCRIPTION).write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"task.output={task.output}: could not be written ({error.strerror}).", exit_code=1) from None
+    except KeyboardInterrupt:
+        print(f"stopped by {signal.Signals(got[0]).name}; nothing was written", file=sys.stderr)
+        return 128 + got[0]
+    kind = f"{dtype} {shape}"
+    print(f"{output / INPUTS}: {len(rows) - 1:,} inputs, {kind} each" + (f"; {left_out} images left out" if left_out else ""))
+    if images.remark is not None:
+        print(images.remark)
+    print(f"{output / LABELS}: which image and class each is of")
+    return 0
+
+
+def _prepared(config: RunConfig, task: PreprocessTask) -> tuple[RunConfig, PreprocessTask]:
+    config, task = networks.with_network(config, task)
+    config = networks.with_images(config, task)
+    output = Path(task.output)
+    if output.exists():
+        raise UserError(f"task.output is {task.output!r}, which exists already; remove it, or give another name.")
+    if not output.absolute().parent.is_dir():
+        raise UserError(f"task.output is {task.output!r}, but there is no folder {output.parent}; make it first.")
+    return config, task
+
+
+def _images(config: RunConfig, task: PreprocessTask, known: list[str] | None) -> Images:
+    """The images; a number of classes that is not known is that of the class folders."""
+    classes = config.data.num_classes
+    if classes is not None:
+        return find_images(task.input, "task.input", known, classes)
+    folders = sum(path.is_dir() and not path.name.startswith(".") for path in Path(task.input).glob("*"))
+    found = find_images(task.input, "task.input", None, folders)
+    if found.labels is None:
+        raise UserError("data.num_classes is null, and task.input is no tree of class folders to count; give data.num_classes.")
+    return found
+
+
+def _check_room(output: Path, needed: int) -> None:
+    """ImageNet's validation images at 224 pixels are 30 GB."""
+    free = free_below(output.absolute())
+    if free < needed:
+        raise UserError(
+            f"task.output is {str(output)!r}: {byte_size(free)} are free there, but the inputs need {byte_size(needed)}; "
+            "make room, or give another folder."
+        )
+
+
+def _normalizes_itself(task: PreprocessTask) -> bool:
+    """Whether the network is an exported one that takes pixels."""
+    if task.model is None or not Path(task.model).is_dir():
+        return False
+    return description.read(Path(task.model), f"task.model={task.model}").preprocessing.in_graph
+
+
+def _input_name(number: int, image: str) -> str:
+    """A name that sorts like the image, is no other's, and can be given to any shell."""
+    stem = Path(image).with_suffix("")
+    told = "_".join(re.sub(r"[^A-Za-z0-9._-]+", "-", part) for part in stem.parts[-2:])
+    return f"{number:08d}_{told[-100:]}.bin"
+
+
+TASK = Preprocess()

@@ -1,0 +1,68 @@
+"""``task=preview``: pictures of what a training gets to see, without a network."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from deit.commands.task import Task
+from deit.compose import rules
+from deit.compose.unused_keys import Unused
+from deit.config.schema import RunConfig
+from deit.config.tasks import PreviewTask
+from deit.lookup.base_run import References
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from deit.recipe.plan import Plan
+    from deit.runs.directory import RunDirectory
+
+
+class Preview(Task[PreviewTask]):
+    trains = True
+
+    def refuses(self, named: References) -> list[str]:
+        if set(named.given) - {"run"}:
+            return [f"{named} with task=preview: it looks at no weights; give run= for the recipe of a run, or leave them out."]
+        return []
+
+    def rules(self, config: RunConfig) -> list[str]:
+        return rules.data(config) + rules.augment(config) + rules.batch(config)
+
+    def unused(self, found: Unused) -> None:
+        super().unused(found)
+        config = found.config
+        found.all_but("model", "name", "img_size")
+        found.all_but("hardware", "cards", "nodes", "jit")
+        # An MLflow run id is looked up where tracking says.
+        found.all_but("tracking", *(("backend", "uri") if config.run is not None else ()))
+        found.with_task("data.eval_batch_size", "weights_dir")
+        found.add(self.of(config).ranks is not None, "while task.ranks is set", "hardware.cards", "hardware.nodes")
+
+    def placed(self, config: RunConfig) -> RunConfig:
+        """On one CPU process; ``task.ranks`` keeps how many processes share the training's images."""
+        from deit.preflight.placement import on_one_process
+        from deit.recipe.plan import ranks
+
+        task = dataclasses.replace(self.of(config), ranks=ranks(config))
+        return dataclasses.replace(on_one_process(config), task=task)
+
+    def recipe(self, config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
+        from deit.recipe.augmentation import summary
+        from deit.recipe.plan import ranks
+
+        whose = "" if ranks(config) == 1 else f" of the first of {ranks(config)} processes"
+        return [
+            ("batch", f"{config.data.batch_size} images, those of the first step{whose}"),
+            ("augment", summary(config.augment)),
+            ("shown", f"at most {self.of(config).images} images"),
+        ]
+
+    def show(self, run: RunDirectory, results: dict[str, Any]) -> RenderableType:
+        from deit.launching.display import lines_of
+
+        return lines_of([(what, f"{run}/{name}") for what, name in results.items()])
+
+
+TASK = Preview()

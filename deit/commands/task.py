@@ -1,0 +1,140 @@
+"""What the control side knows of a task. Each is one object, ``TASK`` of ``deit/commands/<task>.py``.
+
+A method that a task does not override does what most tasks do: check the configuration, take the cards, start the worker's
+half (``deit/tasks/<task>.py``) on a run directory and watch it. Modules of commands are imported when their task is the one
+that is asked for, so they may import what they need.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from deit.compose import rules
+from deit.compose.unused_keys import Unused, unused
+from deit.config.schema import RunConfig
+from deit.config.tasks import TaskConfig
+from deit.errors import UserError
+from deit.lookup.base_run import References
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from deit.launching.run import Start
+    from deit.recipe.plan import Plan
+    from deit.runs.directory import RunDirectory
+
+Keys = TypeVar("Keys", bound=TaskConfig)
+
+
+class Task(Generic[Keys]):
+    """A task that starts a run; ``Keys`` is the type of its keys."""
+
+    is_trial = True  # whether it can be a trial of a sweep: it makes a run, which a worker works on
+    trains = False  # whether it takes batches of the training images
+    resumable = False  # whether it writes checkpoints from which resume= continues it
+
+    @property
+    def name(self) -> str:
+        """That of its module."""
+        return type(self).__module__.rpartition(".")[2]
+
+    def of(self, config: RunConfig) -> Keys:
+        """The keys of the task."""
+        return cast(Keys, config.task)
+
+    # ------------------------------------------------------------------ the configuration
+
+    def refuses(self, named: References) -> list[str]:
+        """A line for each of run=, checkpoint=, resume=, task.model= that does not go with the task or is missing.
+
+        Asked before any of them is looked up.
+        """
+        return []
+
+    def problems(self, config: RunConfig) -> list[str]:
+        """A line for each contradiction between values, which are within their limits."""
+        refused = self.refuses(References.of(config))
+        return rules.names(config) + refused + rules.files(config) + rules.runs_dir(config) + self.rules(config)
+
+    def rules(self, config: RunConfig) -> list[str]:
+        """The part of ``problems`` that depends on what the task looks at."""
+        return (
+            rules.data(config) + rules.model(config) + rules.hardware(config) + rules.precision(config) + rules.tracking(config)
+        )
+
+    def unused(self, found: Unused) -> None:
+        """Add the keys that the task ignores, beside its ``idle_groups``."""
+        found.add(True, "without task=report", "sweep.dir")
+
+    # ------------------------------------------------------------------ this machine
+
+    def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:
+        """The configuration with every open question answered. Raises UserError for the first thing that is wrong.
+
+        With ``here`` False it will run on another machine, so that the cards of this one are not looked at. Nothing is written.
+        """
+        from deit.machine import cards
+        from deit.preflight.tracking_store import check_tracking
+
+        config = self.placed(config)
+        check_tracking(config)
+        if here:
+            config = dataclasses.replace(config, hardware=cards.resolve(config.hardware))
+            cards.check(config.hardware)
+        # Some rules depend on the device, which is known only now if it was `auto`.
+        broken = self.problems(config)
+        if broken:
+            raise UserError("\n".join(broken))
+        return self.check(config)
+
+    def placed(self, config: RunConfig) -> RunConfig:
+        """The configuration with the hardware that the task takes of it."""
+        return config
+
+    def check(self, config: RunConfig) -> RunConfig:
+        """Look at the data, and at the weights and whatever else the task needs; fill in what they tell."""
+        from deit.preflight.recipe_data import with_data_of_recipe
+
+        return with_data_of_recipe(config, trains=self.trains)
+
+    # ------------------------------------------------------------------ what it does
+
+    def start(self, config: RunConfig, typed: list[str]) -> int:
+        """Run, or with dry_run only show; returns the exit code. ``typed`` are the overrides."""
+        return self.dry_run(config, typed) if config.dry_run else self.run(config, typed)
+
+    def dry_run(self, config: RunConfig, typed: list[str]) -> int:
+        """Show what would be done."""
+        from deit.commands.dry_run import show
+
+        show(self, config)
+        return 0
+
+    def recipe(self, config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
+        """The rows of the dry run that are the task's own; ``planned`` are its steps, where it has some."""
+        from deit.commands.dry_run import device, weights
+
+        return [*device(config), *weights(config)]
+
+    def run(self, config: RunConfig, typed: list[str]) -> int:
+        """Do it; returns the exit code. Raises UserError, before anything is written, for what is wrong."""
+        from deit.launching.run import run_task
+
+        return run_task(self.prepare(config), typed, self.work, unused(config, self.unused))
+
+    def work(self, start: Start) -> int:
+        """Work on a run directory that is made and locked, until the run has ended; returns the exit code."""
+        from deit.launching.supervisor import Supervisor
+
+        return Supervisor(start, self).execute()
+
+    def begin(self, run: RunDirectory, config: RunConfig) -> list[str]:
+        """What a person should know of a start, as lines; called when the worker has started, on the first machine."""
+        return []
+
+    def show(self, run: RunDirectory, results: dict[str, Any]) -> RenderableType:
+        """The results of a run as they are shown at its end."""
+        from deit.launching.display import lines_of
+
+        return lines_of([(name, str(value)) for name, value in results.items()])

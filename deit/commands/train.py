@@ -1,0 +1,91 @@
+"""``task=train``: a training from its recipe, or with ``resume=`` from its last checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from deit.commands.task import Task
+from deit.compose import rules
+from deit.config.schema import RunConfig
+from deit.config.tasks import TrainTask
+from deit.errors import nearest
+from deit.lookup.base_run import References
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from deit.recipe.plan import Plan
+    from deit.runs.directory import RunDirectory
+
+
+class Train(Task[TrainTask]):
+    trains = True
+    resumable = True
+
+    def refuses(self, named: References) -> list[str]:
+        if set(named.given) - {"resume"}:
+            return [
+                f"{named} with task=train: run and checkpoint say what to evaluate; give task=evaluate, or resume= to go on."
+            ]
+        return []
+
+    def rules(self, config: RunConfig) -> list[str]:
+        found = super().rules(config) + rules.augment(config) + rules.batch(config)
+        return found + rules.distill(config) + rules.schedule(config) + _objectives(config)
+
+    def check(self, config: RunConfig) -> RunConfig:
+        from deit.preflight.disk_space import check_space
+        from deit.preflight.pretrained import begins_pretrained, with_pretrained
+        from deit.preflight.teacher_weights import resolve_teacher
+        from deit.preflight.unfinished import check_unfinished
+
+        config = super().check(config)
+        if begins_pretrained(config):
+            config = with_pretrained(config)
+        if config.distill.type != "none":
+            config = dataclasses.replace(config, distill=resolve_teacher(config))
+        if config.resume is not None:
+            check_unfinished(config)
+        check_space(config)
+        return config
+
+    def recipe(self, config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
+        from deit.commands.dry_run import device, training
+
+        return [*device(config), *training(config, planned)]
+
+    def begin(self, run: RunDirectory, config: RunConfig) -> list[str]:
+        from deit.preflight.pretrained import begins_pretrained, pretrained_fit
+        from deit.recipe.lr_curve import draw
+
+        draw(config, run.lr_curve)  # of a resumed run it may be another course
+        if not begins_pretrained(config):
+            return []
+        taken = [f"  {line}" for line in pretrained_fit(config).lines()]
+        return [f"weights of {config.model.pretrained}", *taken, f"  every name: {run.pretrained.name} in the run directory"]
+
+    def show(self, run: RunDirectory, results: dict[str, Any]) -> RenderableType:
+        from deit.launching.accuracy_table import accuracy_table
+
+        return accuracy_table(run, "best results", results["best"], "epoch", results.get("teacher"))
+
+
+def _objectives(config: RunConfig) -> list[str]:
+    names, directions, found = config.sweep.objectives, config.sweep.directions, []
+    allowed = rules.metrics(config)
+    for name in names:
+        if name not in allowed:
+            found.append(
+                f"sweep.objectives has {name!r}, which no training finds.{nearest(name, allowed)} "
+                f"Allowed: {', '.join(allowed)}{'' if config.ema.enabled else '; those of val_ema with ema.enabled'}."
+            )
+    if len(names) != len(directions) or not names or len(set(names)) < len(names):
+        found.append(
+            f"sweep.objectives is [{', '.join(names)}] and sweep.directions [{', '.join(directions)}]; give different metrics, "
+            "and for each maximize or minimize."
+        )
+    return found
+
+
+TASK = Train()

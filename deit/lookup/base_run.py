@@ -1,0 +1,98 @@
+"""The run that a command builds on: the one that run=, resume=, task.model= or task.models= names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from deit.config import frozen
+from deit.config.schema import RunConfig
+from deit.errors import UserError
+
+
+@dataclass(frozen=True)
+class References:
+    """What a command names of earlier runs, as it was typed, and where they are looked for."""
+
+    run: str | None
+    resume: str | None
+    checkpoint: str | None
+    model: str | None  # task.model
+    models: Sequence[str] | None  # task.models
+    runs_dir: str
+    tracking_uri: str | None
+
+    @classmethod
+    def of(cls, config: RunConfig) -> References:
+        """Those of a composed configuration."""
+        task, tracking = config.task, config.tracking
+        uri = tracking.uri if tracking.backend == "mlflow" else None
+        model, models = getattr(task, "model", None), getattr(task, "models", None)
+        return cls(config.run, config.resume, config.checkpoint, model, models, config.runs_dir, uri)
+
+    @property
+    def given(self) -> dict[str, str]:
+        """Those of run=, checkpoint= and resume= that are not null."""
+        values = {"run": self.run, "checkpoint": self.checkpoint, "resume": self.resume}
+        return {key: value for key, value in values.items() if value is not None}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{key}={value}" for key, value in self.given.items())
+
+
+@dataclass(frozen=True)
+class Base:
+    """The frozen configuration of that run, and what names it in the configuration of the command.
+
+    `last` may be another run by the time it is needed, so ``keys`` and ``task_keys`` hold paths.
+    """
+
+    config: RunConfig
+    keys: Mapping[str, str]
+    task_keys: Mapping[str, Any] = field(default_factory=dict)
+
+
+def find_base(named: References) -> Base | None:
+    """None where no run is named. Raises UserError where the run is not there. May ask a store or MLflow."""
+    from deit.lookup.runs import find_run, run_behind
+
+    given = {key: text for key, text in (("run", named.run), ("resume", named.resume)) if text is not None}
+    if len(given) > 1:
+        raise UserError(f"run={named.run} and resume={named.resume} are both given; run is to evaluate, resume to go on.")
+    for key, text in given.items():
+        run = find_run(text, key, named.runs_dir, named.tracking_uri)
+        return Base(frozen.load(run.config), {key: str(run.path)})
+    if named.models is not None:
+        return _of_comparison(named.models, named)
+    if named.model is None or named.checkpoint is not None:
+        return None
+    found = run_behind(named.model, "task.model", named.runs_dir, named.tracking_uri)
+    if found is None:
+        return None
+    run, part = found
+    keys = {"run": str(run.path)} if part is None else {"checkpoint": str(part)}
+    return Base(frozen.load(run.config), keys, {"model": None})  # run or checkpoint say it
+
+
+def _of_comparison(typed: Sequence[str], named: References) -> Base | None:
+    """The run of the first model that belongs to one that is here: its data are those of the comparison."""
+    from deit.inference.model_source import run_of_export
+    from deit.lookup.runs import run_behind
+
+    models, first = list(typed), None
+    for number, text in enumerate(models):
+        found = run_behind(text, "task.models", named.runs_dir, named.tracking_uri)
+        if found is not None:
+            models[number] = str(found[1] or found[0].path)
+        first = first or (found[0] if found is not None else run_of_export(text))
+    if first is None:
+        return None
+    config = frozen.load(first.config)
+    # Its images are wanted, not its place in MLflow: the experiment is that of the data, whatever is typed of them.
+    own = config.tracking.experiment != config.data.name
+    tracking = dataclasses.replace(
+        config.tracking, run_name=None, experiment=config.tracking.experiment if own else "${data.name}"
+    )
+    return Base(dataclasses.replace(config, name="compare", tracking=tracking), {}, {"models": models})

@@ -1,0 +1,38 @@
+"""The hardware that a task takes of what its configuration, or that of the run it looks at, describes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from deit.config.schema import RunConfig
+from deit.preflight import networks
+
+
+def on_one_process(config: RunConfig, *, on_card: bool = False) -> RunConfig:
+    """The configuration on one CPU process, or one Ascend card.
+
+    So the recipe of eight cards can be looked at, and the model that it has trained exported, on a machine that has none, and
+    without disturbing a training.
+    """
+    one = dataclasses.replace(
+        config.hardware,
+        target="ascend" if on_card else "cpu",
+        cards=1,
+        nodes=1,
+        node_rank=None,
+        master_addr=None,
+        master_port=None,
+        card_ids=config.hardware.card_ids if on_card else None,
+        rank_table=None,
+    )
+    return dataclasses.replace(config, hardware=one)
+
+
+def on_one_card(config: RunConfig, models: list[str]) -> RunConfig:
+    """The hardware of the run or the command, one card of it; ONNX files need none."""
+    onnx = bool(models) and all(map(networks.is_onnx, models))
+    ids = None if onnx or not config.hardware.card_ids else config.hardware.card_ids[:1]
+    one = dataclasses.replace(
+        config.hardware, cards=1, nodes=1, node_rank=None, master_addr=None, master_port=None, card_ids=ids, rank_table=None
+    )
+    return dataclasses.replace(config, hardware=dataclasses.replace(one, target="cpu") if onnx else one)
