@@ -1,4 +1,4 @@
-"""What is typed wins: no file changes a typed option without a word.
+"""What is typed wins: no file changes a typed option silently.
 
 Hydra merges the files that write anywhere (an experiment, a debug file, conf/local) after the options of the groups, so that
 ``hardware=gpu1`` could become a CPU again. A typed option stands for the keys in which it differs from the option that it

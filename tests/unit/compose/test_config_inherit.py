@@ -15,7 +15,9 @@ from deit.recipe.plan import plan
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run directory whose recipe differs from the defaults in many ways."""
-    config = freeze("experiment=quickstart", "seed=7", "optim=sgd", "optim.momentum=0.8", "schedule.epochs=9")
+    config = freeze(
+        "experiment=quickstart", "seed=7", "optim=sgd", "optim.base_lr=0.1", "optim.momentum=0.8", "schedule.epochs=9"
+    )
     frozen.save(config, tmp_path / "config.yaml")
     return tmp_path
 
@@ -42,7 +44,7 @@ def test_resume_with_more_epochs_takes_a_new_course(run: Path) -> None:
     config, base = freeze(f"resume={run}", *typed), frozen.load(run / "config.yaml")
     assert (config.optim.on_nonfinite, config.checkpointing.every_steps) == ("skip", 50)
     old, new = plan(base, 1000), plan(config, 1000)
-    whole = plan(freeze("experiment=quickstart", "seed=7", "optim=sgd", "schedule.epochs=20"), 1000)
+    whole = plan(freeze("experiment=quickstart", "seed=7", "optim=sgd", "optim.base_lr=0.1", "schedule.epochs=20"), 1000)
     done = old.total_steps
     assert (done, new.total_steps) == (9 * 15, 20 * 15)
     assert new.learning_rate(done) == whole.learning_rate(done) > old.learning_rate(done - 1)
