@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -66,7 +67,8 @@ def http_status(error: BaseException) -> int | None:
 def reason(error: BaseException) -> str:
     """The cause in one line: requests puts it last, behind the address and all the layers it went through."""
     line = str(error).strip().partition("\n")[0] or type(error).__name__
-    return line.rpartition("(Caused by ")[2].removesuffix(")")
+    system = re.findall(r"\[Errno -?\d+\] [^'\")]+", line)
+    return system[-1] if system else line.rpartition("(Caused by ")[2].removesuffix(")")
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:

@@ -319,7 +319,7 @@ def test_a_trial_is_highlighted_everywhere_and_a_heading_sorts(made: SweepDirect
         "</body>", f"<script>{visitor}</script></body>"
     )
     (tmp_path / "visited.html").write_text(text)
-    dom, console = browse(tmp_path / "visited.html", tmp_path)
+    dom, console = browse((tmp_path / "visited.html").as_uri(), tmp_path)
     assert console == ""
     said = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", dom, re.S)[1]))  # type: ignore[index]
     assert said["lit"] and said["places"] == 7  # table, three curves, seeds, parallel coordinates, cards

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deit.tracking.mlflow_errors import permanent
+from deit.tracking.mlflow_errors import permanent, reason
 
 
 class Http(OSError):
@@ -70,3 +70,28 @@ def test_refused_for_good(error: Exception) -> None:
 )
 def test_may_pass(error: Exception) -> None:
     assert not permanent(error)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            "HTTPConnectionPool(host='h', port=9): Max retries exceeded (Caused by NewConnectionError(\"HTTPConnection("
+            "host='h', port=9): Failed to establish a new connection: [Errno 111] Connection refused\"))",
+            "[Errno 111] Connection refused",
+        ),
+        (
+            "HTTPConnectionPool(host='x', port=1): Max retries exceeded (Caused by NameResolutionError(\"Failed to resolve 'x' "
+            '([Errno -2] Name or service not known)"))',
+            "[Errno -2] Name or service not known",
+        ),
+        (
+            "pool: Max retries (Caused by ResponseError('too many 500 error responses'))",
+            "ResponseError('too many 500 error responses')",
+        ),
+        ("first\nsecond", "first"),
+        ("", "ValueError"),
+    ],
+)
+def test_the_cause_is_one_short_line(said: str, expected: str) -> None:
+    assert reason(ValueError(said)) == expected

@@ -1,0 +1,33 @@
+"""What the launcher shows of a shipper that gets nothing across."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+from pathlib import Path
+
+from composition import composed
+
+from deit.runs import directory
+from deit.tracking import progress
+from deit.tracking import uri as store
+from deit.tracking.shipper_process import Shipper
+
+
+def test_an_outage_is_one_line_and_its_end_another(tmp_path: Path) -> None:
+    config = composed("experiment=quickstart", "hardware=cpu", "tracking.uri=http://node01:5000")
+    run = directory.create(tmp_path / "runs", "quickstart")
+    shipper = Shipper(run, config)
+
+    def look(trouble: str | None) -> str | None:
+        progress.write(run, dataclasses.replace(progress.Progress(store.identity("http://node01:5000")), trouble=trouble))
+        shipper._look = 0.0
+        return shipper.news()
+
+    assert look("refused") is None  # nothing is tracked, so nothing is said
+    shipper.process = subprocess.Popen(["true"])
+    shipper.process.wait()
+    said = [look(trouble) for trouble in (None, "refused", None, "refused", "refused", "refused", "slow", None, None)]
+    assert [line is not None for line in said] == [False, False, False, False, True, False, False, True, False]
+    assert said[4] == "MLflow takes nothing at present (refused); the run keeps everything and goes on trying"
+    assert said[7] == "MLflow takes metrics again; nothing is lost"
