@@ -58,8 +58,8 @@ class Shipper(Companion):
             return None
         self._in_trouble = trouble is not None
         if trouble is None:
-            return "MLflow takes metrics again; nothing is lost"
-        return f"MLflow takes nothing at present ({trouble}); the run keeps everything and goes on trying"
+            return "MLflow accepts metrics again; nothing is lost"
+        return f"MLflow accepts no metrics at present ({trouble}); the run keeps them and retries"
 
     def finish(self, hurry: Callable[[], bool]) -> None:
         """Wait until all is sent, and print where it is to be seen.

@@ -29,5 +29,5 @@ def test_an_outage_is_one_line_and_its_end_another(tmp_path: Path) -> None:
     shipper.process.wait()
     said = [look(trouble) for trouble in (None, "refused", None, "refused", "refused", "refused", "slow", None, None)]
     assert [line is not None for line in said] == [False, False, False, False, True, False, False, True, False]
-    assert said[4] == "MLflow takes nothing at present (refused); the run keeps everything and goes on trying"
-    assert said[7] == "MLflow takes metrics again; nothing is lost"
+    assert said[4] == "MLflow accepts no metrics at present (refused); the run keeps them and retries"
+    assert said[7] == "MLflow accepts metrics again; nothing is lost"
