@@ -56,7 +56,7 @@ def with_credentials(uri: str) -> str:
     others = ", or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN" if web else ""
     raise UserError(
         f"tracking.uri is {uri}: its credentials are not kept in a run directory. Give tracking.uri= again, or set "
-        f"{URI_VARIABLE} to the whole of it{others}; tracking=none does without MLflow."
+        f"{URI_VARIABLE} to the whole of it{others}; tracking=none works without MLflow."
     )
 
 

@@ -56,7 +56,7 @@ CLASSES = "classes.txt"
 class Compare(Task[CompareTask]):
     def refuses(self, named: References) -> list[str]:
         if set(named.given) - {"resume"}:
-            return [f"{named} with task=compare: task.models says what to compare; leave out {' and '.join(named.given)}."]
+            return [f"{named} with task=compare: task.models selects what to compare; leave out {' and '.join(named.given)}."]
         models = named.models or ()
         if len(models) < 2:
             return [f"task.models is [{', '.join(models)}]; allowed: two models or more, such as task.models=[RUN,RUN]."]

@@ -125,7 +125,7 @@ def _shown(results: dict[str, Any]) -> RenderableType:
     takes = "pixels, RGB; normalised in the graph" if made["preprocessing"]["in_graph"] else "normalised by the caller"
     rows = [
         ("file", f"{shown(results['folder'])}/{made['file']}"),
-        ("", f"{made['bytes']:,} bytes, {made['precision']}; all about it in model.json beside it"),
+        ("", f"{made['bytes']:,} bytes, {made['precision']}; described in model.json next to it"),
         ("weights", weights),
         ("takes", f"{taken['name']}: {taken['dtype']} [{size}] {taken['layout']}, {takes}"),
         ("gives", f"{made['output']['name']}: {made['num_classes']} classes"),

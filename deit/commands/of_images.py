@@ -9,4 +9,4 @@ def looks_at_images_alone(task: str, named: References) -> list[str]:
     """No run and no checkpoint has a meaning."""
     if not named.given:
         return []
-    return [f"{named} with task={task}: it looks at the images alone; leave out {' and '.join(named.given)}."]
+    return [f"{named} with task={task}: it uses only images; leave out {' and '.join(named.given)}."]

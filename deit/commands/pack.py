@@ -126,7 +126,7 @@ def pack(config: RunConfig, task: PackTask) -> int:
             _same_plan(part, task, folders, stats)
             done = _done(part, jobs, task.format)
             if done:
-                console().print(f"{shown(part)}: going on after {len(done)} of {len(jobs)} shards")
+                console().print(f"{shown(part)}: resuming after {len(done)} of {len(jobs)} shards")
             with _keeping(part, task.output, jobs):
                 _check_room(output, sum(int(s[:, 0].sum()) for s in stats.values()) - sum(r["bytes"] for r in done.values()))
                 _write(part, [job for job in jobs if job not in done], folders, stats, config, task.format, lock, bars)
@@ -228,7 +228,7 @@ def _same_plan(part: Path, task: PackTask, folders: dict[str, ImageFolder], stat
     if there is not None and there != plan:
         raise UserError(
             f"task.output: {part} has shards of an earlier task=pack that was not finished, but the images, task.format or "
-            "task.shard_mb are no longer what they were; remove it."
+            "task.shard_mb have changed; remove it."
         )
     write_json(part / STATE / "plan.json", plan)
 
@@ -340,7 +340,7 @@ def _read_back(path: Path, sources: Sequence[Source], written: Written) -> tuple
         for source, offset, digest in zip(sources, written.offsets, written.digests, strict=True):
             if hashlib.sha256(os.pread(descriptor, source.size, offset)).hexdigest() != digest:
                 raise UserError(
-                    f"{path}: {source.name}, read back, is not what was written; disk or memory is at fault.",
+                    f"{path}: {source.name}, read back, is not what was written; the disk or memory may be faulty.",
                     exit_code=1,
                 )
         return os.fstat(descriptor).st_size, packed.checksum(descriptor, str(path), lambda count: None)

@@ -39,7 +39,7 @@ class Postprocess(Task[PostprocessTask]):
     def refuses(self, named: References) -> list[str]:
         if named.given:
             what = " and ".join(named.given)
-            return [f"{named} with task=postprocess: task.input says all it needs to know; leave out {what}."]
+            return [f"{named} with task=postprocess: task.input contains everything it needs; leave out {what}."]
         return []
 
     def rules(self, config: RunConfig) -> list[str]:

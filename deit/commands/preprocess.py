@@ -107,7 +107,7 @@ def preprocess(config: RunConfig, task: PreprocessTask) -> int:
                 if got:
                     raise KeyboardInterrupt
             if len(rows) == 1:
-                raise UserError(f"task.input={task.input}: not one of {len(images)} images could be read.", exit_code=1)
+                raise UserError(f"task.input={task.input}: none of the {len(images)} images could be read.", exit_code=1)
             (folder / LABELS).write_text(csv_text(rows), encoding="utf-8")
             (folder / DESCRIPTION).write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:

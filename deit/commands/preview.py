@@ -24,7 +24,7 @@ class Preview(Task[PreviewTask]):
 
     def refuses(self, named: References) -> list[str]:
         if set(named.given) - {"run"}:
-            return [f"{named} with task=preview: it looks at no weights; give run= for the recipe of a run, or leave them out."]
+            return [f"{named} with task=preview: it uses no weights; give run= for the recipe of a run, or leave them out."]
         return []
 
     def rules(self, config: RunConfig) -> list[str]:

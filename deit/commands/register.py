@@ -281,7 +281,7 @@ def serving_lines(task: RegisterTask, uri: str, version: str) -> list[str]:
     named = f"{task.registered_model_name}@{task.alias}" if task.alias else f"{task.registered_model_name}/{version}"
     variable = f"MLFLOW_TRACKING_URI={shlex.quote(redact(uri))}"
     return [
-        "serve it, then ask it:",
+        "serve it, then send a request:",
         f"  {variable} mlflow models serve -m models:/{named} --env-manager local --port {PORT}",
         f"""  printf '{{"dataframe_split": {{"columns": ["image"], "data": [["%s"]]}}}}' "$(base64 -w0 photo.jpg)" | """
         f"curl -s http://127.0.0.1:{PORT}/invocations -H 'Content-Type: application/json' -d @-",

@@ -19,7 +19,7 @@ class Report(Task[ReportTask]):
     is_trial = False
 
     def refuses(self, named: References) -> list[str]:
-        return [f"{named} with task=report: it shows a sweep; give sweep.dir= instead."] if named.given else []
+        return [f"{named} with task=report: it reports a sweep; give sweep.dir= instead."] if named.given else []
 
     def rules(self, config: RunConfig) -> list[str]:
         if config.sweep.dir is None:

@@ -174,7 +174,7 @@ def _send(sender: Sender, away: set[str], show: Callable[[int], None], *, again:
     looks = iter(range(LOCK_PATIENCE))
     with progress.turn(sender.run, server, goes_on=lambda: next(looks, None) is not None) as mine:
         if not mine:
-            result.problem = "its own shipper is at work on it"
+            result.problem = "its own shipper is still sending"
             return result
         sender.reload()  # another process may have sent since
         if again:
@@ -209,7 +209,7 @@ def _show_plan(senders: Sequence[Sender]) -> None:
 def _show(results: Sequence[Sent]) -> None:
     table = Table("run", "store", Column("points sent", justify="right"), Column("files", justify="right"), "result")
     for result in results:
-        said = "not all" if result.problem else "all so far; it goes on" if result.going else "all is there"
+        said = "not all" if result.problem else "all so far; the run continues" if result.going else "all is there"
         row = (str(result.run), redact(result.uri), f"{result.points:,}", str(result.files), said)
         table.add_row(*row, style="red" if result.problem else None)
     console().print(table)
@@ -221,7 +221,7 @@ def _show(results: Sequence[Sent]) -> None:
         console().print(f"{result.run}: {result.problem}")
     if problems:
         console().print(
-            f"{len(problems)} of {len(results)} could not be sent; the run directories have it all, try again later"
+            f"{len(problems)} of {len(results)} could not be sent; the run directories keep everything, try again later"
         )
 
 

@@ -25,9 +25,7 @@ class Train(Task[TrainTask]):
 
     def refuses(self, named: References) -> list[str]:
         if set(named.given) - {"resume"}:
-            return [
-                f"{named} with task=train: run and checkpoint say what to evaluate; give task=evaluate, or resume= to go on."
-            ]
+            return [f"{named} with task=train: run and checkpoint are for an evaluation; give task=evaluate, or resume=."]
         return []
 
     def rules(self, config: RunConfig) -> list[str]:
@@ -77,7 +75,7 @@ def _objectives(config: RunConfig) -> list[str]:
     for name in names:
         if name not in allowed:
             found.append(
-                f"sweep.objectives has {name!r}, which no training finds.{nearest(name, allowed)} "
+                f"sweep.objectives has {name!r}, which no training records.{nearest(name, allowed)} "
                 f"Allowed: {', '.join(allowed)}{'' if config.ema.enabled else '; those of val_ema with ema.enabled'}."
             )
     if len(names) != len(directions) or not names or len(set(names)) < len(names):

@@ -19,7 +19,7 @@ METHODS = {
     "intervals of accuracies": "95 %, Wilson score (Wilson 1927)",
     "intervals of differences": "95 %, paired square-and-add (Newcombe 1998, Statistics in Medicine 17:2635, method 10)",
     "test": "McNemar 1947, two-sided: exact binomial below 25 discordant images, else chi-squared with continuity correction",
-    "p of several pairs": "corrected by Holm 1979; a difference is called shown where that p is below 0.05",
+    "p of several pairs": "corrected by Holm 1979; a difference is significant if that p is below 0.05",
     "agreement": "share of images with the same top-1 answer, right or wrong; kappa: Cohen 1960",
     "speed": "the network alone, from pixels to logits, on whole batches in a warm process of its own, one model after another",
 }
@@ -124,7 +124,7 @@ def check_same_images(labels: Sequence[str], answers: Sequence[Answers]) -> None
         if np.array_equal(first.names, other.names) and np.array_equal(first.labels, other.labels):
             continue
         apart = sorted(set(first.names.tolist()) ^ set(other.names.tolist()))
-        which = f"{apart[0]} was answered by one of them alone" if apart else "their order or labels differ"
+        which = f"{apart[0]} was predicted by only one of them" if apart else "their order or labels differ"
         raise UserError(
             f"{labels[0]} answered {len(first)} images and {label} {len(other)}, not the same: {which}. The data have changed "
             "while they were at work; compare again.",
@@ -172,9 +172,9 @@ def _pair(names: tuple[str, str], of: tuple[Answers, Answers], test: statistics.
 def verdict(names: tuple[str, str], points: float, p: float, agreement: float) -> str:
     """What the test says, in words."""
     if agreement == 1:
-        return "the same answer on every image"
+        return "the same prediction for every image"
     if p >= statistics.ALPHA:
-        return f"no difference shown, p = {shown_p(p)}"
+        return f"not significant, p = {shown_p(p)}"
     better = names[0] if points > 0 else names[1]
     return f"{better} is better, p {'' if p < 0.001 else '= '}{shown_p(p)}"
 

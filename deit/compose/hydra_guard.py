@@ -62,15 +62,15 @@ def _problems(config: DictConfig) -> Iterator[str]:
         for key, value in calls(OmegaConf.to_container(settings[part], resolve=False)).items():
             if key not in allowed or allowed[key] != value:
                 yield (
-                    f"hydra.{part}.{key} is {value!r}, but what is called comes with an option of hydra/{part}; "
+                    f"hydra.{part}.{key} is {value!r}, but targets cannot be overridden; choose an option of hydra/{part}; "
                     f"allowed: hydra/{part}=OPTION, whose own keys may be given."
                 )
     if settings.callbacks:
-        yield f"hydra.callbacks has {', '.join(settings.callbacks)}, but nothing is called back here; leave it out."
+        yield f"hydra.callbacks has {', '.join(settings.callbacks)}, but callbacks are not supported; leave it out."
     for part in ("job_logging", "hydra_logging"):
         values = OmegaConf.to_container(settings[part], resolve=False)
         if values and values != LOGGING:
-            yield f"hydra.{part} is set, but it is not used here; leave it out. Logs are in the run directory."
+            yield f"hydra.{part} is set, but not used here; remove it. Logs are in the run directory."
 
 
 def _registered(part: str, option: str | None) -> Any:

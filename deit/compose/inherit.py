@@ -114,13 +114,13 @@ def _check_resume(base: RunConfig, result: RunConfig, changed: dict[str, tuple[A
     ]
     if result.schedule.epochs < base.schedule.epochs:
         wrong.append(
-            f"schedule.epochs was {base.schedule.epochs} in this run and can only become more with resume=, not "
+            f"schedule.epochs was {base.schedule.epochs} in this run and can only increase with resume=, not "
             f"{result.schedule.epochs}; give schedule.max_steps=NUMBER to end it earlier."
         )
     if plan.global_batch(base) != plan.global_batch(result):
         wrong.append(
             f"A step took {plan.global_batch(base)} images in this run and would take {plan.global_batch(result)} now; change "
-            "data.batch_size, optim.accumulation_steps, hardware.cards and hardware.nodes so that their product stays."
+            "data.batch_size, optim.accumulation_steps, hardware.cards and hardware.nodes so that their product stays the same."
         )
     if wrong:
         raise UserError("\n".join(wrong))

@@ -126,7 +126,7 @@ def definitions() -> dict[str, list[Key]]:
 def not_given(path: str, task: str) -> str:
     """The message for a key that has no value yet; ``task`` is the task chosen, whose keys are meant."""
     key = next((key for key in definitions()[path] if task in key.variants), table()[path])
-    return f"{path} is not given, and the chosen files leave it open; give {path}=VALUE, {key.expected}. {key.metadata['help']}"
+    return f"{path} is not given, and no chosen file sets it; give {path}=VALUE, {key.expected}. {key.metadata['help']}"
 
 
 @functools.cache

@@ -86,9 +86,7 @@ def of_sweeps(overrides: Sequence[Override]) -> list[str]:
     lines = [f"{text} has no effect outside a sweep (-m, or sweep=TEMPLATE)." for text in found]
     for override in overrides:
         if override.key_or_group == "sweep":
-            lines.append(
-                f"{override.input_line}: the file makes no sweep of it; a template has `mode: MULTIRUN` below `hydra:`."
-            )
+            lines.append(f"{override.input_line}: the file is not a sweep template, which has `mode: MULTIRUN` below `hydra:`.")
     return lines
 
 
@@ -138,7 +136,7 @@ def _problems(override: Override, sweeping: bool) -> Iterator[str]:
         yield f"{text}: `{sign}` adds or deletes keys, but the schema is closed; give key=value.{_unknown_hint(key)}"
         return
     if override.package is not None:
-        yield f"{text}: a group has one place here; give {key}=OPTION."
+        yield f"{text}: groups cannot be relocated; give {key}=OPTION."
         return
     if override.is_sweep_override() and not sweeping:
         yield f"{text}: several values make a sweep, which needs -m; a list is written {key}=[...], text with commas in quotes."
@@ -156,7 +154,7 @@ def _hydra_problems(override: Override) -> Iterator[str]:
     if key.startswith(HYDRA_FOLDERS):
         yield f"{text}: Hydra makes no folders here; runs are created in runs_dir, which can be set."
     elif key.split(".")[-1] in hydra_guard.CALLS or any(hydra_guard.calls(value) for value in _elements(override)):
-        yield f"{text}: what is called comes with an option; allowed: hydra/launcher=OPTION, hydra/sweeper=OPTION, their keys."
+        yield f"{text}: `_target_` cannot be overridden; allowed: hydra/launcher=OPTION, hydra/sweeper=OPTION, their keys."
     elif key.replace("/", ".").startswith(HYDRA_CALLS):
         yield f"{text}: callbacks are not supported, and logs are in the run directory; leave it out."
     elif key.startswith(HYDRA_TEMPLATES):

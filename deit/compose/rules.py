@@ -117,7 +117,7 @@ def augment(config: RunConfig) -> list[str]:
     for key in ("scale", "ratio"):
         least, most = getattr(augment, key)
         if least > most:
-            found.append(f"augment.{key} is [{least:g}, {most:g}], but the first is the least; give [{most:g}, {least:g}].")
+            found.append(f"augment.{key} is [{least:g}, {most:g}], but the minimum comes first; give [{most:g}, {least:g}].")
     if augment.auto_augment is not None:
         from deit.data.policy import parse_policy  # here, so that most commands need no NumPy
 
@@ -164,7 +164,7 @@ def schedule(config: RunConfig) -> list[str]:
     if schedule.warmup_epochs >= schedule.epochs:
         found.append(
             f"schedule.warmup_epochs is {schedule.warmup_epochs} and schedule.epochs {schedule.epochs}; "
-            "allowed: less warmup than epochs, of which it is a part."
+            "allowed: fewer warmup epochs than epochs, which include them."
         )
     peak = plan.peak_lr(config.optim, plan.global_batch(config))
     idle = {"warmup_lr": schedule.warmup_epochs == 0, "min_lr": schedule.name == "constant" and schedule.cooldown_epochs == 0}
@@ -197,7 +197,7 @@ def hardware(config: RunConfig) -> list[str]:
         if hardware.max_restarts:
             found.append(
                 f"hardware.max_restarts is {hardware.max_restarts}, but hardware.nodes is {hardware.nodes}: the launchers of "
-                "several machines start nothing again; give hardware.max_restarts=0 (sweep.retries tries a trial again)."
+                "several machines start nothing again; give hardware.max_restarts=0 (sweep.retries retries a trial)."
             )
         # Which machine this is may stay open: where the run is started, a person or Slurm tells it (launching/hardware.py).
         if hardware.node_rank is not None and hardware.node_rank >= hardware.nodes:
@@ -236,7 +236,7 @@ def precision(config: RunConfig) -> list[str]:
         )
     if precision.dtype == "bfloat16" and half and target == "cpu":
         found.append(
-            "precision.dtype is bfloat16, but MindSpore's CPU operators have none and hardware.target is cpu; "
+            "precision.dtype is bfloat16, but MindSpore's CPU operators do not support it and hardware.target is cpu; "
             "give precision=fp32 or precision=o1."
         )
     if precision.loss_scale != "none" and (not half or precision.dtype == "bfloat16"):

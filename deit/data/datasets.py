@@ -104,4 +104,4 @@ def check_images(dataset: Dataset, on_bad_image: str, most: int = 256) -> None:
                 raise UserError(f"{str(error).removesuffix('.')}{hint}.") from error  # no task is running yet: exit code 2
             bad += 1
     if bad == len(looked_at):
-        raise UserError(f"{dataset.place}: none of the {bad} images looked at can be used; task=check_data says why.")
+        raise UserError(f"{dataset.place}: none of the {bad} checked images can be used; task=check_data says why.")

@@ -96,12 +96,12 @@ class Watch:
             "rollback": "and again after a return to the last checkpoint",
         }[self.policy]
         if self.policy == "rollback" and step not in self._returned_for:
-            why = f"and no checkpoint to go back to, or {self.limit} returns to it (optim.max_nonfinite) were in vain"
+            why = f"and no checkpoint to go back to, or {self.limit} returns to it (optim.max_nonfinite) did not help"
         remedies = [f"Lower optim.base_lr={optim.base_lr:g}", "set optim.clip_grad", "lengthen schedule.warmup_epochs"]
         if self._config.precision.loss_scale == "static":
             remedies.append("lower precision.loss_scale_init")
         if self.policy == "stop":
-            remedies.append("pass over single bad batches with optim.on_nonfinite=skip")
+            remedies.append("skip single bad batches with optim.on_nonfinite=skip")
         return UserError(
             f"the training loss is {self.culprit.loss:g}, or its gradient not finite, at step {step}: {why}. "
             f"The images of that step: {run.nonfinite}. {', '.join(remedies[:-1])}, or {remedies[-1]}.",

@@ -58,7 +58,7 @@ def _mend(run: RunDirectory, report: Report) -> int | None:
         report.warn(
             "damaged_checkpoint",
             step,
-            f"{error} The run goes on from {path.name}; the damaged checkpoint is kept as {aside.name}.",
+            f"{error} The run resumes from {path.name}; the damaged checkpoint is kept as {aside.name}.",
             checkpoint=folder.name,
             kept_as=aside.name,
         )

@@ -155,7 +155,7 @@ def _each(
         progress(seen.images + len(seen.unreadable))
     if not seen.images:
         first = next(iter(seen.unreadable.values()), "there is none")
-        raise UserError(f"not one of {len(images)} images could be read; the first: {first}", exit_code=1)
+        raise UserError(f"none of the {len(images)} images could be read; the first: {first}", exit_code=1)
     return seen
 
 

@@ -145,7 +145,7 @@ class Supervisor:
             for line in self.task.begin(self.run, self.config):
                 self._say(line)
         if self.config.hardware.rank_table:
-            self._say("hardware.rank_table is handed to msrun, which finds the cards without one: it can be left out")
+            self._say("hardware.rank_table is passed to msrun, which does not need it: it can be left out")
 
     def _say(self, text: str) -> None:
         console().print(text)

@@ -60,7 +60,7 @@ def find_base(named: References) -> Base | None:
 
     given = {key: text for key, text in (("run", named.run), ("resume", named.resume)) if text is not None}
     if len(given) > 1:
-        raise UserError(f"run={named.run} and resume={named.resume} are both given; run is to evaluate, resume to go on.")
+        raise UserError(f"run={named.run} and resume={named.resume} are both given; run evaluates, resume trains on.")
     for key, text in given.items():
         run = find_run(text, key, named.runs_dir, named.tracking_uri)
         return Base(frozen.load(run.config), {key: str(run.path)})

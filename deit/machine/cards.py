@@ -70,7 +70,7 @@ def check(hardware: HardwareConfig) -> None:
             raise UserError(
                 "\n".join(
                     f"hardware.{key} is null, but hardware.nodes is {hardware.nodes}; give hardware.{key}=VALUE on each "
-                    "machine, or start it through Slurm, which tells it."
+                    "machine, or start it through Slurm, which sets it."
                     for key in unknown
                 )
             )

@@ -143,12 +143,12 @@ def _judged(uri: str, answer: Any) -> str | None:
         if any(os.environ.get(name) for name in _OTHER_LOGINS) or _has_credentials_file():
             return None
         denied = f"access is denied ({answer.status_code} {said}){_proxy(uri)}"
-        raise _Wrong(f"{denied}. Set {_LOGIN}; tracking=none does without MLflow.")
+        raise _Wrong(f"{denied}. Set {_LOGIN}; tracking=none works without MLflow.")
     if answer.status_code >= 500 or answer.status_code in (408, 429):
         raise _NoAnswer(f"{answer.status_code} {answer.reason}{_proxy(uri)}")
     raise _Wrong(
         f"what answers there is no MLflow server ({answer.status_code} {answer.reason} to {_PATH}){_proxy(uri)}. Give "
-        "http(s)://HOST:PORT as `mlflow server` prints it; tracking=none does without MLflow."
+        "http(s)://HOST:PORT as `mlflow server` prints it; tracking=none works without MLflow."
     )
 
 

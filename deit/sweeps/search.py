@@ -164,9 +164,9 @@ class Search(Source):
         gone, new = ([text for text in a if text not in b] for a, b in ((begun, now), (now, begun)))
         if gone or new:
             raise UserError(
-                f"{directory}: results of this search could not be compared with what is given now. It began "
+                f"{directory}: its results would not be comparable with the new settings. It was started with "
                 f"{' and '.join([f'with {text}' for text in gone] + [f'without {text}' for text in new])}. "
-                "Give what it began with, or start a new search."
+                "Give the same settings, or start a new search."
             )
 
     def _propose(self) -> Trial | None:

@@ -208,7 +208,7 @@ def parse(overrides: Sequence[Override]) -> Space:
     swept = {key: _dimension(override) for key, override in given.items() if override.is_sweep_override()}
     if not swept:
         raise UserError(
-            "There is nothing to search over: no key is given more than one value. Give such as "
+            "Nothing to search: no key has more than one value. Give such as "
             "'optim.base_lr=tag(log, interval(1e-4, 1e-2))' or model=deit_tiny,deit_small."
         )
     texts = {key: str(override.input_line) for key, override in given.items()}
@@ -219,7 +219,7 @@ def parse(overrides: Sequence[Override]) -> Space:
 def _dimension(override: Override) -> Dimension:
     value, text, key = override.value(), str(override.input_line), override.get_key_element()
     if key.partition(".")[0] in CIRCUMSTANCES:
-        raise UserError(f"{text}: {key} changes nothing that a trial could find out; give it one value.")
+        raise UserError(f"{text}: {key} cannot change a result; give it one value.")
     tags: set[str] = getattr(value, "tags", set())
     allowed = {"log"} if isinstance(value, IntervalSweep) else set()
     if tags - allowed:

@@ -122,7 +122,7 @@ def resume(config: RunConfig, given: Sequence[Override]) -> list[str] | None:
     wrong = [key for key in keys if key not in RESUMING]
     if wrong:
         raise UserError(
-            f"{wrong[0]} cannot go with sweep.resume=, whose trials have their whole configuration already. Allowed: "
+            f"{wrong[0]} cannot go with sweep.resume=, whose trials already have their complete configuration. Allowed: "
             f"{', '.join(RESUMING[1:])}."
         )
     if "runs_dir" in keys and config.sweep.resume != "last":
@@ -173,7 +173,7 @@ def again(sweep: SweepDirectory, settings: SweepConfig, executor: Executor) -> l
         for trial in trials:
             if identity(frozen.load(trial.directory.config)) != trial.identity:
                 raise UserError(
-                    f"{trial.directory.config}: was changed after the sweep began, so its results would not be those of "
+                    f"{trial.directory.config}: was changed after the sweep started, so its results would not be those of "
                     f"{trial}. Put it back, or start a new sweep."
                 )
         executor.begin(sweep)
@@ -203,7 +203,7 @@ def _check_whole(sweep: SweepDirectory) -> None:
     for trial in sweep.read_trials():
         if trial.state not in DONE and trial.directory.partial.exists():
             raise UserError(
-                f"sweep.resume={sweep}: this sweep came here for a report, without the checkpoints of {trial}; give its "
+                f"sweep.resume={sweep}: this sweep was fetched for a report, without the checkpoints of {trial}; give its "
                 f"address, sweep.resume={sweep.address}."
             )
 

@@ -65,7 +65,7 @@ def run(context: Context) -> dict[str, Any]:
             parts.append(answers.judge(names, read.labels[read.valid], logits))
         report.progress(phase="answering", evaluated=sum(map(len, parts)), images=len(data))
     if not parts:
-        raise UserError(f"{data.place}: not one of {len(data)} images could be used.", exit_code=1)
+        raise UserError(f"{data.place}: none of the {len(data)} images could be used.", exit_code=1)
     while len(seconds) < LEAST or sum(seconds) < LONG:
         began = time.perf_counter()
         predictor(blank)

@@ -73,5 +73,5 @@ def run(context: Context) -> dict[str, Any]:
         draw(context.run.path / file, seen, f"{config.model.name}, {config.model.depth} blocks")
         drawn.append(file)
     if not drawn:
-        raise UserError(f"not one image could be read; the first: {unreadable[0]}", exit_code=1)
+        raise UserError(f"no image could be read; the first: {unreadable[0]}", exit_code=1)
     return {"pictures": drawn, "unreadable": unreadable}

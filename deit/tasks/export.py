@@ -159,7 +159,7 @@ def _verify(context: Context, weights: Weights, origin: Origin, data: Dataset, f
         if images == 0 and task.batch is None:  # any number of images: one is another number
             found[:1] = export(batch.images[:1])
         if not np.isfinite(expected).all():
-            raise UserError(f"{origin.file}: its network answers with numbers that are not finite.", exit_code=1)
+            raise UserError(f"{origin.file}: the network's output is not finite.", exit_code=1)
         # NaN in what was written must not pass for a small difference.
         difference = max(difference, float(np.nan_to_num(np.abs(found - expected), nan=np.inf).max()))
         largest = max(largest, float(np.abs(expected).max()))
@@ -171,7 +171,7 @@ def _verify(context: Context, weights: Weights, origin: Origin, data: Dataset, f
     tolerance = TOLERANCE[task.precision] * largest
     if difference > tolerance:
         raise UserError(
-            f"task.format={task.format}: what was written answers otherwise than {origin.file}: on {images} images logits "
+            f"task.format={task.format}: the exported file gives other results than {origin.file}: on {images} images logits "
             f"differ by up to {difference:.3g}, allowed is {tolerance:.3g}; top-1 agrees on {agreeing}. Nothing was kept.",
             exit_code=1,
         )
@@ -183,4 +183,4 @@ def _same_numbers(path: Path, weights: Weights, precision: str) -> None:
     stored = read_weights(path)
     for name, value in weights.items():
         if not np.array_equal(stored[name], value.astype(precision).astype(np.float32), equal_nan=True):
-            raise UserError(f"task.format=safetensors: {name} was read back as other numbers. Nothing was kept.", exit_code=1)
+            raise UserError(f"task.format=safetensors: {name} was read back with other values. Nothing was kept.", exit_code=1)

@@ -103,7 +103,7 @@ def _draw_worst(path: Path, config: RunConfig, data: Dataset, worst: list[dict[s
         said = [(names[one["predicted"]], one["confidence"]), (names[one["label"]], one["own"])]
         cards.append(picture.Card(np.asarray(original), transform(original), names[one["label"]], said))
     if cards:
-        subtitle = ["highest loss first; left: the image and its class; right: what the network sees and says"]
+        subtitle = ["highest loss first; left: the image and its class; right: the network's input and prediction"]
         picture.draw(path, f"worst of {title}", subtitle, cards)
 
 

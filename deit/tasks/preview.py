@@ -116,17 +116,17 @@ def named_shares(target: np.ndarray, names: list[str], smoothing: float) -> list
 def _training_title(config: RunConfig, shown: int) -> tuple[str, list[str]]:
     ranks = plan.ranks(config)
     whose = f" of the first of {ranks} processes" if ranks > 1 else ""
-    return f"{config.name}: what the network gets in training", [
+    return f"{config.name}: training input of the network", [
         summary(config.augment),
-        f"left the image, right what the first step trains on, with its target; "
+        f"left: the image, right: the input of the first step, with its target; "
         f"{shown} of a batch of {config.data.batch_size}{whose}, seed {config.seed}",
     ]
 
 
 def _evaluation_title(config: RunConfig) -> tuple[str, list[str]]:
     transform = EvalTransform(config)
-    return f"{config.name}: what the network gets in evaluation", [
+    return f"{config.name}: evaluation input of the network", [
         f"short side resized to {transform.short}, {config.data.interpolation}; "
         f"centre of {transform.size} x {transform.size} cut out",
-        "left the image, right what is evaluated",
+        "left: the image, right: the input of the evaluation",
     ]

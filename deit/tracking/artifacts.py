@@ -77,7 +77,7 @@ def _refuse(done: progress.Progress, name: str, why: str) -> None:
     """Note what MLflow does not take; one warning for each cause, as it usually meets all files alike."""
     why = redact(why)
     if why not in done.refused.values():
-        _log.warning("MLflow does not take %s (%s); the run directory keeps it", name, why)
+        _log.warning("MLflow refused %s (%s); the run directory keeps it", name, why)
     done.refused[name] = why
 
 

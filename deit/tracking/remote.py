@@ -276,7 +276,7 @@ class RemoteRun:
         """
         for run in _runs_of(self._client, self.experiment_id, run_id, directory):
             if run.info.run_id != self.run_id and not run.data.metrics and run.info.status == "RUNNING":
-                _log.warning("run %s is an empty double, made by a call that was given up; it is deleted", run.info.run_id)
+                _log.warning("run %s is an empty duplicate from a call that timed out; it is deleted", run.info.run_id)
                 with translated():
                     self._client.delete_run(run.info.run_id)
 

@@ -100,12 +100,12 @@ class Shipper:
                     _log.info("all is sent; the run is %s", outcome)
                     return
             if stopping:
-                _log.info("told to stop; what is not yet sent stays in the run directory")
+                _log.info("asked to stop; unsent metrics stay in the run directory")
                 return
             if outcome and not self._alive(status.read(self._run).launcher_pid):
                 abandoned = abandoned or time.monotonic()
                 if time.monotonic() - abandoned > ABANDONED:
-                    _log.info("MLflow is away and the launcher too; what is not yet sent stays in the run directory")
+                    _log.info("neither MLflow nor the launcher is there; unsent metrics stay in the run directory")
                     return
             self._wait(failures)
 

@@ -71,7 +71,7 @@ class Shipper(Companion):
             return
         limit = self.config.tracking.flush_timeout
         end = time.monotonic() + limit
-        with waiting("sending the rest to MLflow (Ctrl-C leaves it)"):
+        with waiting("sending the rest to MLflow (Ctrl-C skips this)"):
             while not self._done() and time.monotonic() < end and not hurry():
                 self.watch()
                 time.sleep(0.1)
@@ -81,7 +81,7 @@ class Shipper(Companion):
             self.process.wait()
             trouble = self._progress().trouble
             console().print(
-                f"MLflow: not all was sent within tracking.flush_timeout={limit} s"
+                f"MLflow: not everything was sent within tracking.flush_timeout={limit} s"
                 f"{f' ({trouble})' if trouble else ''}; the journal in {self.run} is complete. "
                 f"See {self.run.logs / 'shipper.log'}. "
                 f"Send it later: python launch.py task=sync run={shlex.quote(str(self.run))}",

@@ -103,7 +103,7 @@ def _tell(run: RunDirectory) -> int:
     with progress.turn(run, store.identity(uri), goes_on=lambda: False) as mine:
         problem = deliver(Sender(run, config, uri), word_for(status.read(run))) if mine else None
     if problem:
-        _log.warning("%s: MLflow was not told: %s", run.path, problem)
+        _log.warning("%s: MLflow was not updated: %s", run.path, problem)
     return 1 if problem else 0
 
 

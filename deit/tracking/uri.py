@@ -70,7 +70,7 @@ def check_uri(uri: str | None) -> None:
 
 
 def _refusal(shown: str, problem: str) -> UserError:
-    return UserError(f"tracking.uri is {shown}, {problem}. Allowed: {ALLOWED}; tracking=none does without MLflow.")
+    return UserError(f"tracking.uri is {shown}, {problem}. Allowed: {ALLOWED}; tracking=none works without MLflow.")
 
 
 def _check_sqlite(uri: str, parts: SplitResult) -> None:
@@ -85,7 +85,7 @@ def _check_sqlite(uri: str, parts: SplitResult) -> None:
         raise _refusal(uri, "which is a folder")
     folder = next(parent for parent in file.parents if parent.exists())
     if not folder.is_dir() or not os.access(file if file.exists() else folder, os.W_OK):
-        raise UserError(f"tracking.uri is {uri}, but {file} cannot be written. Give a file in a folder of yours.")
+        raise UserError(f"tracking.uri is {uri}, but {file} cannot be written. Give a file in a writable folder.")
 
 
 def sqlite_file(uri: str) -> Path | None:

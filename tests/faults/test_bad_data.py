@@ -414,7 +414,7 @@ def test_a_sound_data_set_and_a_check_that_cannot_be(tree: Path, command: Callab
         (("task.output=report.txt",), "a .json file"),
         (("task.output=there.json",), "exists already"),
         (("task.output=nowhere/report.json",), "no folder nowhere"),
-        (("checkpoint=x",), "looks at the images alone"),
+        (("checkpoint=x",), "uses only images"),
         (("optim.base_lr=1",), "optim.base_lr has no effect with task=check_data"),
         (("data.on_bad_image=skip",), "data.on_bad_image has no effect with task=check_data"),
     ):

@@ -378,7 +378,7 @@ def test_damaged_checkpoints_are_passed_over_and_kept(small: dict[str, RunDirect
         f"damaged_step_000000{step:02}" for step in (16, 12, 11, 10, 9)
     ]
     assert all((run.checkpoints / event["kept_as"]).is_dir() for event in events(run, "damaged_checkpoint"))
-    assert said.count("The run goes on from step_00000008") == 5 and len(status.read(run).progress["notices"]) == 5
+    assert said.count("The run resumes from step_00000008") == 5 and len(status.read(run).progress["notices"]) == 5
     same_weights(checkpoint.complete(run)[-1], kept if kept.exists() else checkpoint.complete(clean)[-1])
     same_history(clean, run)
 

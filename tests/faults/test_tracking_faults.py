@@ -392,7 +392,7 @@ def test_a_slow_server_makes_no_second_run(server: Server, proxy: Proxy, tmp_pat
     until(lambda: lost_and_doubled(server.uri, run) == (0, 0))
     set_status(run, status.FINISHED)
     assert process.wait(PATIENCE) == 0, log(run)
-    assert len(remote_runs(server.uri, run)) == 1 and "is an empty double" in log(run)
+    assert len(remote_runs(server.uri, run)) == 1 and "is an empty duplicate" in log(run)
     assert lost_and_doubled(server.uri, run) == (0, 0)
 
 

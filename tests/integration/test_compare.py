@@ -111,14 +111,14 @@ def test_what_is_not_shown_is_said_in_words() -> None:
     one, two, three = answered([True] * 8 + [False] * 2), answered([True] * 5 + [False] * 5), answered([False] * 10)
     first, second, third = results.pairs(["a", "b", "c"], [one, two, three])
     assert (first.only_first_right, first.only_second_right, first.p, first.difference) == (3, 0, 0.25, 30)
-    assert first.verdict == "no difference shown, p = 0.25" and first.agreement == 70
+    assert first.verdict == "not significant, p = 0.25" and first.agreement == 70
     # 2 / 2^8 is below 0.05 for a pair by itself, and after Holm for the first of three.
     assert (second.p, second.p_holm) == (0.0078125, 0.0234375)
     assert second.verdict == "a is better, p = 0.023"
-    assert third.p == 0.0625 and third.p_holm == 0.125 and third.verdict == "no difference shown, p = 0.12"
-    assert results.pairs(["a", "b"], [one, one])[0].verdict == "the same answer on every image"
+    assert third.p == 0.0625 and third.p_holm == 0.125 and third.verdict == "not significant, p = 0.12"
+    assert results.pairs(["a", "b"], [one, one])[0].verdict == "the same prediction for every image"
     assert [results.shown_p(p) for p in (1.0, 0.051, 0.0049, 0.0004)] == ["1.00", "0.051", "0.0049", "< 0.001"]
-    with pytest.raises(UserError, match="c was answered by one of them alone") as raised:
+    with pytest.raises(UserError, match="c was predicted by only one of them") as raised:
         results.check_same_images(["a", "b"], [answered([True] * 2, "ab"), answered([True] * 3, "abc")])
     assert raised.value.exit_code == 1
 
@@ -272,7 +272,7 @@ def test_accuracies_are_those_of_the_evaluation(place: Place, compared: Compared
 
     pairs = {(pair["first"], pair["second"]): pair for pair in found["pairs"]}
     own = pairs["seed=0 MindSpore", "seed=0 onnx"]
-    assert own["verdict"] == "the same answer on every image" and own["agreement"] == 100 and own["kappa"] == own["p"] == 1
+    assert own["verdict"] == "the same prediction for every image" and own["agreement"] == 100 and own["kappa"] == own["p"] == 1
     other = pairs["seed=0 MindSpore", "seed=1 MindSpore"]
     assert (
         other["difference"] == pytest.approx(first["top1"] - second["top1"])
@@ -288,7 +288,7 @@ def test_accuracies_are_those_of_the_evaluation(place: Place, compared: Compared
     assert Image.open(compared.run.path / "compare.png").size[0] > 900
     out = compared.outcome.out
     assert f"{first['top1']:.2f} [{first['top1_low']:.2f}, {first['top1_high']:.2f}]" in out
-    assert "the same answer on every image" in out and "p corrected for 3 pairs (Holm)" in out
+    assert "the same prediction for every image" in out and "p corrected for 3 pairs (Holm)" in out
 
 
 def test_mlflow_has_it_in_the_experiment_of_the_data(place: Place, compared: Compared) -> None:
@@ -353,7 +353,7 @@ WRONG = [
     (["task.models=[{a},{b}]", "task.input={val}/kind_1"], ["task.input", "no labels"]),
     (["task.models=[{a},{b}]", "task.input={val}/kind_1/0.png"], ["task.input", "labels come from class folders"]),
     (["task.models=[{a},{b}]", "data=digits"], ["other classes than the data in digits", "7 and 10 classes"]),
-    (["task.models=[{a},{b}]", "run={a}"], ["run=", "task.models says what to compare"]),
+    (["task.models=[{a},{b}]", "run={a}"], ["run=", "task.models selects what to compare"]),
     (["task.models=[{a},{b}]", "model.depth=3"], ["model.depth has no effect"]),
     (["task.models=[{a},{b}]", "data.crop_pct=1"], ["data.crop_pct has no effect", "has its own"]),
     (["task.models=[{a},{b}]", "hardware.cards=2"], ["hardware.cards has no effect"]),

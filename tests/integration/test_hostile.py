@@ -47,7 +47,7 @@ TYPED = [
     (f"hydra.launcher={CALL}", "hydra/launcher=OPTION"),
     (f"+hydra.sweeper.sampler={CALL}", "hydra/launcher=OPTION"),
     (f"+hydra.callbacks.mine={CALL}", "hydra/launcher=OPTION"),
-    ("+hydra.callbacks.mine.path=called", "nothing is called back here"),
+    ("+hydra.callbacks.mine.path=called", "callbacks are not supported"),
     ("hydra/job_logging=default", "logs are in the run directory"),
     ("+hydra.job_logging.formatters.x.()=os.mkdir", "not readable"),
     ("+hydra.hydra_logging.handlers={}", "logs are in the run directory"),

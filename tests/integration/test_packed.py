@@ -298,7 +298,7 @@ def test_what_cannot_be_packed(folder: Path, tmp_path: Path, command: Callable) 
         ((*here, "task.output=out", f"data.root={folder}/tar"), "is packed already"),
         ((*here, "task.output=out", "data.train_size=5"), "data.train_size is 5"),
         ((*here, "task.output=out", "data.train_limit=5"), "data.train_limit has no effect with task=pack"),
-        ((*here, "task.output=out", "checkpoint=x"), "looks at the images alone"),
+        ((*here, "task.output=out", "checkpoint=x"), "uses only images"),
         (("task=pack", "data=digits", "task.output=out"), "data.source is digits, but task=pack packs image files"),
         (("data=digits", "data.format=tar"), "data.format has no effect with data.source=digits"),
         (("-m", *here, "task.output=a,b"), "task=pack makes no run"),

@@ -93,7 +93,7 @@ def test_intervals_come_back_from_hydra_bit_for_bit(text: str, kind: type, log: 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("seed=1", "nothing to search over"),
+        ("seed=1", "Nothing to search"),
         ("optim.base_lr=tag(logarithmic,interval(1,2))", "the tag logarithmic means nothing here; allowed: log"),
         ("optim.base_lr=tag(log,choice(1e-3,1e-2))", "the tag log means nothing here"),
         ("optim.base_lr=tag(log,interval(0,1))", "numbers above 0"),
@@ -103,7 +103,7 @@ def test_intervals_come_back_from_hydra_bit_for_bit(text: str, kind: type, log: 
         ("seed=shuffle(1,2)", "the sampler decides"),
         ("seed=1,2,1", "1 is given twice"),
         ("model.depth=range(3,3)", "matches nothing"),
-        ("sweep.retries=0,1", "changes nothing that a trial could find out"),
+        ("sweep.retries=0,1", "cannot change a result"),
     ],
 )
 def test_what_no_search_can_draw_from_is_refused(text: str, said: str) -> None:
@@ -334,7 +334,7 @@ def test_a_search_is_held_to_its_beginning(bench: Bench) -> None:
         (("augment=deit", "seed=1,2"), f"with {LR} and without seed=1,2."),
         (("augment=none", LR), "with augment=deit and without augment=none."),
     ):
-        with pytest.raises(UserError, match=re.escape(f"It began {said}")):
+        with pytest.raises(UserError, match=re.escape(f"It was started with {said}")):
             bench.open(*texts)
     with pytest.raises(UserError, match=r"without maximize val/top1"):
         bench.open("augment=deit", LR, objectives=["val/top1"])

@@ -131,7 +131,7 @@ def test_a_changed_configuration_is_not_gone_on_with(tmp_path: Path, command: Ca
     config = trials[1].directory.config
     config.write_text(config.read_text().replace("seed: 0", "seed: 7"))
     outcome = command("sweep.resume=last")
-    assert outcome.code == 2 and "was changed after the sweep began" in outcome.err and "config.yaml" in outcome.err
+    assert outcome.code == 2 and "was changed after the sweep started" in outcome.err and "config.yaml" in outcome.err
 
 
 @pytest.mark.parametrize(
