@@ -69,8 +69,8 @@ def model(config: RunConfig) -> list[str]:
     model, found = config.model, []
     if model.embed_dim % model.num_heads:
         found.append(
-            f"model.embed_dim is {model.embed_dim} and model.num_heads {model.num_heads}, but the heads share the width "
-            f"evenly; embed_dim must be a multiple of num_heads, such as {_multiple(model.embed_dim, model.num_heads)}."
+            f"model.embed_dim is {model.embed_dim} and model.num_heads {model.num_heads}, but all heads have the same "
+            f"width; embed_dim must be a multiple of num_heads, such as {_multiple(model.embed_dim, model.num_heads)}."
         )
     if model.img_size % model.patch_size:
         found.append(
