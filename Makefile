@@ -4,14 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 REFERENCE := .reference
 
-.PHONY: quickstart test lint format docs install clean fixtures fidelity
+.PHONY: quickstart test test-fast lint format docs install clean fixtures fidelity
 
 quickstart: $(VENV)/.lean
 	$(BIN)/python launch.py experiment=quickstart
 
 # Two files of tests at a time: much of a test is waiting for a server, a signal or a grace period.
+# `make test TESTS=tests/unit/data` runs some alone, `make test TESTS="-k resume"` too.
 test: install
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--numprocesses 2 --dist loadfile)
+
+# Unit tests that neither start processes nor compile a network: less than 90 seconds on two cores.
+test-fast: install
+	$(BIN)/python -m pytest tests/unit -m "not slow and not process" --numprocesses 2 --dist worksteal
 
 lint: install
 	$(BIN)/ruff check .

@@ -81,6 +81,15 @@ def graph_mode() -> Iterator[None]:
     ms.set_context(mode=ms.PYNATIVE_MODE)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their folder, and by whether they compile a network."""
+    for item in items:
+        if item.path.parts[item.path.parts.index("tests") + 1] in ("integration", "faults"):
+            item.add_marker("process")
+        if "graph_mode" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--write-fidelity", action="store_true", help="write docs/fidelity.md; give whole files: their rows are replaced"
