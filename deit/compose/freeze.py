@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
@@ -73,12 +74,10 @@ def freeze(composed: DictConfig, typed: Sequence[Override], base: Base | None) -
 
 def _expand_home(node: DictConfig | ListConfig) -> None:
     """Put the home folder in place of a leading ``~/``: no shell does it in a YAML file, nor every shell behind a ``=``."""
-    for key in range(len(node)) if isinstance(node, ListConfig) else list(node):
-        if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
-            continue
-        value = node[key]
-        if isinstance(value, DictConfig | ListConfig):
-            _expand_home(value)
+    plain: Any = OmegaConf.to_container(node, resolve=False)  # looking at nodes one by one takes ten times as long
+    for key, value in enumerate(plain) if isinstance(plain, list) else plain.items():
+        if isinstance(value, (dict, list)) and "~/" in str(value):
+            _expand_home(node[key])
         elif isinstance(value, str) and value.startswith("~/"):
             node[key] = str(Path(value).expanduser())
 
@@ -86,10 +85,11 @@ def _expand_home(node: DictConfig | ListConfig) -> None:
 def _resolved(composed: DictConfig) -> RunConfig:
     # What the task does not look at may stay open, such as the teacher of a training that is only previewed.
     kind = TASKS.get(composed.task.name, TaskConfig)
-    for key in OmegaConf.missing_keys(composed):
+    missing = sorted(OmegaConf.missing_keys(composed))
+    for key in missing:
         if key.partition(".")[0] in kind.idle_groups:
             OmegaConf.update(composed, key, None)
-    missing = sorted(OmegaConf.missing_keys(composed))
+    missing = [key for key in missing if key.partition(".")[0] not in kind.idle_groups]
     if missing:
         raise UserError("\n".join(keys.not_given(key, composed.task.name) for key in missing))
     for group, kind in keys.node_types().items():

@@ -7,6 +7,7 @@ near misses. Values are tried on the schema itself, so files and command line ob
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, OverrideType
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from deit.compose import config_files, groups, hydra_guard, keys, text_keys
@@ -90,6 +91,7 @@ def of_sweeps(overrides: Sequence[Override]) -> list[str]:
     return lines
 
 
+@functools.cache  # the trials of a sweep have most of their overrides in common
 def _parse(text: str) -> Override:
     if "=" not in text and not text.startswith("~"):
         homes = [f"{group}={text}" for group, found in groups.groups().items() if text in found]
@@ -232,9 +234,15 @@ def _value_problems(override: Override) -> Iterator[str]:
             yield f"{override.input_line}: {key.path} is {keys.spoken(value)}; expected: {key.expected}. {key.metadata['help']}"
 
 
+@functools.cache
+def _schema_of(owner: type) -> DictConfig:
+    """A node of this type, into which values are tried; making one takes longer than all that is done with it."""
+    return OmegaConf.structured(owner)
+
+
 def _fits(key: keys.Key, value: Any) -> bool:
     try:
-        OmegaConf.structured(key.owner)[key.name] = value
+        _schema_of(key.owner)[key.name] = value
     except OmegaConfBaseException:
         return False
     return True
