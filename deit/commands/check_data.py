@@ -79,7 +79,7 @@ class CheckData(Task[CheckDataTask]):
 
     def dry_run(self, config: RunConfig, typed: list[str]) -> int:
         _output(self.of(config).output)
-        print(f"dry run: would read {_count(config)}")
+        console().print(f"dry run: would read {_count(config)}")
         return 0
 
     def run(self, config: RunConfig, typed: list[str]) -> int:

@@ -98,7 +98,7 @@ class Compare(Task[CompareTask]):
 
     def dry_run(self, config: RunConfig, typed: list[str]) -> int:
         task = self.of(config)
-        print(f"dry run: would compare {', '.join(task.models)} on {task.input or f'the data {config.data.name}'}")
+        console().print(f"dry run: would compare {', '.join(task.models)} on {task.input or f'the data {config.data.name}'}")
         return 0
 
     def work(self, start: Start) -> int:

@@ -18,6 +18,7 @@ from deit.compose import rules
 from deit.compose.unused_keys import Unused
 from deit.config.schema import RunConfig
 from deit.config.tasks import ConvertTask
+from deit.console import console
 from deit.errors import UserError
 from deit.files import whole_file
 from deit.lookup.base_run import References
@@ -55,7 +56,7 @@ class Convert(Task[ConvertTask]):
 
     def dry_run(self, config: RunConfig, typed: list[str]) -> int:
         task = self.of(config)
-        print(f"dry run: would write {_output(task)} with the names of {task.naming} from {_source_text(config)}")
+        console().print(f"dry run: would write {_output(task)} with the names of {task.naming} from {_source_text(config)}")
         return 0
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
@@ -81,7 +82,7 @@ def convert(config: RunConfig, task: ConvertTask) -> int:
     else:
         _write(output, save(weights, description(model, classes, task.naming, names_of(source))))
     count = parameter_count(config.model, classes)
-    print(
+    console().print(
         f"{output}: {count:,} parameters of {config.model.name} for {classes} classes, names of {task.naming}, from "
         f"{shown(source)}"
     )

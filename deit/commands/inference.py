@@ -10,6 +10,7 @@ from deit.compose import rules
 from deit.compose.unused_keys import Unused
 from deit.config.schema import RunConfig
 from deit.config.tasks import InferenceTask
+from deit.console import console
 from deit.lookup.base_run import References
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Inference(Task[Keys]):
         task = self.of(config)
         given = {"task.model": task.model, "run": config.run, "checkpoint": config.checkpoint}
         of = "".join(f" with {key}={value}" for key, value in given.items() if value is not None)
-        print(f"dry run: would {self.does} {task.input}{of}")
+        console().print(f"dry run: would {self.does} {task.input}{of}")
         return 0
 
     def show(self, run: RunDirectory, results: dict[str, Any]) -> RenderableType:

@@ -102,7 +102,7 @@ class Pack(Task[PackTask]):
     def dry_run(self, config: RunConfig, typed: list[str]) -> int:
         task = self.of(config)
         kind = f"{task.format} shards of at most {task.shard_mb} MB"
-        print(f"dry run: would write {_output(task.output)}: {kind}, of {_count(config)}")
+        console().print(f"dry run: would write {_output(task.output)}: {kind}, of {_count(config)}")
         return 0
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
@@ -266,7 +266,7 @@ def _keeping(part: Path, output: str, jobs: list[Job]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print(f"interrupted. {kept()}", file=sys.stderr)
+        console(stderr=True).print(f"interrupted. {kept()}")
         raise
     except OSError as error:
         raise UserError(f"task.output={output}: could not be written ({error.strerror}).\n{kept()}", exit_code=1) from error

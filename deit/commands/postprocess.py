@@ -60,7 +60,7 @@ class Postprocess(Task[PostprocessTask]):
 
     def dry_run(self, config: RunConfig, typed: list[str]) -> int:
         task = self.of(config)
-        print(f"dry run: would judge the results in {task.results} of the inputs in {task.input}")
+        console().print(f"dry run: would judge the results in {task.results} of the inputs in {task.input}")
         return 0
 
     def run(self, config: RunConfig, typed: list[str]) -> int:

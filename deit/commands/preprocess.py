@@ -15,7 +15,6 @@ import json
 import math
 import re
 import signal
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -113,13 +112,15 @@ def preprocess(config: RunConfig, task: PreprocessTask) -> int:
     except OSError as error:
         raise UserError(f"task.output={task.output}: could not be written ({error.strerror}).", exit_code=1) from None
     except KeyboardInterrupt:
-        print(f"stopped by {signal.Signals(got[0]).name}; nothing was written", file=sys.stderr)
+        console(stderr=True).print(f"stopped by {signal.Signals(got[0]).name}; nothing was written")
         return 128 + got[0]
     kind = f"{dtype} {shape}"
-    print(f"{output / INPUTS}: {len(rows) - 1:,} inputs, {kind} each" + (f"; {left_out} images left out" if left_out else ""))
+    console().print(
+        f"{output / INPUTS}: {len(rows) - 1:,} inputs, {kind} each" + (f"; {left_out} images left out" if left_out else "")
+    )
     if images.remark is not None:
-        print(images.remark)
-    print(f"{output / LABELS}: which image and class each is of")
+        console().print(images.remark)
+    console().print(f"{output / LABELS}: which image and class each is of")
     return 0
 
 

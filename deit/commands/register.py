@@ -86,7 +86,9 @@ class Register(Task[RegisterTask]):
         task = self.of(config)
         of = f"run={config.run}" if config.run is not None else f"task.model={task.model}"
         alias = f" as {task.alias}" if task.alias is not None else ""
-        print(f"dry run: would register {of} under the name {task.registered_model_name}{alias} in {config.tracking.uri}")
+        console().print(
+            f"dry run: would register {of} under the name {task.registered_model_name}{alias} in {config.tracking.uri}"
+        )
         return 0
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
@@ -114,7 +116,7 @@ def register(config: RunConfig, task: RegisterTask, typed: list[str]) -> int:
         registered = _registered(registry, uri, config, task, folder, described)
     rows = _rows(task, uri, folder, described, registered)
     console().print(lines_of(rows))
-    print("\n".join(["", *serving_lines(task, uri, registered.version)]))
+    console().print("\n".join(["", *serving_lines(task, uri, registered.version)]))
     return 0
 
 
@@ -144,7 +146,7 @@ def _registry(config: RunConfig) -> list[str]:
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
     """A signal ends it by way of what removes the package, and takes back what the store has of it already."""
-    print(f"stopped by {signal.Signals(number).name}; nothing was registered", file=sys.stderr)
+    console(stderr=True).print(f"stopped by {signal.Signals(number).name}; nothing was registered")
     raise SystemExit(128 + number)
 
 

@@ -10,6 +10,7 @@ from deit.commands.task import Task
 from deit.compose.unused_keys import Unused
 from deit.config.schema import RunConfig
 from deit.config.tasks import ReportTask
+from deit.console import console
 from deit.lookup.base_run import References
 from deit.lookup.sweeps import find
 from deit.runs.sweep_directory import SweepDirectory
@@ -38,7 +39,9 @@ class Report(Task[ReportTask]):
 
     def dry_run(self, config: RunConfig, typed: list[str]) -> int:
         sweep = _sweep(config)
-        print(f"dry run: would write {sweep.summary_csv.name}, {sweep.summary_md.name} and {sweep.report.name} of {sweep}")
+        console().print(
+            f"dry run: would write {sweep.summary_csv.name}, {sweep.summary_md.name} and {sweep.report.name} of {sweep}"
+        )
         return 0
 
     def run(self, config: RunConfig, typed: list[str]) -> int:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from deit.config import frozen
 from deit.config.schema import RunConfig
+from deit.console import console
 from deit.errors import UserError
 from deit.runs import journal, status
 from deit.runs.sweep_directory import SweepDirectory
@@ -200,7 +200,7 @@ class Search(Source):
                 asked.set_user_attr("refused", str(error))
                 self._study.tell(asked, state=TrialState.FAIL)
                 texts = " ".join(f"{key}={value}" for key, value in swept.items())
-                print(f"not tried: {texts}: {error}", file=sys.stderr, flush=True)
+                console(stderr=True).print(f"not tried: {texts}: {error}")
                 reasons.append(str(error))
                 continue
             self._numbers[number] = asked.number

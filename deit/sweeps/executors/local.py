@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from deit.config.schema import RunConfig
+from deit.console import console
 from deit.errors import UserError
 from deit.machine import leases, processes
 from deit.machine.card_usage import busy
@@ -84,7 +85,7 @@ class Local(Executor):
                 used = busy(target)
                 cards = [card for card in card_ids(target) if card not in used][: self._limit]
                 for card, user in used.items():
-                    print(f"card {card} is left out: {user} is at work on it", flush=True)
+                    console().print(f"card {card} is left out: {user} is at work on it")
             self._pools[target] = CardPool(cards)
         return self._pools[target]
 

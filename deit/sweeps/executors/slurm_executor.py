@@ -12,13 +12,13 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deit.config.schema import HardwareConfig, RunConfig, SweepConfig
+from deit.console import console
 from deit.errors import UserError
 from deit.files import read_json, write_json
 from deit.machine import slurm
@@ -276,7 +276,7 @@ class _Queue:
         answer = _run("squeue", "--noheader", f"--user={os.getuid()}", "--format=%i %T")
         if answer is None:
             if not self._silent:
-                print("Slurm does not answer; its jobs go on, and so does the waiting", file=sys.stderr, flush=True)
+                console(stderr=True).print("Slurm does not answer; its jobs go on, and so does the waiting")
             self._silent = True
             return
         self._silent = False
@@ -304,7 +304,7 @@ def _cards_of(number: str) -> list[int] | None:
 
 def _tell(*command: str) -> None:
     if _run(*command) is None:
-        print(f"{' '.join(command)} failed", file=sys.stderr, flush=True)
+        console(stderr=True).print(f"{' '.join(command)} failed")
 
 
 def _run(*command: str) -> str | None:

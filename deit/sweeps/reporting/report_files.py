@@ -19,6 +19,7 @@ from importlib.resources import files
 from typing import Any
 
 from deit.config import frozen
+from deit.console import console
 from deit.files import write_text
 from deit.machine.python import python_environment
 from deit.runs.sweep_directory import SweepDirectory
@@ -165,10 +166,10 @@ def show(sweep: SweepDirectory, *, mlflow: bool) -> None:
 
     write(sweep)
     for path in (sweep.report, sweep.summary_md, sweep.summary_csv):
-        print(f"{sweep}/{path.name}")
+        console().print(f"{sweep}/{path.name}")
     found = links.of_sweep(sweep)
     for line in found:
-        print(line)
+        console().print(line)
     if found and mlflow:
         sys.stdout.flush()
         subprocess.run(

@@ -18,6 +18,7 @@ from omegaconf import MISSING, DictConfig
 
 from deit.compose import overrides
 from deit.config.schema import SweepConfig
+from deit.console import console
 from deit.errors import UserError
 
 if TYPE_CHECKING:
@@ -194,9 +195,9 @@ def _show(settings: "Settings", space: "Space", aims: SweepConfig) -> None:
     most = "every combination" if settings.n_trials is None else f"{settings.n_trials} trials"
     pruner = "" if settings.pruner["name"] == "none" else f", pruner {settings.pruner['name']}"
     goals = ", ".join(f"{way} {name}" for way, name in zip(aims.directions, aims.objectives, strict=True))
-    print(f"search to {goals}: {most}, sampler {settings.sampler['name']}{pruner}, seed {settings.seed}")
+    console().print(f"search to {goals}: {most}, sampler {settings.sampler['name']}{pruner}, seed {settings.seed}")
     for key, text in space.typed.items():
-        print(f"  {key} = {text}")
+        console().print(f"  {key} = {text}")
     sys.stdout.flush()
 
 
