@@ -1,4 +1,4 @@
-"""Train a model, from the first step to the last evaluation, in one linear program.
+"""Train a model, from the first step to the last evaluation: ``Trainer``, read from top to bottom.
 
 Where it begins, the first that is there:
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import mindspore as ms
 import numpy as np
@@ -54,172 +54,202 @@ def run(context: Context) -> dict[str, Any]:
     distillation also ``"teacher"``, with top1, top5, loss, images, description.
     Raises Interrupted after a signal, when a checkpoint has been written.
     """
-    config, report, rank, world = context.config, context.report, context.rank, context.world
+    return Trainer(context).run()
 
-    train_data, val_data = open_dataset(config.data, train=True), open_dataset(config.data, train=False)
-    loader = TrainLoader(config, train_data, rank, world)
-    course = plan(config, len(train_data))
-    passes, steps_per_epoch, total_steps = config.optim.accumulation_steps, course.steps_per_epoch, course.total_steps
 
-    figures = Figures(context, val_data)
-    figures.note_data(train=train_data, val=val_data)
-    restored = resume.newest(context.run, report, rank, world)
-    state = TrainState(config, None if restored else _begin(context, train_data.classes))
-    teaching = build_teaching(config)
-    train_step = _steps(config, state, teaching, world)
-    networks = {"val": state.network} | ({"val_ema": state.average} if state.average is not None else {})
-    eval_steps = {prefix: EvalStep(config, network) for prefix, network in networks.items()}
+class Trainer:
+    """One training on one rank. ``done`` counts optimizer steps; ``best`` and ``last`` hold results by metric prefix."""
 
-    done = 0  # optimizer steps done
-    best: dict[str, dict[str, Any]] = {}
-    last: dict[str, dict[str, Any]] = {}
-    teacher: dict[str, Any] | None = None  # what is known of it
-    meter = Meter(dynamic=config.precision.loss_scale == "dynamic")
-    meter.begin(state.scale())
-    pace, watch = Pace(), Watch(config, report)
-    saver = Saver(context.run, config.checkpointing, report, steps_per_epoch, writes=rank == 0)
+    def __init__(self, context: Context) -> None:
+        config, rank, world = context.config, context.rank, context.world
+        self.context, self.config, self.report, self.rank, self.world = context, config, context.report, rank, world
 
-    def go_on_from(restored: resume.Restored) -> None:
-        """Put the training where it stood when this checkpoint was written."""
-        nonlocal done, best, last
-        state.load(restored.parts)
-        done, best, last = restored.step, dict(restored.state["best"]), dict(restored.state["last"])
-        meter.begin(state.scale(), restored.state)
-        saver.at(done)
+        self.train_data, self.val_data = open_dataset(config.data, train=True), open_dataset(config.data, train=False)
+        self.loader = TrainLoader(config, self.train_data, rank, world)
+        self.plan = plan(config, len(self.train_data))
+        self.steps_per_epoch, self.total_steps = self.plan.steps_per_epoch, self.plan.total_steps
 
-    if restored:
-        _check_data(restored.state, train_data)
-        teacher = _check_teacher(restored.state, teaching)
-        go_on_from(restored)
-        report.event("resumed", done, checkpoint=restored.name)
+        self.figures = Figures(context, self.val_data)
+        self.figures.note_data(train=self.train_data, val=self.val_data)
+        restored = resume.newest(context.run, self.report, rank, world)
+        self.state = TrainState(config, None if restored else _begin(context, self.train_data.classes))
+        self.teaching = build_teaching(config)
+        self.optimizer_step = _steps(config, self.state, self.teaching, world)
+        networks = {"val": self.state.network}
+        if self.state.average is not None:
+            networks["val_ema"] = self.state.average
+        self.eval_steps = {prefix: EvalStep(config, network) for prefix, network in networks.items()}
 
-    def save() -> None:
-        facts = {
-            "epoch": done // steps_per_epoch,
-            # A checkpoint describes its network; where the first weights came from is no part of that.
-            "model": dataclasses.asdict(dataclasses.replace(config.model, pretrained=None)),
-            "num_classes": config.data.num_classes,
-            "classes": train_data.classes,
-            "train_images": len(train_data),
-            "best": best,
-            "last": last,
-            "teacher": teacher,
+        self.done = 0
+        self.best: dict[str, dict[str, Any]] = {}
+        self.last: dict[str, dict[str, Any]] = {}
+        self.teacher: dict[str, Any] | None = None  # its description and accuracy
+        self.meter = Meter(dynamic=config.precision.loss_scale == "dynamic")
+        self.meter.begin(self.state.scale())
+        self.pace, self.watch = Pace(), Watch(config, self.report)
+        self.saver = Saver(context.run, config.checkpointing, self.report, self.steps_per_epoch, writes=rank == 0)
+
+        if restored:
+            _check_data(restored.state, self.train_data)
+            self.teacher = _check_teacher(restored.state, self.teaching)
+            self.resume(restored)
+            self.report.event("resumed", self.done, checkpoint=restored.name)
+
+    def run(self) -> dict[str, Any]:
+        """Train to the last step."""
+        self.report.progress(
+            now=True,
+            phase="compiling",
+            epoch=self.done // self.steps_per_epoch + 1,
+            epochs=self.plan.epochs,
+            step=self.done,
+            steps=self.total_steps,
+            best=self.best,
+            last=self.last,
+        )
+        if self.teaching is not None and self.teacher is None:
+            self.teacher = _introduce(self.context, self.teaching, self.val_data)
+        with self.saver:
+            while True:
+                improved = evaluated = False
+                if self.evaluation_is_due:  # also after a resume, if the signal came during the evaluation
+                    evaluated = True
+                    try:
+                        improved = self.evaluate()
+                    except StopRequested:
+                        self.stop()
+                if improved or (evaluated and self.done == self.total_steps) or self.saver.due(self.done):
+                    self.save()
+                if self.done >= self.total_steps:
+                    break
+                self.epoch()
+            self.figures.draw()
+            self.saver.finish()
+        # No rank leaves while rank 0 still writes: a vanished rank is taken for a crash.
+        sum_over_ranks([self.done], self.world)
+        return {"best": self.best, "last": self.last} | ({} if self.teacher is None else {"teacher": self.teacher})
+
+    def epoch(self) -> None:
+        """Train to the end of the epoch, or to a step after which the training returned to a checkpoint."""
+        epoch, skipped = divmod(self.done, self.steps_per_epoch)
+        micro_batches = self.loader.epoch(epoch, start=skipped * self.config.optim.accumulation_steps)
+        self.meter.start(self.loader.waited)
+        while self.step(micro_batches, epoch):
+            # What is not judged yet may have to be undone.
+            if self.saver.due(self.done) and not self.meter.has_bad():
+                self.save()
+        micro_batches.close()
+
+    def step(self, micro_batches: Any, epoch: int) -> bool:
+        """Do one optimizer step, judge and report it; whether the epoch continues with the next."""
+        began, lr = time.monotonic(), self.plan.learning_rate(self.done)
+        self.meter.add(self.done, *self.optimizer_step(self.context, micro_batches, self.done, lr))
+        self.done += 1
+        self.saver.check()
+        end_of_epoch = self.done % self.steps_per_epoch == 0 or self.done == self.total_steps
+        tells = self.done % self.config.tracking.log_every == 0 or end_of_epoch
+        # All ranks judge after the same steps, so that they go back or stop together.
+        judged = tells or self.saver.due_by_steps(self.done)
+        verdict = self.watch.judge(self.meter.bad()) if judged else Verdict.GO_ON
+        if verdict is Verdict.ROLL_BACK:
+            self.roll_back()
+            return False
+        self.pace.step(time.monotonic() - began)
+        self.tell(epoch, lr, with_metrics=tells)
+        if verdict is Verdict.STOP:
+            raise self.watch.stop(self.context.run, self.train_data, self.world, self.rank)
+        if self.context.stop_signals:
+            self.stop()
+        return not end_of_epoch
+
+    def tell(self, epoch: int, lr: float, *, with_metrics: bool) -> None:
+        """Report the progress after a step."""
+        end = self.pace.expected_end(self.total_steps - self.done, self.evaluations_left)
+        now: dict[str, Any] = {
+            **{"phase": "training", "epoch": epoch + 1, "step": self.done, "lr": lr},
+            "expected_end": end,
         }
-        saver.save(done, state.parts, facts | meter.saved())
+        if with_metrics:
+            metrics = self.meter.metrics(self.loader.waited, self.plan.global_batch)
+            self.report.metrics(self.done, metrics | {"train/lr": lr, "train/epoch": self.done / self.steps_per_epoch})
+            if not self.evaluation_is_due:  # which may find more
+                self.report.metrics(self.done, self.context.data_metrics(self.done))
+            now |= {name.partition("/")[2]: metrics[name] for name in SHOWN}
+        self.report.progress(**now)
 
-    def stop() -> None:
-        """Write a checkpoint and end, because of a signal."""
-        save()
-        saver.wait()
-        raise Interrupted(context.stop_signals[0])
+    @property
+    def evaluation_is_due(self) -> bool:
+        epoch, rest = divmod(self.done, self.steps_per_epoch)
+        at_its_time = rest == 0 and epoch > 0 and epoch % self.config.schedule.eval_every == 0
+        wanted = self.done == self.total_steps or at_its_time
+        return wanted and ("val" not in self.last or self.last["val"]["step"] != self.done)
 
-    def roll_back() -> None:
-        """Return to the last checkpoint. Raises UserError where that cannot help any more."""
-        saver.wait()  # rank 0's; the others wait for it in ``newest``
-        restored = resume.newest(context.run, report, rank, world)
-        if restored is None or not watch.returns_to(restored.step):
-            raise watch.stop(context.run, train_data, world, rank)
-        go_on_from(restored)
-
-    def evaluation_is_due() -> bool:
-        epoch, rest = divmod(done, steps_per_epoch)
-        at_its_time = done == total_steps or (rest == 0 and epoch > 0 and epoch % config.schedule.eval_every == 0)
-        return at_its_time and ("val" not in last or last["val"]["step"] != done)
-
-    def count(images: int) -> None:
-        pace.batch(images)
-        context.evaluated(images)
-
-    def evaluations_left() -> int:
+    @property
+    def evaluations_left(self) -> int:
         """How many more networks will be evaluated."""
-        every = steps_per_epoch * config.schedule.eval_every
-        return len(eval_steps) * ((total_steps - 1) // every - done // every + 1)
+        every = self.steps_per_epoch * self.config.schedule.eval_every
+        return len(self.eval_steps) * ((self.total_steps - 1) // every - self.done // every + 1)
 
-    def evaluate_all() -> bool:
+    def evaluate(self) -> bool:
         """Evaluate raw and EMA weights; returns whether either is better than ever."""
-        found, answers = {}, {prefix: Answers() for prefix in eval_steps}
-        for prefix, step in eval_steps.items():
-            context.evaluating("evaluating" if prefix == "val" else "evaluating EMA", len(val_data))
-            batches = context.noting(done, EvalLoader(config, val_data, rank, world))
-            accuracy = evaluate(step, batches, world, count, answers[prefix])
-            pace.evaluation()
-            found[prefix] = _entry(accuracy, done, -(-done // steps_per_epoch))
-            report.metrics(done, accuracy.metrics(prefix))
-        last.update(found)
-        better = [prefix for prefix in found if prefix not in best or found[prefix]["top1"] > best[prefix]["top1"]]
-        best.update({prefix: found[prefix] for prefix in better})
+        found, answers = {}, {prefix: Answers() for prefix in self.eval_steps}
+        for prefix, step in self.eval_steps.items():
+            self.context.evaluating("evaluating" if prefix == "val" else "evaluating EMA", len(self.val_data))
+            batches = self.context.noting(self.done, EvalLoader(self.config, self.val_data, self.rank, self.world))
+            accuracy = evaluate(step, batches, self.world, self._evaluated, answers[prefix])
+            self.pace.evaluation()
+            found[prefix] = _entry(accuracy, self.done, -(-self.done // self.steps_per_epoch))
+            self.report.metrics(self.done, accuracy.metrics(prefix))
+        self.last.update(found)
+        better = [name for name in found if name not in self.best or found[name]["top1"] > self.best[name]["top1"]]
+        self.best.update({prefix: found[prefix] for prefix in better})
         for prefix in better:
-            figures.keep(prefix, answers[prefix], done)
-        report.metrics(done, {f"best/{prefix}_top1": entry["top1"] for prefix, entry in best.items()})
-        report.metrics(done, context.data_metrics(done))
-        report.progress(now=True, phase="training", best=best, last=last)
+            self.figures.keep(prefix, answers[prefix], self.done)
+        self.report.metrics(self.done, {f"best/{prefix}_top1": entry["top1"] for prefix, entry in self.best.items()})
+        self.report.metrics(self.done, self.context.data_metrics(self.done))
+        self.report.progress(now=True, phase="training", best=self.best, last=self.last)
         return bool(better)
 
-    report.progress(
-        now=True,
-        phase="compiling",
-        epoch=done // steps_per_epoch + 1,
-        epochs=course.epochs,
-        step=done,
-        steps=total_steps,
-        best=best,
-        last=last,
-    )
-    if teaching is not None and teacher is None:
-        teacher = _introduce(context, teaching, val_data)
-    with saver:
-        while True:
-            improved = evaluated = False
-            if evaluation_is_due():  # also after a resume, if the signal came during the evaluation
-                evaluated = True
-                try:
-                    improved = evaluate_all()
-                except StopRequested:
-                    stop()
-            if improved or (evaluated and done == total_steps) or saver.due(done):
-                save()
-            if done >= total_steps:
-                break
+    def _evaluated(self, images: int) -> None:
+        self.pace.batch(images)
+        self.context.evaluated(images)
 
-            epoch, skipped = divmod(done, steps_per_epoch)
-            micro_batches = loader.epoch(epoch, start=skipped * passes)
-            meter.start(loader.waited)
-            for _ in range(skipped, steps_per_epoch):
-                began, lr = time.monotonic(), course.learning_rate(done)
-                meter.add(done, *train_step(context, micro_batches, done, lr))
-                done += 1
-                saver.check()
-                end_of_epoch = done % steps_per_epoch == 0 or done == total_steps
-                tells = done % config.tracking.log_every == 0 or end_of_epoch
-                # All ranks judge after the same steps, so that they go back or stop together.
-                verdict = watch.judge(meter.bad()) if tells or saver.due_by_steps(done) else Verdict.GO_ON
-                if verdict is Verdict.ROLL_BACK:
-                    roll_back()
-                    break
-                pace.step(time.monotonic() - began)
-                end = pace.expected_end(total_steps - done, evaluations_left())
-                now: dict[str, Any] = {"phase": "training", "epoch": epoch + 1, "step": done, "lr": lr, "expected_end": end}
-                if tells:
-                    metrics = meter.metrics(loader.waited, course.global_batch)
-                    report.metrics(done, metrics | {"train/lr": lr, "train/epoch": done / steps_per_epoch})
-                    if not evaluation_is_due():  # which may find more
-                        report.metrics(done, context.data_metrics(done))
-                    now |= {name.partition("/")[2]: metrics[name] for name in SHOWN}
-                report.progress(**now)
-                if verdict is Verdict.STOP:
-                    raise watch.stop(context.run, train_data, world, rank)
-                if context.stop_signals:
-                    stop()
-                if end_of_epoch:
-                    break
-                if saver.due(done) and not meter.has_bad():  # what is not judged yet may have to be undone
-                    save()
-            micro_batches.close()
-        figures.draw()
-        saver.finish()
-    # No rank leaves while rank 0 still writes: a vanished rank is taken for a crash.
-    sum_over_ranks([done], world)
-    return {"best": best, "last": last} | ({"teacher": teacher} if teacher is not None else {})
+    def save(self) -> None:
+        """Write a checkpoint, while the training continues."""
+        facts = {
+            "epoch": self.done // self.steps_per_epoch,
+            # A checkpoint describes its network; where the first weights came from is no part of that.
+            "model": dataclasses.asdict(dataclasses.replace(self.config.model, pretrained=None)),
+            "num_classes": self.config.data.num_classes,
+            "classes": self.train_data.classes,
+            "train_images": len(self.train_data),
+            "best": self.best,
+            "last": self.last,
+            "teacher": self.teacher,
+        }
+        self.saver.save(self.done, self.state.parts, facts | self.meter.saved())
+
+    def resume(self, restored: resume.Restored) -> None:
+        """Continue from a checkpoint."""
+        self.state.load(restored.parts)
+        self.done = restored.step
+        self.best, self.last = dict(restored.state["best"]), dict(restored.state["last"])
+        self.meter.begin(self.state.scale(), restored.state)
+        self.saver.at(self.done)
+
+    def roll_back(self) -> None:
+        """Return to the last checkpoint. Raises UserError where that cannot help any more."""
+        self.saver.wait()  # rank 0's; the others wait for it in ``newest``
+        restored = resume.newest(self.context.run, self.report, self.rank, self.world)
+        if restored is None or not self.watch.returns_to(restored.step):
+            raise self.watch.stop(self.context.run, self.train_data, self.world, self.rank)
+        self.resume(restored)
+
+    def stop(self) -> NoReturn:
+        """Write a checkpoint and end, because of a signal. Raises Interrupted."""
+        self.save()
+        self.saver.wait()
+        raise Interrupted(self.context.stop_signals[0])
 
 
 def _steps(config: RunConfig, state: TrainState, teaching: Teaching | None, world: int) -> Any:

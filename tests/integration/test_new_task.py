@@ -1,0 +1,104 @@
+"""A task that nobody has heard of is added by its keys, a file on each side and its YAML file; nothing else is edited."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from command import LAUNCH
+
+from deit.files import read_json
+from deit.runs import status
+from deit.runs.directory import RunDirectory
+
+KEYS = """
+
+@task("count")
+@dataclass
+class CountTask(TaskConfig):
+    idle_groups: ClassVar[tuple[str, ...]] = (*NO_TRAINING, "precision")
+
+    unit: str = option("What to count.", choices=("images", "classes"))
+"""
+CONTROL = '''
+"""Count what the data have."""
+
+from deit.commands.task import Task
+from deit.compose import rules
+from deit.config.tasks import CountTask
+
+
+class Count(Task[CountTask]):
+    def refuses(self, named):
+        return ["task=count has nothing to resume."] if named.resume is not None else []
+
+    def rules(self, config):
+        return rules.data(config) + rules.hardware(config)
+
+    def unused(self, found):
+        super().unused(found)
+        found.all_but("model")
+
+    def recipe(self, config, planned):
+        return [("counted", self.of(config).unit)]
+
+    def show(self, run, results):
+        return f"there are {results['count']} {results['unit']}"
+
+
+TASK = Count()
+'''
+WORKER = '''
+"""Count what the data have."""
+
+from deit.config.tasks import CountTask, expect
+from deit.data.datasets import open_dataset
+
+
+def run(context):
+    unit = expect(context.config.task, CountTask).unit
+    data = open_dataset(context.config.data, train=False)
+    return {"unit": unit, "count": len(data) if unit == "images" else len(data.classes)}
+'''
+
+
+def test_a_task_of_a_file_on_each_side_runs(tmp_path: Path) -> None:
+    root = LAUNCH.parent
+    for folder in ("deit", "conf"):
+        shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(LAUNCH, tmp_path)
+    with open(tmp_path / "deit" / "config" / "tasks.py", "a") as file:
+        file.write(KEYS)
+    (tmp_path / "deit" / "commands" / "count.py").write_text(CONTROL)
+    (tmp_path / "deit" / "tasks" / "count.py").write_text(WORKER)
+    (tmp_path / "conf" / "task" / "count.yaml").write_text(
+        "# Count what the data have.\ndefaults:\n  - /schema/task/count@_here_\n\nname: count\nunit: images\n"
+    )
+
+    def launch(*typed: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(tmp_path / "launch.py"), "task=count", "data=digits", "tracking=none", "hardware=cpu", *typed],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+        )
+
+    ended = launch()
+    assert ended.returncode == 0, ended.stderr
+    assert "there are 355 images" in ended.stdout
+    (run,) = map(RunDirectory, (tmp_path / "runs").glob("*/*"))
+    assert status.read(run).state == status.FINISHED and status.read(run).results["count"] == 355
+    assert {"ema.decay", "model.depth", "precision.level"} <= set(read_json(run.unused_keys))
+    assert "counted" in launch("dry_run=true").stdout
+
+    for typed, said in (
+        ("task.unit=cats", "task.unit is 'cats'; allowed: one of images, classes."),
+        ("ema.decay=0.5", "ema.decay has no effect with task=count."),
+        ("resume=last", "task=count has nothing to resume."),
+    ):
+        refused = launch(typed)
+        assert (refused.returncode, refused.stderr.strip()) == (2, said)

@@ -1,0 +1,35 @@
+"""Mistakes that need no run to be seen are answered before one is looked up, be it in a store or in MLflow."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from composition import freeze
+
+from deit.errors import UserError
+
+ID = "0" * 32  # looks like an MLflow run id
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ((f"run={ID}",), "with task=train: run and checkpoint say what to evaluate"),
+        (("task=evaluate", f"resume={ID}"), "with task=evaluate: resume"),
+        (("task=evaluate", f"run={ID}", "checkpoint=x.pth"), "both are given"),
+        (("task=preview", f"resume={ID}"), "with task=preview: it looks at no weights"),
+        (("task=compare", f"task.models=[{ID}]"), "allowed: two models or more"),
+        (("task=compare", f"task.models=[{ID},{ID}]"), "twice; allowed: each model once"),
+        (("task=predict", "task.input=x", f"task.model={ID}", f"run={ID}"), "several are given"),
+        (("task=register", "task.registered_model_name=x", f"task.model={ID}", f"run={ID}"), "found are"),
+        (("task=sync", f"resume={ID}"), "with task=sync: it sends runs to MLflow"),
+    ],
+)
+def test_refused_before_any_network(typed: tuple[str, ...], message: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        with pytest.raises(UserError, match=message):
+            freeze(*typed, f"tracking.uri=http://127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(BlockingIOError):  # nobody has called
+            server.accept()
