@@ -25,6 +25,9 @@ class BadImage(UserError):
         super().__init__(f"{file}: not readable as an image ({reason}).", exit_code=1)
         self.file, self.kind, self.reason = file, kind, reason
 
+    def __reduce__(self) -> tuple[type[BadImage], tuple[str, str, str]]:
+        return BadImage, (self.file, self.kind, self.reason)  # it comes from image processes
+
 
 # What can be wrong with an image.
 BAD = {

@@ -1,7 +1,6 @@
 """``task=check_data``: read every image of a data set, and report what a training on it would find.
 
-It starts no worker, needs no MindSpore and makes no run directory. Each split is read as a training would read it: the training
-images by augment.backend, the validation images by Pillow.
+It starts no worker, needs no MindSpore and makes no run directory. It reads images as a training does.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from deit.data.datasets import open_dataset
 from deit.data.folder import ImageFolder
 from deit.data.packed import Packed
 from deit.data.source import Dataset, whole_of
+from deit.data.workers import workers_of
 from deit.errors import BAD, BadImage, UserError
 from deit.files import write_json
 from deit.lookup.base_run import References
@@ -94,13 +94,12 @@ def check_data(config: RunConfig, task: CheckDataTask) -> int:
     output = _output(task.output)
     stage(config.data)
     opened = _opened(config)
-    decoders = {"train": config.augment.backend, "val": "pil"}
     with progress_bars() as bars:
         splits = {}
         for split, data in opened.items():
             damaged = _damaged_shards(data, split, bars)
             bar = bars.add(split, len(data))
-            splits[split] = _look(data, decoders[split], config.data.workers, bar.advance)
+            splits[split] = _look(data, workers_of(config.data, cards=1), bar.advance)
             splits[split].damaged_shards = damaged
     found = report(config, splits)
     _show(found)
@@ -135,7 +134,7 @@ def _output(text: str | None) -> Path | None:
     return None if text is None else new_file(text, "task.output", [".json"], otherwise=", or null")
 
 
-def _look(data: Dataset, decoder: str, workers: int, advance: Callable[[int], Any]) -> Split:
+def _look(data: Dataset, workers: int, advance: Callable[[int], Any]) -> Split:
     """Read and decode every image, in ``workers`` threads or, with 0, in this one."""
     count = len(data)
     found = Split(data, np.zeros((count, DIGEST), np.uint8), np.zeros((count, 2), np.int64), np.zeros(count, np.int64), {}, [])
@@ -146,7 +145,7 @@ def _look(data: Dataset, decoder: str, workers: int, advance: Callable[[int], An
                 content = data.content(index)
                 found.bytes[index] = len(content)
                 found.digests[index] = np.frombuffer(hashlib.sha256(content).digest()[:DIGEST], np.uint8)
-                height, width = data.image(index, decoder).shape[:2]
+                height, width = data.image(index).shape[:2]
                 found.sizes[index] = width, height
             except BadImage as bad:
                 found.bad[index] = (bad.kind, bad.reason)

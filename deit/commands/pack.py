@@ -39,6 +39,7 @@ from deit.data.datasets import open_dataset
 from deit.data.folder import ImageFolder
 from deit.data.shard import Source, Written, sample_key, write_tar
 from deit.data.source import whole_of
+from deit.data.workers import workers_of
 from deit.errors import UserError
 from deit.files import read_json, write_json
 from deit.lookup.base_run import References
@@ -120,7 +121,7 @@ def pack(config: RunConfig, task: PackTask) -> int:
     folders = _folders(config.data)
     part = output.with_name(f"{output.name}.part")
     with progress_bars() as bars:
-        stats = {split: _stats(folder, split, config.data.workers, bars) for split, folder in folders.items()}
+        stats = {split: _stats(folder, split, workers_of(config.data, cards=1), bars) for split, folder in folders.items()}
         jobs = [job for split in folders for job in _jobs(split, stats[split][:, 0], task.shard_mb * 10**6)]
         with _held(part, output) as lock:
             _same_plan(part, task, folders, stats)
@@ -285,7 +286,7 @@ def _write(
     bars: Bars,
 ) -> None:
     """Write and check the shards, of the format ``form``, and a record of each. Raises what the first that fails raises."""
-    at_once = max(1, min(config.data.workers, len(jobs)))
+    at_once = max(1, min(workers_of(config.data, cards=1), len(jobs)))
     if form == "mindrecord":  # each writer is a process with MindSpore in it
         at_once = min(at_once, cores())
     processes = [MindRecordProcess(part / STATE / f"writer-{n}.log", lock) for n in range(at_once)]

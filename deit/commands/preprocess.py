@@ -24,7 +24,6 @@ from deit.compose import rules
 from deit.config.schema import RunConfig
 from deit.config.tasks import PreprocessTask
 from deit.console import console
-from deit.data.transform import EvalTransform
 from deit.errors import UserError
 from deit.exports import description
 from deit.exports.predictor import normalize, preprocessing_of
@@ -92,7 +91,7 @@ def preprocess(config: RunConfig, task: PreprocessTask) -> int:
     try:
         with signals.noted() as got, whole_folder(output) as folder, progress_bar("images") as bar:
             (folder / INPUTS).mkdir()
-            for batch in batches(images, EvalTransform(config), AT_ONCE, config.data.workers, config.data.max_pixels):
+            for batch in batches(images, config, AT_ONCE):
                 inputs = batch.images if preprocessing.in_graph else normalize(batch.images, preprocessing)
                 for row, array in zip(batch.rows, inputs, strict=False):
                     name = _input_name(row, images.names[row])

@@ -78,8 +78,11 @@ class DataConfig:
     val_limit: Optional[int] = option("The same for the validation images.", unit="images", low=1)
     batch_size: int = option("Images per card and forward pass.", unit="images", low=1)
     eval_batch_size: int = option("Images per card and forward pass of an evaluation.", unit="images", low=1)
-    workers: int = option(
-        "Threads per card that read and augment images; 0: read in the training thread.", unit="threads", low=0
+    workers: Optional[int] = option(
+        "Processes per card that read and augment images (threads for data sets that are small or in memory); null: the "
+        "processors of this machine, shared among its cards; 0: read in the training process, for debuggers.",
+        unit="processes",
+        low=0,
     )
     on_bad_image: str = option(
         "What happens on a damaged or unusable image: error stops the run, skip replaces it by another image of its batch, "

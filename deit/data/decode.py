@@ -1,8 +1,8 @@
 """From the bytes of an image file to RGB pixels.
 
 Pillow defines the result: what ``Image.open(...).convert("RGB")`` gives, orientation tags ignored and of an animation the
-first frame, as torchvision's pil_loader does. OpenCV decodes grey and RGB JPEG to the same pixels faster. What is an image
-is the same for both: Pillow reads every header, and decides on every file that is not plain in all its parts.
+first frame, as torchvision's pil_loader does. OpenCV decodes grey and RGB JPEG to the same pixels faster, so it gets every
+JPEG that is plain in all its parts; Pillow reads everything else, and decides what is an image.
 
 A file may come from anybody. Only the formats of photographs are read: Pillow would hand some others to programs of their
 own (EPS to Ghostscript). Sizes are those of the header, and are judged before memory is taken for the pixels.
@@ -11,7 +11,8 @@ own (EPS to Ghostscript). Sizes are those of the header, and are judged before m
 from __future__ import annotations
 
 import io
-import re
+import os
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,28 +27,45 @@ LONGEST = 1000  # times the width; an evaluation resizes the short side, and the
 # Pillow's own limit would warn, then refuse, at numbers of its own; data.max_pixels takes its place.
 Image.MAX_IMAGE_PIXELS = None
 
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # of JPEG: not an escaped byte, a restart or a fill byte
-_BETWEEN_SCANS = b"\xc4\xda\xdb\xdd"  # Huffman tables, the next scan, quantisation tables, restart interval
-_END_OF_IMAGE = 0xD9
+# Markers of JPEG.
+_START, _END_OF_IMAGE, _SCAN, _QUANTIZATION, _APP2, _APP13 = b"\xff\xd8", 0xD9, 0xDA, 0xDB, 0xE2, 0xED
+_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive, all with Huffman codes
+# Huffman and quantisation tables, restart interval, comment, application segments.
+_SEGMENTS = frozenset((0xC4, _QUANTIZATION, 0xDD, 0xFE, *range(0xE0, 0xF0)))
+_BETWEEN_SCANS = (0xC4, _SCAN, _QUANTIZATION, 0xDD)
+_IS_MARKER = np.ones(256, bool)  # by the byte behind 0xff: not an escaped byte, a restart or a fill byte
+_IS_MARKER[[0x00, *range(0xD0, 0xD8), 0xFF]] = False
+# What Pillow reads of a segment that begins so, in bytes; it refuses a file whose segment is shorter.
+_READ = {b"JFIF": 7, b"Adobe": 7, b"ICC_PROFILE\0": 14}
 
 
-def decode(data: bytes, decoder: str, name: str, max_pixels: int) -> np.ndarray:
-    """Decode the file ``name`` to uint8 [H, W, 3] with ``opencv`` or ``pil``.
+class _Jpeg(NamedTuple):
+    width: int
+    height: int
+    scan: int  # where the data of the first scan begin
+
+
+def decode(data: bytes, name: str, max_pixels: int) -> np.ndarray:
+    """Decode the file ``name`` to uint8 [H, W, 3].
 
     Raises BadImage (exit code 1) with the file and the reason where it is no whole image of at most ``max_pixels``, UserError
     where memory is lacking.
     """
+    jpeg = _plain_jpeg(data)
+    if jpeg is not None:
+        check_size(jpeg.width, jpeg.height, name, max_pixels)
+        if _is_whole(data, jpeg.scan) and (found := _opencv(data)) is not None:
+            return found
+    return decode_pillow(data, name, max_pixels)
+
+
+def decode_pillow(data: bytes, name: str, max_pixels: int) -> np.ndarray:
+    """As ``decode``, by Pillow alone: the reference."""
     if not data:
         raise BadImage(name, "empty", "the file is empty")
     try:
-        stream = io.BytesIO(data)
-        image = Image.open(stream, formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
         check_size(image.width, image.height, name, max_pixels)
-        plain_jpeg = image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB")
-        if decoder == "opencv" and plain_jpeg and _is_whole(data, stream.tell()):
-            found = _opencv(data)
-            if found is not None:
-                return found
         return np.array(image.convert("RGB"))
     except BadImage:
         raise
@@ -60,6 +78,24 @@ def decode(data: bytes, decoder: str, name: str, max_pixels: int) -> np.ndarray:
     except Exception as error:  # damaged bytes make Pillow's readers raise nearly anything
         kind, reason = "damaged", str(error) or type(error).__name__
     raise BadImage(name, kind, reason)
+
+
+def read_file(path: str, max_pixels: int) -> bytes:
+    """The bytes of an image file. Raises BadImage as ``check_file_size``, UserError (exit code 1) where they cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            size = os.fstat(descriptor).st_size
+            check_file_size(size, path, max_pixels)
+            content = os.read(descriptor, size)
+            while len(content) < size and (more := os.read(descriptor, size - len(content))):
+                content += more
+            return content
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        # A fault of the disk or the network, not of the image: nothing may be left out for that.
+        raise UserError(f"{path}: cannot be read ({error.strerror}).", exit_code=1) from error
 
 
 def check_file_size(size: int, name: str, max_pixels: int) -> None:
@@ -83,10 +119,51 @@ def check_size(width: int, height: int, name: str, max_pixels: int) -> None:
 
 def _opencv(data: bytes) -> np.ndarray | None:
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:  # such as an image beyond its own limit of size
         return None
-    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB, image)
+
+
+def _plain_jpeg(data: bytes) -> _Jpeg | None:
+    """What the headers say of a JPEG that is grey or RGB and of which Pillow would take every segment; None of any other file.
+
+    It reads no tables: the decoder does that. Where anything is unusual, the answer is None, and Pillow decides.
+    """
+    if data[:2] != _START:
+        return None
+    place, length, found = 2, len(data), None
+    while place + 4 <= length and data[place] == 0xFF:
+        marker = data[place + 1]
+        end = place + 2 + (data[place + 2] << 8 | data[place + 3])
+        content = place + 4
+        if end < content or end > length:
+            return None
+        if marker == _SCAN:
+            return None if found is None else _Jpeg(*found, end)
+        if marker in _FRAMES:
+            components = data[content + 5] if end >= content + 6 else 0
+            if found is not None or data[content] != 8 or components not in (1, 3) or end != content + 6 + 3 * components:
+                return None
+            found = data[content + 3] << 8 | data[content + 4], data[content + 1] << 8 | data[content + 2]
+            if not all(found):
+                return None
+        elif marker not in _SEGMENTS or not _is_usual(data, marker, content, end):
+            return None
+        place = end
+    return None
+
+
+def _is_usual(data: bytes, marker: int, content: int, end: int) -> bool:
+    """Whether Pillow takes a segment for sure."""
+    if marker == _QUANTIZATION:
+        while content < end:
+            content += 65 if data[content] < 16 else 129
+        return content == end
+    if marker >= 0xE0 and marker != 0xFE:
+        if marker == _APP13 or (marker == _APP2 and data.startswith(b"MPF\0", content)):
+            return False  # Photoshop's blocks, and several pictures in one file
+        return all(end - content >= least for start, least in _READ.items() if data.startswith(start, content))
+    return True
 
 
 def _is_whole(data: bytes, scan: int) -> bool:
@@ -94,11 +171,15 @@ def _is_whole(data: bytes, scan: int) -> bool:
 
     OpenCV stops reading at the last row, and so takes some damaged files that Pillow refuses.
     """
-    while found := _MARKER.search(data, scan):
-        marker = data[found.end() - 1]
+    values = np.frombuffer(data, np.uint8)
+    places = np.flatnonzero(values[scan:-1] == 0xFF) + scan
+    for place in places[_IS_MARKER[values[places + 1]]].tolist():
+        if place < scan:
+            continue  # within a segment
+        marker = data[place + 1]
         if marker == _END_OF_IMAGE:
             return True
         if marker not in _BETWEEN_SCANS:
             return False
-        scan = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+        scan = place + 2 + int.from_bytes(data[place + 2 : place + 4], "big")
     return False

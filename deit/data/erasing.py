@@ -1,6 +1,7 @@
 """Random erasing (Zhong et al., 2017) as timm 0.3.2 draws it.
 
-The device erases, after normalisation; here only the boxes and what fills them are drawn.
+The device erases, after normalisation. Here the boxes are drawn, and which rows of a bank of N(0, 1) values fill them: the
+device makes the bank once from the seed, so that no noise is drawn or copied for a batch.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ import math
 
 import numpy as np
 
+from deit.randomness import generator
+
 ATTEMPTS = 10
 AREA = (0.02, 1 / 3)  # least and most share of the image, divided by the number of boxes
+ROWS = 1 << 14  # of the bank, a power of two; 15 MB at 224 pixels
 LOG_ASPECT = (math.log(0.3), math.log(1 / 0.3))  # of height / width
 
 
@@ -35,7 +39,22 @@ def draw_boxes(rng: np.random.Generator, size: int, probability: float, most: in
     return boxes
 
 
-def fill_pixels(rng: np.random.Generator, boxes: np.ndarray, noise: np.ndarray) -> None:
-    """Write N(0, 1) into ``noise``, float16 [size, size, 3] of zeros, where the ``boxes`` [n, 4] lie."""
-    for top, left, height, width in boxes:
-        noise[top : top + height, left : left + width] = rng.standard_normal((height, width, 3), np.float32)
+def noise_bank(seed: int, size: int) -> np.ndarray:
+    """N(0, 1) values float32 [rows, size], the same for all batches and ranks of a run."""
+    return generator(seed, "erasing noise").standard_normal((_rows(size), size), np.float32)
+
+
+def noise_rows(rng: np.random.Generator, size: int) -> np.ndarray:
+    """The rows of the bank that an image's boxes show, int32 [3, size]: one for each channel and each row of the image.
+
+    They begin at a drawn place and lie a drawn odd distance apart, so that no row comes twice in an image, and two images
+    share few rows, at different places.
+    """
+    rows = _rows(size)
+    first, distance = rng.integers(rows), 2 * rng.integers(rows // 2) + 1
+    return ((first + distance * np.arange(3 * size)) & (rows - 1)).astype(np.int32).reshape(3, size)
+
+
+def _rows(size: int) -> int:
+    """ROWS, more for images so large that their rows would come twice."""
+    return max(ROWS, 1 << (3 * size - 1).bit_length())

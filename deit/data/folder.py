@@ -77,16 +77,9 @@ class ImageFolder(EncodedDataset):
         self.left_out = left_out
 
     def content(self, index: int) -> bytes:
-        from deit.data.decode import check_file_size
+        from deit.data.decode import read_file
 
-        path = self.describe(index)
-        try:
-            with open(path, "rb") as file:
-                check_file_size(os.fstat(file.fileno()).st_size, path, self.max_pixels)
-                return file.read()
-        except OSError as error:
-            # A fault of the disk or the network, not of the image: nothing may be left out for that.
-            raise UserError(f"{path}: cannot be read ({error.strerror}).", exit_code=1) from error
+        return read_file(self.describe(index), self.max_pixels)
 
     def describe(self, index: int) -> str:
         return f"{self.place}/{self.directories[int(self.labels[index])]}/{os.fsdecode(self.names[index].item())}"

@@ -1,8 +1,7 @@
-"""Batches for the device, read and augmented by threads ahead of their use.
+"""Batches for the device, in the order of the sampler, read and augmented ahead of their use.
 
-Every image is a function of (seed, epoch, index, repetition), so that the bytes do not depend on the number
-of threads, nor on where in an epoch a run begins. Threads suffice, since decoding, OpenCV and Pillow's
-larger operations release the interpreter's lock, and they share one copy of the data set.
+Every image is a function of (seed, epoch, index, repetition), so that the bytes do not depend on the number of workers, nor on
+where in an epoch a run begins. ``deit.data.rows`` makes an image, ``deit.data.prefetch`` has many made at a time.
 
 A step has its number of images whatever the data are like. With ``data.on_bad_image=skip`` the place of a bad image is
 taken by the next good one of the same micro batch, which is then seen twice, augmented differently; with ``replace`` by
@@ -13,25 +12,19 @@ evaluation has empty places instead.
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 
 from deit.config.schema import RunConfig
-from deit.data.erasing import draw_boxes, fill_pixels
+from deit.data.prefetch import Made, Prefetcher
+from deit.data.prefetcher_choice import open_prefetcher
+from deit.data.rows import Bad, EvalRows, Places, TrainRows
 from deit.data.sampler import TrainOrder, eval_order
 from deit.data.source import Dataset
-from deit.data.transform import EvalTransform, TrainTransform
+from deit.data.workers import workers_of
 from deit.errors import BadImage, UserError
-from deit.randomness import generator
-
-AHEAD = 3  # batches in the making while one is in use
-CHUNK = 4  # images a thread takes at a time
-DRAWS = 100  # images drawn for the place of a bad one; so many bad ones in a row mean that the data set is broken
 
 
 @dataclass(frozen=True)
@@ -40,19 +33,22 @@ class TrainBatch:
 
     ``images`` uint8 [B, S, S, 3], not normalised; ``labels`` int32 [B]; ``indices`` int64 [B], the images'
     numbers in the data set. For random erasing, which follows normalisation: ``boxes`` int32
-    [B, augment.recount, 4] (top, left, height, width; zeros are no box) and ``noise``, what fills them:
-    float16 [B, S, S, 3], zero outside of the boxes, for augment.remode=pixel; float16 [B, recount, 3] for
-    rand; None for const, which fills with 0. Both are None where augment.reprob is 0.
+    [B, augment.recount, 4] (top, left, height, width; zeros are no box) and ``noise``, what fills them: for
+    augment.remode=pixel int32 [B, 3, S], the rows of the noise bank that each row of an image shows
+    (``deit.data.erasing``); float16 [B, recount, 3] for rand; None for const, which fills with 0. Both are None where
+    augment.reprob is 0.
 
     ``bad`` are the images that had a place here and could not be used, by name; labels and indices are those of the images
     that took their places.
+
+    The arrays may use memory that is used again when all of them are gone: keep them, or views of them, as long as needed.
     """
 
     images: np.ndarray
     labels: np.ndarray
     indices: np.ndarray
-    boxes: np.ndarray | None
-    noise: np.ndarray | None
+    boxes: np.ndarray | None = None
+    noise: np.ndarray | None = None
     bad: list[BadImage] = field(default_factory=list)
 
 
@@ -72,21 +68,16 @@ class EvalBatch:
     bad: list[BadImage] = field(default_factory=list)
 
 
-Batch = TypeVar("Batch")
-Job = tuple[Batch, Callable[[int], None], int]  # a batch, what writes a row of it, the number of its rows
-
-
 class TrainLoader:
     """The training batches of one rank.
 
     ``steps_per_epoch`` counts micro batches, a multiple of optim.accumulation_steps; ``waited`` is how many
-    seconds the training has waited for batches so far.
+    seconds the training has waited for batches so far. Processes that read images live as long as the loader.
     """
 
     def __init__(self, config: RunConfig, dataset: Dataset, rank: int, world: int) -> None:
         """Raises UserError where the data set does not fill one optimizer step, or the policy is none."""
         self.config = config
-        self.dataset = dataset
         self.order = TrainOrder(
             len(dataset),
             seed=config.seed,
@@ -97,116 +88,68 @@ class TrainLoader:
             repeats=config.augment.repeats,
         )
         self.steps_per_epoch = self.order.steps
-        self.transform = TrainTransform(config)
+        self.rows = TrainRows(config, dataset)
+        self.workers = workers_of(config.data, config.hardware.cards)
         self.waited = 0.0
+        self._prefetcher: Prefetcher | None = None
 
     def epoch(self, epoch: int, start: int = 0) -> Generator[TrainBatch, None, None]:
         """The micro batches of an epoch from number ``start`` on; those before it cost nothing.
 
-        Raises UserError (exit code 1) where an image cannot be read: BadImage with data.on_bad_image=error, and otherwise
-        where no other is to be found for its place.
+        Call it in a thread that lives as long as the loader. Its batches raise UserError (exit code 1) where an image cannot be
+        read: BadImage with data.on_bad_image=error, and otherwise where no other is to be found for its place.
         """
-        batches = _made(self._jobs(epoch, start), self.config.data.workers)
+        if self._prefetcher is None:
+            self._prefetcher = open_prefetcher(self.rows, self.config.data.batch_size, self.workers)
+        return self._timed(self._prefetcher.batches(self._places(epoch, start)))
+
+    def _timed(self, batches: Generator[Made, None, None]) -> Generator[TrainBatch, None, None]:
         try:
             while True:
                 began = time.perf_counter()
-                batch = next(batches, None)
+                made = next(batches, None)
                 self.waited += time.perf_counter() - began
-                if batch is None:
+                if made is None:
                     return
-                batch.bad.sort(key=lambda bad: bad.file)
-                yield batch
+                arrays, bad = made
+                yield TrainBatch(**arrays, bad=_by_name(bad))
         finally:
             batches.close()
+
+    def _places(self, epoch: int, start: int) -> Iterator[Places]:
+        all_indices, all_repetitions = self.order.epoch(epoch)
+        for indices, repetitions in zip(all_indices[start:], all_repetitions[start:], strict=True):
+            yield Places(epoch, indices, repetitions)
 
     def taken(self, epoch: int, number: int) -> np.ndarray:
         """The ``indices`` of micro batch ``number`` of an epoch, int64 [B], without its images.
 
         With data.on_bad_image=skip or replace its images are read once more, to know which of them were replaced.
         """
-        indices, repetitions = (each[number] for each in self.order.epoch(epoch))
+        places = Places(epoch, *(each[number] for each in self.order.epoch(epoch)))
         if self.config.data.on_bad_image == "error":
-            return indices
-        places = [(epoch, int(index), int(repetition)) for index, repetition in zip(indices, repetitions, strict=True)]
-        return np.array([self._usable(self._candidates(indices, row, place), [])[0] for row, place in enumerate(places)])
-
-    def _jobs(self, epoch: int, start: int) -> Iterator[Job[TrainBatch]]:
-        all_indices, all_repetitions = self.order.epoch(epoch)
-        for indices, repetitions in zip(all_indices[start:], all_repetitions[start:], strict=True):
-            batch = self._empty(indices)
-            yield batch, self._writer(batch, epoch, indices, repetitions), len(indices)
-
-    def _empty(self, indices: np.ndarray) -> TrainBatch:
-        count, size, augment = len(indices), self.config.model.img_size, self.config.augment
-        boxes = noise = None
-        if augment.reprob > 0:
-            boxes = np.zeros((count, augment.recount, 4), np.int32)
-            if augment.remode == "pixel":
-                noise = np.zeros((count, size, size, 3), np.float16)
-            elif augment.remode == "rand":
-                noise = np.zeros((count, augment.recount, 3), np.float16)
-        images = np.empty((count, size, size, 3), np.uint8)
-        return TrainBatch(images, self.dataset.labels[indices].astype(np.int32), indices.copy(), boxes, noise)
-
-    def _writer(self, batch: TrainBatch, epoch: int, indices: np.ndarray, repetitions: np.ndarray) -> Callable[[int], None]:
-        augment, size = self.config.augment, self.config.model.img_size
-
-        def write(row: int) -> None:
-            place = (epoch, int(indices[row]), int(repetitions[row]))
-            rng = generator(self.config.seed, "augment", *place)
-            index, image = self._usable(self._candidates(indices, row, place), batch.bad)
-            batch.indices[row], batch.labels[row] = index, self.dataset.labels[index]
-            batch.images[row] = self.transform(image, rng)
-            if batch.boxes is not None:
-                batch.boxes[row] = draw_boxes(rng, size, augment.reprob, augment.recount)
-                if batch.noise is not None and augment.remode == "pixel":
-                    fill_pixels(rng, batch.boxes[row], batch.noise[row])
-                elif batch.noise is not None:
-                    batch.noise[row] = rng.standard_normal((augment.recount, 3))
-
-        return write
-
-    def _candidates(self, indices: np.ndarray, row: int, place: tuple[int, int, int]) -> Iterator[int]:
-        """The image of a row, then those that may take its place, in the order in which they are tried."""
-        yield int(indices[row])
-        if self.config.data.on_bad_image == "skip":
-            yield from (int(index) for index in np.roll(indices, -row)[1:])
-        else:
-            rng = generator(self.config.seed, "replace", *place)
-            for _ in range(DRAWS):
-                yield int(rng.integers(len(self.dataset)))
-
-    def _usable(self, candidates: Iterator[int], found_bad: list[BadImage]) -> tuple[int, np.ndarray]:
-        """The first that can be read, and its number; those before it are noted."""
-        tried = 0
-        for index in candidates:
-            tried += 1
-            try:
-                return index, self.dataset.image(index, self.config.augment.backend)
-            except BadImage as bad:
-                if self.config.data.on_bad_image == "error":
-                    raise
-                found_bad.append(bad)
-        raise UserError(
-            f"{self.dataset.place}: {tried} images in a row cannot be used, the last one {found_bad[-1].file} "
-            f"({found_bad[-1].reason}); task=check_data lists them all.",
-            exit_code=1,
-        )
+            return places.indices
+        return np.array([self.rows.usable(places, row, [])[0] for row in range(len(places.indices))])
 
 
 class EvalLoader:
     """The evaluation batches of one rank: over all ranks each image exactly once.
 
-    All ranks have the same number of batches, each of data.eval_batch_size rows.
+    All ranks have the same number of batches, each of data.eval_batch_size rows. Processes that read images live as long as the
+    loader.
     """
 
-    def __init__(self, config: RunConfig, dataset: Dataset, rank: int, world: int) -> None:
-        self.dataset = dataset
-        self.workers = config.data.workers
-        self.on_bad_image = config.data.on_bad_image
-        self.size = config.model.img_size
-        self.order = eval_order(len(dataset), config.data.eval_batch_size, rank, world)
-        self.transform = EvalTransform(config)
+    def __init__(
+        self, config: RunConfig, dataset: Dataset, rank: int, world: int, leave_out: type[UserError] | None = None
+    ) -> None:
+        """``leave_out``: what is no reason to stop; by default a bad image, where data.on_bad_image allows that."""
+        if leave_out is None and config.data.on_bad_image != "error":
+            leave_out = BadImage
+        self.batch = config.data.eval_batch_size
+        self.order = eval_order(len(dataset), self.batch, rank, world)
+        self.rows = EvalRows(config, dataset, leave_out)
+        self.workers = workers_of(config.data, config.hardware.cards)
+        self._prefetcher: Prefetcher | None = None
 
     def __len__(self) -> int:
         """The number of batches."""
@@ -214,62 +157,18 @@ class EvalLoader:
 
     def __iter__(self) -> Generator[EvalBatch, None, None]:
         """Raises UserError (exit code 1) where an image cannot be read: BadImage with data.on_bad_image=error alone."""
-        for batch in _made(map(self._job, self.order), self.workers):
-            batch.bad.sort(key=lambda bad: bad.file)
-            yield batch
+        for batch, bad in self.batches():
+            yield EvalBatch(batch.images, batch.labels, batch.valid, batch.indices, _by_name(bad))
 
-    def _job(self, indices: np.ndarray) -> Job[EvalBatch]:
-        valid = indices >= 0
-        labels = np.where(valid, self.dataset.labels[indices], 0).astype(np.int32)
-        images = np.zeros((len(indices), self.size, self.size, 3), np.uint8)
-        batch = EvalBatch(images, labels, valid, indices.copy())
-
-        def write(row: int) -> None:
-            if not valid[row]:
-                return
-            try:
-                images[row] = self.transform(self.dataset.image(int(indices[row])))
-            except BadImage as bad:
-                if self.on_bad_image == "error":
-                    raise
-                valid[row], labels[row], batch.indices[row] = False, 0, -1
-                batch.bad.append(bad)
-
-        return batch, write, len(indices)
+    def batches(self) -> Generator[tuple[EvalBatch, list[Bad]], None, None]:
+        """The batches, their ``bad`` empty, each with its bad images by their numbers."""
+        if self._prefetcher is None:
+            self._prefetcher = open_prefetcher(self.rows, self.batch, self.workers)
+        nothing = np.zeros(self.batch, np.int64)
+        for arrays, bad in self._prefetcher.batches(Places(0, indices, nothing) for indices in self.order):
+            batch = EvalBatch(arrays["images"], arrays["labels"], arrays["valid"], arrays["indices"])
+            yield batch, sorted(bad, key=lambda each: each[0])
 
 
-def _made(jobs: Iterator[Job[Batch]], workers: int) -> Generator[Batch, None, None]:
-    """Yield the batch of each job in order, once all of its rows are written.
-
-    With ``workers`` threads up to AHEAD batches are made in advance, with 0 each is made when it is asked for.
-    What a row raises is raised here. Closing the generator ends the threads before it returns.
-    """
-    if workers == 0:
-        for batch, write, count in jobs:
-            _write_rows(write, range(count))
-            yield batch
-        return
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="images")
-    making: deque[tuple[Batch, list[Future[None]]]] = deque()
-
-    def oldest() -> Batch:
-        batch, chunks = making.popleft()
-        for chunk in chunks:
-            chunk.result()
-        return batch
-
-    try:
-        for batch, write, count in jobs:
-            rows = range(count)
-            making.append((batch, [pool.submit(_write_rows, write, rows[i : i + CHUNK]) for i in rows[::CHUNK]]))
-            if len(making) > AHEAD:
-                yield oldest()
-        while making:
-            yield oldest()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _write_rows(write: Callable[[int], None], rows: range) -> None:
-    for row in rows:
-        write(row)
+def _by_name(bad: list[Bad]) -> list[BadImage]:
+    return sorted((error for _, error in bad if isinstance(error, BadImage)), key=lambda error: error.file)

@@ -167,11 +167,22 @@ class Packed(EncodedDataset):
         self.names = np.ascontiguousarray(index["name"])
         self.shard, self.offset, self.length = (np.ascontiguousarray(index[key]) for key in ("shard", "offset", "length"))
         self._paths = [str(folder / shard.file) for shard in self.shards]
+        self._open()
+
+    def _open(self) -> None:
         self._descriptors: list[int] = []
         weakref.finalize(self, _close, self._descriptors)
-        _allow_open_files(len(self.shards), folder)
+        _allow_open_files(len(self.shards), self.folder)
         for path, shard in zip(self._paths, self.shards, strict=True):
             self._descriptors.append(_opened(path, shard.bytes))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_descriptors"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """In another process, which opens the shards itself."""
+        vars(self).update(state)
+        self._open()
 
     def content(self, index: int) -> bytes:
         return self.read(index, self.max_pixels)

@@ -30,7 +30,7 @@ class Synthetic(Dataset):
         colours = generator(SEED, "synthetic classes").integers(0, 256, (num_classes, GRID, GRID, 3))
         self.colours = colours.astype(np.uint8)
 
-    def image(self, index: int, decoder: str = "pil") -> np.ndarray:
+    def image(self, index: int) -> np.ndarray:
         from PIL import Image
 
         colours = Image.fromarray(self.colours[self.labels[index]])

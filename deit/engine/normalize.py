@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import mindspore as ms
-from mindspore import Tensor, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 
 from deit.config.schema import RunConfig
+from deit.data.erasing import noise_bank
 from deit.engine import mixing
 
 
@@ -28,29 +30,39 @@ class Normalize(nn.Cell):
 class RandomErasing(nn.Cell):
     """Fill boxes of normalised images (timm 0.3.2 ``RandomErasing``); the host drew where and with what.
 
-    ``pixel``: noise [B, H, W, 3], a draw for each pixel; ``rand``: noise [B, R, 3], one colour a box;
-    ``const``: zero, the mean colour.
+    ``pixel``: noise int32 [B, 3, H], the rows of the bank (``deit.data.erasing``) whose values fill the boxes, a draw for
+    each pixel; ``rand``: noise [B, R, 3], one colour a box; ``const``: zero, the mean colour.
     """
 
-    def __init__(self, mode: str, count: int) -> None:
+    def __init__(self, mode: str, count: int, seed: int, size: int) -> None:
+        """``seed`` and the ``size`` of the images make the bank."""
         super().__init__()
         self.mode, self.count = mode, count
+        self.bank = _bank(seed, size) if mode == "pixel" else None
 
     def construct(self, images: Tensor, boxes: Tensor, noise: Any) -> Tensor:
         """``images`` [B, 3, H, W], ``boxes`` int32 [B, R, 4] as top, left, height, width; zeros for none."""
         height, width = images.shape[2], images.shape[3]
+        # Whole rows are gathered: static shapes, and blocks of memory rather than single values.
+        pixels = ops.gather(self.bank, noise, 0) if self.mode == "pixel" else None
         for i in range(self.count):
             top, left = boxes[:, i, 0], boxes[:, i, 1]
             box = ops.stack((top, top + boxes[:, i, 2], left, left + boxes[:, i, 3]), 1)
             inside = ops.broadcast_to(mixing.in_box(box, height, width), images.shape)
             if self.mode == "pixel":
-                filling = ops.transpose(ops.cast(noise, ms.float32), (0, 3, 1, 2))
+                filling = pixels
             elif self.mode == "rand":
                 filling = ops.broadcast_to(ops.cast(noise[:, i], ms.float32).reshape((-1, 3, 1, 1)), images.shape)
             else:
                 filling = ops.zeros_like(images)
             images = ops.select(inside, filling, images)
         return images
+
+
+@functools.lru_cache(maxsize=1)
+def _bank(seed: int, size: int) -> Parameter:
+    # One for all graphs of a run: those of micro steps and of a teacher. As a parameter it stays on the device.
+    return Parameter(Tensor.from_numpy(noise_bank(seed, size)), "erasing_noise", requires_grad=False)
 
 
 class Inputs(nn.Cell):
@@ -65,7 +77,9 @@ class Inputs(nn.Cell):
         augment = config.augment
         self.num_classes, self.smoothing = config.data.num_classes, augment.smoothing
         self.normalize = Normalize(config.data.mean, config.data.std)
-        self.erase = RandomErasing(augment.remode, augment.recount) if augment.reprob > 0 else None
+        self.erase = None
+        if augment.reprob > 0:
+            self.erase = RandomErasing(augment.remode, augment.recount, config.seed, config.model.img_size)
         self.mix = mixing.enabled(augment)
 
     def construct(self, images, labels, boxes, noise, blend, mix_box, lam):  # type: ignore[no-untyped-def]  # some are None

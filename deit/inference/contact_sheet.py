@@ -10,8 +10,8 @@ import numpy as np
 from deit.config.schema import RunConfig
 from deit.data.transform import EvalTransform
 from deit.inference.images import Images
+from deit.inference.labelled import FoundImages
 from deit.inference.picture import Card, draw, drawable
-from deit.inference.reading import image_of
 
 FILE = "predictions.png"
 MOST = 20  # images shown, here and on the screen
@@ -34,9 +34,10 @@ def chosen(count: int) -> list[int]:
 def draw_sheet(path: Path, shown: list[Shown], images: Images, classes: list[str], config: RunConfig) -> None:
     """Write the sheet of ``shown``, at least one; the file appears only when it is complete."""
     names = [name if drawable(name) else f"class {label}" for label, name in enumerate(classes)]
+    data = FoundImages(images, config.data.max_pixels)
     cards = [
         Card(
-            original=image_of(images, one.row, config.data.max_pixels),
+            original=data.image(one.row),
             seen=one.seen,
             name=_name(one, images, names),
             shares=[(names[label], share) for label, share in one.top[:2]],

@@ -1,4 +1,4 @@
-"""Labelled images to judge a network by: the validation images of a configuration's data, or a tree of class folders."""
+"""What a prediction was given as a data set, and labelled images to judge a network by: a tree of class folders."""
 
 from __future__ import annotations
 
@@ -12,24 +12,33 @@ from deit.errors import UserError
 from deit.inference.images import Images, find_images
 
 
-class ClassFolders(Dataset):
-    """A tree of class folders as a data set, so that it is read and counted like any other.
+class FoundImages(Dataset):
+    """Images of a prediction as a data set, so that they are read like any other. Those without labels have the label 0."""
 
-    ``classes`` are the names of the model's classes, of which the tree may hold some only.
-    """
+    in_memory = False
 
-    def __init__(self, images: Images, classes: Sequence[str], place: str, max_pixels: int) -> None:
-        assert images.labels is not None
-        self.images, self.labels, self.classes = images, images.labels, list(classes)
-        self.place, self.max_pixels = place, max_pixels
+    def __init__(self, images: Images, max_pixels: int) -> None:
+        self.images, self.max_pixels, self.classes, self.place = images, max_pixels, [], "task.input"
+        self.labels = np.zeros(len(images), np.int64) if images.labels is None else images.labels
 
-    def image(self, index: int, decoder: str = "pil") -> np.ndarray:
-        from deit.inference.reading import image_of  # the image libraries, which counting does without
+    def image(self, index: int) -> np.ndarray:
+        from deit.data.decode import decode, read_file  # the image libraries, which counting does without
 
-        return image_of(self.images, index, self.max_pixels)
+        packed, file = self.images.packed, self.images.files[index]
+        content = read_file(file, self.max_pixels) if packed is None else packed.read(index, self.max_pixels)
+        return decode(content, file, self.max_pixels)
 
     def describe(self, index: int) -> str:
         return self.images.files[index]
+
+
+class ClassFolders(FoundImages):
+    """A tree of class folders. ``classes`` are the names of the model's classes, of which the tree may hold some only."""
+
+    def __init__(self, images: Images, classes: Sequence[str], place: str, max_pixels: int) -> None:
+        assert images.labels is not None
+        super().__init__(images, max_pixels)
+        self.classes, self.place = list(classes), place
 
 
 def open_tree(text: str, key: str, known: Sequence[str] | None, num_classes: int, max_pixels: int) -> ClassFolders:

@@ -16,7 +16,6 @@ import numpy as np
 
 from deit.config.schema import RunConfig
 from deit.config.tasks import PredictTask, expect
-from deit.data.transform import EvalTransform
 from deit.errors import UserError
 from deit.exports.predictor import Predictor
 from deit.inference import confusion, contact_sheet
@@ -74,7 +73,7 @@ class Clock:
 
 def answers(config: RunConfig, images: Images, predictor: Predictor, batch: int, clock: Clock) -> Iterable[Answers]:
     """Read and cut out the images as an evaluation does, and let the network answer, ``batch`` images at a time."""
-    for read in batches(images, EvalTransform(config), batch, config.data.workers, config.data.max_pixels):
+    for read in batches(images, config, batch):
         logits = np.zeros((0, len(predictor.classes)), np.float32)
         began = time.perf_counter()
         if read.rows:

@@ -67,7 +67,7 @@ def _image(cell: Any, name: str, max_pixels: int) -> np.ndarray:
         return _decoded(cell, name, max_pixels)
     if isinstance(cell, bytes):
         check_file_size(len(cell), name, max_pixels)
-        return decode(cell, "pil", name, max_pixels)
+        return decode(cell, name, max_pixels)
     if isinstance(cell, Image.Image):
         return _pillow(cell, name, max_pixels)
     if isinstance(cell, list | np.ndarray):
@@ -100,7 +100,7 @@ def _decoded(text: str, name: str, max_pixels: int) -> np.ndarray:
     except (binascii.Error, ValueError):  # ValueError: letters that are not ASCII
         said = "an address or a path, not the base64 text of the file" if _ADDRESS.search(text) else "no base64 text"
         raise BadImage(name, "no image", f"it is {said}") from None
-    return decode(content, "pil", name, max_pixels)
+    return decode(content, name, max_pixels)
 
 
 def _base64(text: str) -> bytes:

@@ -17,9 +17,9 @@ from deit.engine.network import build_network
 from deit.engine.normalize import Normalize
 from deit.errors import UserError
 from deit.inference.images import find_images, spelled
+from deit.inference.labelled import FoundImages
 from deit.inference.likeliest import probabilities
 from deit.inference.model_source import class_names, shown_names, source_of
-from deit.inference.reading import image_of
 from deit.models.weights import load_weights
 from deit.tasks.attention_picture import Seen, draw
 from deit.tasks.context import Context, Interrupted
@@ -47,6 +47,7 @@ def run(context: Context) -> dict[str, Any]:
     load_weights(network, to_mindspore(read_weights(source_of(task))), source=f"task.model={task.model}")
     look = Attentions(network, Normalize(config.data.mean, config.data.std))
     transform = EvalTransform(config)
+    data = FoundImages(images, config.data.max_pixels)
     drawn: list[str] = []
     unreadable: list[str] = []
     for done, number in enumerate(evenly(len(images), task.images)):
@@ -55,7 +56,7 @@ def run(context: Context) -> dict[str, Any]:
         context.report.progress(now=True, phase="drawing", evaluated=done)
         name = images.names[number]
         try:
-            pixels = transform(image_of(images, number, config.data.max_pixels))
+            pixels = transform(data.image(int(number)))
         except UserError as error:
             unreadable.append(spelled(str(error)))
             continue

@@ -70,7 +70,7 @@ def training_cards(config: RunConfig, data: Dataset) -> list[Card]:
     rows = [*range(count - count // 2), *range(len(images) - count // 2, len(images))]
     return [
         Card(
-            original=data.image(int(batch.indices[row]), config.augment.backend),
+            original=data.image(int(batch.indices[row])),
             seen=denormalized(images[row], config),
             name=names[batch.labels[row]],
             shares=named_shares(targets[row], names, config.augment.smoothing),

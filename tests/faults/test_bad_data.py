@@ -17,7 +17,7 @@ from PIL import Image
 
 from deit.config.schema import RunConfig
 from deit.data.datasets import check_images, open_dataset
-from deit.data.decode import FORMATS, decode
+from deit.data.decode import FORMATS, decode, decode_pillow
 from deit.data.loader import EvalLoader, TrainLoader
 from deit.errors import BAD, BadImage, UserError
 from deit.files import read_json
@@ -104,16 +104,16 @@ def test_modes_and_formats_are_what_the_reference_reads(name: str) -> None:
     """torchvision's pil_loader, which timm's data sets use as well: convert("RGB"), no rotation, the first frame."""
     expected = np.asarray(Image.open(io.BytesIO(GOOD[name])).convert("RGB"))
     assert expected.shape == (30, 40, 3) and expected.std() > 0
-    for decoder in ("opencv", "pil"):
-        np.testing.assert_array_equal(decode(GOOD[name], decoder, name, MOST), expected)
+    for decoder in (decode, decode_pillow):
+        np.testing.assert_array_equal(decoder(GOOD[name], name, MOST), expected)
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_both_decoders_refuse_the_same(name: str) -> None:
     content, kind = WRONG[name]
-    for decoder in ("opencv", "pil"):
+    for decoder in (decode, decode_pillow):
         with pytest.raises(BadImage, match=r"^a/b\.jpg: not readable as an image \(.+\)\.$") as caught:
-            decode(content, decoder, "a/b.jpg", MOST)
+            decoder(content, "a/b.jpg", MOST)
         assert caught.value.kind == kind and kind in BAD
         assert "Ghostscript" not in str(caught.value) and "EPS" not in FORMATS
 
@@ -133,9 +133,9 @@ def test_damage_anywhere_means_the_same_to_both_decoders() -> None:
             else:
                 content[place] = rng.integers(0, 256) if trial % 4 == 2 else 255
             found = []
-            for decoder in ("opencv", "pil"):
+            for decoder in (decode, decode_pillow):
                 try:
-                    found.append(decode(bytes(content), decoder, name, MOST))
+                    found.append(decoder(bytes(content), name, MOST))
                 except BadImage as bad:
                     found.append(bad.kind)
             if isinstance(found[0], str) or isinstance(found[1], str):
@@ -151,11 +151,11 @@ def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
     """30,000 x 30,000 pixels are 2.7 GB, for which the address space has no room."""
     (tmp_path / "bomb.png").write_bytes(bomb(30_000))
     code = (
-        "import resource, sys; from deit.data.decode import decode; from deit.errors import BadImage\n"
+        "import resource, sys; from deit.data.decode import decode, decode_pillow; from deit.errors import BadImage\n"
         "now = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (now + (200 << 20),) * 2)\n"
-        "for decoder in ('opencv', 'pil'):\n"
-        "    try: decode(open(sys.argv[1], 'rb').read(), decoder, 'x', 178956970)\n"
+        "for decoder in (decode, decode_pillow):\n"
+        "    try: decoder(open(sys.argv[1], 'rb').read(), 'x', 178956970)\n"
         "    except BadImage as bad: print(bad)\n"
     )
     ended = subprocess.run(

@@ -28,7 +28,6 @@ from deit.data.datasets import check_images, open_dataset
 from deit.data.loader import EvalLoader, TrainLoader
 from deit.data.packed import INDEX
 from deit.data.shard import Source, write_tar
-from deit.data.transform import EvalTransform
 from deit.errors import UserError
 from deit.files import read_json
 from deit.inference.images import find_images
@@ -397,16 +396,16 @@ def test_a_training_on_shards_is_the_training_on_the_folder(folder: Path, tmp_pa
 
 
 def test_a_prediction_takes_them_too(folder: Path, tmp_path: Path) -> None:
-    transform = EvalTransform(recipe(folder))
+    config = recipe(folder, "data.workers=2")
     for split, known in (("val", ["cat", "dog", "ant"]), ("train", None), ("val", None)):
         there = find_images(f"{folder}/images/{split}", "task.input", known, 3)
-        wanted = list(batches(there, transform, 50, 2, 10**6))
+        wanted = list(batches(there, config, 50))
         for form in FORMATS:
             images = find_images(f"{folder}/{form}/{split}", "task.input", known, 3)
             assert (images.names, images.folders) == (there.names, there.folders)
             assert (images.labels is None) == (images.remark is not None) == (split == "val" and known is None)
             np.testing.assert_array_equal(images.labels, there.labels)
-            for ours, theirs in zip(batches(images, transform, 50, 2, 10**6), wanted, strict=True):
+            for ours, theirs in zip(batches(images, config, 50), wanted, strict=True):
                 np.testing.assert_array_equal(ours.images, theirs.images)
                 assert ours.rows == theirs.rows and ours.unreadable.keys() == theirs.unreadable.keys()
                 for number, reason in ours.unreadable.items():

@@ -19,6 +19,7 @@ import pytest
 from composition import composed
 from mindspore import Tensor
 from PIL import Image
+from pixels import pixels_of
 
 from deit.commands.table import prepare
 from deit.config import frozen
@@ -35,7 +36,6 @@ from deit.files import write_json
 from deit.inference import on_cpu
 from deit.inference.accuracy import Tally, ranks
 from deit.inference.images import find_images
-from deit.inference.reading import read_image
 from deit.inference.writing import open_writer
 from deit.models.shapes import parameter_shapes
 from deit.models.weights import load_weights
@@ -310,7 +310,7 @@ def test_the_round_trip_through_files_gives_the_same_accuracy(
     outcome = command("task=preprocess", f"task.model={exports['onnx']}", *words)
     assert outcome.code == 0 and "63 inputs, float32 [3, 32, 32] each" in outcome.out
     config = composed(f"run={run_of(place).path}", "task=evaluate")
-    pixels = EvalTransform(config)(read_image(str(place / "data" / "val" / "kind_0" / "00.png"), config.data.max_pixels))
+    pixels = EvalTransform(config)(pixels_of(str(place / "data" / "val" / "kind_0" / "00.png")))
     expected = normalize(pixels[None], preprocessing_of(config))[0]
     assert np.array_equal(
         np.fromfile(tmp_path / "ready/inputs/00000000_kind_0_00.bin", np.float32).reshape(3, 32, 32), expected

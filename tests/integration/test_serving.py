@@ -27,12 +27,12 @@ import pytest
 from command import Outcome
 from launching import SMALL, launch, only_run
 from PIL import Image
+from pixels import pixels_of
 from ports import reserved_port
 
 from deit.exports import description
 from deit.exports.predictor import open_export
 from deit.inference.likeliest import probabilities
-from deit.inference.reading import read_image
 from deit.runs.directory import RunDirectory
 
 NAME = "task.registered_model_name=digits"
@@ -357,7 +357,7 @@ def test_answers_are_those_of_a_prediction(place: Place, served: Server, images:
 
     # To the last bit, not to the six digits that are written.
     predictor, transform = open_export(place.onnx, "here"), eval_transform(description.read(place.onnx, "here"))
-    pixels = [read_image(str(file), 10**6) for file in images]
+    pixels = [pixels_of(str(file)) for file in images]
     for answer, image in zip(answers, pixels, strict=True):
         assert answer["probabilities"] == probabilities(predictor(transform(image)[None]))[0].tolist()
 
@@ -367,7 +367,7 @@ def test_answers_are_those_of_a_prediction(place: Place, served: Server, images:
 
 
 def test_every_form_of_a_request_is_answered(served: Server, images: list[Path]) -> None:
-    text, pixels = text_of(images[0]), read_image(str(images[0]), 10**6).tolist()
+    text, pixels = text_of(images[0]), pixels_of(str(images[0])).tolist()
     status, (expected,) = served.ask(table([text], topk=3))
     assert status == 200 and len(expected["top"]) == 3 and "probabilities" not in expected
     forms = [
@@ -435,7 +435,7 @@ def bomb() -> str:
 
 
 def test_wrong_requests_are_told_which_image_is_wrong(served: Server, images: list[Path]) -> None:
-    good, pixels = text_of(images[1]), read_image(str(images[1]), 10**6)
+    good, pixels = text_of(images[1]), pixels_of(str(images[1]))
     for cell, said in (
         ("%%%", "image 1: not readable as an image (it is no base64 text)"),
         ("AAAAA", "image 1: not readable as an image (it is no base64 text)"),

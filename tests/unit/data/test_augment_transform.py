@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import kstest
 
 from deit.config.schema import AugmentConfig, RunConfig
 from deit.data.crop import Box, central_box, random_box
-from deit.data.erasing import draw_boxes, fill_pixels
+from deit.data.erasing import draw_boxes, noise_bank, noise_rows
 from deit.data.ops_pil import PilOps
 from deit.data.policy import parse_policy
 from deit.data.transform import EvalTransform, TrainTransform
 from deit.errors import UserError
+from deit.randomness import generator
 
 INCEPTION = ([0.08, 1.0], [0.75, 4 / 3])
 
@@ -104,12 +106,29 @@ def test_erasing_several_boxes_shares_the_area():
     assert not draw_boxes(generator, 64, 0.0, 3).any()
 
 
-def test_pixel_noise_is_normal_inside_of_the_boxes_only():
-    noise = np.zeros((64, 64, 3), np.float16)
-    fill_pixels(rng(), np.array([[10, 20, 30, 40], [0, 0, 0, 0]]), noise)
-    inside = noise[10:40, 20:60].astype(np.float64)
-    assert np.count_nonzero(noise) == np.count_nonzero(inside) > 3500
-    assert inside.mean() == pytest.approx(0, abs=0.06) and inside.std() == pytest.approx(1, abs=0.05)
+def test_erasing_noise_is_normal_and_no_two_boxes_of_a_batch_are_alike():
+    size, count = 48, 128
+    bank = noise_bank(7, size)
+    np.testing.assert_array_equal(bank, noise_bank(7, size))
+    assert not np.array_equal(bank, noise_bank(8, size))
+    drawn = [noise_rows(generator(7, "augment", 2, image, 0), size) for image in range(count)]
+    assert all(len(set(rows.ravel())) == 3 * size for rows in drawn)  # nothing comes twice in an image
+    pixels = bank[np.array(drawn)]  # [B, 3, H, W], as the device gathers them
+    assert pixels.shape == (count, 3, size, size) and pixels.dtype == np.float32
+    assert kstest(pixels[:, :, 5:30, 10:40].ravel()[::7], "norm").pvalue > 0.01
+    assert min(kstest(image.ravel(), "norm").pvalue for image in pixels) > 1e-4
+    flat = pixels[:, :, 5:30, 10:40].reshape(count, -1)
+    assert np.abs(np.corrcoef(flat) - np.eye(count)).max() < 0.2  # of 2250 values; one in ten rows alike would be 0.1
+    assert len({image.tobytes() for image in flat}) == count
+    neighbours = np.corrcoef(pixels[:, :, :-1].ravel(), pixels[:, :, 1:].ravel())[0, 1]
+    assert abs(neighbours) < 0.01
+
+
+def test_erasing_noise_suits_any_size():
+    for size in (8, 224, 8192):
+        rows = noise_rows(rng(), size)
+        assert rows.shape == (3, size) and rows.min() >= 0 and len(set(rows.ravel())) == 3 * size
+    assert noise_rows(rng(), 224).max() < len(noise_bank(0, 224)) == 1 << 14
 
 
 @pytest.mark.parametrize("backend", ["opencv", "pil"])

@@ -60,7 +60,7 @@ class Counted(Dataset):
         self.asked = []
         self.failing = failing
 
-    def image(self, index, decoder="pil"):
+    def image(self, index):
         self.asked.append(index)
         if index == self.failing:
             raise UserError(f"{self.describe(index)}: broken", exit_code=1)
@@ -150,13 +150,9 @@ def test_shapes_and_types():
     assert batch.labels.dtype == np.int32 and batch.indices.dtype == np.int64
     np.testing.assert_array_equal(batch.labels, dataset.labels[batch.indices])
     assert batch.boxes.shape == (8, 3, 4) and batch.boxes.dtype == np.int32
-    assert batch.noise.shape == (8, 24, 24, 3) and batch.noise.dtype == np.float16
-    for boxes, noise in ((boxes, noise) for batch in batches for boxes, noise in zip(batch.boxes, batch.noise, strict=True)):
-        covered = np.zeros((24, 24), bool)
-        for top, left, height, width in boxes:
-            covered[top : top + height, left : left + width] = True
-        assert not noise[~covered].any()
-        assert (noise[covered] != 0).mean() > 0.99 if covered.any() else True
+    assert batch.noise.shape == (8, 3, 24) and batch.noise.dtype == np.int32
+    for boxes, rows in ((boxes, rows) for batch in batches for boxes, rows in zip(batch.boxes, batch.noise, strict=True)):
+        assert len(set(rows.ravel())) == 72 if boxes.any() else not rows.any()
     share = np.mean([boxes.any() for batch in batches for boxes in batch.boxes])
     assert 0.3 < share < 0.7  # reprob is 0.5
     rand = next(train_loader(run(augment={"remode": "rand"})).epoch(0))

@@ -13,7 +13,7 @@ from PIL import Image
 from deit import notes
 from deit.config.schema import DataConfig
 from deit.data.datasets import check_images, open_dataset
-from deit.data.decode import decode
+from deit.data.decode import decode, decode_pillow
 from deit.data.source import ArrayDataset, evenly, limited
 from deit.errors import UserError
 
@@ -73,7 +73,6 @@ def test_folder_is_listed_in_order(folder):
         image = train.image(index)
         assert image.shape == (30, 40, 3) and image.dtype == np.uint8
         assert np.abs(image.astype(int) - np.asarray(picture())).mean() < 20
-        np.testing.assert_array_equal(image, train.image(index, "opencv"))
 
 
 def test_validation_uses_the_labels_of_training(folder):
@@ -252,14 +251,14 @@ def test_modes_become_rgb_as_in_pillow():
     for name, content in files.items():
         expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
         assert expected.shape == (30, 40, 3)
-        for decoder in ("pil", "opencv"):
-            np.testing.assert_array_equal(decode(content, decoder, name, MOST), expected)
+        for read in (decode, decode_pillow):
+            np.testing.assert_array_equal(read(content, name, MOST), expected)
     cmyk = encoded(picture("CMYK"), "JPEG")
-    np.testing.assert_array_equal(decode(cmyk, "opencv", "cmyk", MOST), decode(cmyk, "pil", "cmyk", MOST))
+    np.testing.assert_array_equal(decode(cmyk, "cmyk", MOST), decode_pillow(cmyk, "cmyk", MOST))
 
 
-@pytest.mark.parametrize("decoder", ["pil", "opencv"])
-def test_unreadable_images_are_named(decoder):
+@pytest.mark.parametrize("read", [decode, decode_pillow])
+def test_unreadable_images_are_named(read):
     jpeg, png = encoded(picture(), "JPEG"), encoded(picture(), "PNG")
     cases = {
         jpeg[:-100]: "image file is truncated",
@@ -270,7 +269,7 @@ def test_unreadable_images_are_named(decoder):
     }
     for content, reason in cases.items():
         with pytest.raises(UserError, match=rf"^pics/a\.jpg: not readable as an image \(.*{reason}.*\)\.$") as caught:
-            decode(content, decoder, "pics/a.jpg", MOST)
+            read(content, "pics/a.jpg", MOST)
         assert caught.value.exit_code == 1
 
 

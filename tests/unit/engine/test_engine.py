@@ -14,6 +14,7 @@ from composition import composed
 from mindspore import Tensor, nn
 
 from deit.config.schema import AugmentConfig, RunConfig
+from deit.data.erasing import noise_bank, noise_rows
 from deit.data.loader import EvalBatch
 from deit.engine import mixing
 from deit.engine.evaluation import Answers, EvalStep, evaluate
@@ -110,22 +111,18 @@ def test_erasing_fills_its_boxes_and_nothing_else(mode: str) -> None:
     rng = np.random.default_rng(0)
     images = rng.standard_normal((2, 3, 8, 8)).astype(np.float32)
     boxes = np.array([[[1, 2, 3, 4], [0, 0, 0, 0]], [[0, 0, 2, 2], [5, 5, 3, 3]]], np.int32)
-    noise = {"const": None, "rand": rng.standard_normal((2, 2, 3)), "pixel": rng.standard_normal((2, 8, 8, 3))}[mode]
-    noise16 = None if noise is None else noise.astype(np.float16)
-    got = RandomErasing(mode, 2)(Tensor(images), Tensor(boxes), None if noise16 is None else Tensor(noise16)).asnumpy()
+    colours = rng.standard_normal((2, 2, 3)).astype(np.float16)
+    places = np.stack([noise_rows(rng, 8), noise_rows(rng, 8)])
+    pixels = noise_bank(5, 8)[places]
+    noise = {"const": None, "rand": Tensor(colours), "pixel": Tensor(places)}[mode]
+    got = RandomErasing(mode, 2, seed=5, size=8)(Tensor(images), Tensor(boxes), noise).asnumpy()
     wanted = images.copy()
     for i in range(2):
         for r in range(2):
             top, left, height, width = boxes[i, r]
             rows, columns = slice(top, top + height), slice(left, left + width)
-            fill = (
-                0
-                if noise16 is None
-                else noise16[i, r][:, None, None]
-                if mode == "rand"
-                else noise16[i].transpose(2, 0, 1)[:, rows, columns]
-            )
-            wanted[i, :, rows, columns] = fill
+            filling = {"const": 0, "rand": colours[i, r][:, None, None], "pixel": pixels[i][:, rows, columns]}
+            wanted[i, :, rows, columns] = filling[mode]
     np.testing.assert_array_equal(got, wanted)
 
 

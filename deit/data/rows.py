@@ -1,0 +1,156 @@
+"""What makes one row of a batch: reads an image, transforms it, writes it and all that goes with it into the batch's arrays.
+
+A row is a function of its place: of (seed, epoch, image, repetition) in training, of the image in an evaluation. So the bytes
+do not depend on who writes which row. What writes rows is sent to other processes, so it must be possible to pickle it.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from deit.config.schema import RunConfig
+from deit.data.erasing import draw_boxes, noise_rows
+from deit.data.source import Dataset
+from deit.data.transform import EvalTransform, TrainTransform
+from deit.errors import BadImage, UserError
+from deit.randomness import generator
+
+DRAWS = 100  # images drawn for the place of a bad one; so many bad ones in a row mean that the data set is broken
+
+Arrays = dict[str, np.ndarray]
+Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # shape and type of each array of a batch
+Bad = tuple[int, UserError]  # the number of an image in the data set, and what is wrong with it
+
+
+class Places(NamedTuple):
+    """What the rows of a batch show: ``indices`` int64 [B] of images, -1 for none, and which ``repetitions`` of them."""
+
+    epoch: int
+    indices: np.ndarray
+    repetitions: np.ndarray
+
+
+class Rows(abc.ABC):
+    """Writes the rows of batches."""
+
+    dataset: Dataset
+
+    @abc.abstractmethod
+    def layout(self, count: int) -> Layout:
+        """The arrays of a batch of ``count`` rows."""
+
+    @abc.abstractmethod
+    def write(self, arrays: Arrays, places: Places, row: int) -> list[Bad]:
+        """Write all of a row, whatever was there before; returns the images that could not be used.
+
+        Raises UserError (exit code 1) where the run must end for one.
+        """
+
+
+class TrainRows(Rows):
+    """Rows of a training; the arrays are those of ``deit.data.loader.TrainBatch``."""
+
+    def __init__(self, config: RunConfig, dataset: Dataset) -> None:
+        """Raises UserError where augment.auto_augment is no policy."""
+        self.seed, self.augment = config.seed, config.augment
+        self.size, self.on_bad_image = config.model.img_size, config.data.on_bad_image
+        self.dataset = dataset
+        self.transform = TrainTransform(config)
+
+    def layout(self, count: int) -> Layout:
+        size, boxes = self.size, self.augment.recount
+        arrays: Layout = {
+            "images": ((count, size, size, 3), np.dtype(np.uint8)),
+            "labels": ((count,), np.dtype(np.int32)),
+            "indices": ((count,), np.dtype(np.int64)),
+        }
+        if self.augment.reprob > 0:
+            arrays["boxes"] = ((count, boxes, 4), np.dtype(np.int32))
+            if self.augment.remode == "pixel":
+                arrays["noise"] = ((count, 3, size), np.dtype(np.int32))
+            elif self.augment.remode == "rand":
+                arrays["noise"] = ((count, boxes, 3), np.dtype(np.float16))
+        return arrays
+
+    def write(self, arrays: Arrays, places: Places, row: int) -> list[Bad]:
+        place = (places.epoch, int(places.indices[row]), int(places.repetitions[row]))
+        bad: list[Bad] = []
+        index, image = self.usable(places, row, bad)
+        rng = generator(self.seed, "augment", *place)
+        arrays["indices"][row], arrays["labels"][row] = index, self.dataset.labels[index]
+        arrays["images"][row] = self.transform(image, rng)
+        if self.augment.reprob > 0:
+            boxes = draw_boxes(rng, self.size, self.augment.reprob, self.augment.recount)
+            arrays["boxes"][row] = boxes
+            if self.augment.remode == "pixel":
+                arrays["noise"][row] = noise_rows(rng, self.size) if boxes.any() else 0
+            elif self.augment.remode == "rand":
+                arrays["noise"][row] = rng.standard_normal((self.augment.recount, 3))
+        return bad
+
+    def usable(self, places: Places, row: int, bad: list[Bad]) -> tuple[int, np.ndarray]:
+        """The image for a row and its number: its own, or the first after it that can be read; those before are noted."""
+        for index in self._candidates(places, row):
+            try:
+                return index, self.dataset.image(index)
+            except BadImage as error:
+                if self.on_bad_image == "error":
+                    raise
+                bad.append((index, error))
+        last = bad[-1][1]
+        assert isinstance(last, BadImage)
+        raise UserError(
+            f"{self.dataset.place}: {len(bad)} images in a row cannot be used, the last one {last.file} "
+            f"({last.reason}); task=check_data lists them all.",
+            exit_code=1,
+        )
+
+    def _candidates(self, places: Places, row: int) -> Iterator[int]:
+        """The image of a row, then those that may take its place, in the order in which they are tried."""
+        own = int(places.indices[row])
+        yield own
+        if self.on_bad_image == "skip":
+            yield from (int(index) for index in np.roll(places.indices, -row)[1:])
+        else:
+            rng = generator(self.seed, "replace", places.epoch, own, int(places.repetitions[row]))
+            for _ in range(DRAWS):
+                yield int(rng.integers(len(self.dataset)))
+
+
+class EvalRows(Rows):
+    """Rows of an evaluation or a prediction; the arrays are those of ``deit.data.loader.EvalBatch``."""
+
+    def __init__(self, config: RunConfig, dataset: Dataset, leave_out: type[UserError] | None) -> None:
+        """``leave_out``: what leaves a row empty, where anything else ends the run."""
+        self.size = config.model.img_size
+        self.dataset = dataset
+        self.leave_out = leave_out
+        self.transform = EvalTransform(config)
+
+    def layout(self, count: int) -> Layout:
+        return {
+            "images": ((count, self.size, self.size, 3), np.dtype(np.uint8)),
+            "labels": ((count,), np.dtype(np.int32)),
+            "indices": ((count,), np.dtype(np.int64)),
+            "valid": ((count,), np.dtype(bool)),
+        }
+
+    def write(self, arrays: Arrays, places: Places, row: int) -> list[Bad]:
+        index = int(places.indices[row])
+        bad: list[Bad] = []
+        if index >= 0:
+            try:
+                arrays["images"][row] = self.transform(self.dataset.image(index))
+                arrays["labels"][row], arrays["indices"][row] = self.dataset.labels[index], index
+                arrays["valid"][row] = True
+                return bad
+            except UserError as error:
+                if self.leave_out is None or not isinstance(error, self.leave_out):
+                    raise
+                bad.append((index, error))
+        arrays["images"][row], arrays["labels"][row], arrays["indices"][row], arrays["valid"][row] = 0, 0, -1, False
+        return bad
