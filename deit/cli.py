@@ -68,9 +68,8 @@ def _run(typed: list[str]) -> int:
         given: list[Override] = []
         if not args.shell_completion:
             given = overrides.check(args.overrides, sweeping=_sweeps(args))
-            twice = overrides.given_twice(given)
-            if twice:
-                raise UserError("\n".join(twice))
+            for line in overrides.given_twice(given):
+                print(redact(line), file=sys.stderr)
         composed = _compose(typed, args.overrides)
         if composed is None:
             return 0

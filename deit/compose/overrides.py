@@ -53,14 +53,10 @@ def check(typed: Sequence[str], *, sweeping: bool) -> list[Override]:
 
 
 def given_twice(overrides: Sequence[Override]) -> list[str]:
-    """One line for each key or group that is typed with two values, of which Hydra would silently take the last."""
-    first: dict[str, Override] = {}
-    lines = []
-    for override in overrides:
-        other = first.setdefault(override.get_key_element(), override)
-        if str(other.input_line) != str(override.input_line):
-            lines.append(f"{other.input_line} and {override.input_line} are both given; give one of them.")
-    return lines
+    """One line for each key or group that is typed with two values: the last one counts, as on any command line."""
+    last = {override.get_key_element(): str(override.input_line) for override in overrides}
+    given = {str(override.input_line): last[override.get_key_element()] for override in overrides}
+    return [f"{text} is replaced by {later}, which is given after it" for text, later in given.items() if text != later]
 
 
 def readable(typed: Sequence[str]) -> list[str]:

@@ -78,7 +78,7 @@ def write_mindrecord(path: Path, sources: Sequence[Source], advance: Callable[[i
 
 def _offsets(path: Path, sources: Sequence[Source], page: int) -> list[int]:
     query = "SELECT index_0, PAGE_ID_BLOB, PAGE_OFFSET_BLOB, PAGE_OFFSET_BLOB_END FROM INDEXES"
-    with closing(sqlite3.connect(f"file:{_database(path)}?mode=ro", uri=True)) as database:
+    with closing(sqlite3.connect(f"{_database(path).absolute().as_uri()}?mode=ro", uri=True)) as database:
         places = {number: place for number, *place in database.execute(query)}
     offsets = []
     for source in sources:

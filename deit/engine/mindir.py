@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +26,36 @@ REFUSED = {
     *("TensorDump", "ImageSummary", "TensorSummary", "ScalarSummary", "HistogramSummary"),
 }
 
+_PLAIN = re.compile(r"[0-9a-zA-Z@_.:/-]+")  # what MindSpore's own regular expression allows
+
 
 def save_network(cell: nn.Cell, path: Path, shape: Sequence[int | None], dtype: Any) -> None:
     """Write ``cell`` with its parameters as ``path``, whose suffix (.mindir, .air) is the format.
 
     It takes one input of this shape, None for an axis of any size (MINDIR alone), and this number type of MindSpore's.
+    Raises OSError where it cannot be written.
     """
-    # MindSpore appends the suffix where it is missing, and lets nobody but the owner read the file.
-    ms.export(cell, Tensor(shape=list(shape), dtype=dtype), file_name=str(path), file_format=path.suffix[1:].upper())
-    path.chmod(0o644)
+    with _plain_folder(path.parent) as folder:
+        file = folder / f"network{path.suffix}"
+        # MindSpore appends the suffix where it is missing, and lets nobody but the owner read the file.
+        ms.export(cell, Tensor(shape=list(shape), dtype=dtype), file_name=str(file), file_format=path.suffix[1:].upper())
+        file.chmod(0o644)
+        shutil.move(file, path)
+
+
+@contextmanager
+def _plain_folder(wanted: Path) -> Iterator[Path]:
+    """A new folder whose path ``ms.export`` takes: no blank, ``#``, bracket or letter beyond ASCII, as users' paths have.
+
+    It is in ``wanted`` where possible, so that a file moves from there without being copied.
+    """
+    for place in (wanted.absolute(), Path(tempfile.gettempdir()).absolute(), Path("/tmp"), Path("/var/tmp")):
+        if _PLAIN.fullmatch(str(place)) and place.is_dir() and os.access(place, os.W_OK):
+            break
+    else:
+        raise OSError(errno.ENOENT, "MindSpore needs a folder with a plain name for its export; set TMPDIR to one")
+    with tempfile.TemporaryDirectory(prefix=".mindir.", dir=place) as folder:
+        yield Path(folder)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import optuna
 from optuna.study import StudyDirection
@@ -33,6 +34,7 @@ from deit.sweeps import samplers
 from deit.sweeps.samplers import Settings
 from deit.sweeps.space import Space
 from deit.sweeps.trial_source import Source
+from deit.tracking.uri import sqlite_uri
 
 STUDY = "search"  # always the same name: Hyperband sorts trials into its brackets by it
 FRUITLESS = 20  # proposals in a row that became no trial end the search
@@ -81,7 +83,7 @@ class Search(Source):
         self._readers: dict[int, _Reader] = {}
         self._over = False
         self._study = optuna.create_study(
-            storage=f"sqlite:///{directory.study}",
+            storage=sqlite_uri(Path(directory.study).absolute()),
             study_name=STUDY,
             directions=[StudyDirection[direction.upper()] for direction in directions],
             sampler=samplers.sampler(settings, 0),

@@ -87,7 +87,7 @@ def connect(uri: str) -> MlflowClient:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not database.exists():
             _make_database(database)
-        client = MlflowClient(tracking_uri=f"sqlite:///{database}")
+        client = MlflowClient(tracking_uri=store.sqlite_uri(database))
         client.search_experiments(max_results=1)  # the first question opens the database
     return client
 
@@ -98,7 +98,7 @@ def _make_database(database: Path) -> None:
         torn.unlink()
     # Each attempt has a name of its own: MLflow keeps connections by name, to a file that may be gone.
     temporary = database.with_name(f".{database.name}.{secrets.token_hex(4)}.new")
-    MlflowClient(tracking_uri=f"sqlite:///{temporary}").search_experiments(max_results=1)
+    MlflowClient(tracking_uri=store.sqlite_uri(temporary)).search_experiments(max_results=1)
     temporary.rename(database)
 
 
@@ -122,7 +122,7 @@ def find_experiment(client: MlflowClient, uri: str, name: str) -> str:
         found = client.get_experiment_by_name(used)
         if found is None:
             database = store.sqlite_file(uri)
-            place = database and str(database.parent / "mlruns" / store.artifact_folder(used))
+            place = database and store.artifact_location(database.parent / "mlruns" / store.artifact_folder(used))
             try:
                 return str(client.create_experiment(used, artifact_location=place))
             except MlflowException as error:

@@ -13,13 +13,14 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from deit.errors import UserError
 from deit.secrets import redact, with_credentials
 
 ALLOWED = "sqlite:///FILE, http(s)://HOST:PORT, postgresql://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE"
 EXPERIMENT_NAME, RUN_NAME = 256, 250  # characters that the databases of MLflow have room for
+SQLITE = "sqlite:///"
 _FOLDER = 100  # bytes of a folder's name, of which most file systems take 255
 UI_VARIABLE = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
 LOCAL_UI = "http://127.0.0.1:5000"  # where `mlflow ui` listens when nothing else is said
@@ -76,10 +77,10 @@ def _refusal(shown: str, problem: str) -> UserError:
 def _check_sqlite(uri: str, parts: SplitResult) -> None:
     if parts.netloc:
         raise _refusal(uri, "with two slashes where three belong")
-    if parts.query:
+    if "?" in uri:
         raise _refusal(uri, "with options behind the ?, which nothing reads")
     file = sqlite_file(uri)
-    if file is None or file.name == ":memory:" or parts.path in ("", "/"):
+    if file is None or file.name == ":memory:" or uri[len(SQLITE) :] in ("", "/"):
         raise _refusal(uri, "which names no file")
     if file.is_dir():
         raise _refusal(uri, "which is a folder")
@@ -89,20 +90,38 @@ def _check_sqlite(uri: str, parts: SplitResult) -> None:
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The absolute path of a SQLite URI's file, seen from the working directory; None for other stores."""
-    parts = urlsplit(uri)
-    return Path(parts.path[1:]).absolute() if parts.scheme == "sqlite" else None
+    """The absolute path of a SQLite URI's file, seen from the working directory; None for other stores.
+
+    It is read as SQLAlchemy, and so ``mlflow ui``, reads it: ``%23`` is a ``#``, a bare ``#`` is one, too.
+    """
+    if not uri.lower().startswith(SQLITE):
+        return None
+    return Path(unquote(uri[len(SQLITE) :].partition("?")[0])).absolute()
+
+
+def sqlite_uri(file: Path) -> str:
+    """The URI of a SQLite file: the inverse of ``sqlite_file``, whatever characters the path has."""
+    return SQLITE + quote(str(file))
+
+
+def artifact_location(folder: Path) -> str:
+    """A folder as MLflow keeps it: the path itself, or where it would read that as another one, a ``file:`` URI."""
+    return str(folder) if quote(str(folder)) == str(folder) else folder.as_uri()
 
 
 def anchored(uri: str, folder: Path) -> str:
     """``uri`` with the path of a SQLite file made absolute, as seen from ``folder``; any other as it is."""
-    parts = urlsplit(uri)
-    return f"sqlite:///{folder.absolute() / parts.path[1:]}" if parts.scheme == "sqlite" else uri
+    if sqlite_file(uri) is None:
+        return uri
+    return sqlite_uri(folder.absolute() / unquote(uri[len(SQLITE) :].partition("?")[0]))
 
 
 def identity(uri: str) -> str:
     """The store that ``uri`` means, without the credentials and the driver it is reached with: two are the same or not."""
-    parts = urlsplit(anchored(uri, Path.cwd()))
+    file = sqlite_file(uri)
+    if file is not None:
+        return f"{SQLITE}{file}"
+    parts = urlsplit(uri)
     host = parts.netloc.rpartition("@")[2].lower()
     return f"{parts.scheme.partition('+')[0]}://{host}{parts.path.rstrip('/')}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import sqlalchemy
 from composition import composed, freeze
 
 from deit.commands.table import unused_keys_of
@@ -256,3 +258,23 @@ def test_params_leave_out_keys_that_the_task_does_not_look_at(tmp_path: Path) ->
     found = describe.params(run, config)
     assert found["ema.enabled"] == "false" and found["optim.base_lr"] == "0.002"
     assert not {"ema.decay", "distill.tau", "sweep.dir"} & set(found)
+
+
+@pytest.mark.parametrize("name", ["a#b", "g%20h", "图 片", "q?r", "a@b:c", "100%", "x&y=z", "plain"])
+def test_a_path_in_a_uri_comes_back_whatever_its_letters(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    file = folder / "my runs.db"
+    uri = store.sqlite_uri(file)
+    assert store.sqlite_file(uri) == file
+    store.check_uri(uri)
+    # SQLAlchemy, and so MLflow, opens the same file.
+    with sqlalchemy.create_engine(uri).connect() as connection:
+        connection.execute(sqlalchemy.text("CREATE TABLE t (x INTEGER)"))
+    assert [path.name for path in folder.iterdir()] == ["my runs.db"]
+    # A relative one is seen from its folder, and is the same store.
+    assert store.anchored("sqlite:///my runs.db", folder) == uri
+    assert store.identity("sqlite:///my%20runs.db") == store.identity(uri) == f"sqlite:///{file}"
+    (word,) = shlex.split(str(store.ui_command(uri)))[-1:]
+    assert word == uri
