@@ -8,6 +8,7 @@ A call is accepted or raises one of ``deit.tracking.mlflow_errors``.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -87,8 +88,16 @@ def connect(uri: str) -> MlflowClient:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not database.exists():
             _make_database(database)
-        client = MlflowClient(tracking_uri=store.sqlite_uri(database))
-        client.search_experiments(max_results=1)  # the first question opens the database
+        return _opened(database)
+
+
+def _opened(database: Path) -> MlflowClient:
+    uri = store.sqlite_uri(database)
+    client = MlflowClient(tracking_uri=uri)
+    client.search_experiments(max_results=1)  # the first question opens the database
+    if "%" in uri:  # MLflow has made an empty folder with the escaped name
+        with contextlib.suppress(OSError):
+            os.removedirs(Path(uri.removeprefix(store.SQLITE)).parent)
     return client
 
 
@@ -98,7 +107,7 @@ def _make_database(database: Path) -> None:
         torn.unlink()
     # Each attempt has a name of its own: MLflow keeps connections by name, to a file that may be gone.
     temporary = database.with_name(f".{database.name}.{secrets.token_hex(4)}.new")
-    MlflowClient(tracking_uri=store.sqlite_uri(temporary)).search_experiments(max_results=1)
+    _opened(temporary)
     temporary.rename(database)
 
 

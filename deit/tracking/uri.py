@@ -100,8 +100,11 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def sqlite_uri(file: Path) -> str:
-    """The URI of a SQLite file: the inverse of ``sqlite_file``, whatever characters the path has."""
-    return SQLITE + quote(str(file))
+    """The URI of a SQLite file: the inverse of ``sqlite_file``, whatever characters the path has.
+
+    Only what would be read as something else is escaped: MLflow makes the parent folder by the letters of the URI.
+    """
+    return SQLITE + str(file).replace("%", "%25").replace("?", "%3F")
 
 
 def artifact_location(folder: Path) -> str:
