@@ -68,7 +68,7 @@ def _run(typed: list[str]) -> int:
         given: list[Override] = []
         if not args.shell_completion:
             given = overrides.check(args.overrides, sweeping=_sweeps(args))
-            for line in overrides.given_twice(given):
+            for line in [*overrides.given_twice(given), *overrides.old_names(given)]:
                 print(redact(line), file=sys.stderr)
         composed = _compose(typed, args.overrides)
         if composed is None:

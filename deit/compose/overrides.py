@@ -59,6 +59,16 @@ def given_twice(overrides: Sequence[Override]) -> list[str]:
     return [f"{text} is replaced by {later}, which is given after it" for text, later in given.items() if text != later]
 
 
+def old_names(overrides: Iterable[Override]) -> list[str]:
+    """One line for each option that is chosen by an old name, whose file says the new one."""
+    lines = []
+    for override in overrides:
+        path = groups.groups().get(override.key_or_group, {}).get(str(override.value()))
+        if path is not None and groups.describe(path).startswith("Old name of"):
+            lines.append(f"{override.input_line}: {groups.describe(path)}")
+    return lines
+
+
 def readable(typed: Sequence[str]) -> list[str]:
     """The overrides as Hydra is to get them: text keys keep their letters."""
     return [text_keys.typed(text) for text in typed]

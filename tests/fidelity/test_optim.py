@@ -87,7 +87,7 @@ def test_the_loop_of_facebook(name: str, subject: str, fidelity: Callable[..., N
 
 @pytest.mark.parametrize(
     ("experiment", "course"),
-    [("deit_small_seed", "lr.seed"), ("deit_small_paper", "loop.paper"), ("deit_base_paper", "loop.paper")],
+    [("deit_small_modelzoo", "lr.seed"), ("deit_small_paper", "loop.paper"), ("deit_base_paper", "loop.paper")],
 )
 def test_recipes(experiment: str, course: str, fidelity: Callable[..., None]) -> None:
     """The recipes as they are composed, on eight cards and ImageNet's 1,281,167 images."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command import Outcome
 from composition import freeze
 
 from deit.commands.train import TASK
@@ -58,16 +60,23 @@ def test_frozen_configuration_survives_the_disk(tmp_path: Path) -> None:
     assert frozen.load(tmp_path / "config.yaml") == config
 
 
-def test_seed_recipe_is_the_default_in_numbers() -> None:
-    config = freeze("experiment=deit_small_seed")
+def test_the_modelzoo_recipe_is_the_default_in_numbers() -> None:
+    config = freeze("experiment=deit_small_modelzoo")
     assert (config.optim.base_lr, config.optim.weight_decay, config.optim.clip_grad) == (5e-4, 0.05, 5.0)
     assert (config.schedule.epochs, config.schedule.cooldown_epochs, config.schedule.warmup_epochs) == (300, 10, 5)
     assert (config.schedule.warmup_lr, config.schedule.min_lr, config.data.crop_pct) == (1e-6, 1e-6, 0.9)
     assert config.data.batch_size * config.hardware.cards == 1024
-    assert (config.name, config.tracking.experiment) == ("deit_small_seed", "imagenet")
+    assert (config.name, config.tracking.experiment) == ("deit_small_modelzoo", "imagenet")
 
 
-def test_paper_recipe_differs_from_the_seed_as_documented() -> None:
+def test_old_names_of_the_modelzoo_recipe_say_so(command: Callable[..., Outcome]) -> None:
+    assert freeze("experiment=deit_small_seed") == freeze("experiment=deit_small_modelzoo")
+    assert freeze("ema=seed").ema == freeze("ema=modelzoo").ema
+    outcome = command("ema=seed", "--cfg", "job")
+    assert outcome.code == 0 and outcome.err == "ema=seed: Old name of ema=modelzoo.\n"
+
+
+def test_paper_recipe_differs_from_the_modelzoo_as_documented() -> None:
     config = freeze("experiment=deit_small_paper")
     assert config.optim.clip_grad is None
     assert (config.schedule.min_lr, config.schedule.cooldown_epochs) == (1e-5, 0)

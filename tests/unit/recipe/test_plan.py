@@ -19,7 +19,7 @@ IMAGENET = 1_281_167
 
 
 def test_seed_recipe_in_numbers() -> None:
-    planned = plan(freeze("experiment=deit_small_seed"), IMAGENET)
+    planned = plan(freeze("experiment=deit_small_modelzoo"), IMAGENET)
     assert (planned.global_batch, planned.steps_per_epoch, planned.epochs) == (1024, 1251, 310)
     assert planned.total_steps == 1251 * 310
     assert planned.peak_lr == pytest.approx(1e-3, rel=1e-12)
@@ -70,7 +70,7 @@ def test_curve_is_the_schedule() -> None:
 
 
 def test_plot_rises_and_falls() -> None:
-    lines = lr_curve.plot_text(freeze("experiment=deit_small_seed"), width=40, height=3).splitlines()
+    lines = lr_curve.plot_text(freeze("experiment=deit_small_modelzoo"), width=40, height=3).splitlines()
     assert len(lines) == 4
     bottom, top = lines[2][10:], lines[0][10:]
     assert bottom[1] == "█" and bottom[-1] == " " and top[1] == "█" and top[20:].strip() == ""
