@@ -9,6 +9,7 @@ A folder is longer in the making, and more is left of it by a kill -9; so the ne
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import glob
 import json
@@ -72,7 +73,8 @@ def whole_folder(output: Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent))
     try:
         with open(temporary / "lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            with contextlib.suppress(OSError):  # a file system without locks: what a killed maker leaves stays there
+                fcntl.flock(lock, fcntl.LOCK_EX)
             folder = temporary / "folder"  # with the rights of any new folder, which a temporary one has not
             folder.mkdir()
             yield folder

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import io
 import json
@@ -43,6 +42,7 @@ from deit.data.workers import workers_of
 from deit.errors import UserError
 from deit.files import read_json, write_json
 from deit.lookup.base_run import References
+from deit.machine import locks
 from deit.machine.cards import cores
 from deit.machine.processes import tail
 from deit.machine.python import python_environment
@@ -209,12 +209,11 @@ def _held(part: Path, output: Path) -> Iterator[int]:
     except OSError as error:
         raise UserError(f"task.output: {part} could not be made ({error.strerror}).") from None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not locks.take(lock):
+            raise UserError(f"task.output: another task=pack is writing {part}; wait for it, or give another name.")
         if output.exists() and any(output.iterdir()):  # another has just finished it
             raise UserError(f"task.output is {str(output)!r}, which exists already.")
         yield lock
-    except BlockingIOError:
-        raise UserError(f"task.output: another task=pack is writing {part}; wait for it, or give another name.") from None
     finally:
         os.close(lock)
 

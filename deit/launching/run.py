@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from deit.config import frozen
+from deit.config.addresses import is_remote
 from deit.config.schema import RunConfig
 from deit.files import read_json, write_json
 from deit.launching.nodes import Machines, Meeting
-from deit.machine import environment
+from deit.machine import environment, locks
 from deit.machine.cards import leased
 from deit.machine.companion import Companion
 from deit.runs import status
@@ -45,6 +47,7 @@ def run_task(config: RunConfig, overrides: list[str], work: Work, unused: Collec
     resumed = RunDirectory(config.resume) if config.resume else None
     with leased(config.hardware, holder=f"a run of {config.name}, process {os.getpid()}") as cards:
         meeting = Meeting(config)
+        locks.check(Path.cwd() if is_remote(config.runs_dir) else Path(config.runs_dir))
         run = resumed or (meeting.join() if meeting.joins else create(config, overrides, unused=unused))
         with locked(run, config.hardware.node_rank):
             if resumed and not config.hardware.node_rank:

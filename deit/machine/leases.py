@@ -6,11 +6,11 @@ holder ends, however it ends, so nothing stays taken.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 
 from deit.errors import UserError
+from deit.machine import locks
 
 FOLDER = Path("/tmp/deit-leases")  # wherever TMPDIR points: users who set it share the cards all the same
 
@@ -36,9 +36,7 @@ def take(kind: str, number: int, holder: str) -> Lease | None:
         descriptor = _open(_file(kind, number))
     except PermissionError:  # made by another user who keeps it to himself
         return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not locks.take(descriptor):
         os.close(descriptor)
         return None
     os.ftruncate(descriptor, 0)

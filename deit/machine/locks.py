@@ -1,16 +1,27 @@
-"""Who copies and who reads: locked files beside a copy. The kernel gives a lock back when its holder ends, however it ends."""
+"""Locked files: who works on a run, ships it, copies data or reads them.
+
+All locks of the program are taken here. The kernel gives one back when its holder ends, however it ends.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import psutil
+
+from deit.errors import UserError
+
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
 POLL = 0.2  # seconds between two looks at a lock that another has
 
 _held: list[IO[str]] = []  # shared locks this process keeps until it ends
@@ -21,7 +32,7 @@ def alone(file: Path, waiting: Callable[[str], None]) -> Iterator[None]:
     """Hold ``file`` exclusively, after waiting for its holder; ``waiting`` is called once with the holder."""
     with open(file, "a+", encoding="utf-8") as lock:
         told = False
-        while not _take(lock, fcntl.LOCK_EX):
+        while not take(lock):
             if not told:
                 lock.seek(0)
                 waiting(lock.read().strip() or "another process")
@@ -37,25 +48,62 @@ def alone(file: Path, waiting: Callable[[str], None]) -> Iterator[None]:
 def turn(file: Path) -> Iterator[bool]:
     """Hold ``file`` exclusively, if nobody else does; whether it is so."""
     with open(file, "a+", encoding="utf-8") as lock:
-        yield _take(lock, fcntl.LOCK_EX)
+        yield take(lock)
 
 
 def read_by_others(file: Path) -> bool:
     """Whether another process keeps a shared lock on ``file``; of this process's own are none asked for."""
     with open(file, "a+", encoding="utf-8") as lock:
-        return not _take(lock, fcntl.LOCK_EX)
+        return not take(lock)
 
 
 def keep_reading(file: Path) -> None:
     """Keep a shared lock on ``file`` as long as this process lives."""
     lock = open(file, "a+", encoding="utf-8")  # noqa: SIM115  # open until the end
-    fcntl.flock(lock, fcntl.LOCK_SH)
+    hold(lock, shared=True)
     _held.append(lock)
 
 
-def _take(lock: IO[str], kind: int) -> bool:
+def take(lock: IO[str] | IO[bytes] | int, *, shared: bool = False) -> bool:
+    """Lock an open file, exclusively or ``shared``, unless another open file has it; whether it is so.
+
+    The lock is held until the file is closed. Raises UserError where the file system has no locks.
+    """
+    return _flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+
+def hold(lock: IO[str] | IO[bytes] | int, *, shared: bool = False) -> None:
+    """The same, after waiting for whoever has it."""
+    _flock(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+
+
+def check(folder: Path) -> None:
+    """Raise UserError where files of ``folder``, or of the one it will be made in, cannot be locked."""
+    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
+    with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=there) as file:  # who may not write there hears of that later
+        take(file)
+
+
+def _flock(lock: IO[str] | IO[bytes] | int, kind: int) -> bool:
     try:
-        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+        fcntl.flock(lock, kind)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        descriptor = lock if isinstance(lock, int) else lock.fileno()
+        raise UserError(_no_locks(descriptor, error)) from None
     return True
+
+
+def _no_locks(descriptor: int, error: OSError) -> str:
+    file = Path(os.path.realpath(f"/proc/self/fd/{descriptor}"))
+    mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
+    mount = next((parent for parent in file.parents if parent in mounts), None)
+    system = f"the file system {mounts[mount]} at {mount}" if mount else "its file system"
+    return (
+        f"{file.parent}: {system} cannot lock files ({error.strerror}), so that two launches could work on one run. Give a "
+        "folder on a disk of this machine (runs_dir, tracking.uri, task.output), or mount it with locks (NFS: "
+        "local_lock=flock, Lustre: flock)."
+    )

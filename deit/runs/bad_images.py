@@ -8,13 +8,13 @@ others have written before it adds a line.
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from deit.errors import BadImage
+from deit.machine import locks
 
 
 class BadImages:
@@ -31,7 +31,7 @@ class BadImages:
         if all(image.file in self._steps for image in bad):
             return
         with open(self._path, "a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            locks.hold(file)
             self._read(file)
             file.truncate(self._offset)  # what a killed writer left of a line
             for image in bad:

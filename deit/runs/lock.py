@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO
 
 from deit.errors import UserError
+from deit.machine import locks
 from deit.runs.directory import RunDirectory
 from deit.runs.run_processes import of_run
 
@@ -24,7 +23,7 @@ def locked(run: RunDirectory, node_rank: int | None = None, *, patient: bool = T
     ``patient``: wait for a holder that is about to leave. Raises UserError if another process has it.
     """
     with open(run.path / (f".lock_node{node_rank}" if node_rank else ".lock"), "w") as lock:
-        if not _comes(lambda: _take(lock), GLANCE if patient else 0):
+        if not _comes(lambda: locks.take(lock), GLANCE if patient else 0):
             raise UserError(f"resume={run}: this run is still being worked on by another launch.")
         alive = of_run(run, node_rank)
         if alive and patient:
@@ -34,14 +33,6 @@ def locked(run: RunDirectory, node_rank: int | None = None, *, patient: bool = T
         if alive:
             raise UserError(f"resume={run}: processes of this run are still alive: {alive}.")
         yield
-
-
-def _take(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _comes(what: Callable[[], bool], within: float) -> bool:

@@ -12,7 +12,6 @@ The runs of the trials are in runs/<name>/, like all runs.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from typing import Any
 from deit.config.addresses import is_remote, runs_copy
 from deit.errors import UserError
 from deit.files import read_json, write_json, write_text
-from deit.machine import processes
+from deit.machine import locks, processes
 from deit.runs.directory import new_folder
 from deit.runs.trial_record import Trial
 
@@ -87,10 +86,8 @@ class SweepDirectory:
     def locked(self) -> Iterator[None]:
         """Hold the sweep: one launch works on it at a time. Raises UserError where another does."""
         with open(self.lock, "a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"sweep.resume={self}: this sweep is still being worked on by another launch.") from None
+            if not locks.take(lock):
+                raise UserError(f"sweep.resume={self}: this sweep is still being worked on by another launch.")
             lock.truncate(0)
             lock.write(str(os.getpid()))
             lock.flush()

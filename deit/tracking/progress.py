@@ -7,7 +7,6 @@ stores a repeated point once.
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import hashlib
 import re
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 from deit.errors import UserError
 from deit.files import read_json, write_json
+from deit.machine import locks
 from deit.runs import status
 from deit.runs.directory import RunDirectory
 from deit.tracking import records
@@ -89,14 +89,9 @@ def refusal(refused: Mapping[str, str]) -> str:
 def turn(run: RunDirectory, server: str, goes_on: Callable[[], bool]) -> Iterator[bool]:
     """Hold the right to ship the run to ``server``: one process at a time. False if ``goes_on`` ended the wait for it."""
     with open(path(run, server).with_suffix(".lock"), "w") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not goes_on():
-                    yield False
-                    return
-                time.sleep(0.2)
-            else:
-                yield True
+        while not locks.take(lock):
+            if not goes_on():
+                yield False
                 return
+            time.sleep(0.2)
+        yield True

@@ -9,7 +9,6 @@ A call is accepted or raises one of ``deit.tracking.mlflow_errors``.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
@@ -39,6 +38,7 @@ from mlflow.types import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_MODEL_IS_EXTERNAL, MLFLOW_RUN_NOTE
 from sqlalchemy.exc import SQLAlchemyError
 
+from deit.machine import locks
 from deit.secrets import redact
 from deit.tracking import describe
 from deit.tracking import uri as store
@@ -85,7 +85,7 @@ def connect(uri: str) -> MlflowClient:
             return MlflowClient(tracking_uri=uri)
     database.parent.mkdir(parents=True, exist_ok=True)
     with open(f"{database}.lock", "a") as lock, translated():
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        locks.hold(lock)
         if not database.exists():
             _make_database(database)
         return _opened(database)

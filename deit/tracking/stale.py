@@ -8,7 +8,6 @@ then tells MLflow. Runs of other machines are theirs to judge, and a run with an
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import socket
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from deit.config import frozen
 from deit.errors import UserError
-from deit.machine import processes
+from deit.machine import locks, processes
 from deit.machine.logs import log_to
 from deit.runs import status
 from deit.runs.directory import RunDirectory
@@ -64,12 +63,7 @@ def _gone(run: RunDirectory) -> bool:
 def _held(run: RunDirectory) -> Iterator[bool]:
     """The lock a launcher holds as long as it lives; False where one does, be it one this process cannot see."""
     with open(run.path / ".lock", "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        yield locks.take(lock)
 
 
 def main(arguments: list[str]) -> int:

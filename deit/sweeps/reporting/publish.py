@@ -9,13 +9,13 @@ does not carry ``sweep.id``, so that it does not stand among the trials.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from deit.errors import UserError
+from deit.machine import locks
 from deit.runs.journal import now_ms
 from deit.runs.sweep_directory import SweepDirectory
 from deit.secrets import redact, with_credentials
@@ -40,7 +40,7 @@ def publish(sweep: SweepDirectory) -> str | None:
     if Path(info["folder"]).is_dir():
         os.chdir(info["folder"])  # a relative SQLite path was meant from there
     with open(sweep.path / ".publish.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two at once would make two runs
+        locks.hold(lock)  # two at once would make two runs
         return _send(sweep, with_credentials(there.uri), there.config.tracking.experiment, info)
 
 
