@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command import ROOT
 from composition import composed
+from launching import launch
 from PIL import Image
 
 from deit.config.schema import RunConfig
@@ -25,7 +27,6 @@ from deit.runs.bad_images import BadImages
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import read
 
-LAUNCH = Path(__file__).resolve().parents[2] / "launch.py"
 MOST = 10**6  # pixels
 
 
@@ -159,7 +160,7 @@ def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
         "    except BadImage as bad: print(bad)\n"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "bomb.png")], capture_output=True, text=True, cwd=LAUNCH.parent, timeout=600
+        [sys.executable, "-c", code, str(tmp_path / "bomb.png")], capture_output=True, text=True, cwd=ROOT, timeout=600
     )
     assert ended.stdout.count("30000 x 30000 are 900,000,000 pixels, more than data.max_pixels=178956970") == 2, ended.stderr
 
@@ -321,10 +322,6 @@ def test_the_list_has_each_file_once_whoever_writes(tmp_path: Path) -> None:
 
 
 # ----------------------------------------------------------------------------------------------------- the real command
-
-
-def launch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(LAUNCH), *arguments], cwd=folder, capture_output=True, text=True, timeout=900)
 
 
 def test_a_training_and_an_evaluation_by_two_leave_out_the_same_images(tree: Path) -> None:

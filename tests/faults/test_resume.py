@@ -20,7 +20,7 @@ from types import SimpleNamespace
 import numpy as np
 import psutil
 import pytest
-from command import LAUNCH
+from command import LAUNCH, with_last
 from composition import composed
 from launching import PATIENCE, SMALL, Running, launch, metrics, only_run, same_weights
 
@@ -106,7 +106,7 @@ class Victim:
             environment["PYTHONPATH"] = str(folder / "stuck")
         with open(folder / "output.txt", "a") as output:
             self.launcher = subprocess.Popen(
-                [sys.executable, str(LAUNCH), *arguments],
+                [sys.executable, str(LAUNCH), *with_last(*arguments)],
                 cwd=folder,
                 env=environment,
                 stdout=output,
@@ -215,7 +215,7 @@ def test_a_run_killed_between_and_within_checkpoints_ends_in_the_same_bits(folde
     whole, killed = folders
     recipe = (*EVERYTHING, f"distill.teacher={teacher(whole)}", "hardware=cpu")
     victim = Victim(killed, *recipe)
-    uninterrupted = subprocess.Popen([sys.executable, str(LAUNCH), *recipe], cwd=whole, stdout=subprocess.DEVNULL)
+    uninterrupted = subprocess.Popen([sys.executable, str(LAUNCH), *with_last(*recipe)], cwd=whole, stdout=subprocess.DEVNULL)
     run = victim.kill_when(ahead)
     Victim(killed, "resume=last", stuck_disk=True).kill_when(writing)
     assert list(run.checkpoints.glob(".step_*.tmp"))  # half a checkpoint, which nothing may take for one
@@ -543,7 +543,7 @@ def test_room_for_the_checkpoints_is_looked_for_before_the_start(small_disk: Pat
 
 
 def test_the_launcher_refuses_a_disk_without_room(small_disk: Path, command: Callable) -> None:
-    outcome = command(*SMALL, "model.embed_dim=512", "tracking=none", f"runs_dir={small_disk}", "hardware=cpu")
+    outcome = command(*with_last(*SMALL, "model.embed_dim=512"), "tracking=none", f"runs_dir={small_disk}", "hardware=cpu")
     assert outcome.code == 2 and "MB are free" in outcome.err and list(small_disk.iterdir()) == []
 
 

@@ -25,6 +25,7 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+from command import ROOT
 from composition import composed
 from launching import SMALL, Running, launch, signal_workers
 from mlflow_faults import PATIENCE, Proxy, Server, client, lost_and_doubled, remote_runs
@@ -38,8 +39,6 @@ from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
 from deit.runs.run_processes import RUN_VARIABLE
 from deit.tracking import progress, sender, shipper_process, stale, uri
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

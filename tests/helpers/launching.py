@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from command import LAUNCH
+from command import LAUNCH, with_last
 
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
@@ -39,7 +39,7 @@ PATIENCE = 900.0  # seconds for what takes one, on a machine that has other thin
 
 def launch(folder: Path, *arguments: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(LAUNCH), *arguments], cwd=folder, capture_output=True, text=True, timeout=timeout
+        [sys.executable, str(LAUNCH), *with_last(*arguments)], cwd=folder, capture_output=True, text=True, timeout=timeout
     )
 
 
@@ -88,7 +88,7 @@ class Running:
         self.output = folder / "output.txt"
         with open(self.output, "w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, str(LAUNCH), *arguments], cwd=folder, stdout=output, stderr=subprocess.STDOUT
+                [sys.executable, str(LAUNCH), *with_last(*arguments)], cwd=folder, stdout=output, stderr=subprocess.STDOUT
             )
 
     def wait_for_step(self, step: int, timeout: float = PATIENCE) -> RunDirectory:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from command import LAUNCH
+from command import LAUNCH, with_last
 
 from deit.runs.sweep_directory import SweepDirectory
 from deit.runs.trial_record import Trial
@@ -27,7 +27,7 @@ class Sweep:
     def start(self, *arguments: str) -> Sweep:
         with open(self.output, "a") as output:
             self.process = subprocess.Popen(
-                [sys.executable, str(LAUNCH), *arguments], cwd=self.folder, stdout=output, stderr=subprocess.STDOUT
+                [sys.executable, str(LAUNCH), *with_last(*arguments)], cwd=self.folder, stdout=output, stderr=subprocess.STDOUT
             )
         return self
 

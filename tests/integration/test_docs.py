@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command import ROOT
 from composition import composed
 from sweeps_on_disk import make_sweep
 
@@ -19,7 +20,6 @@ from deit.compose import groups, help, keys
 from deit.config import frozen
 from deit.runs import directory
 
-ROOT = Path(__file__).resolve().parents[2]
 READMES = ("README.md", "README_CN.md")
 DOCS = (*READMES, "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")))
 MODELZOO = ("docs/from_the_modelzoo.md", "docs/zh/from_the_modelzoo.md")

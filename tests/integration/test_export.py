@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import Outcome
+from command import ROOT, Outcome
 from composition import freeze
 from safetensors.numpy import load_file
 
@@ -157,7 +157,7 @@ def test_onnx_is_answered_without_mindspore(plain: RunDirectory, tmp_path: Path,
         "np.save('answers.npy', answers)\n"
         "print(*sorted({'mindspore', 'hydra', 'mlflow'} & set(sys.modules)))"
     )
-    environment = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    environment = {"PYTHONPATH": str(ROOT)}
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
@@ -197,7 +197,7 @@ def test_what_a_killed_export_leaves_is_removed_by_the_next(tmp_path: Path) -> N
         "    print('here', flush=True)\n"
         "    signal.pause()"
     )
-    environment = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    environment = {"PYTHONPATH": str(ROOT)}
     killed = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
     assert killed.stdout is not None and killed.stdout.readline() == "here\n"
     (left,) = tmp_path.iterdir()

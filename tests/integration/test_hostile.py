@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from command import ROOT
 from composition import freeze
 from ports import reserved_port
 from safetensors.numpy import save_file
@@ -29,7 +30,6 @@ from deit.secrets import URI_VARIABLE, redact, set_aside, with_credentials
 from deit.tracking import uri as store
 from deit.weights.read import MOST_HEADER, read_shapes, read_weights
 
-ROOT = Path(__file__).resolve().parents[2]
 GLOBAL = "# @package _global_\n"
 
 # --------------------------------------------------------------------------------------------- no code from a configuration

@@ -16,6 +16,7 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 import pytest
+from command import ROOT
 from composition import composed
 from mindspore import Tensor
 from PIL import Image
@@ -47,7 +48,6 @@ from deit.tasks.explain import run as explain
 from deit.tasks.export import run as export_task
 from deit.tasks.predict import run as predict_task
 
-ROOT = Path(__file__).resolve().parents[2]
 CLASSES = [f"kind_{number}" for number in range(7)]
 PER_CLASS = 9
 TINY = ("model.embed_dim=16", "model.depth=2", "model.num_heads=2", "model.distilled=true", "distill=hard", "distill.teacher=t")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import LAUNCH
+from command import LAUNCH, with_last
 from launching import SMALL, metrics, signal_workers
 from slurm import Slurm, running
 
@@ -48,7 +48,7 @@ class Sweep:
         self.output = folder / f"output{time.monotonic_ns()}.txt"
         with open(self.output, "w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, str(LAUNCH), *arguments],
+                [sys.executable, str(LAUNCH), *with_last(*arguments)],
                 cwd=folder,
                 env=slurm.environment,
                 stdin=subprocess.DEVNULL,
@@ -202,7 +202,8 @@ def test_srun_alone(slurm: Slurm, tmp_path: Path) -> None:
     """Without a sweep: srun starts the command on each node, and they meet in one run directory."""
     if slurm.nodes < 2:
         pytest.skip("no network namespace can be made for a second node")
-    command = [sys.executable, str(LAUNCH), *SMALL, "schedule.epochs=2", "tracking=none", "hardware=cpu", "hardware.nodes=2"]
+    recipe = with_last(*SMALL, "schedule.epochs=2", "tracking=none", "hardware=cpu", "hardware.nodes=2")
+    command = [sys.executable, str(LAUNCH), *recipe]
     srun = ["srun", "--partition=two", "--nodes=2"]
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -246,7 +247,7 @@ def test_refused_before_anything_is_submitted(
 ) -> None:
     for name, value in slurm.environment.items():
         monkeypatch.setenv(name, value)
-    outcome = command("-m", *SMALL, "hydra/launcher=slurm", "seed=1,2", *arguments)
+    outcome = command("-m", *with_last(*SMALL, "hydra/launcher=slurm", "seed=1,2", *arguments))
     assert outcome.code == 2
     for words in said:
         assert words in outcome.err

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command import LAUNCH, Outcome
-from launching import same_weights
+from launching import launch, same_weights
 from object_store import SECRET, Recorder, Server, server, store, tree, until
 
 from deit.config import addresses
@@ -354,12 +354,11 @@ def test_training_from_a_store_into_a_store(store: Server, tmp_path: Path, monke
     store.fill("pictures", images)
     store.client.create_bucket(Bucket="results")
 
-    def launch(*typed: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, str(LAUNCH), *typed], cwd=tmp_path, capture_output=True, text=True, timeout=300)
-
     with ThreadPoolExecutor(1) as beside:
-        waited = beside.submit(launch, *TINY, f"data.root={tmp_path}/animals", "tracking=none")
-        first = launch(*TINY, "data.root=s3://pictures/animals", "runs_dir=s3://results/runs", "schedule.max_steps=20")
+        waited = beside.submit(launch, tmp_path, *TINY, f"data.root={tmp_path}/animals", "tracking=none")
+        first = launch(
+            tmp_path, *TINY, "data.root=s3://pictures/animals", "runs_dir=s3://results/runs", "schedule.max_steps=20"
+        )
         here = waited.result()
     assert here.returncode == 0, here.stderr
     (path,) = (tmp_path / "runs/quickstart").iterdir()
@@ -402,7 +401,7 @@ def test_training_from_a_store_into_a_store(store: Server, tmp_path: Path, monke
         same_weights(whole, checkpoint.complete(run)[-1])
     finally:
         store.start()
-    synced = launch("task=sync", f"run={run.path}")
+    synced = launch(tmp_path, "task=sync", f"run={run.path}")
     assert synced.returncode == 0 and "all is there" in synced.stdout, synced.stdout + synced.stderr
     assert there() == here_but_hidden()
 

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from browser import browse, needs_browser
-from command import Outcome
+from command import ROOT, Outcome
 from sweeps_on_disk import BEGAN, failed, grid, make_run, make_sweep, train
 
 from deit.files import write_json
@@ -33,7 +33,6 @@ from deit.sweeps.reporting.parameters import parameters
 from deit.tracking import progress
 from deit.tracking import uri as store
 
-ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>{{script}}"
 
 

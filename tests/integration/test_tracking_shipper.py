@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import yaml
+from command import ROOT
 from composition import composed
 from ports import reserved_port
 
@@ -32,7 +33,6 @@ from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
 from deit.tracking import describe
 
-ROOT = Path(__file__).parents[2]
 PATIENCE = 300.0  # seconds; for processes that import MLflow and make a database, beside whatever else the machine does
 
 

@@ -182,29 +182,33 @@ def nothing(directory: Path) -> None:
     pass
 
 
-FOLDER = "data=imagefolder data.root=images model=deit_micro data.batch_size=4 hardware=cpu tracking=none"
-DIGITS = "experiment=quickstart hardware=cpu"
+FOLDER = "data=imagefolder data.root=images model=deit_micro hardware=cpu tracking=none"
+DIGITS = "experiment=quickstart"
 PREFLIGHT: list[tuple[Callable[[Path], None], str, list[str]]] = [
-    (nothing, FOLDER, ["data.root", "images"]),
-    (unlike_classes, FOLDER, ["cow"]),
-    (torn_jpeg, FOLDER, ["bee/2.jpg"]),
+    (nothing, f"{FOLDER} data.batch_size=4", ["data.root", "images"]),
+    (unlike_classes, f"{FOLDER} data.batch_size=4", ["cow"]),
+    (torn_jpeg, f"{FOLDER} data.batch_size=4", ["bee/2.jpg"]),
     (eight_images, f"{FOLDER} data.batch_size=10", ["data.batch_size", "8 training images"]),
-    (eight_images, f"{FOLDER} data.train_size=9", ["data.train_size is 9", "8 training images"]),
-    (nothing, f"{DIGITS} hardware.cards=4096 data.train_limit=null data.batch_size=2 optim.accumulation_steps=1", ["4096"]),
-    (nothing, f"{DIGITS} task=evaluate checkpoint=gone.safetensors", ["checkpoint", "gone.safetensors"]),
-    (torn_checkpoint, f"{DIGITS} task=evaluate checkpoint=torn.safetensors", ["torn.safetensors"]),
+    (eight_images, f"{FOLDER} data.batch_size=4 data.train_size=9", ["data.train_size is 9", "8 training images"]),
+    (
+        nothing,
+        f"{DIGITS} hardware=cpu hardware.cards=4096 data.train_limit=null data.batch_size=2 optim.accumulation_steps=1",
+        ["4096"],
+    ),
+    (nothing, f"{DIGITS} hardware=cpu task=evaluate checkpoint=gone.safetensors", ["checkpoint", "gone.safetensors"]),
+    (torn_checkpoint, f"{DIGITS} hardware=cpu task=evaluate checkpoint=torn.safetensors", ["torn.safetensors"]),
     (
         other_checkpoint,
-        f"{DIGITS} task=evaluate checkpoint=other.safetensors",
+        f"{DIGITS} hardware=cpu task=evaluate checkpoint=other.safetensors",
         ["other.safetensors", "another model", "deit_micro"],
     ),
     (nothing, f"{DIGITS} hardware=ascend8", ["hardware.target=ascend", "no Ascend card", "hardware=cpu"]),
     (nothing, f"{DIGITS} hardware=gpu1", ["hardware.target=gpu", "no GPU"]),
     (nothing, f"{DIGITS} hardware=auto precision=bf16", ["precision.dtype is bfloat16", "hardware.target is cpu"]),
-    (nothing, f"{DIGITS} resume=last", ["resume=last", "no training run"]),
+    (nothing, f"{DIGITS} hardware=cpu resume=last", ["resume=last", "no training run"]),
     (
         nothing,
-        f"{DIGITS} model.distilled=true distill=hard distill.teacher=gone",
+        f"{DIGITS} hardware=cpu model.distilled=true distill=hard distill.teacher=gone",
         ["distill.teacher=gone", "no such file or folder"],
     ),
 ]
