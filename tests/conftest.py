@@ -81,12 +81,14 @@ def graph_mode() -> Iterator[None]:
     ms.set_context(mode=ms.PYNATIVE_MODE)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their folder, and by whether they compile a network."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests by their folder, and by the fixtures that start processes or compile a network."""
     for item in items:
-        if item.path.parts[item.path.parts.index("tests") + 1] in ("integration", "faults"):
+        folder = item.path.relative_to(config.rootpath / "tests").parts[0]
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if folder in ("integration", "faults") or fixtures & {"process", "background"}:
             item.add_marker("process")
-        if "graph_mode" in getattr(item, "fixturenames", ()):
+        if "graph_mode" in fixtures:
             item.add_marker("slow")
 
 

@@ -49,6 +49,7 @@ def test_tables_have_room_where_there_is_no_terminal(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("way", ["full disk", "closed pipe", "closed", "ascii"])
+@pytest.mark.process
 def test_a_lost_stdout_ends_nothing(tmp_path: Path, way: str) -> None:
     command, environment, said = f"{sys.executable} -c '{SAYS}'", dict(os.environ), 1
     if way == "full disk":

@@ -130,6 +130,7 @@ def test_suggestions() -> None:
     assert found == expected
 
 
+@pytest.mark.process
 def test_composing_imports_neither_mindspore_nor_mlflow(tmp_path: Path) -> None:
     """Each would take seconds; how long composing takes, benchmarks/composing.py measures."""
     program = (

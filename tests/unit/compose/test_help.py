@@ -61,6 +61,7 @@ SLOW = {"mindspore", "mlflow", "numpy", "pandas", "scipy", "sklearn", "matplotli
 SLOW |= {"optuna", "sqlalchemy", "requests", "s3fs", "botocore", "submitit", "ray", "psutil"}
 
 
+@pytest.mark.process
 def test_help_is_quick_and_leaves_nothing(tmp_path: Path) -> None:
     """Quick because of what is not imported: how many seconds that is says more about the machine than about the program."""
     code = "import sys; from deit.cli import main; code = main(sys.argv[1:]); print(code, *sys.modules)"

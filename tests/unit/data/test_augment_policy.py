@@ -95,6 +95,7 @@ def test_colour_jitter_goes_with_3_augment_alone():
     assert complaint == "augment.color_jitter has no effect while augment.auto_augment is rand-m9-mstd0.5-inc1."
 
 
+@pytest.mark.process
 def test_parsing_needs_no_image_library():
     imported = "import sys, deit.data.policy, deit.data.datasets"
     code = f"{imported}; print({{'cv2', 'PIL', 'sklearn', 'mindspore'}} & set(sys.modules))"

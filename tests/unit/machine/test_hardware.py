@@ -81,6 +81,7 @@ def test_launches_take_different_cards_and_the_third_is_told_who_has_them(eight_
         assert all_of_them == list(range(8))
 
 
+@pytest.mark.process
 def test_a_lease_ends_with_its_holder_however_it_ends(eight_cards: None, tmp_path: Path) -> None:
     script = (
         "import os, signal, sys, pathlib\n"

@@ -119,6 +119,7 @@ def test_sizes_are_the_published_ones(name: str, parameters: int, work: str) -> 
     assert f"{gmacs(model(name), 1000):.3f}" == work
 
 
+@pytest.mark.process
 def test_shapes_need_no_mindspore() -> None:
     needed = "deit.models.shapes, deit.recipe.schedule, deit.optim.parameter_groups"
     code = f"import sys, {needed}; sys.exit('mindspore' in sys.modules)"

@@ -164,6 +164,7 @@ def test_who_looks_at_a_run_for_a_moment_keeps_no_launch_from_it(
     assert not held(run)
 
 
+@pytest.mark.process
 def test_a_launch_waits_for_what_a_killed_one_has_left(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], at_first_wait: Callable[[Callable[[], object]], None]
 ) -> None:

@@ -146,6 +146,7 @@ def test_credentials_are_taken_out(text: str, redacted: str) -> None:
     assert redact(text) == redacted
 
 
+@pytest.mark.process
 def test_the_control_side_learns_of_a_store_without_importing_mlflow() -> None:
     code = "import sys, deit.tracking.uri, deit.lookup.mlflow, deit.tracking.shipper; print('mlflow' in sys.modules)"
     done = subprocess.run(
@@ -235,6 +236,7 @@ def test_the_sampler_numbers_on_after_a_restart(tmp_path: Path) -> None:
         assert "system/worker_memory_usage_megabytes" not in record["metrics"]  # there is no worker
 
 
+@pytest.mark.process
 def test_the_memory_of_all_processes_of_a_run_is_counted(tmp_path: Path) -> None:
     run = directory.create(tmp_path, "x")
     environment = {**os.environ, "DEIT_RUN_DIRECTORY": str(run.path)}
