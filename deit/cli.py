@@ -19,7 +19,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from deit.commands import table
-from deit.compose import flags, freeze, groups, help, overrides
+from deit.compose import flags, freeze, groups, overrides
 from deit.compose.hydra_errors import ERRORS, translate
 from deit.config.schema import RunConfig
 from deit.errors import UserError
@@ -63,6 +63,8 @@ def _run(typed: list[str]) -> int:
             print(flags.hydra_page(), end="")
             return 0
         if args.help:
+            from deit.compose import help  # late: it imports rich, a tenth of the time that composing takes
+
             help.show(args.overrides)
             return 0
         given: list[Override] = []

@@ -6,10 +6,8 @@ import argparse
 import itertools
 import re
 from collections.abc import Sequence
-from importlib import metadata
 from typing import NoReturn
 
-import tomllib
 from hydra._internal.utils import get_args_parser
 
 from deit.compose import config_files, groups, keys
@@ -69,6 +67,10 @@ def _check_completion(overrides: list[str]) -> None:
 
 def version() -> str:
     """The program's version, and those of what it stands on, which are not imported for that."""
+    from importlib import metadata
+
+    import tomllib  # late, both: nothing else that composes needs them
+
     project = groups.ROOT / "pyproject.toml"
     ours = tomllib.loads(groups.read(project))["project"]["version"] if project.is_file() else metadata.version(PACKAGE)
     parts = []

@@ -14,7 +14,6 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from deit.config.schema import RunConfig, SweepConfig
-from deit.console import console
 from deit.errors import UserError
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ class Cards(launcher.Launcher):
         _check(drafts, executor)
         sweep = start.open_new(drafts[0], settings, self.name, self.options, search=None)
         trials = start.make_trials(sweep, drafts)
-        console().print(f"sweep {sweep}")
+        _say(f"sweep {sweep}")
         start.start(sweep, Listed(trials), executor, settings)
         return [_returned(trial) for trial in trials]
 
@@ -107,7 +106,7 @@ class Cards(launcher.Launcher):
         composer, first = self._composer(), self.checked
         settings = settings_of([first])
         if first.config.dry_run:
-            console().print("a search finds its trials as it goes; one that is possible:")
+            _say("a search finds its trials as it goes; one that is possible:")
             start.show([first])
             return []
         folder = Path.cwd()
@@ -125,7 +124,7 @@ class Cards(launcher.Launcher):
             _check([draft], executor)
             return start.make_trial(sweep, draft, swept)
 
-        console().print(f"sweep {sweep}")
+        _say(f"sweep {sweep}")
         source = build(sweep, make)
         start.start(sweep, source, executor, settings)
         return [_returned(trial) for trial in source.trials]
@@ -157,3 +156,9 @@ def _returned(trial: "Trial") -> JobReturn:
     result = JobReturn(overrides=trial.overrides, status=JobStatus.COMPLETED)
     result.return_value = trial.objectives
     return result
+
+
+def _say(text: str) -> None:
+    from deit.console import console  # late: Hydra imports this module in every composition, and rich is slow
+
+    console().print(text)
