@@ -16,7 +16,9 @@ from hydra import initialize_config_dir
 from mindspore import Tensor
 from omegaconf import open_dict
 
-from deit.compose import freeze, groups, overrides
+from deit.commands.table import configured
+from deit.compose import groups, overrides
+from deit.compose.freeze import register
 from deit.config.schema import RunConfig
 from deit.data.loader import TrainBatch
 from deit.engine import step_randomness
@@ -33,13 +35,13 @@ from deit.worker import set_device
 
 def configuration(typed: Sequence[str]) -> RunConfig:
     """What a worker would get of these overrides; the data need not be there."""
-    freeze.register()
+    register()
     given = overrides.check(tuple(typed), sweeping=False)
     with initialize_config_dir(str(groups.CONF), version_base="1.3"):
-        composed = hydra_compose("config", list(typed))
+        composed = hydra_compose("config", overrides.readable(typed))
     with open_dict(composed):
         composed.pop("hydra", None)
-    config = freeze.freeze(composed, given)
+    config = configured(composed, given)
     classes = config.data.num_classes or 1000
     return dataclasses.replace(
         config, hardware=resolve(config.hardware), data=dataclasses.replace(config.data, num_classes=classes)
