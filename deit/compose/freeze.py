@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -13,6 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from deit.compose import config_files, groups, hydra_guard, keys, limits
 from deit.compose.inherit import inherit
+from deit.config.addresses import expanded
 from deit.config.frozen import from_dict
 from deit.config.schema import VARIANTS, RunConfig
 from deit.config.tasks import TASKS, TaskConfig
@@ -79,7 +79,7 @@ def _expand_home(node: DictConfig | ListConfig) -> None:
         if isinstance(value, (dict, list)) and "~/" in str(value):
             _expand_home(node[key])
         elif isinstance(value, str) and value.startswith("~/"):
-            node[key] = str(Path(value).expanduser())
+            node[key] = str(expanded(value))
 
 
 def _resolved(composed: DictConfig) -> RunConfig:

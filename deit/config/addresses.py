@@ -11,6 +11,8 @@ import os
 import re
 from pathlib import Path
 
+from deit.errors import UserError
+
 SCHEMES = ("s3", "obs")
 CACHE_VARIABLE = "DEIT_CACHE"
 COMPLETE = "complete.json"  # next to a complete copy of data
@@ -46,8 +48,22 @@ def cache_folder(cache_dir: str | None = None) -> Path:
     """The folder of copies: ``cache_dir``, else $DEIT_CACHE, else the user's cache folder."""
     folder = cache_dir or os.environ.get(CACHE_VARIABLE)
     if folder:
-        return Path(folder).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "deit"
+        return expanded(folder).absolute()
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache", f"; or give ${CACHE_VARIABLE}").absolute() / "deit"
+
+
+def expanded(text: str, instead: str = "") -> Path:
+    """A path with the home folder in place of a leading ``~``.
+
+    Raises UserError where there is none: a container may run as a user without HOME and without a passwd entry.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UserError(
+            f"{text}: the home folder is unknown, because HOME is not set or the user has no entry in /etc/passwd; set HOME, "
+            f"or give a path without ~{instead}."
+        ) from None
 
 
 def data_copy(root: str, cache_dir: str | None) -> Path:

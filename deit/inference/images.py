@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deit.config.addresses import expanded
 from deit.data.folder import EXTENSIONS, is_image
 from deit.data.packed import INDEX, Packed, packed_split
 from deit.errors import UserError
@@ -71,7 +72,7 @@ def _in_list(path: Path, key: str) -> Images:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{key}={path}: not readable as a list ({error}).") from None
     names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    return Images([str(path.parent / Path(name).expanduser()) for name in names], names)
+    return Images([str(path.parent / expanded(name)) for name in names], names)
 
 
 def spelled(text: str) -> str:

@@ -18,6 +18,7 @@ from deit.launching.nodes import Machines, Meeting
 from deit.machine import environment, locks
 from deit.machine.cards import leased
 from deit.machine.companion import Companion
+from deit.machine.python import msrun
 from deit.runs import status
 from deit.runs.create import common, create
 from deit.runs.directory import RunDirectory
@@ -47,6 +48,8 @@ def run_task(config: RunConfig, overrides: list[str], work: Work, unused: Collec
     resumed = RunDirectory(config.resume) if config.resume else None
     with leased(config.hardware, holder=f"a run of {config.name}, process {os.getpid()}") as cards:
         meeting = Meeting(config)
+        if config.hardware.cards * config.hardware.nodes > 1:
+            msrun()  # refuse before anything is written
         locks.check(Path.cwd() if is_remote(config.runs_dir) else Path(config.runs_dir))
         run = resumed or (meeting.join() if meeting.joins else create(config, overrides, unused=unused))
         with locked(run, config.hardware.node_rank):

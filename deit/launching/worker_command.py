@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deit.config.schema import HardwareConfig, RunConfig
 from deit.machine.cards import VISIBLE, cores
-from deit.machine.python import python_environment
+from deit.machine.python import msrun, python_environment
 from deit.runs.directory import RunDirectory
 from deit.runs.run_processes import RUN_VARIABLE, run_mark
 from deit.secrets import SECRETS
@@ -25,7 +25,7 @@ def worker_command(config: RunConfig, run_path: str | os.PathLike[str], port: in
     if machine.cards * machine.nodes == 1:
         return [sys.executable, *program]
     return [
-        str(Path(sys.executable).with_name("msrun")),
+        msrun(),
         f"--worker_num={machine.cards * machine.nodes}",
         f"--local_worker_num={machine.cards}",
         *([f"--node_rank={machine.node_rank}"] if machine.nodes > 1 else []),

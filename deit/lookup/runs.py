@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from deit.config import frozen
-from deit.config.addresses import is_remote
+from deit.config.addresses import expanded, is_remote
 from deit.errors import UserError
 from deit.runs.checkpoint import run_of_checkpoint
 from deit.runs.directory import RunDirectory
@@ -67,7 +67,7 @@ def run_behind(text: str, key: str, runs_dir: str, tracking_uri: str | None) -> 
     """
     if is_remote(text):
         return find_run(text, key, runs_dir, tracking_uri), None
-    path = Path(text).expanduser()
+    path = expanded(text)
     if text == "last" or (path / "config.yaml").is_file() or (re.fullmatch(r"[0-9a-f]{32}", text) and not path.exists()):
         return find_run(str(path), key, runs_dir, tracking_uri), None
     run = run_of_checkpoint(path.resolve())

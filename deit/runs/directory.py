@@ -31,7 +31,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from deit.config.addresses import runs_copy
+from deit.config.addresses import expanded, runs_copy
 from deit.errors import UserError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # numbers of an OSError: the device, or the user's share of it, is full
@@ -121,7 +121,7 @@ def new_file(text: str, key: str, suffixes: Sequence[str], *, otherwise: str = "
     Raises UserError where it has none of the ``suffixes``, is there already, or has no folder; ``otherwise`` is what else
     the message says is allowed.
     """
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.suffix not in suffixes:
         raise UserError(f"{key} is {text!r}; allowed: the name of a {' or '.join(suffixes)} file{otherwise}.")
     if path.exists():

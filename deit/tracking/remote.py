@@ -27,6 +27,12 @@ os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.pop("MLFLOW_RUN_ID", None)  # inherited from the parent; MLflow would end that run at our exit
 
+# A container with a random user id has neither; MLflow asks for both at its import and for each run.
+if "HOME" not in os.environ and os.path.expanduser("~") == "~":  # noqa: PTH111  # Path would raise
+    os.environ["HOME"] = tempfile.gettempdir()
+if not any(name in os.environ for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):
+    os.environ["USER"] = f"user {os.getuid()}"
+
 import numpy as np
 import requests
 from mlflow import MlflowClient

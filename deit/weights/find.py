@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from deit.config.addresses import expanded
 from deit.config.schema import RunConfig
 from deit.errors import UserError, nearest
 from deit.runs import checkpoint
@@ -23,7 +24,7 @@ def file_of(text: str, key: str, config: RunConfig) -> Path | None:
 
     None where it is none of these. Raises UserError where such a file cannot be used. Its content is not looked at.
     """
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_file():
         if path.suffix == MINDIR:
             if key == "distill.teacher":
@@ -47,7 +48,7 @@ def files_of_checkpoint(text: str, config: RunConfig) -> dict[str, Path]:
 
     Raises UserError where there is none.
     """
-    path = Path(text).expanduser()
+    path = expanded(text)
     if (path / "config.yaml").is_file():
         raise UserError(f"checkpoint={text}: is a run directory, not one of its checkpoints; give run={text}.")
     if path.is_dir():
@@ -62,7 +63,7 @@ def files_of_checkpoint(text: str, config: RunConfig) -> dict[str, Path]:
 
 
 def _official(entry: Official, key: str, config: RunConfig) -> Path:
-    path = Path(config.weights_dir).expanduser().resolve() / entry.file_name
+    path = expanded(config.weights_dir).resolve() / entry.file_name
     if not path.is_file():
         raise UserError(
             f"{key}={entry.name}: {path} is not there. Nothing is downloaded by this program: fetch {entry.url} "
