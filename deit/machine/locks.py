@@ -73,7 +73,7 @@ def take(lock: IO[str] | IO[bytes] | int, *, shared: bool = False) -> bool:
 
 
 def hold(lock: IO[str] | IO[bytes] | int, *, shared: bool = False) -> None:
-    """The same, after waiting for whoever has it."""
+    """The same, after waiting until its holder closes it."""
     _flock(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
 
 
