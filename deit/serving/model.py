@@ -4,17 +4,17 @@ It is what ``task=register`` logs, and stands with the modules it needs in the f
 served where this project is not installed. Hence it imports little: no Hydra, no MLflow beyond its error, MindSpore for a
 MINDIR alone.
 
-Requests that wait go through the network together (``batches.py``). A lone request, and each of an ONNX file in any batch, is
-answered as ``task=predict`` answers it, bit for bit. A MINDIR computes a batch by other products: its logits then differ by
-2e-6 at most, far below what an export may differ (docs/inference.md has the figures). It is compiled for each size of a batch,
-hence for three of them.
+Requests to a MINDIR that wait go through the network together (``batches.py``): two computations at once would end the
+process. onnxruntime computes several images side by side, which is faster than a batch of them on a CPU. A lone request, and
+each of an ONNX file, is answered as ``task=predict`` answers it, bit for bit; in a batch the logits of a MINDIR differ by 2e-6
+at most, far below what an export may differ (docs/inference.md has the figures).
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 COLUMN = "image"
 # What a request may give as `params`, with what it gets without.
 PARAMS = {"topk": 5, "probabilities": False}
-# Images that go through the network at once: for each number a MINDIR is compiled, which takes seconds.
-MINDIR_SIZES, ONNX_SIZES = (1, 4, 16), tuple(range(1, 17))
+# Images of a batch of a MINDIR; for each number it is compiled, which takes seconds.
+MINDIR_SIZES = (1, 4, 16)
 # What a server may be given as its model configuration. A decoded image of so many pixels takes 150 MB.
 CONFIG = {"max_images": 64, "max_pixels": 50_000_000}
 
@@ -46,10 +46,10 @@ CONFIG = {"max_images": 64, "max_pixels": 50_000_000}
 class ServedModel:
     """``predict`` answers the images of a request; it may be called by several threads at once."""
 
-    def __init__(self, predictor: Predictor, transform: EvalTransform, limits: Limits, sizes: Sequence[int]) -> None:
-        """``sizes``: how many images may go through the predictor at once."""
+    def __init__(self, predictor: Predictor, transform: EvalTransform, limits: Limits, sizes: Sequence[int] = ()) -> None:
+        """``sizes``: the batches in which images that wait go through the predictor; without, each thread calls it."""
         self._predictor, self._transform, self._limits = predictor, transform, limits
-        self._batches = Batches(predictor, sizes)
+        self._logits: Callable[[np.ndarray], np.ndarray] = Batches(predictor, sizes) if sizes else predictor
 
     def predict(self, data: DataFrame, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """An answer for each image of the column ``image``: base64 text or the bytes of an image file, pixels uint8
@@ -67,7 +67,7 @@ class ServedModel:
             pixels = read_images(list(data[COLUMN]), self._limits, self._transform)
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
-        return self._answers(probabilities(self._batches(pixels)), asked["topk"], asked["probabilities"])
+        return self._answers(probabilities(self._logits(pixels)), asked["topk"], asked["probabilities"])
 
     def _answers(self, shares: np.ndarray, topk: int, full: bool) -> list[dict[str, Any]]:
         answers = []
@@ -97,10 +97,10 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Se
     if mindir:
         _prepare_mindspore()
     _take_images()
-    predictor = open_export(folder, "model")
-    sizes = [predictor.batch] if predictor.batch else MINDIR_SIZES if mindir else ONNX_SIZES
+    predictor = open_export(folder, "model", batch=None if mindir else 1)
+    sizes = () if not mindir else (predictor.batch,) if predictor.batch else MINDIR_SIZES
     side = described.preprocessing.img_size
-    for size in sizes if mindir else sizes[:1]:
+    for size in sizes or (1,):
         predictor(np.zeros((size, side, side, 3), np.uint8))
     return ServedModel(predictor, eval_transform(described), limits, sizes)
 

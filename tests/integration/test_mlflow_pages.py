@@ -39,6 +39,7 @@ def sent(folder: Path, uri: str, top1: float) -> tuple[RunDirectory, Sender]:
     """A training of a sweep as the workers leave it, in MLflow."""
     run = make_run(folder, backend="mlflow", uri=uri)
     train(run, top1)
+    write_json(run.unused_keys, ["distill.alpha", "precision.dtype"])  # as the launcher writes it
     write_json(run.environment, {"sweep": {"id": "s1", "swept": {"seed": f"{top1:.0f}"}}})
     run.overrides.write_text("['experiment=quickstart', 'name=a b']")
     splits = {
