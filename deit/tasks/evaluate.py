@@ -43,12 +43,13 @@ def run(context: Context) -> dict[str, Any]:
     if task.heads and config.model.distilled:
         answering |= {"_cls": Head(network, 0), "_dist": Head(network, 1)}
     steps = {suffix: EvalStep(config, cell) for suffix, cell in answering.items()}
+    images = EvalLoader(config, data, context.rank, context.world)
     for prefix, (weights, source) in sources.items():
         load_weights(network, weights, source=source["weights"])
         for suffix, step in steps.items():
             phase = "evaluating EMA" if prefix == "val_ema" else "evaluating"
             context.evaluating(phase, len(data))
-            loader = context.noting(source["step"], EvalLoader(config, data, context.rank, context.world))
+            loader = context.noting(source["step"], images)
             try:
                 answers = Answers()
                 accuracy = evaluate(step, loader, context.world, context.evaluated, answers)

@@ -23,6 +23,7 @@ from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader, TrainBatch, TrainLoader
 from deit.data.source import Dataset
 from deit.engine import resume, step_randomness
+from deit.engine.data_wait import DataWait
 from deit.engine.distributed import sum_over_ranks
 from deit.engine.evaluation import Accuracy, Answers, EvalStep, evaluate
 from deit.engine.loss import build_loss
@@ -66,6 +67,7 @@ class Trainer:
 
         self.train_data, self.val_data = open_dataset(config.data, train=True), open_dataset(config.data, train=False)
         self.loader = TrainLoader(config, self.train_data, rank, world)
+        self.eval_loader = EvalLoader(config, self.val_data, rank, world)
         self.plan = plan(config, len(self.train_data))
         self.steps_per_epoch, self.total_steps = self.plan.steps_per_epoch, self.plan.total_steps
 
@@ -87,6 +89,7 @@ class Trainer:
         self.meter = Meter(dynamic=config.precision.loss_scale == "dynamic")
         self.meter.begin(self.state.scale())
         self.pace, self.watch = Pace(), Watch(config, self.report)
+        self.data_wait = DataWait(config, self.report)
         self.saver = Saver(context.run, config.checkpointing, self.report, self.steps_per_epoch, writes=rank == 0)
 
         if restored:
@@ -171,6 +174,7 @@ class Trainer:
         }
         if with_metrics:
             metrics = self.meter.metrics(self.loader.waited, self.plan.global_batch)
+            self.data_wait.look(self.done, metrics["perf/data_wait"])
             self.report.metrics(self.done, metrics | {"train/lr": lr, "train/epoch": self.done / self.steps_per_epoch})
             if not self.evaluation_is_due:  # which may find more
                 self.report.metrics(self.done, self.context.data_metrics(self.done))
@@ -195,7 +199,7 @@ class Trainer:
         found, answers = {}, {prefix: Answers() for prefix in self.eval_steps}
         for prefix, step in self.eval_steps.items():
             self.context.evaluating("evaluating" if prefix == "val" else "evaluating EMA", len(self.val_data))
-            batches = self.context.noting(self.done, EvalLoader(self.config, self.val_data, self.rank, self.world))
+            batches = self.context.noting(self.done, self.eval_loader)
             accuracy = evaluate(step, batches, self.world, self._evaluated, answers[prefix])
             self.pace.evaluation()
             found[prefix] = _entry(accuracy, self.done, -(-self.done // self.steps_per_epoch))
