@@ -38,7 +38,7 @@ from deit.runs.directory import RunDirectory, shown
 from deit.secrets import redact
 from deit.tracking import uri as store
 from deit.tracking.mlflow_errors import Refused, RunGone, Unavailable, reason
-from deit.tracking.sender import own_uri
+from deit.tracking.sender import store_of
 
 if TYPE_CHECKING:
     from deit.tracking.registry import Registered, Registry
@@ -106,6 +106,7 @@ def register(config: RunConfig, task: RegisterTask, typed: list[str]) -> int:
     if export is None or folder.exists():
         described = _checked(folder, task, export)
     log_to(sys.stderr, level=30, form="%(message)s")  # warnings
+    console().print(f"registering {task.registered_model_name} in {redact(uri)}")
     registry = _asked(uri, task.registered_model_name)  # a store that is away shall cost no export
     if export is not None and not folder.exists():
         code = EXPORT.run(export, typed)
@@ -159,7 +160,7 @@ def _store(config: RunConfig, overrides: Sequence[str]) -> str:
         run = RunDirectory(config.run)
         own = frozen.load(run.config)
         if own.tracking.backend == "mlflow" and own.tracking.uri == config.tracking.uri:
-            return own_uri(run, own)
+            return store_of(run, own)
     assert config.tracking.uri is not None
     return store.anchored(config.tracking.uri, Path.cwd())
 

@@ -33,7 +33,7 @@ from deit.tracking import progress, stale
 from deit.tracking import uri as store
 from deit.tracking.mlflow_errors import reason
 from deit.tracking.progress import refusal
-from deit.tracking.sender import Sender, deliver, own_uri, word_for
+from deit.tracking.sender import Sender, deliver, own_uri, store_of, word_for
 
 LOCK_PATIENCE = 25  # looks, 0.2 seconds apart, at whether another shipper of the run has ended
 
@@ -137,12 +137,11 @@ def _sender(run: RunDirectory, uri: str | None) -> Sender:
     if not config.task.tracked:
         raise UserError(f"run={run}: its task is {config.task.name}, which has nothing for MLflow.")
     try:
-        own = own_uri(run, config)
+        own_uri(run, config)
     except UserError:
         if uri is None:
             raise UserError(f"run={run}: it was made with tracking=none; give tracking=mlflow tracking.uri=URI too.") from None
-        own = uri
-    return Sender(run, config, uri or own)
+    return Sender(run, config, uri or store_of(run, config))
 
 
 def _send_all(senders: Sequence[Sender], *, again: bool) -> list[Sent]:

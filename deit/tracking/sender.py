@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deit.config.addresses import is_remote
 from deit.config.schema import RunConfig
 from deit.errors import UserError
 from deit.runs import status
@@ -42,6 +43,24 @@ def own_uri(run: RunDirectory, config: RunConfig) -> str:
     if config.tracking.backend != "mlflow" or config.tracking.uri is None:
         raise UserError(f"{run.config}: tracking.backend is {config.tracking.backend}; only mlflow is shipped to.")
     return store.anchored(config.tracking.uri, Path(describe.last_launch(run).get("working_directory", "")))
+
+
+def store_of(run: RunDirectory, config: RunConfig) -> str:
+    """``own_uri`` for what writes there later, by itself.
+
+    Raises UserError where the run was copied or moved away from where it was launched, and the SQLite file it was tracked in is
+    not the one here: a copied project must not write into the original.
+    """
+    own, here = own_uri(run, config), store.anchored(str(config.tracking.uri), Path.cwd())
+    folder = describe.last_launch(run).get("working_directory")
+    if own == here or folder is None or is_remote(config.runs_dir):
+        return own
+    if run.path.absolute().is_relative_to(Path(folder) / config.runs_dir):
+        return own
+    raise UserError(
+        f"{run}: launched in {folder} and tracked in {own}, but it is a copy, or was moved. Give the store to write into: "
+        f"tracking.uri={here} (here), or tracking.uri={own} (that of the original)."
+    )
 
 
 def word_for(now: status.Status) -> str | None:

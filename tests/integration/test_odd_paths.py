@@ -21,7 +21,7 @@ ODD = "a#b g%20h 图 片? [x]"
 PATIENCE = 600.0
 
 
-def test_a_run_is_tracked_exported_and_registered_in_a_folder_with_an_odd_name(tmp_path: Path) -> None:
+def test_a_run_is_tracked_in_a_folder_with_an_odd_name_and_the_printed_line_shows_it(tmp_path: Path) -> None:
     folder = tmp_path / ODD
     folder.mkdir()
     trained = launch(
@@ -38,18 +38,6 @@ def test_a_run_is_tracked_exported_and_registered_in_a_folder_with_an_odd_name(t
 
     (line,) = re.findall(r"(MLFLOW_SERVER_\S+ mlflow ui .*)", trained.stdout)
     assert served(folder, line) == {"digits": [run_id]}
-
-    exported = launch(folder, "task=export", f"run={run}", "task.format=mindir", "task.images=8", "hardware=cpu")
-    assert exported.returncode == 0, exported.stderr
-    (package,) = run.path.glob("exports/mindir_*")
-    assert (package / "model.mindir").is_file()
-    assert sorted(path.name for path in package.iterdir()) == ["model.json", "model.mindir"]
-    # The database that the URI of the run names is found from elsewhere, too.
-    model, again = f"task.model='{package}'", f"run={run_id}"
-    registered = launch(folder, "task=register", model, "task.registered_model_name=digits", "hardware=cpu")
-    assert registered.returncode == 0, registered.stderr
-    evaluated = launch(folder, "task=evaluate", again, "hardware=cpu", "tracking=none")
-    assert evaluated.returncode == 0 or "tracking.uri is null" in evaluated.stderr, evaluated.stderr
 
 
 def served(folder: Path, line: str) -> dict[str, list[str]]:

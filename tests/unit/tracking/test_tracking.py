@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from deit.errors import UserError
 from deit.runs import directory, journal
 from deit.runs.create import create
 from deit.secrets import redact, with_credentials
-from deit.tracking import describe, progress, records, system
+from deit.tracking import describe, progress, records, sender, system
 from deit.tracking import uri as store
 
 # --- URIs ---
@@ -280,3 +281,20 @@ def test_a_path_in_a_uri_comes_back_whatever_its_letters(name: str, tmp_path: Pa
     assert store.identity("sqlite:///my%20runs.db") == store.identity(uri) == f"sqlite:///{file}"
     (word,) = shlex.split(str(store.ui_command(uri)))[-1:]
     assert word == uri
+
+
+def test_a_copied_run_does_not_write_into_the_store_of_the_original(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, copy = tmp_path / "first", tmp_path / "copy"
+    for folder in (first, copy):
+        folder.mkdir()
+    monkeypatch.chdir(first)
+    config = composed("experiment=quickstart", "tracking=mlflow")
+    run = create(config, [], {"working_directory": str(first)})
+    monkeypatch.chdir(tmp_path)  # the run is where it was, whoever asks from elsewhere
+    assert sender.store_of(run, config) == f"sqlite:///{first}/mlflow.db"
+    shutil.copytree(first / "runs", copy / "runs")
+    monkeypatch.chdir(copy)
+    with pytest.raises(UserError) as caught:
+        sender.store_of(directory.RunDirectory(copy / run.path.relative_to(first)), config)
+    for named in (f"tracked in sqlite:///{first}/mlflow.db", f"tracking.uri=sqlite:///{copy}/mlflow.db"):
+        assert named in str(caught.value)

@@ -1,0 +1,28 @@
+"""A MINDIR is written and read in a folder of any name, which MindSpore's own export refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn
+
+from deit.engine.mindir import save_network
+
+
+class Twice(nn.Cell):
+    def construct(self, x: Tensor) -> Tensor:
+        return x * 2
+
+
+@pytest.mark.parametrize("name", ["plain", "a#b g%20h 图 片? [x]"])
+def test_a_mindir_is_written_in_a_folder_of_any_name(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    save_network(Twice(), folder / "model.mindir", (None, 3), ms.float32)
+    assert [path.name for path in folder.iterdir()] == ["model.mindir"]
+    assert (folder / "model.mindir").stat().st_mode & 0o777 == 0o644
+    answer = nn.GraphCell(ms.load(str(folder / "model.mindir")))(Tensor(np.ones((2, 3), np.float32)))
+    assert answer.asnumpy().tolist() == [[2.0] * 3] * 2
