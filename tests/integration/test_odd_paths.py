@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from launching import SMALL, launch, only_run
+from launching import SMALL, launch
 from ports import reserved_port
 
 ODD = "a#b g%20h 图 片? [x]"
@@ -28,7 +28,6 @@ def test_a_run_is_tracked_in_a_folder_with_an_odd_name_and_the_printed_line_show
         folder, *SMALL, "schedule.epochs=1", "schedule.warmup_epochs=0", "hardware=cpu", "tracking.flush_timeout=500"
     )
     assert trained.returncode == 0, trained.stderr
-    run = only_run(folder)
     # The database is here, not beside the folder, and what MLflow has is whole.
     assert sorted(path.name for path in tmp_path.iterdir()) == [ODD]
     with sqlite3.connect(f"{(folder / 'mlflow.db').as_uri()}?mode=ro", uri=True) as database:
