@@ -76,9 +76,9 @@ class RunDirectory:
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """A path as messages have it: relative if it is below the working directory."""
-    path = Path(path)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    """A path as messages have it: relative if it is below the working directory, unless that is the root."""
+    path, here = Path(path), Path.cwd()
+    return str(path.relative_to(here)) if here != here.parent and path.is_relative_to(here) else str(path)
 
 
 def launch_id() -> str:

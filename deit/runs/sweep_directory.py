@@ -23,7 +23,7 @@ from deit.config.addresses import is_remote, runs_copy
 from deit.errors import UserError
 from deit.files import read_json, write_json, write_text
 from deit.machine import locks, processes
-from deit.runs.directory import new_folder
+from deit.runs.directory import new_folder, shown
 from deit.runs.trial_record import Trial
 
 FOLDER = "sweeps"  # below runs_dir
@@ -61,10 +61,7 @@ class SweepDirectory:
 
     def __str__(self) -> str:
         """The path as a person would type it: relative if it is below the working directory."""
-        try:
-            return str(self.path.relative_to(Path.cwd()))
-        except ValueError:
-            return str(self.path)
+        return shown(self.path)
 
     def read_info(self) -> dict[str, Any]:
         return dict(read_json(self.info))

@@ -255,3 +255,10 @@ def test_find_run(tmp_path: Path) -> None:
     for text, told in ((str(tmp_path / "nothing"), "no such directory"), (str(tmp_path), "no config.yaml")):
         with pytest.raises(UserError, match=told):
             find_run(text, "resume", str(tmp_path / "runs"), None)
+
+
+def test_a_path_is_shown_whole_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert directory.shown(tmp_path / "runs" / "x") == "runs/x"
+    monkeypatch.chdir("/")
+    assert directory.shown(tmp_path) == str(tmp_path)
