@@ -91,7 +91,7 @@ def test_the_page_of_a_run_is_worth_opening(tmp_path: Path) -> None:
     params = there.data.params
     assert params["optim.base_lr"] == "0.002" and "null" not in params.values()
     idle = ("tracking.", "sweep.", "distill.alpha", "precision.dtype", "runs_dir", "optim.momentum")
-    assert not [name for name in params if name.startswith(idle)] and len(params) < 80
+    assert not [name for name in params if name.startswith(idle)]
     (model,) = client.search_logged_models([there.info.experiment_id])
     about = Path(model.artifact_location.removeprefix("file://")) / "MLmodel"
     assert "[-1, 3, 32, 32]" in about.read_text().replace("\\", "") and "float32" in about.read_text()
