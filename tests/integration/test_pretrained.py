@@ -308,7 +308,8 @@ def test_last_is_the_same_run_for_every_trial_of_a_sweep(trained: Path, monkeypa
     config = composed(*SMALL, "model.pretrained=last")  # registers the plugins
     from hydra_plugins.deit_sweeps.launcher import Cards
 
+    from deit.commands import table
     from deit.sweeps.compose import Composer, Draft
 
-    (looked,) = Composer(None, None, Cards().look).looked_at([Draft(0, [], config, [])])
+    (looked,) = Composer(None, None, table, Cards().look).looked_at([Draft(0, [], config, [])])
     assert looked.config.model.pretrained == str(best(only_run(trained), "val_ema"))
