@@ -287,7 +287,7 @@ def test_nothing_but_bad_images_ends_the_run(how: str, tried: int, tree: Path) -
     with pytest.raises(UserError, match=rf"{tried} images in a row cannot be used, .*task=check_data") as caught:
         list(TrainLoader(config, data, 0, 1).epoch(0))
     assert caught.value.exit_code == 1
-    with pytest.raises(UserError, match="none of the 40 images looked at"):
+    with pytest.raises(UserError, match="none of the 40 checked images can be used"):
         check_images(data, how)
 
 
