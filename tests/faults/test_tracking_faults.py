@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import io
 import os
 import re
 import shlex
@@ -29,7 +28,6 @@ from command import ROOT
 from composition import composed
 from launching import SMALL, Running, launch, signal_workers
 from mlflow_faults import PATIENCE, Proxy, Server, client, lost_and_doubled, remote_runs
-from rich.console import Console
 
 from deit.config import frozen
 from deit.files import write_json
@@ -138,7 +136,7 @@ def test_a_run_at_a_broken_server_is_sent_later_and_to_another_one(
     signal_workers(run, signal.SIGCONT)
     said = running.output
     assert running.end() == 0, said.read_text()
-    assert "not all was sent within tracking.flush_timeout=2 s" in said.read_text() and shippers(run) == []
+    assert "not everything was sent within tracking.flush_timeout=2 s" in said.read_text() and shippers(run) == []
     (later,) = re.findall(r"Send it later: python launch\.py (.*)", said.read_text())
 
     proxy.fault = "500"
@@ -202,7 +200,7 @@ def test_sync_chooses_what_has_ended_and_is_not_all_sent(tmp_path: Path, command
     assert planned(f"run={untracked.path}", "tracking=mlflow", "tracking.uri=http://node02:5000")[0][2] == "100"
     for wrong, told in (
         ((f"run={untracked.path}",), "it was made with tracking=none; give tracking=mlflow tracking.uri=URI too."),
-        (("resume=last",), "task.name was 'train' in this run and cannot become 'sync'"),
+        (("resume=last",), "resume=last with task=sync: it sends runs to MLflow"),
         (("checkpoint=x",), "checkpoint=x with task=sync: it sends runs to MLflow"),
         ((f"run={done.path}", "tracking.uri=node02"), "tracking.uri is node02, which has no scheme"),
         (("seed=1",), "seed has no effect with task=sync"),
@@ -233,7 +231,7 @@ def test_an_artifact_that_is_refused_for_good_is_one_warning(
 
     proxy.fault, proxy.only = "404", "logged-models"
     assert list(send().progress.refused) == ["model"]
-    assert len([line for line in caplog.messages if "does not take" in line]) == 1
+    assert len([line for line in caplog.messages if "MLflow refused" in line]) == 1
     for rest in run.tracking.glob("*.json"):  # a second store, as it were: all is sent once more
         rest.unlink()
     proxy.fault, proxy.only = "500", "mlflow-artifacts"
@@ -242,7 +240,7 @@ def test_an_artifact_that_is_refused_for_good_is_one_warning(
     assert sender.deliver(sending, "FINISHED") is not None
     refused = send().progress.refused
     assert refused and all("500" in why for why in refused.values())
-    assert len([line for line in caplog.messages if "does not take" in line]) == 1
+    assert len([line for line in caplog.messages if "MLflow refused" in line]) == 1
     assert progress.refusal(refused).startswith(f"MLflow has all metrics but does not take {len(refused)} artifacts")
     proxy.fault = None
     assert send().progress.refused == {}  # task=sync run= tries them again
@@ -337,7 +335,7 @@ def test_killed_launcher_worker_and_shipper_then_the_next_launch_then_resume(
 
 
 def test_a_dead_shipper_is_started_again_but_not_for_ever(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(companion, "FIRST_PAUSE", 0.01)
     run = make_run(tmp_path, server.uri, flush_timeout=600)
@@ -360,16 +358,15 @@ def test_a_dead_shipper_is_started_again_but_not_for_ever(
     until(lambda: lost_and_doubled(server.uri, run) == (0, 0))
     write(run, range(100, 150))
     set_status(run, status.INTERRUPTED)
-    said = Console(file=io.StringIO(), width=200)
-    shipper.finish(said, hurry=lambda: False)
-    assert "this run: http" in said.file.getvalue()
+    shipper.finish(hurry=lambda: False)
+    assert "this run: http" in capsys.readouterr().out
     assert lost_and_doubled(server.uri, run) == (0, 0) and len(remote_runs(server.uri, run)) == 1
 
     # The launcher has the last word on how the run ended, and it arrives too.
     now = status.read(run)
     now.message = "pruned at step 150"
     status.write(run, now)
-    shipper.finish(said, hurry=lambda: False)
+    shipper.finish(hurry=lambda: False)
     (there,) = remote_runs(server.uri, run)
     assert (there.info.status, there.data.tags["outcome"]) == ("KILLED", "pruned at step 150")
 
@@ -395,7 +392,7 @@ def test_a_slow_server_makes_no_second_run(server: Server, proxy: Proxy, tmp_pat
     assert lost_and_doubled(server.uri, run) == (0, 0)
 
 
-def test_a_locked_database_delays_nobody(tmp_path: Path) -> None:
+def test_a_locked_database_delays_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     client(uri)
     run = make_run(tmp_path, uri, flush_timeout=1)
@@ -405,9 +402,8 @@ def test_a_locked_database_delays_nobody(tmp_path: Path) -> None:
         shipper.start()
         set_status(run, status.FINISHED)
         time.sleep(6)  # it hangs in a call to SQLite now, where it hears no signal
-        said = Console(file=io.StringIO(), width=500)
-        shipper.finish(said, hurry=lambda: False)
-        assert "not all was sent within tracking.flush_timeout=1 s" in said.file.getvalue()
+        shipper.finish(hurry=lambda: False)
+        assert "not everything was sent within tracking.flush_timeout=1 s" in capsys.readouterr().out
         assert shippers(run) == []
     sent = launch(tmp_path, "task=sync", f"run={run.path}")
     assert sent.returncode == 0, sent.stdout
