@@ -155,7 +155,7 @@ def test_a_run_at_a_broken_server_is_sent_later_and_to_another_one(
     for points in (100, 0):  # at least; and the second time there is nothing left
         again = launch(tmp_path, *shlex.split(later), "tracking.uri=sqlite:///other.db")
         assert again.returncode == 0, again.stdout + again.stderr
-        (count,) = re.findall(r"(\d+)/\1 points", again.stdout)
+        (count,) = re.findall(r"(\d+) │ +\d+ │ all is there", again.stdout)
         assert (int(count) >= points) if points else int(count) == 0
         assert lost_and_doubled(other, run) == (0, 0) and len(remote_runs(other, run)) == 1
 
