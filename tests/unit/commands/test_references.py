@@ -15,10 +15,10 @@ ID = "0" * 32  # looks like an MLflow run id
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ((f"run={ID}",), "with task=train: run and checkpoint say what to evaluate"),
+        ((f"run={ID}",), "with task=train: run and checkpoint are for an evaluation"),
         (("task=evaluate", f"resume={ID}"), "with task=evaluate: resume"),
         (("task=evaluate", f"run={ID}", "checkpoint=x.pth"), "both are given"),
-        (("task=preview", f"resume={ID}"), "with task=preview: it looks at no weights"),
+        (("task=preview", f"resume={ID}"), "with task=preview: it uses no weights"),
         (("task=compare", f"task.models=[{ID}]"), "allowed: two models or more"),
         (("task=compare", f"task.models=[{ID},{ID}]"), "twice; allowed: each model once"),
         (("task=predict", "task.input=x", f"task.model={ID}", f"run={ID}"), "several are given"),

@@ -209,7 +209,7 @@ def test_accumulation_equals_one_large_batch() -> None:
     bias, so that its steps would differ by what the rounding of this machine's CPU happens to be.
     """
     images, labels = batch(0)
-    sgd = (*PLAIN, "optim=sgd")
+    sgd = (*PLAIN, "optim=sgd", "optim.base_lr=2e-3")
     whole = Trainer(composed(*sgd))
     parts = Trainer(composed(*sgd, "data.batch_size=2", "optim.accumulation_steps=4"))
     start = whole.state.parts()["model"]
@@ -236,7 +236,7 @@ def test_ema_is_the_running_average_of_the_weights() -> None:
 
 def test_clipping_bounds_the_update_of_sgd() -> None:
     images, labels = batch(0)
-    sgd = (*PLAIN, "optim=sgd", "optim.momentum=0", "optim.weight_decay=0")
+    sgd = (*PLAIN, "optim=sgd", "optim.base_lr=2e-3", "optim.momentum=0", "optim.weight_decay=0")
     free, clipped = Trainer(composed(*sgd)), Trainer(composed(*sgd, "optim.clip_grad=0.25"))
     start = free.state.parts()["model"]
     norm_free = free.step(images, labels, lr=1.0)[1]
