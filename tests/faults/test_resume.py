@@ -264,9 +264,9 @@ import sys
 import numpy as np
 from mindspore import Tensor
 import deit.worker as worker
-from deit.engine import randomness
+from deit.engine import step_randomness
 
-drawn = randomness.mix
+drawn = step_randomness.mix
 spoilt = {}
 
 def mix(config, step, rank):
@@ -276,7 +276,7 @@ def mix(config, step, rank):
         lam = Tensor(np.full(lam.shape, np.nan, np.float32))
     return blend, box, lam
 
-randomness.mix = mix
+step_randomness.mix = mix
 for run, steps, times in zip(*[iter(sys.argv[1:])] * 3):
     spoilt.clear()
     spoilt.update({int(step): int(times) for step in steps.split(",") if step})

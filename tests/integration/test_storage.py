@@ -199,7 +199,7 @@ def test_what_is_wrong_is_said_in_one_message(
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
     assert "no keys for the store" in refused("s3://there/x")
-    monkeypatch.setattr("deit.storage.store.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("deit.storage.open.importlib.util.find_spec", lambda name: None)
     assert "data.root=s3://there/x needs s3fs, which is not installed: pip install --constraint" in refused("s3://there/x")
 
 
