@@ -54,7 +54,7 @@ class EvalStep(nn.Cell):
         # tries out in the first calls of a process. A resumed run would report another loss.
         logs = ops.log_softmax(logits, 1)
         loss = -ops.gather_elements(logs, 1, column).reshape((-1,))
-        predicted, confidence = ops.argmax(logits, 1), ops.exp(logs.max(1))
+        predicted, confidence = ops.argmax(logits, 1), ops.exp(ops.amax(logs, 1))
         return ops.logical_and(rank < 1, sane), ops.logical_and(rank < 5, sane), loss, predicted, confidence
 
 
