@@ -343,7 +343,7 @@ def test_a_tree_of_class_folders_and_what_cannot_be_read_in_it(place: Place, tmp
 
 WRONG = [
     (["task.models=[{a}]"], ["task.models", "two models or more"]),
-    ([], ["task.models is not given"]),
+    ([], ["task.models is []", "two models or more"]),
     (["task.models=[last,{b}]"], ["names", "twice"]),
     (["task.models=[{a},{a}/checkpoints/step_00000005/ema.safetensors]"], ["are the same model", "each once"]),
     (["task.models=[{a},nowhere]"], ["task.models: nowhere", "no such file or folder"]),
