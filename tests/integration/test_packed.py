@@ -258,7 +258,7 @@ def test_bad_images_and_the_first_look(folder: Path) -> None:
     data = open_dataset(recipe(folder / "tar", "data.max_pixels=100").data, True)
     with pytest.raises(UserError, match=r"/tar/train/00000\.tar:ant/000\.jpg: .*data\.on_bad_image=skip leaves"):
         check_images(data, "error")
-    with pytest.raises(UserError, match="none of the 256 images looked at can be used"):
+    with pytest.raises(UserError, match="none of the 256 checked images can be used"):
         check_images(data, "skip")
     one = dataclasses.replace(recipe(folder / "tar").data, max_pixels=1)
     large = open_dataset(one, True)
@@ -343,7 +343,7 @@ def test_killed_in_between_it_goes_on(large: Path, command: Callable) -> None:
     other = command(*pack(large, "tar"), "task.shard_mb=2")
     assert other.code == 2 and "tar.part has shards of an earlier task=pack that was not finished" in other.err
     again = command(*pack(large, "tar"), "task.shard_mb=1")
-    assert again.code == 0 and "tar.part: going on after " in again.out and " of 61 shards" in again.out
+    assert again.code == 0 and "tar.part: resuming after " in again.out and " of 61 shards" in again.out
     assert sorted(path.name for path in (large / "tar").iterdir()) == ["dataset.json", "train", "val"]
     (large / "once").mkdir()  # an empty folder may be there
     assert command(*pack(large, "tar"), "task.shard_mb=1", "task.output=once").code == 0

@@ -289,7 +289,7 @@ def test_nothing_half_written_stays(place: Path, tmp_path: Path) -> None:
     assert {path.name for path in given.run.path.iterdir()} == {"checkpoints", "logs", "tracking"}
     (tmp_path / "bad.png").write_bytes(b"")
     given = context(place, "task=predict", f"task.input={tmp_path}")
-    with pytest.raises(UserError, match=r"not one of 1 images could be read.*bad\.png.*empty") as raised:
+    with pytest.raises(UserError, match=r"none of the 1 images could be read.*bad\.png.*empty") as raised:
         predict_task(given)
     assert raised.value.exit_code == 1 and not list(given.run.path.glob("*predictions*"))
 
