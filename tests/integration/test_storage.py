@@ -397,7 +397,7 @@ def test_training_from_a_store_into_a_store(store: Server, tmp_path: Path, monke
         said, _ = second.communicate(timeout=300)
         assert second.returncode == 0, said
         assert "fetched s3://results/runs/quickstart/" in said and "copied s3://pictures/animals (100 files" in said
-        assert "not all was copied within checkpointing.upload_timeout=1 s" in said and "task=sync run=" in said
+        assert "not everything was copied within checkpointing.upload_timeout=1 s" in said and "task=sync run=" in said
         same_weights(whole, checkpoint.complete(run)[-1])
     finally:
         store.start()

@@ -241,10 +241,10 @@ def test_a_store_that_is_away_at_the_end_and_sync_later(store: Server, tmp_path:
     sweep = small_sweep(tmp_path, [FINISHED, WAITING], "s3://later/runs")
     store.stop()
     try:
-        assert "not all was copied within checkpointing.upload_timeout=1 s" in finished(sweep)
+        assert "not everything was copied within checkpointing.upload_timeout=1 s" in finished(sweep)
         sweep.write_info(sweep.read_info() | {"upload_timeout": 600})
         said = finished(sweep, Interrupted)
-        assert "not all was copied before SIGTERM" in said
+        assert "not everything was copied before SIGTERM" in said
         assert "Copy it later: python launch.py task=sync runs_dir=s3://later/runs" in said
     finally:
         store.start()

@@ -128,7 +128,7 @@ def test_a_sweep_shows_its_trials_and_ctrl_c_is_no_failed_attempt(folder: Path) 
         assert "2 running" in both
         terminal.type("\x03")
         assert terminal.finish() == 130, terminal.everything
-    assert "The sweep was stopped. Go on with:" in terminal.everything and "failed" not in terminal.everything
+    assert "The sweep was stopped. Resume it with:" in terminal.everything and "failed" not in terminal.everything
     sweep = sweeps.find("last", "sweep.dir", str(folder / "runs"))
     trials = sweep.read_trials()
     assert [trial.state for trial in trials] == [INTERRUPTED] * 2
