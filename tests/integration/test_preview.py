@@ -313,7 +313,7 @@ def test_what_only_a_training_needs_does_not_stand_in_the_way(overrides: str) ->
         ("data.batch_size=2000", ["2000 images", "1442 training images"]),
         ("task.ranks=1000", ["task.ranks=1000", "1442 training images"]),
         ("task.images=0", ["task.images is 0", "at least 1", "at most 64"]),
-        ("resume=x", ["resume=x", "no such directory"]),
+        ("resume=x", ["resume=x", "it uses no weights"]),
         ("checkpoint=x.safetensors", ["checkpoint=x.safetensors", "task=preview", "no weights"]),
         ("optim.base_lr=1", ["optim.base_lr has no effect with task=preview"]),
         ("schedule.epochs=7", ["schedule.epochs has no effect with task=preview"]),
