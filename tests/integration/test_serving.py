@@ -309,7 +309,8 @@ def test_damaged_and_outdated_exports_are_refused(place: Place, command: Callabl
     values = json.loads(described.read_text())
     values["verification"]["against"] = "checkpoint sha256 0"
     described.write_text(json.dumps(values))
-    outcome = command("task=register", f"run={tmp_path / 'run'}", NAME, "task.format=onnx", "task.weights=ema")
+    here = f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"  # a copied run is asked where it is to be registered
+    outcome = command("task=register", f"run={tmp_path / 'run'}", NAME, "task.format=onnx", "task.weights=ema", here)
     assert outcome.code == 2 and "is of step 16, and not of" in outcome.err, outcome.err
 
 
