@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from command import Outcome
-from rich.console import Console
 from sweeps_on_disk import BEGAN, make_run, make_sweep, train
 
 from deit.config import frozen
@@ -77,7 +76,7 @@ def waiting(folder: Path, number: int, *attempts: Attempt) -> Trial:
 
 
 def work(folder: Path, trials: list[Trial], shell: Shell, **settings: int) -> Work:
-    return Work(make_sweep(folder, trials), Listed(trials), shell, SweepConfig(**settings), Console())
+    return Work(make_sweep(folder, trials), Listed(trials), shell, SweepConfig(**settings))
 
 
 def test_only_failures_use_up_the_retries(tmp_path: Path) -> None:
@@ -107,7 +106,7 @@ def test_ctrl_c_twice_at_once_interrupts(tmp_path: Path) -> None:
 
 
 def resumed(sweep: SweepDirectory, folder: Path) -> list[Trial]:
-    return start.again(sweep, SweepConfig(), Local(1, folder), Console())
+    return start.again(sweep, SweepConfig(), Local(1, folder))
 
 
 def test_trials_that_a_kill_has_cut_off_from_their_record(tmp_path: Path) -> None:
