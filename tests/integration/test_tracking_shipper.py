@@ -160,7 +160,10 @@ def _checkpoint(run: RunDirectory, writer: Journal, step: int, best: dict[str, f
 def test_a_run_outside_a_sweep_is_called_by_its_recipe(tmp_path: Path) -> None:
     run = _make_run(tmp_path)
     write_json(run.environment, {"host": "node01"})
-    assert describe.run_name(run, "quickstart") == f"quickstart-{run.id[-6:]}"
+    end = run.id[-6:]
+    assert describe.run_name(run, "quickstart", "train") == f"quickstart-{end}"
+    assert describe.run_name(run, "quickstart", "evaluate") == f"evaluate quickstart-{end}"
+    assert describe.run_name(run, "compare", "compare") == f"compare-{end}"
 
 
 def test_a_run_arrives_whole_and_goes_on_when_resumed(tmp_path: Path) -> None:
