@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import os
@@ -17,7 +18,6 @@ from command import Outcome
 from composition import composed
 from launching import SMALL, signal_workers
 from object_store import Recorder, Server, server, store, tree, until
-from rich.console import Console
 from running_sweep import LONG, Sweep
 from sweeps_on_disk import make_sweep
 
@@ -270,7 +270,8 @@ def finished(sweep: SweepDirectory, kind: type[SweepUploader] = SweepUploader) -
     """What is said where a sweep waits for its uploader."""
     uploader, shown = kind(sweep), io.StringIO()
     uploader.start()
-    uploader.finish(Console(file=shown, width=400))
+    with contextlib.redirect_stdout(shown):
+        uploader.finish()
     return shown.getvalue()
 
 
