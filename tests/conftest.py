@@ -18,12 +18,13 @@ from deit.runs import run_processes
 from deit.runs.directory import RunDirectory
 
 REPORT = pytest.StashKey[Report]()
+TRACKING_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
 
 
 @pytest.fixture(autouse=True)
 def no_tracking_of_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the developer's MLflow server counts, nor the store that MLflow has noted in this process."""
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"):
+    for name in TRACKING_VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
 
@@ -109,7 +110,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     """Before the fixtures of a module, too: MLflow notes its store in the environment of the process that asked it."""
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"):
+    for name in TRACKING_VARIABLES:
         os.environ.pop(name, None)
 
 
