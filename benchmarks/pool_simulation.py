@@ -45,7 +45,7 @@ def main() -> None:
                 trial.length = hours[trial.number] * draw.lognormvariate(0.0, 0.2)
             whole = [hour * (1 + RETRIED * (number in fails)) for number, hour in enumerate(hours)]
             work = sum(whole[trial.number] * trial.cards for trial in trials)
-            bound = max(work / cards, max(whole))
+            bound = max(work / cards, *whole)
             began = time.perf_counter()
             pooled = simulate(trials, cards, hours, fails, lambda waiting: Listed(list(waiting)).waiting())
             took = time.perf_counter() - began

@@ -52,7 +52,7 @@ def main() -> None:
 
 def profile(run: object, count: int) -> list[tuple[str, float, int]]:
     """(kind of operator, milliseconds a step, calls a step), the slowest first."""
-    import mindspore.profiler as profiler
+    from mindspore import profiler
 
     assert callable(run)
     with tempfile.TemporaryDirectory() as folder:

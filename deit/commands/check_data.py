@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.table import Table
 
 from deit.commands.of_images import looks_at_images_alone
@@ -47,14 +48,14 @@ class Split:
     """What was found in one split of N images."""
 
     data: Dataset
-    digests: np.ndarray  # uint8 [N, DIGEST] of what is kept of the image
-    sizes: np.ndarray  # int64 [N, 2], width and height; 0 for a bad one
-    bytes: np.ndarray  # int64 [N]
+    digests: NDArray[np.uint8]  # uint8 [N, DIGEST] of what is kept of the image
+    sizes: NDArray[np.int64]  # int64 [N, 2], width and height; 0 for a bad one
+    bytes: NDArray[np.int64]  # int64 [N]
     bad: dict[int, tuple[str, str]]  # kind and reason, by number of the image
     damaged_shards: list[str]  # of packed data, those whose checksum is wrong
 
     @property
-    def good(self) -> np.ndarray:
+    def good(self) -> NDArray[np.int64]:
         return np.flatnonzero(self.sizes[:, 0])
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deit.commands.of_images import looks_at_images_alone
 from deit.commands.task import Task
@@ -166,7 +167,7 @@ def _count(config: RunConfig) -> str:
         return f"data={config.data.name}; not counted: {error}"
 
 
-def _stats(folder: ImageFolder, split: str, workers: int, bars: Bars) -> np.ndarray:
+def _stats(folder: ImageFolder, split: str, workers: int, bars: Bars) -> NDArray[Any]:
     """Bytes and time of change (nanoseconds) of each image, int64 [N, 2]."""
     found = np.zeros((len(folder), 2), np.int64)
     bar = bars.add(f"{split} sizes", len(folder))
@@ -187,7 +188,7 @@ def _stats(folder: ImageFolder, split: str, workers: int, bars: Bars) -> np.ndar
     return found
 
 
-def _jobs(split: str, sizes: np.ndarray, most: int) -> list[Job]:
+def _jobs(split: str, sizes: NDArray[Any], most: int) -> list[Job]:
     """Cut a split, in its order, into shards of at most ``most`` bytes of images."""
     starts, filled = [0], 0
     for row, size in enumerate(sizes.tolist()):
@@ -218,7 +219,7 @@ def _held(part: Path, output: Path) -> Iterator[int]:
         os.close(lock)
 
 
-def _same_plan(part: Path, task: PackTask, folders: dict[str, ImageFolder], stats: dict[str, np.ndarray]) -> None:
+def _same_plan(part: Path, task: PackTask, folders: dict[str, ImageFolder], stats: dict[str, NDArray[Any]]) -> None:
     """Note what is to be packed. Raises UserError where the shards that are there were made of something else."""
     digest = hashlib.sha256(json.dumps([task.format, task.shard_mb, *(f.classes for f in folders.values())]).encode())
     for split, folder in folders.items():
@@ -278,7 +279,7 @@ def _write(
     part: Path,
     jobs: list[Job],
     folders: dict[str, ImageFolder],
-    stats: dict[str, np.ndarray],
+    stats: dict[str, NDArray[Any]],
     config: RunConfig,
     form: str,
     lock: int,
@@ -325,7 +326,7 @@ def _write(
             process.close()
 
 
-def _sources(folder: ImageFolder, sizes: np.ndarray, rows: range) -> list[Source]:
+def _sources(folder: ImageFolder, sizes: NDArray[Any], rows: range) -> list[Source]:
     found = []
     for row in rows:
         label, name = int(folder.labels[row]), os.fsdecode(folder.names[row].item())
@@ -349,7 +350,7 @@ def _read_back(path: Path, sources: Sequence[Source], written: Written) -> tuple
 
 
 def _describe(
-    part: Path, jobs: list[Job], folders: dict[str, ImageFolder], stats: dict[str, np.ndarray], format: str
+    part: Path, jobs: list[Job], folders: dict[str, ImageFolder], stats: dict[str, NDArray[Any]], format: str
 ) -> packed.Description:
     """Write the index of each split, then dataset.json. Raises UserError where the shards do not add up to the images."""
     splits = {}
@@ -380,7 +381,7 @@ def _say(
     output: Path,
     described: packed.Description,
     folders: dict[str, ImageFolder],
-    stats: dict[str, np.ndarray],
+    stats: dict[str, NDArray[Any]],
     data: DataConfig,
 ) -> None:
     for split, there in described.splits.items():

@@ -26,7 +26,7 @@ _ROOTS = ("config", "sweeping")  # conf/config.yaml tells Hydra to keep its hand
 
 
 # Hydra registers its own source by this very class name, and keeps the one that is there.
-class FileConfigSource(file_config_source.FileConfigSource):
+class FileConfigSource(file_config_source.FileConfigSource):  # type: ignore[misc]  # Hydra is untyped for mypy
     """``file://`` of the search path."""
 
     def load_config(self, config_path: str) -> ConfigResult:

@@ -42,7 +42,7 @@ def parse(typed: list[str]) -> argparse.Namespace:
         raise UserError(f"{message[0].upper()}{message[1:]}. See python launch.py --help.")
 
     parser.error = refuse
-    args = parser.parse_intermixed_args(typed)
+    args: argparse.Namespace = parser.parse_intermixed_args(typed)
     shown = [f"--{name}" for name in ("run", "multirun", "cfg", "info", "shell_completion") if getattr(args, name)]
     if len(shown) > 1:
         raise UserError(f"{' and '.join(shown)} are both given; allowed: one of them.".replace("_", "-"))

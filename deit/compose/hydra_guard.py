@@ -23,7 +23,7 @@ CALLS = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_")
 LOGGING = {"version": 1, "root": None, "disable_existing_loggers": False}  # of the option `none`
 
 
-class TrustedLoader(ConfigLoaderImpl):
+class TrustedLoader(ConfigLoaderImpl):  # type: ignore[misc]  # Hydra is untyped for mypy
     """Hydra's loader, whose compositions call nothing but the options of hydra/launcher and hydra/sweeper."""
 
     def load_configuration(self, config_name: Any, overrides: list[str], *arguments: Any, **options: Any) -> DictConfig:

@@ -36,7 +36,7 @@ def _allowed(value: Any, metadata: Any) -> bool:
     if "choices" in metadata:
         return value in metadata["choices"]
     # Written so that nan, which compares false with everything, is refused.
-    return (
+    return bool(
         ("low" not in metadata or value >= metadata["low"])
         and ("high" not in metadata or value <= metadata["high"])
         and ("above" not in metadata or value > metadata["above"])

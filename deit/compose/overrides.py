@@ -10,7 +10,7 @@ import difflib
 import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, OverrideType
@@ -243,7 +243,7 @@ def _value_problems(override: Override) -> Iterator[str]:
 @functools.cache
 def _schema_of(owner: type) -> DictConfig:
     """A node of this type, into which values are tried; making one takes longer than all that is done with it."""
-    return OmegaConf.structured(owner)
+    return cast(DictConfig, OmegaConf.structured(owner))
 
 
 def _fits(key: keys.Key, value: Any) -> bool:

@@ -16,6 +16,7 @@ from deit.config.schema import RunConfig
 from deit.config.tasks import PreviewTask
 from deit.errors import UserError
 from deit.recipe import plan
+from deit.recipe.schedule import peak_lr
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "digits": 10}
 WITHOUT_FOLDER = ("digits", "synthetic")
@@ -166,7 +167,7 @@ def schedule(config: RunConfig) -> list[str]:
             f"schedule.warmup_epochs is {schedule.warmup_epochs} and schedule.epochs {schedule.epochs}; "
             "allowed: fewer warmup epochs than epochs, which include them."
         )
-    peak = plan.peak_lr(config.optim, plan.global_batch(config))
+    peak = peak_lr(config.optim, plan.global_batch(config))
     idle = {"warmup_lr": schedule.warmup_epochs == 0, "min_lr": schedule.name == "constant" and schedule.cooldown_epochs == 0}
     for key, unused in idle.items():
         value = getattr(schedule, key)

@@ -22,7 +22,7 @@ def parse_policy(text: str) -> Policy:
     """Raises UserError for what is no policy."""
     if text == "3a":
         return ThreeAugment()
-    if text.split("-")[0] == "rand":
+    if text.split("-", 1)[0] == "rand":
         return parse_randaugment(text)
     raise UserError(f"augment.auto_augment is {text!r}; allowed: null, 3a (3-Augment of DeiT III), or {GRAMMAR}.")
 

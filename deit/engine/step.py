@@ -78,7 +78,7 @@ class TrainStep(nn.Cell):
     with it takes the last micro batch and updates.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # the parts of a step
         self,
         config: RunConfig,
         network: nn.Cell,
@@ -111,7 +111,7 @@ class TrainStep(nn.Cell):
         outputs = self.network(images, drop_path, dropout_key)
         return self.loss(outputs, teacher_logits, targets) * (scale / self.passes)
 
-    def construct(  # type: ignore[no-untyped-def]
+    def construct(  # type: ignore[no-untyped-def]  # noqa: PLR0913, PLR0917  # the graph takes no named type
         self, images, labels, boxes, noise, blend, mix_box, lam, drop_path, dropout_key, first, lr, teacher_logits=None
     ):
         """Returns (loss, norm of the gradient before clipping, whether it was finite, next loss scale).

@@ -39,7 +39,7 @@ def start(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=partial(_prepare, death_signal, shielded, os.getpid()),
+            preexec_fn=partial(_prepare, death_signal, shielded, os.getpid()),  # noqa: PLW1509  # only system calls: no other way asks for a death signal
         )
 
 

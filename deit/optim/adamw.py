@@ -21,7 +21,7 @@ _update = ops.MultitypeFuncGraph("adamw_update")
 
 
 @_update.register("Function", *["Tensor"] * 6, "Bool", *["Tensor"] * 4)
-def _update_one(
+def _update_one(  # noqa: PLR0913, PLR0917  # the inputs of the fused operator
     fused: ops.Primitive,
     lr: Tensor,
     beta1: Tensor,

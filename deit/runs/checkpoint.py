@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as parse_safetensors
 
@@ -36,7 +37,7 @@ STATE = "state.json"
 PARTS = {"val": "model.safetensors", "val_ema": "ema.safetensors"}  # weights by the prefix of their metrics
 MOST_STATE = 16 << 20  # bytes of state.json; most of it are the names of the classes
 FORMAT = 1  # of state.json; raised when a program of before could not read what is written now
-Weights = dict[str, np.ndarray]
+Weights = dict[str, NDArray[Any]]
 # What safetensors calls the types a checkpoint may hold.
 DTYPES = {"float16": "F16", "float32": "F32", "float64": "F64", "int32": "I32", "int64": "I64", "uint8": "U8", "bool": "BOOL"}
 
@@ -210,9 +211,10 @@ def read_part(path: Path, part: str) -> Weights:
     """The tensors of one part of a checkpoint folder, after its checksum has been compared."""
     file = path / f"{part}.safetensors"
     try:
-        return parse_safetensors(read_file(file))
+        weights: Weights = parse_safetensors(read_file(file))
     except SafetensorError as error:
         raise Damaged(f"{file}: damaged ({error}).") from None
+    return weights
 
 
 def read_file(path: Path) -> bytes:

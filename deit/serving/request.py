@@ -72,7 +72,7 @@ def _image(cell: Any, name: str, max_pixels: int) -> np.ndarray:
         return _pillow(cell, name, max_pixels)
     if isinstance(cell, list | np.ndarray):
         return _array(cell, name, max_pixels)
-    found = "nothing" if cell is None or cell != cell else type(cell).__name__  # pandas has nan for what is missing
+    found = "nothing" if cell is None or cell != cell else type(cell).__name__  # noqa: PLR0124  # pandas has nan for what is missing
     raise UserError(f"{name}: is {found}, but it must be the base64 text of an image file or an array of pixels [H, W, 3].")
 
 

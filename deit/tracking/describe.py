@@ -139,7 +139,7 @@ def run_name(run: RunDirectory, name: str, task: str) -> str:
     behind the name of a task that is no training."""
     swept = (read_json(run.environment) or {}).get("sweep", {}).get("swept")
     if not swept:
-        return short_name(run, name) if name == task or task == "train" else f"{task} {short_name(run, name)}"
+        return short_name(run, name) if task in (name, "train") else f"{task} {short_name(run, name)}"
     return _text(f"{label(swept)} {run.id[-6:]}", RUN_NAME)
 
 

@@ -116,7 +116,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     _check_header(path)
     content = checkpoint.read_file(path) if _is_part(path) else _bytes(path)
     try:
-        entries = safetensors.deserialize(content)
+        entries = safetensors.deserialize(content)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
         raise UserError(f"{path}: truncated or no safetensors file ({error}).") from None
     weights = {}

@@ -27,12 +27,6 @@ class Refused(UserError):
     """The pickle holds what no file of weights needs."""
 
 
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_PLAIN = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"}
-_EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
-_SHORT_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-
-
 def unpickle(
     stream: io.BytesIO,
     allowed: Collection[str],
@@ -46,74 +40,128 @@ def unpickle(
 
     Raises Refused for a name or opcode that is not known here, ValueError or another of ``MALFORMED`` where it is no pickle.
     """
-    stack: list[Any] = []
-    marks: list[int] = []  # the height of the stack at each open mark
-    memo: dict[int, Any] = {}
+    machine = _Machine(allowed, make, storage)
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name == "STOP":
+            return machine.stack.pop()
+        do = _OPCODES.get(opcode.name)
+        if do is None:
+            raise Refused(
+                f"its pickle uses the opcode {opcode.name}, which torch.save does not write; nothing of it was executed"
+            )
+        do(machine, argument)
+    raise ValueError("a pickle without an end")
 
-    def since_mark() -> list[Any]:
-        start = marks.pop()
-        items = stack[start:]
-        del stack[start:]
+
+class _Machine:
+    """The stack that the opcodes work on; each method does what the opcodes of ``_OPCODES`` say."""
+
+    def __init__(
+        self,
+        allowed: Collection[str],
+        make: Callable[[Global, tuple[Any, ...]], Any],
+        storage: Callable[[Any], Any],
+    ) -> None:
+        self._allowed, self._make, self._storage = allowed, make, storage
+        self.stack: list[Any] = []
+        self._marks: list[int] = []  # the height of the stack at each open mark
+        self._memo: dict[int, Any] = {}
+
+    def skip(self, _: Any) -> None:
+        pass
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def text(self, value: str) -> None:
+        value.encode()  # half a surrogate pair is no text: nobody could print it
+        self.push(value)
+
+    def remember(self, number: int) -> None:
+        self._memo[number] = self.stack[-1]
+
+    def recall(self, number: int) -> None:
+        self.push(self._memo[number])
+
+    def mark(self, _: Any) -> None:
+        self._marks.append(len(self.stack))
+
+    def short_tuple(self, size: int) -> None:
+        items = [self.stack.pop() for _ in range(size)]
+        self.push(tuple(reversed(items)))
+
+    def to_tuple(self, _: Any) -> None:
+        self.push(tuple(self._since_mark()))
+
+    def append(self, _: Any) -> None:
+        item = self.stack.pop()
+        _list(self.stack[-1]).append(item)
+
+    def appends(self, _: Any) -> None:
+        items = self._since_mark()
+        _list(self.stack[-1]).extend(items)
+
+    def set_item(self, _: Any) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        _dict(self.stack[-1])[_key(key)] = value
+
+    def set_items(self, _: Any) -> None:
+        items = self._since_mark()
+        target = _dict(self.stack[-1])
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            target[_key(key)] = value
+
+    def name(self, argument: str) -> None:
+        name = argument.replace(" ", ".")
+        if name not in self._allowed:
+            raise Refused(f"it names {name!r}, which no weights need; nothing of it was executed")
+        self.push(Global(name))
+
+    def call(self, _: Any) -> None:
+        arguments, of = self.stack.pop(), self.stack.pop()
+        if not isinstance(of, Global) or not isinstance(arguments, tuple):
+            raise ValueError("an object made from no name")
+        self.push(self._make(of, arguments))
+
+    def drop(self, _: Any) -> None:
+        self.stack.pop()
+
+    def load_storage(self, _: Any) -> None:
+        self.push(self._storage(self.stack.pop()))
+
+    def _since_mark(self) -> list[Any]:
+        start = self._marks.pop()
+        items = self.stack[start:]
+        del self.stack[start:]
         return items
 
-    argument: Any
-    for opcode, argument, _ in pickletools.genops(stream):
-        what = opcode.name
-        if what == "PROTO":
-            continue
-        elif what == "STOP":
-            return stack.pop()
-        elif what in _CONSTANTS:
-            stack.append(_CONSTANTS[what])
-        elif what in _PLAIN:
-            stack.append(argument)
-        elif what in _EMPTY:
-            stack.append(_EMPTY[what]())
-        elif what == "BINUNICODE":
-            argument.encode()  # half a surrogate pair is no text: nobody could print it
-            stack.append(argument)
-        elif what in ("BINPUT", "LONG_BINPUT"):
-            memo[argument] = stack[-1]
-        elif what in ("BINGET", "LONG_BINGET"):
-            stack.append(memo[argument])
-        elif what == "MARK":
-            marks.append(len(stack))
-        elif what in _SHORT_TUPLES:
-            items = [stack.pop() for _ in range(_SHORT_TUPLES[what])]
-            stack.append(tuple(reversed(items)))
-        elif what == "TUPLE":
-            stack.append(tuple(since_mark()))
-        elif what == "APPEND":
-            item = stack.pop()
-            _list(stack[-1]).append(item)
-        elif what == "APPENDS":
-            items = since_mark()
-            _list(stack[-1]).extend(items)
-        elif what == "SETITEM":
-            value, key = stack.pop(), stack.pop()
-            _dict(stack[-1])[_key(key)] = value
-        elif what == "SETITEMS":
-            items = since_mark()
-            target = _dict(stack[-1])
-            for key, value in zip(items[::2], items[1::2], strict=True):
-                target[_key(key)] = value
-        elif what == "GLOBAL":
-            name = argument.replace(" ", ".")
-            if name not in allowed:
-                raise Refused(f"it names {name!r}, which no weights need; nothing of it was executed")
-            stack.append(Global(name))
-        elif what in ("REDUCE", "NEWOBJ"):
-            arguments, of = stack.pop(), stack.pop()
-            if not isinstance(of, Global) or not isinstance(arguments, tuple):
-                raise ValueError("an object made from no name")
-            stack.append(make(of, arguments))
-        elif what == "BUILD":
-            stack.pop()
-        elif what == "BINPERSID":
-            stack.append(storage(stack.pop()))
-        else:
-            raise Refused(f"its pickle uses the opcode {what}, which torch.save does not write; nothing of it was executed")
-    raise ValueError("a pickle without an end")
+
+_OPCODES: dict[str, Callable[[_Machine, Any], None]] = {
+    "PROTO": _Machine.skip,
+    "NONE": lambda machine, _: machine.push(None),
+    "NEWTRUE": lambda machine, _: machine.push(True),
+    "NEWFALSE": lambda machine, _: machine.push(False),
+    **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"), _Machine.push),
+    "BINUNICODE": _Machine.text,
+    "EMPTY_DICT": lambda machine, _: machine.push({}),
+    "EMPTY_LIST": lambda machine, _: machine.push([]),
+    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+    **dict.fromkeys(("BINPUT", "LONG_BINPUT"), _Machine.remember),
+    **dict.fromkeys(("BINGET", "LONG_BINGET"), _Machine.recall),
+    "MARK": _Machine.mark,
+    "TUPLE": _Machine.to_tuple,
+    "TUPLE1": lambda machine, _: machine.short_tuple(1),
+    "TUPLE2": lambda machine, _: machine.short_tuple(2),
+    "TUPLE3": lambda machine, _: machine.short_tuple(3),
+    "APPEND": _Machine.append,
+    "APPENDS": _Machine.appends,
+    "SETITEM": _Machine.set_item,
+    "SETITEMS": _Machine.set_items,
+    "GLOBAL": _Machine.name,
+    **dict.fromkeys(("REDUCE", "NEWOBJ"), _Machine.call),
+    "BUILD": _Machine.drop,
+    "BINPERSID": _Machine.load_storage,
+}
 
 
 MALFORMED = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, EOFError)

@@ -391,7 +391,7 @@ def test_training_from_a_store_into_a_store(store: Server, tmp_path: Path, monke
         [sys.executable, str(LAUNCH), *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     until(lambda: checkpoint.complete(run) and status.read(run).progress.get("step", 0) >= 20 and run.status.stat().st_mtime)
-    until(lambda: (run.logs / "uploader.log").exists())
+    until((run.logs / "uploader.log").exists)
     store.stop()
     try:
         said, _ = second.communicate(timeout=300)

@@ -185,7 +185,7 @@ def test_importance_finds_what_matters(made: SweepDirectory) -> None:
 @pytest.mark.parametrize(
     ("count", "values", "told"),
     [
-        (6, lambda i: float(i), "2 keys need at least 8 finished trials, there are 6"),
+        (6, float, "2 keys need at least 8 finished trials, there are 6"),
         (16, lambda i: float((i * 7919) % 13), "no better than their mean"),
         (16, lambda i: 5.0, "is the same in all finished trials"),
     ],

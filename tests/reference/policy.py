@@ -111,7 +111,7 @@ def three_augment() -> dict[str, np.ndarray]:
             box = transforms.RandomResizedCropAndInterpolation.get_params(image, inputs.SCALE, inputs.RATIO)
         cut = flipped(F.resized_crop(image, *box, [inputs.SIDE] * 2, F.InterpolationMode.BICUBIC), drawn)
         strong = (
-            lambda x: ImageOps.solarize(x),
+            ImageOps.solarize,
             lambda x: F.rgb_to_grayscale(x, 3),
             lambda x, drawn=drawn: x.filter(ImageFilter.GaussianBlur(Script([drawn.radius]).uniform(0.1, 2.0))),
         )[chosen](cut)

@@ -38,7 +38,7 @@ class Job:
             cwd=self.folder,
             env=python_environment(),
             stdin=subprocess.DEVNULL,
-            preexec_fn=partial(_shielded, os.getpid()),
+            preexec_fn=partial(_shielded, os.getpid()),  # noqa: PLW1509  # only system calls: no other way asks for a death signal
         )
         self.pid = process.pid
         code = process.wait()
