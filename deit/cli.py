@@ -1,7 +1,7 @@
-"""The command line: from what is typed to a checked configuration, and from there into the launcher.
+"""The command line: from the typed arguments to a checked configuration, and into the launcher.
 
-Hydra composes and keeps its own options (-m, --cfg, --info, shell completion); it runs nothing and makes no
-folders. Every mistake that a user can fix ends in one message on stderr and exit code 2, before anything is written.
+Hydra composes and keeps its own options (-m, --cfg, --info, shell completion); it runs nothing and creates no folders.
+A user's mistake ends in one message on stderr and exit code 2, before anything is written.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from deit.errors import UserError
 from deit.secrets import redact
 
 QUICKSTART = """
-Without arguments this is DeiT-small on ImageNet. A first run that needs no data of yours and takes minutes on any machine:
+Without arguments this is DeiT-small on ImageNet. A first run that needs no data and takes minutes on any machine:
 
     python launch.py experiment=quickstart
 
@@ -34,13 +34,13 @@ All options: python launch.py --help"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the arguments (default: those of the process) say; returns the exit code:
+    """Run the command line (default: the arguments of the process); returns the exit code.
 
     0 success, 1 the task or a trial failed, 2 bad configuration or usage, 130 interrupted.
     """
     typed = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # ASCII, say, for a name that is none
+        sys.stdout.reconfigure(errors="backslashreplace")  # an ASCII terminal must not crash on a name with other letters
     try:
         return _run(flags.normal(typed))
     except UserError as error:
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough; the interpreter must not flush into it
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe; the interpreter must not flush into it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
@@ -63,7 +63,7 @@ def _run(typed: list[str]) -> int:
             print(flags.hydra_page(), end="")
             return 0
         if args.help:
-            from deit.compose import help  # late: it imports rich, a tenth of the time that composing takes
+            from deit.compose import help  # late: it imports rich, a tenth of the time of composing
 
             help.show(args.overrides)
             return 0
@@ -87,7 +87,7 @@ def _run(typed: list[str]) -> int:
 
 
 def _resume_sweep(config: RunConfig, given: Sequence[Override]) -> int:
-    """``sweep.resume=``: its trials are frozen and need no Hydra; a search composes more of them by what was typed then."""
+    """``sweep.resume=``: its trials are frozen and need no Hydra; a search composes new ones with the arguments of then."""
     from deit.sweeps import start
 
     again = start.resume(config, given)
@@ -97,10 +97,10 @@ def _resume_sweep(config: RunConfig, given: Sequence[Override]) -> int:
 
 
 def _compose(typed: list[str], settings: list[str]) -> DictConfig | None:
-    """Let Hydra do its part; ``settings`` are the words of ``typed`` that are no flags.
+    """Let Hydra compose; ``settings`` are the arguments of ``typed`` that are not flags.
 
-    Returns the composed configuration of a single run, which is still to be started; None where Hydra has done all there
-    was to do: shown something, or swept through the trials.
+    Returns the configuration of a single run, which is not started yet; None if Hydra has already done everything (printed
+    help, or run a sweep).
     """
     composed: list[DictConfig] = []
     of_hydra: list[Any] = []
@@ -110,14 +110,14 @@ def _compose(typed: list[str], settings: list[str]) -> DictConfig | None:
         composed.append(config)
         of_hydra.append(HydraConfig.instance().cfg)
 
-    # Hydra would print and swallow errors itself; this is its way of handing them on.
+    # Without this Hydra prints and swallows errors itself.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    # Its parser wants all settings in one place, though people type `experiment=quickstart -m seed=0,1`.
+    # Hydra's parser wants all settings in one place, though people type `experiment=quickstart -m seed=0,1`.
     others = [text for text in typed if text not in settings]
     sys.argv = [sys.argv[0], *overrides.readable(settings), *others]
     try:
         collect()
-    except SystemExit as end:  # Hydra's way to end after its help pages
+    except SystemExit as end:  # Hydra exits after its help pages
         if end.code not in (None, 0):
             raise
     if of_hydra:  # for `${hydra:...}`, resolved when the configuration is frozen

@@ -1,8 +1,8 @@
 """The program's console: one for stdout, one for stderr.
 
-What is printed is text, never rich's markup or emoji names: a path such as ``x[/y]`` or ``a:car:b`` stays as it is. Lines are
-not broken, so that paths and commands can be copied. A run outlives its terminal: where stdout or stderr cannot be written
-any more (a closed pipe, a full disk), that is said once and the program continues without it.
+Output is plain text without rich's markup or emoji names: a path such as ``x[/y]`` or ``a:car:b`` is printed as it is. Lines
+are not wrapped, so that paths and commands can be copied. A run outlives its terminal: if stdout or stderr becomes unwritable
+(a closed pipe, a full disk), one warning is printed and the program continues without it.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
-WIDE = 128  # columns where there is no terminal to ask
+WIDE = 128  # columns if stdout is no terminal
 
 
 @functools.cache
 def console(*, stderr: bool = False) -> Console:
-    """The console of stdout or stderr, whatever these are at the moment of a print."""
+    """The console of the current stdout or stderr."""
     return Console("stderr" if stderr else "stdout")
 
 
 class Console(rich.console.Console):
-    """``console()`` makes it."""
+    """Created by ``console()``."""
 
     def __init__(self, name: str, **settings: Any) -> None:
         stream: Any = _Stream(name)
@@ -41,19 +41,19 @@ class Console(rich.console.Console):
 
     @property
     def redraws(self) -> bool:
-        """Whether lines that are there can be drawn again: not in a pipe, not with TERM=dumb, whatever colours are forced."""
+        """Whether printed lines can be redrawn: not in a pipe, not with TERM=dumb, even if colours are forced."""
         return self.is_interactive and self.file.isatty()
 
 
 class _Stream(io.TextIOBase):
-    """stdout or stderr as they are now, behind whatever a live display has put before them; writing never fails."""
+    """The current stdout or stderr, below any live display; writing never fails."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     @property
     def _target(self) -> TextIO:
-        stream = getattr(sys, self._name) or _nowhere()  # Python has none where the file descriptor is closed
+        stream = getattr(sys, self._name) or _nowhere()  # None if the file descriptor is closed
         target: TextIO = getattr(stream, "rich_proxied_file", stream)
         return target
 
@@ -87,7 +87,7 @@ class _Stream(io.TextIOBase):
             self._lost(error)
 
     def _lost(self, error: Exception) -> None:
-        """Send all that follows nowhere, also what Python itself flushes at its end."""
+        """Discard all further output, also what Python itself flushes at exit."""
         try:
             os.dup2(_nowhere().fileno(), self.fileno())
         except (OSError, ValueError):
@@ -103,13 +103,13 @@ def _nowhere() -> TextIO:
 
 
 def titled(title: str, rest: str = "") -> Text:
-    """A line that begins with a bold title."""
+    """A line with a bold title."""
     return Text.assemble((title, "bold"), rest)
 
 
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """Show what is waited for, on a terminal alone, as long as the block takes."""
+    """Show ``text`` while the block runs, only on a terminal."""
     with LiveArea(console()) as area:
         area.draw(Text(text))
         yield
@@ -117,18 +117,18 @@ def waiting(text: str) -> Iterator[None]:
 
 @contextmanager
 def harmless(what: str) -> Iterator[None]:
-    """Show something; an error in that is said and ends nothing."""
+    """Show something; an error only causes a warning."""
     try:
         yield
     except Exception as error:
-        console(stderr=True).print(f"warning: {what} cannot be shown ({type(error).__name__}: {error})", style="yellow")
+        console(stderr=True).print(f"warning: cannot show {what} ({type(error).__name__}: {error})", style="yellow")
 
 
 class LiveArea:
-    """The last lines of a terminal, drawn again in place; a context manager, so that the terminal is always given back.
+    """The last lines of a terminal, redrawn in place; a context manager, so that the terminal is always restored.
 
-    Where the console does not redraw, or drawing has failed once, ``on`` is False and nothing is drawn. No thread draws:
-    an error appears where it can be caught.
+    If the console cannot redraw, or drawing has failed once, ``on`` is False and nothing is drawn. It uses no thread, so
+    errors can be caught.
     """
 
     def __init__(self, console: rich.console.Console) -> None:
@@ -151,7 +151,7 @@ class LiveArea:
             self._live.stop()
 
     def draw(self, content: RenderableType) -> None:
-        """Replace what is shown. Where that fails, the area is given up and ``on`` becomes False."""
+        """Replace the content. After an error the area is off."""
         if self._live is None:
             return
         try:
@@ -160,7 +160,7 @@ class LiveArea:
             self.give_up(error)
 
     def give_up(self, error: Exception) -> None:
-        """Return to plain lines, and say so."""
+        """Return to plain lines, with a warning."""
         live, self._live = self._live, None
         if live is None:
             return

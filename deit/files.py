@@ -1,10 +1,10 @@
-"""Files and folders that appear under their name when they are whole.
+"""Files and folders that appear under their name only when they are complete.
 
-So a reader finds the old one or the new one, never half of one. A file is written as ``.NAME.<process>.tmp`` and renamed.
-A folder is longer in the making, and more is left of it by a kill -9; so the next maker can tell whether its own still lives:
+A reader finds the old version or the new one, never half of one. A file is written as ``.NAME.<process>.tmp`` and renamed.
+Writing a folder takes longer, and a kill -9 leaves it behind; a lock shows the next writer whether its owner is still alive:
 
     .NAME.<random>.tmp/folder   becomes NAME
-    .NAME.<random>.tmp/lock     is locked as long as its maker lives; the kernel frees it however that ends
+    .NAME.<random>.tmp/lock     locked while its writer lives; the kernel releases it however that ends
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from typing import IO, Any
 
 @contextmanager
 def whole_file(path: Path, mode: str = "wb", *, durable: bool = True) -> Iterator[IO[Any]]:
-    """A file to write into, which replaces ``path`` when the block ends without an error; otherwise nothing stays.
+    """A file to write into, which replaces ``path`` when the block ends without an error; otherwise nothing is left.
 
-    ``durable``: it is on the disk before it gets its name. Text (mode ``w``) is UTF-8, its line ends stay as they are.
+    ``durable``: it is synced to disk before the rename. Text (mode ``w``) is UTF-8 with unchanged line ends.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
@@ -43,18 +43,18 @@ def whole_file(path: Path, mode: str = "wb", *, durable: bool = True) -> Iterato
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:
-    """Replace a file of text as a whole."""
+    """Replace a text file atomically."""
     with whole_file(path, "w", durable=durable) as file:
         file.write(text)
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
-    """Replace a JSON file as a whole."""
+    """Replace a JSON file atomically."""
     write_text(path, json.dumps(value, indent=1, sort_keys=False) + "\n", durable=durable)
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file, or None where it does not exist yet."""
+    """The content of a JSON file, or None if it does not exist."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -63,9 +63,9 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def whole_folder(output: Path) -> Iterator[Path]:
-    """An empty folder on the disk of ``output`` to write into; it gets that name when the block ends without an error.
+    """An empty folder on the disk of ``output`` to write into; it becomes ``output`` when the block ends without an error.
 
-    Raises OSError where it cannot be made, or ``output`` has come to be there meanwhile. Whatever is raised, nothing stays.
+    Raises OSError if it cannot be created, or if ``output`` has appeared meanwhile. After an error nothing is left.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     for left in output.parent.glob(f".{glob.escape(output.name)}.*.tmp"):
@@ -73,9 +73,9 @@ def whole_folder(output: Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent))
     try:
         with open(temporary / "lock", "w") as lock:
-            with contextlib.suppress(OSError):  # a file system without locks: what a killed maker leaves stays there
+            with contextlib.suppress(OSError):  # a file system without locks: leftovers of killed writers stay
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            folder = temporary / "folder"  # with the rights of any new folder, which a temporary one has not
+            folder = temporary / "folder"  # with normal permissions, unlike a temporary folder
             folder.mkdir()
             yield folder
             folder.rename(output)
@@ -88,11 +88,11 @@ def _remove_if_dead(temporary: Path) -> None:
         with open(temporary / "lock", "r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(temporary, ignore_errors=True)
-    except OSError:  # its maker lives, it is somebody else's, or it is gone
+    except OSError:  # its writer lives, it belongs to another user, or it is gone
         return
 
 
 def free_below(folder: Path) -> int:
-    """Bytes that may still be written to a folder, which need not be there yet."""
+    """Free bytes for a folder, which need not exist yet."""
     disk = os.statvfs(next(path for path in (folder, *folder.parents) if path.exists()))
     return disk.f_bavail * disk.f_frsize

@@ -1,4 +1,4 @@
-"""Remarks for the user that are no errors: a guess, or a choice made for them. Each is printed once per process."""
+"""Notes for the user about a guess or a choice made for them. Each is printed once per process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress bars of what is counted: images, shards, bytes, points, trials. Drawn on a terminal alone."""
+"""Progress bars: images, shards, bytes, points, trials. Drawn only on a terminal."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class Bar:
         self._bars.update(self._task, completed=done, total=total)
 
     def note(self, text: str) -> None:
-        """Show ``text`` behind the bar."""
+        """Show ``text`` after the bar."""
         self._bars.update(self._task, note=text)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bars.close(self._task)
 
 
 class Bars:
-    """Bars below each other; ``progress_bars`` makes it."""
+    """Several bars; created by ``progress_bars``."""
 
     def __init__(self, area: LiveArea, byte_sizes: bool) -> None:
         count: tuple[ProgressColumn, ...] = (MofNCompleteColumn(),)
@@ -67,7 +67,7 @@ class Bars:
         return bar
 
     def update(self, task: TaskID, **values: object) -> None:
-        """Change a bar; it is drawn again ten times a second at most."""
+        """Change a bar; redrawn at most ten times a second."""
         if self._area.on:
             self._progress.update(task, **values)  # type: ignore[arg-type]
             self._draw()
@@ -85,13 +85,13 @@ class Bars:
 
 @contextmanager
 def progress_bars(*, byte_sizes: bool = False) -> Iterator[Bars]:
-    """Bars for the length of the block; they leave nothing on the screen. ``byte_sizes``: what is counted are bytes."""
+    """Bars while the block runs; they leave nothing on the screen. ``byte_sizes``: they count bytes."""
     with LiveArea(console()) as area:
         yield Bars(area, byte_sizes)
 
 
 @contextmanager
 def progress_bar(what: str, total: int | None = None) -> Iterator[Bar]:
-    """A single bar for the length of the block."""
+    """A single bar while the block runs."""
     with progress_bars() as bars:
         yield bars.add(what, total)

@@ -1,4 +1,4 @@
-"""Credentials: no file, message or log contains them; the environment passes them to the processes of a run."""
+"""Credentials: no file, message or log contains them; the processes of a run get them in the environment."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from urllib.parse import unquote, urlsplit
 
 from deit.errors import UserError
 
-MASK = "***"  # in the place of credentials
+MASK = "***"  # replaces credentials
 URI_VARIABLE = "DEIT_TRACKING_URI"  # the whole tracking URI, for the processes of a run
-# What MLflow and its artifact stores read from the environment, and no file may hold.
+# What MLflow and its artifact stores read from the environment; never written to a file.
 SECRETS = (
     URI_VARIABLE,
     "MLFLOW_TRACKING_URI",
@@ -21,14 +21,14 @@ SECRETS = (
     "AZURE_STORAGE_ACCESS_KEY",
     "AZURE_STORAGE_CONNECTION_STRING",
 )
-_URIS = (URI_VARIABLE, "MLFLOW_TRACKING_URI")  # those of which only a part is secret
+_URIS = (URI_VARIABLE, "MLFLOW_TRACKING_URI")  # only a part of these is secret
 
 
 def set_aside(uri: str | None) -> str | None:
-    """``uri`` as a run directory may keep it: without credentials.
+    """``uri`` without credentials, for a run directory.
 
-    If it has some, the complete URI is in the environment of this process from here on, and of those it starts: the shipper,
-    the trials of a sweep.
+    If it has some, the complete URI goes into the environment of this process and its children: the shipper, the trials of a
+    sweep.
     """
     if uri is None or not _carries_secret(uri):
         return uri
@@ -38,10 +38,10 @@ def set_aside(uri: str | None) -> str | None:
 
 
 def with_credentials(uri: str) -> str:
-    """The whole of ``uri``, a tracking.uri from which credentials may have been set aside, by this process or long ago.
+    """``uri`` with its credentials, if they were removed from it.
 
-    They are looked for in DEIT_TRACKING_URI and MLFLOW_TRACKING_URI; an MLflow server's may also be given as MLflow reads them
-    itself. Raises UserError where they are lacking.
+    They come from DEIT_TRACKING_URI or MLFLOW_TRACKING_URI; those of an MLflow server also from MLflow's own variables.
+    Raises UserError if they are missing.
     """
     if MASK not in uri:
         return uri
@@ -55,8 +55,8 @@ def with_credentials(uri: str) -> str:
         return bare
     others = ", or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN" if web else ""
     raise UserError(
-        f"tracking.uri is {uri}: its credentials are not kept in a run directory. Give tracking.uri= again, or set "
-        f"{URI_VARIABLE} to the whole of it{others}; tracking=none works without MLflow."
+        f"tracking.uri is {uri}: run directories do not contain credentials. Give tracking.uri= again, or set "
+        f"{URI_VARIABLE} to the complete URI{others}; tracking=none works without MLflow."
     )
 
 
@@ -66,7 +66,7 @@ def _carries_secret(uri: str) -> bool:
     except ValueError:
         return True
     user = parts.netloc.rpartition("@")[0]
-    # A lone name before the @ is the user of a database, but to a web server it may be a token.
+    # A lone name before the @ is a database user, but for a web server it may be a token.
     return ":" in user or (bool(user) and parts.scheme in ("http", "https")) or bool(_QUERY.search(uri))
 
 
@@ -75,10 +75,10 @@ _QUERY = re.compile(rf"(?i)(?<=[?&])([\w.-]*(?:{_WORDS})[\w.-]*)=[^&\s'\"#]+")
 
 
 def redact(text: str) -> str:
-    """``text`` without the credentials of the URIs in it, nor those in the environment."""
-    # The password ends at the last @ before the path: an unquoted @ may stand within it.
+    """``text`` without the credentials of URIs in it, nor those in the environment."""
+    # The password ends at the last @ before the path: it may contain an unquoted @.
     text = re.sub(r"(?<=://)[^\s/?#'\"]+@", f"{MASK}@", text)
-    text = re.sub(r"(?<![\w/:])[\w.+-]+:[^\s/@'\"]+@(?=[\w.-])", f"{MASK}@", text)  # the scheme was forgotten
+    text = re.sub(r"(?<![\w/:])[\w.+-]+:[^\s/@'\"]+@(?=[\w.-])", f"{MASK}@", text)  # without a scheme
     text = _QUERY.sub(rf"\1={MASK}", text)
     text = re.sub(r"(?i)\b(password|passwd|token|secret)=[^&\s'\"]+", rf"\1={MASK}", text)
     for secret in _known_secrets():
@@ -87,7 +87,7 @@ def redact(text: str) -> str:
 
 
 def _known_secrets() -> list[str]:
-    """Secret values of the environment, longest first; shorter ones than six characters would be found anywhere."""
+    """Secret values of the environment, longest first, without those under six characters, which could match anywhere."""
     found = {os.environ.get(name, "") for name in SECRETS if name not in _URIS}
     for whole in (os.environ.get(name, "") for name in _URIS):
         user = re.search(r"(?<=://)[^\s/?#]+(?=@)", whole)

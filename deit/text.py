@@ -1,4 +1,4 @@
-"""Numbers and values as people read them. One module, so that the same quantity looks the same everywhere."""
+"""Numbers and values for people: the same quantity looks the same everywhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DIGITS = 5  # significant digits of the largest number in a column
 
 
 def duration(seconds: float) -> str:
-    """``1:02:03``; days and hours only where there are any, ``-`` for what is not finite."""
+    """``1:02:03``; days and hours only if there are any, ``-`` if not finite."""
     if not math.isfinite(seconds):
         return "-"
     minutes, second = divmod(round(seconds), 60)
@@ -21,7 +21,7 @@ def duration(seconds: float) -> str:
 
 
 def byte_size(size: int) -> str:
-    """``1.4 GB``; decimal units, as disks are sold and ``df -H`` counts."""
+    """``1.4 GB``; decimal units, as disk vendors and ``df -H`` use."""
     amount, unit = float(size), "bytes"
     for unit in ("bytes", "kB", "MB", "GB", "TB"):
         if amount < 1000 or unit == "TB":
@@ -31,15 +31,15 @@ def byte_size(size: int) -> str:
 
 
 def label(values: Mapping[str, str]) -> str:
-    """``base_lr=0.001 seed=2`` for swept values: keys without their group, numbers of a search with four digits."""
+    """``base_lr=0.001 seed=2`` for swept values: keys without their group, long numbers with four digits."""
     return " ".join(f"{key.rpartition('.')[2]}={_short(value)}" for key, value in values.items())
 
 
 def column(values: Sequence[float | None], none: str = "-", of: Sequence[float | None] | None = None) -> list[str]:
-    """Numbers below each other with equal decimals, so that they compare at a glance.
+    """Numbers of a column with equal decimals, so that they are easy to compare.
 
-    The largest one gets ``DIGITS`` significant digits; a column that needs more than that for its smallest one is written
-    in powers of ten. ``none`` stands for a value that is missing or not finite; ``of`` are the numbers that decide, if not all.
+    The largest gets ``DIGITS`` significant digits; a column whose smallest needs more is written in powers of ten. ``none``
+    replaces a missing or infinite value; ``of`` are the numbers that determine the format, if not all.
     """
     sizes, deciding = (
         [abs(value) for value in some if value is not None and math.isfinite(value)]
@@ -57,6 +57,6 @@ def column(values: Sequence[float | None], none: str = "-", of: Sequence[float |
 
 
 def _short(value: str) -> str:
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":  # of text that could be read as a number
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":  # text that could be read as a number
         return value[1:-1]
     return f"{float(value):.4g}" if len(value) > 8 and re.fullmatch(r"-?\d+\.\d+(e-?\d+)?", value) else value

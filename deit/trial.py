@@ -1,10 +1,10 @@
-"""The process of one trial of a sweep: sees the run of a directory that the sweep has made through to its end.
+"""The process of one trial of a sweep: supervises the run in a directory that the sweep has prepared.
 
     python -m deit.trial RUN_DIR
 
-The sweep has checked and frozen the configuration and chosen the cards, which the environment names. Started again
-on the same directory it goes on from the newest checkpoint. SIGTERM, also that of a sweep's own death, writes a
-checkpoint and ends with 143.
+The sweep has checked and frozen the configuration and chosen the cards, which are set in the environment. Started again on
+the same directory, it resumes from the newest checkpoint. On SIGTERM, which it also gets when the sweep dies, it writes a
+checkpoint and exits with 143.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from deit.storage.data_cache import FRESH, stage
 
 
 def main(arguments: list[str]) -> int:
-    """Work on the run directory given; returns the exit code (0, 1, 2, 130, 143)."""
+    """Work on a run directory; returns the exit code (0, 1, 2, 130, 143)."""
     if len(arguments) != 1:
         print("usage: python -m deit.trial RUN_DIR", file=sys.stderr)
         return 2
     run = RunDirectory(arguments[0])
     try:
         config = frozen.load(run.config)
-        # A trial of several machines has such a process on each; Slurm tells it which one this is.
+        # A trial on several machines has such a process on each; the node rank comes from Slurm.
         config = dataclasses.replace(config, hardware=cards.resolve(config.hardware))
         cards.check(config.hardware)
-        stage(config.data, believed=FRESH)  # on the sweep's own machine it is there
+        stage(config.data, believed=FRESH)  # on the sweep's own machine it is already copied
         with locked(run, config.hardware.node_rank):
             return work_on(run, config, cards.chosen(config.hardware), task_of(config.task.name).work)
     except UserError as error:

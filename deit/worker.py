@@ -1,10 +1,10 @@
-"""The worker: one process a card, working on a run directory.
+"""The worker: one process per card, working on a run directory.
 
     python -m deit.worker RUN_DIR
 
-This is what the launcher starts, directly or through msrun; by hand, under a debugger or under a
-scheduler it is the same program. It reads ``config.yaml``, writes the journal, the status and checkpoints. On SIGUSR1
-each process writes the Python stacks of all its threads into its log.
+The launcher starts it, directly or through msrun; it also runs by hand, under a debugger or under a scheduler. It reads
+``config.yaml`` and writes the journal, the status and checkpoints. On SIGUSR1 each process writes the Python stacks of all
+its threads into its log.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from deit.machine.lifeline import end_with_parent
 from deit.runs import status
 from deit.runs.directory import DISK_FULL, RunDirectory
 
-LAST_WORD = 60.0  # seconds a slow disk may take to sync the journal and the status
+LAST_WORD = 60.0  # seconds that a slow disk may take to sync the journal and the status
 
 
 def main(arguments: list[str]) -> int:
-    """Work on the run directory given; returns the exit code (DESIGN: 0, 1, 2, 130, 143)."""
+    """Work on a run directory; returns the exit code (0, 1, 2, 130, 143)."""
     if len(arguments) != 1:
         print("usage: python -m deit.worker RUN_DIR", file=sys.stderr)
         return 2
-    # `kill -USR1 PID` writes what every thread is doing into the log: to learn where a rank hangs.
+    # `kill -USR1 PID` writes the stacks of all threads into the log, which shows where a rank hangs.
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     run = RunDirectory(arguments[0])
     try:
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
         return error.exit_code
 
     if "MS_ROLE" in os.environ:
-        # Under msrun. Before anything slow: ranks without their msrun would wait for each other for ever.
+        # Under msrun. Before anything slow: ranks without their msrun would wait for each other forever.
         end_with_parent(signal.SIGKILL)
 
     import mindspore as ms
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
         distributed.join()
         return 0
     rank, world = distributed.join()
-    # By this the launcher sees at once that a rank has died.
+    # The launcher watches this process, so that it notices a dead rank at once.
     (run.logs / f"worker_{rank}.pid").write_text(str(os.getpid()))
     if rank != 0:
         # Rank 0 decides when to stop and writes the checkpoint; the launcher ends the others after it.
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
 
 
 def set_device(ms: Any, config: RunConfig) -> None:
-    """Choose the device of this process, as the frozen configuration says."""
+    """Choose the device of this process from the configuration."""
     # Under msrun each process gets its card from the environment; the first visible one otherwise.
     ms.set_device({"cpu": "CPU", "ascend": "Ascend", "gpu": "GPU"}[config.hardware.target])
     ms.set_context(mode=ms.GRAPH_MODE if config.hardware.jit else ms.PYNATIVE_MODE)
@@ -102,7 +102,7 @@ def work(run: RunDirectory, config: RunConfig, rank: int, world: int) -> int:
                 if error.errno not in DISK_FULL:
                     raise
                 print(f"{run.status} cannot be written: {error.strerror}", file=sys.stderr, flush=True)
-                return exit_code or 1  # nobody could read that it has finished
+                return exit_code or 1  # nobody could see that it has finished
         elif state == status.FINISHED:
             _await_last_word(run)
         return exit_code
@@ -110,7 +110,7 @@ def work(run: RunDirectory, config: RunConfig, rank: int, world: int) -> int:
     try:
         processes = config.hardware.cards * config.hardware.nodes
         if world != processes:
-            raise UserError(f"{run.config} is for {processes} processes, but this is one of {world}. Use launch.py.")
+            raise UserError(f"{run.config} is for {processes} processes, but there are {world}. Use launch.py.")
         report.results(task.run(context))
     except Interrupted as stop:
         return ended(status.INTERRUPTED, stop.exit_code, f"stopped by {stop}")
@@ -119,14 +119,14 @@ def work(run: RunDirectory, config: RunConfig, rank: int, world: int) -> int:
         return ended(status.FAILED, error.exit_code, str(error))
     except Exception as error:
         traceback.print_exc()
-        # MindSpore frames what it says with lines of dashes, and puts headings behind a dash.
+        # MindSpore frames its messages with lines of dashes, and starts headings with a dash.
         said = next((line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("-")), "")
         return ended(status.FAILED, 1, f"{type(error).__name__}: {said}")
     return ended(status.FINISHED, 0, None)
 
 
 def _await_last_word(run: RunDirectory) -> None:
-    """Stay until rank 0 has written that the run has finished: a rank that is gone before is taken for one that died."""
+    """Wait until rank 0 has recorded the end of the run: a rank that exits earlier counts as dead."""
     end = time.monotonic() + LAST_WORD
     while not status.read(run).ended and time.monotonic() < end:
         time.sleep(0.05)

@@ -1,7 +1,7 @@
-"""Class names, and the one place where those of weights and of data are compared.
+"""Class names, and how those of weights and data are compared.
 
-A label is a position in a list of names. Two lists with the same names in another order need a translation; lists with other
-names belong to other tasks. Names are compared as NFC, since macOS stores file names as NFD.
+A label is an index into a list of names. The same names in another order need a translation; other names mean another
+task. Names are compared as NFC, since macOS stores file names as NFD.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ MOST_LISTED = 5
 
 
 def normal(name: str) -> str:
-    """The spelling by which a name is compared."""
+    """The normal form in which a name is compared."""
     return unicodedata.normalize("NFC", name)
 
 
 def positions(wanted: Sequence[str], known: Sequence[str]) -> list[int] | None:
-    """For each of the ``wanted`` names its position in ``known``; None where the two are not the same set of names."""
+    """The index of each ``wanted`` name in ``known``; None if the two are not the same set of names."""
     where = {normal(name): position for position, name in enumerate(known)}
     found = [where.get(normal(name)) for name in wanted]
     if len(wanted) != len(known) or None in found or len(set(found)) != len(known):
@@ -32,7 +32,7 @@ def same(first: Sequence[str], second: Sequence[str]) -> bool:
 
 
 def difference(first: Sequence[str], second: Sequence[str], labels: tuple[str, str] = ("the first", "the second")) -> str:
-    """For messages: which names only one of the lists has, or where their orders differ; empty where they are the same."""
+    """For messages: the names that only one list has, or where the orders differ; empty if they are equal."""
     if same(first, second):
         return ""
     only = [

@@ -1,4 +1,4 @@
-"""A key of the schema: the dataclass holds its type, the metadata of the field everything else."""
+"""A key of the schema: the dataclass field has its type, the metadata everything else."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ def option(
 ) -> Any:
     """A field of the schema.
 
-    ``help`` describes the key, ``unit`` is the unit of its number. ``choices`` lists the allowed
-    values; ``low`` and ``high`` are inclusive limits, ``above`` an exclusive one; for a list they apply
-    to each element, and ``length`` is the number of elements. ``default`` is for keys that no file of conf/ sets, so that
-    configurations frozen before the key existed can still be read.
+    ``help`` describes the key, ``unit`` is the unit of its number. ``choices`` lists the allowed values; ``low`` and ``high``
+    are inclusive limits, ``above`` is an exclusive one; for a list they apply to each element, and ``length`` is the number
+    of elements. ``default`` is for keys that no file of conf/ sets; it keeps older frozen configurations readable.
     """
     metadata = {"help": help, "unit": unit, "choices": choices, "low": low, "high": high, "above": above, "length": length}
     metadata = {k: v for k, v in metadata.items() if v is not None}

@@ -1,6 +1,6 @@
 """The frozen configuration: plain YAML on disk, typed dataclasses in memory.
 
-A worker reads ``config.yaml`` with nothing but PyYAML; it needs neither Hydra nor OmegaConf.
+A worker reads ``config.yaml`` with PyYAML alone.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ def from_dict(values: dict[str, Any], place: str = "configuration") -> RunConfig
 
 
 def typed(kind: type[Kind], values: Any, place: str) -> Kind:
-    """The dataclass ``kind`` out of plain values, whose names and types are checked like those of a configuration."""
+    """The dataclass ``kind`` from plain values; names and types are checked as for a configuration."""
     return typing.cast(Kind, _build(kind, values, "", place))
 
 
 def load(path: Path) -> RunConfig:
-    """Read a ``config.yaml``. Raises UserError where it is not there or not a configuration."""
+    """Read a ``config.yaml``. Raises UserError if it is missing or not a configuration."""
     try:
         values = safe_yaml.load(path)
     except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file, so this is no run directory.") from None
+        raise UserError(f"{path}: no such file, so this is not a run directory.") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path}: holds {type(values).__name__}, but a configuration is a mapping of keys.")
+        raise UserError(f"{path}: contains a {type(values).__name__}, but a configuration is a mapping of keys.")
     return from_dict(values, str(path))
 
 
@@ -59,7 +59,7 @@ def save(config: RunConfig, path: Path) -> None:
 
 def _build(kind: type, values: Any, key: str, place: str) -> Any:
     if not isinstance(values, dict):
-        raise UserError(f"{place}: {key or 'all of it'} is {values!r}, but it is a group of keys.")
+        raise UserError(f"{place}: {key or 'the content'} is {values!r}, but it is a group of keys.")
     if kind in VARIANTS:
         name = values.get("name")
         if name not in VARIANTS[kind]:
@@ -78,11 +78,11 @@ def _build(kind: type, values: Any, key: str, place: str) -> Any:
 
 
 def _defaults(kind: type) -> dict[str, Any]:
-    """The values of keys whose default the schema has: a file from before such a key was there stays readable."""
+    """Schema defaults, so that files written before a key existed stay readable."""
     found = {}
     for field in dataclasses.fields(kind):
         value = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
-        if value is dataclasses.MISSING:  # it must be given
+        if value is dataclasses.MISSING:  # required
             continue
         plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
         if plain != MISSING and not (isinstance(plain, dict) and MISSING in plain.values()):
@@ -114,7 +114,7 @@ def _convert(hint: Any, value: Any, key: str, place: str) -> Any:
 
 
 def type_name(hint: Any) -> str:
-    """A type as people say it: ``a whole number``, ``true or false``, ``a list of numbers``."""
+    """A type in plain words: ``a whole number``, ``true or false``, ``a list of numbers``."""
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):

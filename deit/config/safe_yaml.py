@@ -1,7 +1,7 @@
-"""YAML as data: what a run directory holds may come from anybody.
+"""Safe YAML: a run directory may come from anybody.
 
-PyYAML's safe loader makes no objects, but a file of a kilobyte can still stand for gigabytes, by aliases of aliases, and a
-deep one overflows the interpreter's stack. What this program writes has no aliases, and is neither large nor deep.
+PyYAML's safe loader creates no objects, but nested aliases expand a kilobyte to gigabytes, and deep nesting overflows the
+stack. Files written by this program have no aliases and are neither large nor deep.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class _PlainLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "an alias, of which plain files have none")
+            raise yaml.composer.ComposerError(None, None, "aliases are not allowed")
         if self.depth == MOST_DEPTH:
             raise yaml.composer.ComposerError(None, None, f"nested more than {MOST_DEPTH} deep")
         self.depth += 1
@@ -35,13 +35,13 @@ class _PlainLoader(yaml.SafeLoader):
 def load(path: Path) -> Any:
     """The content of a YAML file of a run directory.
 
-    Raises FileNotFoundError where there is none, UserError where it is not readable as plain YAML.
+    Raises FileNotFoundError if it is missing, UserError if it is not plain YAML.
     """
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise UserError(f"{path}: larger than the {MOST_BYTES} bytes that such a file may need.")
+            raise UserError(f"{path}: larger than {MOST_BYTES} bytes, the limit for such a file.")
         return yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)
     except FileNotFoundError:
         raise
-    except (yaml.YAMLError, ValueError, OSError) as error:  # ValueError: bytes that are no text, a date or number that is none
+    except (yaml.YAMLError, ValueError, OSError) as error:  # ValueError: invalid UTF-8, date or number
         raise UserError(f"{path}: not readable as YAML ({str(error).splitlines()[0]}).") from None

@@ -1,11 +1,9 @@
 """The typed schema of a run: every key, its type, unit, allowed values and meaning.
 
-Hydra merges the YAML of ``conf/`` and the command line into these dataclasses, so an unknown key or a
-wrong type is refused wherever it is written. Values are in the YAML, not here: a field without a
-default must be set by its group's file. ``option`` keeps the description and the limits next to the
-type; ``deit.compose.limits`` reads them. The tasks' own keys are in ``deit.config.tasks``.
-
-The module imports neither Hydra nor MindSpore, because both sides of the program use it.
+Hydra merges the YAML of ``conf/`` and the command line into these dataclasses, so an unknown key or a wrong type is always
+rejected. Values are in the YAML: a field without a default must be set by its group's file. ``option`` keeps description and
+limits next to the type; ``deit.compose.limits`` checks them. The tasks' own keys are in ``deit.config.tasks``. Both sides
+use this module, so it imports neither Hydra nor MindSpore.
 """
 
 from __future__ import annotations
@@ -41,7 +39,7 @@ class ModelConfig:
         "id or official name; null: random initial weights."
     )
     pretrained_partial: bool = option(
-        "Accept pretrained weights of which blocks, norms or embeddings do not fit; those begin with initial values.",
+        "Accept pretrained weights whose blocks, norms or embeddings do not all fit; the others keep their initial values.",
         default=False,
     )
 
@@ -49,10 +47,10 @@ class ModelConfig:
 @dataclass
 class DataConfig:
     name: str = option("Name of the data set; also the name of its MLflow experiment.")
-    source: str = option("How the data set is read.", choices=("imagefolder", "cifar10", "cifar100", "digits", "synthetic"))
+    source: str = option("Format of the data set.", choices=("imagefolder", "cifar10", "cifar100", "digits", "synthetic"))
     root: Optional[str] = option(
         "Folder of the data set, or s3://BUCKET/PATH or obs://BUCKET/PATH, which is copied to this machine first; null for "
-        "data that needs none (digits, synthetic)."
+        "data without files (digits, synthetic)."
     )
     cache_dir: Optional[str] = option(
         "Local folder for the copy of a remote data.root; null: $DEIT_CACHE, else ~/.cache/deit.", default=None
@@ -64,13 +62,11 @@ class DataConfig:
     )
     num_classes: Optional[int] = option("Number of classes; null counts the class folders of train/.", low=2)
     class_map: Optional[str] = option(
-        "File with the names of the classes in the order of their labels, one a line, as timm's --class-map; null: the class "
-        "folders in the order of their names.",
+        "File with the class names in label order, one per line, as timm's --class-map; null: the class folders in "
+        "alphabetical order.",
         default=None,
     )
-    train_size: Optional[int] = option(
-        "Number of training images, checked against what is found; null: not checked.", unit="images", low=1
-    )
+    train_size: Optional[int] = option("Expected number of training images; null: not checked.", unit="images", low=1)
     val_size: Optional[int] = option("The same for the validation images.", unit="images", low=1)
     train_limit: Optional[int] = option(
         "Use only this many training images, spread evenly over the data set.", unit="images", low=1
@@ -80,13 +76,13 @@ class DataConfig:
     eval_batch_size: int = option("Images per card and forward pass of an evaluation.", unit="images", low=1)
     workers: Optional[int] = option(
         "Processes per card that read and augment images (threads for data sets that are small or in memory); null: the "
-        "processors of this machine, shared among its cards; 0: read in the training process, for debuggers.",
+        "CPU cores of this machine, shared among its cards; 0: read in the training process, for debugging.",
         unit="processes",
         low=0,
     )
     on_bad_image: str = option(
         "What happens on a damaged or unusable image: error stops the run, skip replaces it by another image of its batch, "
-        "replace by a random one of the training set. Evaluations omit it and do not count it.",
+        "replace by a random training image. Evaluations leave it out and do not count it.",
         choices=("error", "skip", "replace"),
         default="error",
     )
@@ -150,7 +146,7 @@ class OptimConfig:
         default="stop",
     )
     max_nonfinite: int = option(
-        "skip: stop after this many such steps in a row; rollback: after this many returns to one checkpoint.",
+        "skip: stop after this many such steps in a row; rollback: stop after this many returns to one checkpoint.",
         low=1,
         default=10,
     )
@@ -182,8 +178,8 @@ class ScheduleConfig:
         "Stop the training after this many optimizer steps; the schedule is not shortened.", unit="steps", low=1
     )
     timing: str = option(
-        "When granularity epoch steps the schedule: start, at the start of an epoch, as timm's train.py; end, after it, as "
-        "facebookresearch/deit, whose first two epochs have the first rate.",
+        "When granularity=epoch updates the schedule: start, at the start of an epoch, as timm's train.py; end, after it, as "
+        "facebookresearch/deit, where the first two epochs use the first rate.",
         choices=("start", "end"),
         default="start",
     )

@@ -12,16 +12,16 @@ from typing import ClassVar, Optional, TypeVar
 from deit.config.field import option
 
 TASKS: dict[str, type[TaskConfig]] = {}  # by name, as ``task`` lists them
-NO_TRAINING = ("augment", "optim", "schedule", "ema", "distill", "checkpointing")  # groups that only a training looks at
+NO_TRAINING = ("augment", "optim", "schedule", "ema", "distill", "checkpointing")  # groups that only training uses
 _NO_RUN = ("model", "data", *NO_TRAINING, "precision", "hardware")
 
 
 @dataclass
 class TaskConfig:
-    idle_groups: ClassVar[tuple[str, ...]] = ()  # groups that the task does not look at, whatever they hold
-    tracked: ClassVar[bool] = False  # whether it has metrics that go to MLflow
-    fixed_by_weights: ClassVar[bool] = True  # whether it builds the model of the run or weights that it names
-    resizable: ClassVar[tuple[str, ...]] = ()  # keys of that model that may change all the same
+    idle_groups: ClassVar[tuple[str, ...]] = ()  # groups that the task does not use
+    tracked: ClassVar[bool] = False  # whether its metrics go to MLflow
+    fixed_by_weights: ClassVar[bool] = True  # whether its model is that of a run or of given weights
+    resizable: ClassVar[tuple[str, ...]] = ()  # keys of that model that may still change
 
     name: str = option("What to do.", choices=TASKS)
 
@@ -30,13 +30,13 @@ Kind = TypeVar("Kind", bound=TaskConfig)
 
 
 def expect(task: TaskConfig, kind: type[Kind]) -> Kind:
-    """``task`` as the type that it has, for code that only works for one task; the one place that asserts it."""
+    """``task`` narrowed to ``kind``, for code that works for one task only."""
     assert isinstance(task, kind), f"{task.name} came to the code of {kind.__name__}"
     return task
 
 
 def task(name: str) -> Callable[[type[Kind]], type[Kind]]:
-    """List the keys of a task under its name."""
+    """Register the keys of a task under its name."""
 
     def listed(kind: type[Kind]) -> type[Kind]:
         TASKS[name] = kind
@@ -69,9 +69,9 @@ class PreviewTask(TaskConfig):
     idle_groups: ClassVar[tuple[str, ...]] = ("optim", "schedule", "ema", "distill", "checkpointing", "precision")
     fixed_by_weights: ClassVar[bool] = False
 
-    images: int = option("Maximum number of images drawn; at most one training batch.", unit="images", low=1, high=64)
+    images: int = option("Maximum number of images drawn, at most one training batch.", unit="images", low=1, high=64)
     ranks: Optional[int] = option(
-        "Processes of the training; the batch of the first is drawn; null: hardware.cards * hardware.nodes.",
+        "Number of training processes; the batch of the first is drawn; null: hardware.cards * hardware.nodes.",
         unit="processes",
         low=1,
     )
@@ -171,7 +171,7 @@ class RegisterTask(TaskConfig):
 
 @dataclass
 class InferenceTask(TaskConfig):
-    """The keys of all tasks that apply a trained network to images."""
+    """Keys of all tasks that apply a trained network to images."""
 
     idle_groups: ClassVar[tuple[str, ...]] = NO_TRAINING
 

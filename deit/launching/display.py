@@ -60,7 +60,7 @@ class Display:
                 self._area.give_up(error)
             else:
                 self._mute = True
-                said = f"warning: the progress cannot be shown ({type(error).__name__}: {error}); the run continues"
+                said = f"warning: cannot show the progress ({type(error).__name__}: {error}); the run continues"
                 self.console.print(said, style="yellow")
 
     def _update(self, progress: dict[str, Any]) -> None:

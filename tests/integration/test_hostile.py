@@ -155,7 +155,7 @@ def bomb() -> str:
         ("x: " + "y" * (1 << 20), "larger than"),
         ("!!python/object/apply:os.mkdir [called]", "not readable as YAML"),
         ("\x00", "not readable as YAML"),
-        ("- a", "holds list"),
+        ("- a", "contains a list"),
     ],
 )
 def test_a_configuration_of_a_stranger_is_data(text: str, said: str, tmp_path: Path, command: Callable) -> None:
@@ -289,9 +289,11 @@ def test_credentials_are_set_aside_and_found_again(uri: str, kept: str, monkeypa
 
 def test_credentials_that_are_lacking_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(URI_VARIABLE, raising=False)
-    with pytest.raises(UserError, match=r"not kept in a run directory.*DEIT_TRACKING_URI.*MLFLOW_TRACKING_TOKEN"):
+    with pytest.raises(
+        UserError, match=r"run directories do not contain credentials.*DEIT_TRACKING_URI.*MLFLOW_TRACKING_TOKEN"
+    ):
         store.check_uri("https://***@node01")
-    with pytest.raises(UserError, match=r"set DEIT_TRACKING_URI to the whole of it; tracking=none"):
+    with pytest.raises(UserError, match=r"set DEIT_TRACKING_URI to the complete URI; tracking=none"):
         store.check_uri("postgresql://***@db/mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
@@ -376,7 +378,7 @@ def test_a_finished_run_and_its_tracking_hold_no_secret(
     assert f"tracking.uri=http://***@{server}" in yaml.safe_load((path / "overrides.yaml").read_text())
     monkeypatch.delenv(URI_VARIABLE, raising=False)
     refused = command(f"resume={path}")
-    assert refused.code == 2 and "its credentials are not kept in a run directory" in refused.err
+    assert refused.code == 2 and "run directories do not contain credentials" in refused.err
     monkeypatch.setenv(URI_VARIABLE, uri)
     for resume in ((f"resume={path}",), (f"resume={path}", f"tracking.uri={uri}")):
         assert freeze(*resume).tracking.uri == f"http://***@{server}"
