@@ -24,7 +24,7 @@ from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.errors import UserError
 from deit.machine.lifeline import end_with_parent
-from deit.runs import status
+from deit.runs import circumstances, status
 from deit.runs.directory import DISK_FULL, RunDirectory
 
 LAST_WORD = 60.0  # seconds that a slow disk may take to sync the journal and the status
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
 
     import mindspore as ms
 
-    from deit.engine import distributed
+    from deit.engine import device, distributed
 
     set_device(ms, config)
     if distributed.is_scheduler():
@@ -63,6 +63,8 @@ def main(arguments: list[str]) -> int:
         # Rank 0 decides when to stop and writes the checkpoint; the launcher ends the others after it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    elif run.environment.exists():  # not where a worker was started by hand
+        circumstances.note_device(run, device.describe())
     return work(run, config, rank, world)
 
 

@@ -13,13 +13,12 @@ from pathlib import Path
 from deit.config import frozen
 from deit.config.addresses import is_remote
 from deit.config.schema import RunConfig
-from deit.files import read_json, write_json
 from deit.launching.nodes import Machines, Meeting
 from deit.machine import environment, locks
 from deit.machine.cards import leased
 from deit.machine.companion import Companion
 from deit.machine.python import msrun
-from deit.runs import status
+from deit.runs import circumstances, status
 from deit.runs.create import common, create
 from deit.runs.directory import RunDirectory
 from deit.runs.lock import locked
@@ -69,7 +68,7 @@ def work_on(run: RunDirectory, config: RunConfig, cards: Sequence[int], work: Wo
     """
     machines = Machines(run, config.hardware)
     if machines.first:
-        _describe(run, config, cards, overrides)
+        circumstances.note_launch(run, environment.describe(config, cards), list(overrides))
         status.write(run, status.Status(launcher_pid=os.getpid()))
     uploader = Uploader(run, config)
     uploader.start()
@@ -77,14 +76,3 @@ def work_on(run: RunDirectory, config: RunConfig, cards: Sequence[int], work: Wo
         return work(Start(run, config, cards, machines, uploader))
     finally:
         uploader.finish()
-
-
-def _describe(run: RunDirectory, config: RunConfig, cards: Sequence[int], overrides: Sequence[str]) -> None:
-    """Note in ``environment.json`` where the run is at work now."""
-    described = environment.describe(config) | ({"card_ids": list(cards)} if cards else {})
-    first = read_json(run.environment) or {}
-    if "host" in first:  # of an earlier start
-        described = first | {"resumes": [*first.get("resumes", []), described | {"overrides": list(overrides)}]}
-    else:
-        described |= first
-    write_json(run.environment, described)

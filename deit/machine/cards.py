@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deit.config.schema import HardwareConfig
 from deit.errors import UserError
-from deit.machine import leases, slurm
+from deit.machine import card_generation, leases, npu_smi, slurm
 from deit.machine.card_usage import busy
 
 DEVICES = Path("/dev")
@@ -103,6 +103,22 @@ def chosen(hardware: HardwareConfig) -> list[int]:
     if hardware.target not in VISIBLE:
         return []
     return hardware.card_ids or card_ids(hardware.target)[: hardware.cards]
+
+
+def chips(hardware: HardwareConfig) -> list[npu_smi.Chip]:
+    """What npu-smi says of the Ascend cards that this run may take; empty on other devices, and without npu-smi."""
+    if hardware.target != "ascend":
+        return []
+    candidates = hardware.card_ids or card_ids("ascend")
+    return [chip for chip in npu_smi.chips(npu_smi.table()) if chip.number in candidates]
+
+
+def generation(hardware: HardwareConfig) -> str | None:
+    """``910A``, ``910B`` or ``910_93`` of this machine's cards, known before the start; None where npu-smi does not tell.
+
+    A worker knows more: ``deit/engine/device.py``.
+    """
+    return card_generation.common(chips(hardware))
 
 
 @contextmanager

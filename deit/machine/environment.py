@@ -7,10 +7,12 @@ import platform
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from deit.config.schema import RunConfig
+from deit.machine import card_generation, npu_smi
 from deit.machine.cards import cores
 from deit.machine.python import ROOT
 from deit.secrets import redact
@@ -18,8 +20,8 @@ from deit.secrets import redact
 PACKAGES = ("mindspore", "numpy", "hydra-core", "omegaconf", "mlflow", "opencv-python-headless", "pillow", "safetensors")
 
 
-def describe(config: RunConfig) -> dict[str, Any]:
-    """The environment of a run about to start."""
+def describe(config: RunConfig, cards: Sequence[int] = ()) -> dict[str, Any]:
+    """The environment of a run about to start. ``cards`` are those that it has taken."""
     return {
         "command": ["python", *(redact(text) for text in sys.argv)],
         "working_directory": str(Path.cwd()),
@@ -31,6 +33,23 @@ def describe(config: RunConfig) -> dict[str, Any]:
         "target": config.hardware.target,
         "cards": config.hardware.cards,
         "nodes": config.hardware.nodes,
+        **({"card_ids": list(cards)} if cards else {}),
+        **_npu(config, cards),
+    }
+
+
+def _npu(config: RunConfig, cards: Sequence[int]) -> dict[str, Any]:
+    """What npu-smi says of the Ascend cards: ``{"npu": {"names": ["910B3"], "generation": "910B", "driver": "24.1.rc3"}}``."""
+    if config.hardware.target != "ascend":
+        return {}
+    table = npu_smi.table()
+    chips = [chip for chip in npu_smi.chips(table) if not cards or chip.number in cards]
+    return {
+        "npu": {
+            "names": [chip.name for chip in chips],
+            "generation": card_generation.common(chips),
+            "driver": npu_smi.driver_version(table),
+        }
     }
 
 

@@ -73,12 +73,6 @@ def outcome(now: status.Status) -> str:
     return _text(now.message or (now.state if now.ended else status.GONE), _TAG_LENGTH)
 
 
-def last_launch(run: RunDirectory) -> dict[str, Any]:
-    """What ``environment.json`` says of the newest launch: that of the newest resume, if there was one."""
-    first = read_json(run.environment) or {}
-    return dict((first.get("resumes") or [first])[-1])
-
-
 def short_name(run: RunDirectory, name: str) -> str:
     """``name`` and the end of the run directory's name: short enough for MLflow's table."""
     return f"{name}-{run.id[-6:]}"

@@ -16,6 +16,7 @@ from deit.config.addresses import is_remote
 from deit.config.schema import RunConfig
 from deit.errors import UserError
 from deit.runs import status
+from deit.runs.circumstances import last_launch
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import now_ms
 from deit.secrets import redact, with_credentials
@@ -42,7 +43,7 @@ def own_uri(run: RunDirectory, config: RunConfig) -> str:
     """
     if config.tracking.backend != "mlflow" or config.tracking.uri is None:
         raise UserError(f"{run.config}: tracking.backend is {config.tracking.backend}; only mlflow is shipped to.")
-    return store.anchored(config.tracking.uri, Path(describe.last_launch(run).get("working_directory", "")))
+    return store.anchored(config.tracking.uri, Path(last_launch(run).get("working_directory", "")))
 
 
 def store_of(run: RunDirectory, config: RunConfig) -> str:
@@ -52,7 +53,7 @@ def store_of(run: RunDirectory, config: RunConfig) -> str:
     not the one here: a copied project must not write into the original.
     """
     own, here = own_uri(run, config), store.anchored(str(config.tracking.uri), Path.cwd())
-    folder = describe.last_launch(run).get("working_directory")
+    folder = last_launch(run).get("working_directory")
     if own == here or folder is None or is_remote(config.runs_dir):
         return own
     if run.path.absolute().is_relative_to(Path(folder) / config.runs_dir):

@@ -21,10 +21,11 @@ from deit.errors import UserError
 from deit.machine import locks, processes
 from deit.machine.logs import log_to
 from deit.runs import status
+from deit.runs.circumstances import last_launch
 from deit.runs.directory import RunDirectory
 from deit.runs.listing import newest
 from deit.runs.run_processes import of_run
-from deit.tracking import describe, progress
+from deit.tracking import progress
 from deit.tracking import uri as store
 from deit.tracking.sender import Sender, deliver, own_uri, word_for
 
@@ -51,7 +52,7 @@ def settle(run: RunDirectory) -> bool:
 
 def _gone(run: RunDirectory) -> bool:
     now = status.read(run)
-    if now.ended or not run.status.exists() or describe.last_launch(run).get("host") != socket.gethostname():
+    if now.ended or not run.status.exists() or last_launch(run).get("host") != socket.gethostname():
         return False
     named = [pid for pid in (now.launcher_pid, now.worker_pid) if pid is not None]
     if not named:  # a trial that waits for its next start

@@ -144,7 +144,7 @@ RULES: dict[str, set[str]] = {
     "recipe": {"config", "data", "models", *PLAIN},
     "runs": {"config", "machine", *PLAIN},
     "weights": {"config", "models", "notes", "runs", *PLAIN},
-    "engine": {"config", "data", "models", "optim", "randomness", "runs", "weights", *PLAIN},
+    "engine": {"config", "data", "machine", "models", "optim", "randomness", "runs", "weights", *PLAIN},
     "exports": {"config", "engine", "models", "runs", "weights", *PLAIN},
     "inference": {"config", "data", "exports", "runs", "weights", *PLAIN},
     "comparison": {"inference", "runs", *PLAIN},

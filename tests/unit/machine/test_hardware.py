@@ -10,34 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from npu_tables import A3, ascend
 
-from deit.config.schema import HardwareConfig
 from deit.errors import UserError
-from deit.machine import card_usage, cards, leases
+from deit.machine import card_usage, cards, leases, npu_smi
 from deit.machine.ports import lease_port
-
-NPU_SMI = """
-+---------------------------+---------------+----------------------------------------------------+
-| NPU   Name                | Health        | Power(W)    Temp(C)           Hugepages-Usage(page)|
-| Chip  Phy-ID              | Bus-Id        | AICore(%)   Memory-Usage(MB)  HBM-Usage(MB)        |
-+===========================+===============+====================================================+
-| 0     Ascend910           | OK            | 178.5       36                0    / 0             |
-| 0     0                   | 0000:9D:00.0  | 0           0    / 0          3416 / 65536         |
-+------------------------------------------------------------------------------------------------+
-| 0     Ascend910           | OK            | -           36                0    / 0             |
-| 1     1                   | 0000:9F:00.0  | 0           0    / 0          3195 / 65536         |
-+===========================+===============+====================================================+
-| 1     Ascend910           | OK            | 186.3       36                0    / 0             |
-| 0     2                   | 0000:99:00.0  | 0           0    / 0          3415 / 65536         |
-+===========================+===============+====================================================+
-+---------------------------+---------------+----------------------------------------------------+
-| NPU     Chip              | Process id    | Process name             | Process memory(MB)      |
-+===========================+===============+====================================================+
-| 0       1                 | 632268        | python3.1                | 197                     |
-+===========================+===============+====================================================+
-| No running processes found in NPU 1                                                            |
-+===========================+===============+====================================================+
-"""
 
 
 @pytest.fixture
@@ -51,15 +28,9 @@ def eight_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ASCEND_RT_VISIBLE_DEVICES", raising=False)
 
 
-def ascend(**changes: object) -> HardwareConfig:
-    values: dict[str, object] = {"target": "ascend", "cards": 1, "nodes": 1, "node_rank": None, "master_addr": None}
-    values |= {"master_port": None, "card_ids": None, "jit": True, "cluster_timeout": 600}
-    return HardwareConfig(**(values | changes))  # type: ignore[arg-type]
-
-
 def test_a_process_of_the_second_chip_is_found_on_its_physical_card() -> None:
-    assert card_usage.parse_npu_smi(NPU_SMI) == {1: "process 632268 (python3.1)"}
-    assert card_usage.parse_npu_smi("") == {}
+    assert npu_smi.processes(A3) == {1: "process 632268 (python3.1)"}
+    assert npu_smi.processes("") == {}
 
 
 def test_gpu_processes_are_found_by_their_cards_uuid() -> None:
