@@ -1,6 +1,6 @@
-"""``task=check_data``: read every image of a data set, and report what a training on it would find.
+"""``task=check_data``: read every image of a data set as a training does, and report problems.
 
-It starts no worker, needs no MindSpore and makes no run directory. It reads images as a training does.
+It starts no worker, needs no MindSpore and creates no run directory.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from deit.progress_bar import Bars, progress_bars
 from deit.runs.directory import new_file
 from deit.storage.data_cache import stage
 
-CHUNK = 64  # images a thread takes at a time
+CHUNK = 64  # images per thread and turn
 DIGEST = 16  # bytes of SHA-256 kept of each image
-SHOWN = 10  # lines of each kind of finding; the report has them all
-UNREADABLE = "unreadable"  # no matter of the image, but of the disk or of rights
+SHOWN = 10  # lines per kind of finding; the report has them all
+UNREADABLE = "unreadable"  # a problem of the disk or of permissions, not of the image
 KINDS = {**BAD, UNREADABLE: "the file cannot be opened or read"}
 
 
@@ -48,11 +48,11 @@ class Split:
     """What was found in one split of N images."""
 
     data: Dataset
-    digests: NDArray[np.uint8]  # uint8 [N, DIGEST] of what is kept of the image
+    digests: NDArray[np.uint8]  # uint8 [N, DIGEST], start of each image's SHA-256
     sizes: NDArray[np.int64]  # int64 [N, 2], width and height; 0 for a bad one
     bytes: NDArray[np.int64]  # int64 [N]
-    bad: dict[int, tuple[str, str]]  # kind and reason, by number of the image
-    damaged_shards: list[str]  # of packed data, those whose checksum is wrong
+    bad: dict[int, tuple[str, str]]  # kind and reason, by image number
+    damaged_shards: list[str]  # packed data whose checksum is wrong
 
     @property
     def good(self) -> NDArray[np.int64]:
@@ -76,7 +76,7 @@ class CheckData(Task[CheckDataTask]):
         found.with_task("data.interpolation", "data.mean", "data.std")
 
     def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:
-        return config  # to open and read the data is the task itself
+        return config  # opening and reading the data is the task itself
 
     def dry_run(self, config: RunConfig, typed: list[str]) -> int:
         _output(self.of(config).output)
@@ -88,9 +88,9 @@ class CheckData(Task[CheckDataTask]):
 
 
 def check_data(config: RunConfig, task: CheckDataTask) -> int:
-    """Look at both splits and print what was found; returns 1 where an image is bad or a shard is damaged, else 0.
+    """Check both splits and print the findings; returns 1 if an image is bad or a shard is damaged, else 0.
 
-    Raises UserError where the data set or ``task.output`` is not as it must be, before anything is read.
+    Raises UserError, before anything is read, if the data set or ``task.output`` is not usable.
     """
     output = _output(task.output)
     stage(config.data)
@@ -127,7 +127,7 @@ def _opened(config: RunConfig) -> dict[str, Dataset]:
 def _count(config: RunConfig) -> str:
     try:
         return " and ".join(f"{len(data):,} images of {data.place}" for data in _opened(config).values())
-    except UserError as error:  # a recipe may be looked at where its data are not
+    except UserError as error:  # a recipe may be shown on a machine without its data
         return f"data={config.data.name}; not counted: {error}"
 
 
@@ -136,7 +136,7 @@ def _output(text: str | None) -> Path | None:
 
 
 def _look(data: Dataset, workers: int, advance: Callable[[int], Any]) -> Split:
-    """Read and decode every image, in ``workers`` threads or, with 0, in this one."""
+    """Read and decode every image, in ``workers`` threads, or in this one with 0."""
     count = len(data)
     found = Split(data, np.zeros((count, DIGEST), np.uint8), np.zeros((count, 2), np.int64), np.zeros(count, np.int64), {}, [])
 
@@ -169,7 +169,7 @@ def _look(data: Dataset, workers: int, advance: Callable[[int], Any]) -> Split:
 
 
 def report(config: RunConfig, splits: dict[str, Split]) -> dict[str, Any]:
-    """All that was found, as plain values: what ``task.output`` gets."""
+    """All findings as plain values, for ``task.output``."""
     equal = list(_equal(splits))
     return {
         "data": config.data.name,
@@ -212,7 +212,7 @@ def _others(data: Dataset) -> list[str]:
 
 
 def _equal(splits: dict[str, Split]) -> Iterator[list[dict[str, str]]]:
-    """Groups of good images with equal content, byte for byte; each image with its split, its name and its class."""
+    """Groups of good images with identical bytes; each image with its split, name and class."""
     places = [(name, int(index)) for name, split in splits.items() for index in split.good]
     if not places:
         return
@@ -238,20 +238,20 @@ def _show(found: dict[str, Any]) -> None:
         table.add_row(label, *cells)
     console().print(table)
     for name, split in found["splits"].items():
-        _list(f"{name}: shards whose bytes are not those that task=pack wrote", split["damaged_shards"])
+        _list(f"{name}: shards that differ from what task=pack wrote", split["damaged_shards"])
         bad = [f"{bad['file']}: {bad['kind']} ({bad['reason']})" for bad in split["bad"]]
         _list(f"{name}: bad images", bad)
         empty = [label for label, count in split["images_of_class"].items() if count == 0]
         _list(f"{name}: classes without an image", empty)
-        _list(f"{name}: not read (no image by its name, a broken link, or beside the class folders)", split["no_image_by_name"])
+        _list(f"{name}: not read (no image extension, a broken link, or outside the class folders)", split["no_image_by_name"])
     across = [" = ".join(image["file"] for image in group) for group in found["equal_across_splits"]]
-    _list("the same image in training and validation, whose accuracy is then too good", across)
+    _list("duplicates across training and validation, which make the accuracy too high", across)
     for name in found["splits"]:
         groups = found[f"equal_in_{name}"]
-        _list(f"{name}: the same image several times", [" = ".join(i["file"] for i in group) for group in groups])
+        _list(f"{name}: duplicates", [" = ".join(i["file"] for i in group) for group in groups])
         unlike = [group for group in groups if len({image["class"] for image in group}) > 1]
         lines = [" = ".join(f"{i['file']} ({i['class']})" for i in group) for group in unlike]
-        _list(f"{name}: the same image under different classes", lines)
+        _list(f"{name}: duplicates under different classes", lines)
 
 
 def _rows(splits: list[dict[str, Any]]) -> Iterator[list[str]]:
@@ -261,7 +261,7 @@ def _rows(splits: list[dict[str, Any]]) -> Iterator[list[str]]:
             yield [f"bad: {kind}", *(f"{split['bad_by_kind'].get(kind, 0):,}" for split in splits)]
     yield ["classes with images", *(str(sum(map(bool, split["images_of_class"].values()))) for split in splits)]
     counts = [list(split["images_of_class"].values()) for split in splits]
-    yield ["images of a class", *(f"{min(c)} / {np.median(c):g} / {max(c)}" for c in counts)]
+    yield ["images per class", *(f"{min(c)} / {np.median(c):g} / {max(c)}" for c in counts)]
     for name in ("width", "height", "pixels"):
         ranges = [split.get(name) for split in splits]
         yield [name, *("-" if r is None else f"{r['least']:,} / {r['median']:,.10g} / {r['most']:,}" for r in ranges)]
@@ -275,7 +275,7 @@ def _list(title: str, lines: list[str]) -> None:
     console().print()
     console().print(titled(title, f": {len(lines):,}"))
     for line in [*lines[:SHOWN], *more]:
-        # A file may be called anything; nothing of its name may reach the terminal as a command.
+        # A file name may contain anything; none of it may reach the terminal as a control sequence.
         console().print("  " + "".join(c if c.isprintable() else "?" for c in line))
 
 

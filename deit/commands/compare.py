@@ -1,12 +1,12 @@
 """``task=compare``: two or more models on the same labelled images.
 
-Each model answers in a worker process of its own, one after another, so that their times can be compared and a crash is
-that of one model. Its part is in ``models/<number>/`` of the comparison's run directory; a comparison that was stopped
-resumes with ``resume=`` at the first unfinished model. When all are done, this process computes the results.
+Each model runs in its own worker process, one after another, so that their times are comparable and a crash affects one
+model. Its part is in ``models/<number>/`` of the comparison's run directory; ``resume=`` continues a stopped comparison at the
+first unfinished model. At the end this process computes the results.
 
-    config.yaml, environment.json, journal.jsonl, status.json    as of any run
+    config.yaml, environment.json, journal.jsonl, status.json    as in any run
     models/1/                                                    the first model's part
-    classes.txt                                                  names by label, as far as they are known
+    classes.txt                                                  class names by label, if known
     compare.json, compare.csv, ...                               see deit.comparison.output_files
 """
 
@@ -64,14 +64,14 @@ class Compare(Task[CompareTask]):
         return [f"task.models names {twice[0]} twice; allowed: each model once."] if twice else []
 
     def rules(self, config: RunConfig) -> list[str]:
-        # The models have a recipe each, so that only where they compute and what they look at is asked.
+        # Each model has its own recipe, so only device and images are checked.
         of_data = rules.data(config) if self.of(config).input is None else []
         return of_data + rules.hardware(config) + rules.tracking(config)
 
     def unused(self, found: Unused) -> None:
         super().unused(found)
         config, task = found.config, self.of(found.config)
-        # By now the paths of runs are in the place of `last` and of MLflow's ids.
+        # `last` and MLflow ids have been replaced by paths.
         exported = [text for text in task.models if export_folder(text) is not None]
         others = [text for text in task.models if text not in exported]
         of_runs = [text for text in others if run_behind(text, "task.models", "", None) is not None]
@@ -106,19 +106,19 @@ class Compare(Task[CompareTask]):
 
 
 def _with_images(config: RunConfig) -> RunConfig:
-    """With the data looked at; a refusal says where the images of a comparison come from: not every model brings a run."""
+    """With the data checked; an error explains where the images of a comparison come from."""
     try:
         return with_data(config, trains=False)
     except UserError as error:
         raise UserError(
-            f"{error} Compared are the validation images of this data; task.input=FOLDER gives class folders instead."
+            f"{error} Models are compared on the validation images of this data; task.input=FOLDER uses class folders instead."
         ) from None
 
 
 def compare(run: RunDirectory, config: RunConfig, cards: Sequence[int]) -> int:
-    """Let all models answer, count, show, and send to MLflow; returns the exit code.
+    """Run all models, compute and show the results, and send them to MLflow; returns the exit code.
 
-    Raises UserError where the models are no longer what they were when the run directory was made.
+    Raises UserError if the models have changed since the run directory was created.
     """
     now = status.Status(state=status.RUNNING, launcher_pid=os.getpid())
     with signals.noted() as got, status.failure_recorded(run, now):
@@ -136,7 +136,7 @@ def compare(run: RunDirectory, config: RunConfig, cards: Sequence[int]) -> int:
 def _found(
     run: RunDirectory, config: RunConfig, cards: Sequence[int], now: status.Status, signalled: Sequence[int]
 ) -> Results | None:
-    """What all the models together show, written into the run; None where one did not get to its end, as ``now`` tells."""
+    """The results of all models, written into the run; None if one did not finish; ``now`` is its status."""
     again = f"python launch.py resume={shlex.quote(str(run))}"
     models = find_models(config)
     data = open_images(config, models)
@@ -166,7 +166,7 @@ def _found(
 
 
 class _Part(Supervisor):
-    """The worker of one model; the comparison says how it ended, and sends what came out."""
+    """The worker of one model; the comparison reports its end and sends its results."""
 
     def __init__(self, run: RunDirectory, config: RunConfig, cards: Sequence[int]) -> None:
         super().__init__(Start(run, config, cards, Machines(run, config.hardware)), TASK)
@@ -178,14 +178,14 @@ class _Part(Supervisor):
 
 
 class _Unsent(Shipper):
-    """A part of a comparison has nothing for MLflow, and no runs beside it."""
+    """A part of a comparison sends nothing to MLflow."""
 
     def start(self) -> None:
         pass
 
 
 def _part(run: RunDirectory, config: RunConfig, models: Sequence[Model], data: Dataset, number: int) -> RunDirectory:
-    """The directory of one model's part, made if need be, with what its worker is to do."""
+    """The directory of one model's part, created if necessary, with its worker's configuration."""
     part = RunDirectory(run.path / "models" / str(number))
     for folder in (part.checkpoints, part.logs, part.tracking):
         folder.mkdir(parents=True, exist_ok=True)
@@ -206,9 +206,9 @@ def _part(run: RunDirectory, config: RunConfig, models: Sequence[Model], data: D
 
 
 def _answer(part: RunDirectory, cards: Sequence[int]) -> status.Status:
-    """Let the worker of a part do it, unless it was done before; returns its final status."""
+    """Run the worker of a part, unless it has already finished; returns its final status."""
     if status.read(part).state == status.FINISHED and (part.path / answers.FILE).is_file():
-        console().print("has answered before")
+        console().print("already finished")
         return status.read(part)
     status.write(part, status.Status(launcher_pid=os.getpid()))
     _Part(part, frozen.load(part.config), cards).execute()
@@ -256,18 +256,18 @@ def _of_model(model: Model, answer: Answers, ms_per_image: float) -> ModelResult
 
 
 def _name(run: RunDirectory, models: Sequence[Model]) -> None:
-    """Note in ``environment.json``, whose entries become tags in MLflow, which models there are."""
+    """Record the models in ``environment.json``, whose entries become MLflow tags."""
     named: dict[str, Any] = {model.label: {"model": str(model.source), **model.mlflow} for model in models}
     write_json(run.environment, (read_json(run.environment) or {}) | {"compare": named})
 
 
 def _metric(name: str) -> str:
-    """What MLflow takes in the name of a metric."""
+    """``text`` with only the characters that MLflow allows in a metric name."""
     return re.sub(r"[^\w.\- :/]", "_", name)
 
 
 def _send(run: RunDirectory, config: RunConfig) -> None:
-    """Now, and not while the models are timed: importing MLflow takes a core for seconds."""
+    """Called after the models are timed: importing MLflow uses a core for seconds."""
     shipper = Shipper(run, config)
     with signals.noted() as got:
         try:

@@ -1,4 +1,4 @@
-"""The models of a comparison: found, checked against each other, and given short names that tell them apart."""
+"""The models of a comparison: found, checked against each other, and given short distinct names."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from deit.tracking import progress
 from deit.tracking import uri as store
 from deit.tracking.sender import own_uri
 
-MOST_KEYS = 3  # by which runs are named; recipes that differ in more have names or ids of their own
-# What may differ between two runs of one recipe, and what says nothing about what was learnt.
+MOST_KEYS = 3  # by which runs are named; recipes that differ in more are named otherwise
+# Keys that may differ between two runs of one recipe and do not affect what was learnt.
 CIRCUMSTANCES: tuple[str, ...] = (
     "task",
     "hardware",
@@ -49,9 +49,9 @@ CIRCUMSTANCES += ("weights_dir", "dry_run", "data.root", "data.workers", "data.e
 class Model:
     """One model of a comparison.
 
-    ``source`` is its folder of an export or file of weights, ``config`` what its worker is to do, ``classes`` their names as
-    far as it knows them, ``facts`` what it can be named by, ``run`` where its weights come from, if that is here, ``form``
-    MindSpore or the format of an export, ``size`` the bytes of its file.
+    ``source`` is its export folder or weight file, ``config`` its worker's configuration, ``classes`` their names as far as
+    known, ``facts`` what it can be named by, ``run`` the run of its weights, if it is here, ``form`` MindSpore or the format of
+    an export, ``size`` the bytes of its file.
     """
 
     text: str
@@ -67,7 +67,7 @@ class Model:
 
     @property
     def mlflow(self) -> dict[str, str]:
-        """The MLflow run of its training, and where a server shows it; empty where it was not sent, as this machine knows."""
+        """The MLflow run of its training and its page on the server; empty if this machine does not know it."""
         if self.run is None:
             return {}
         try:
@@ -82,14 +82,14 @@ class Model:
 
 
 def resolved(config: RunConfig) -> RunConfig:
-    """The configuration with all paths absolute, after all that can be known before a worker starts has been checked.
+    """The configuration with absolute paths, after all checks that need no worker.
 
-    Raises UserError where a model is not there or cannot be computed here, where two are the same or have different classes,
-    if there are no labelled images, or if the comparison to resume has already finished.
+    Raises UserError if a model is missing or cannot run here, if two are the same or have different classes, if there are no
+    labelled images, or if the comparison to resume has already finished.
     """
     task = expect(config.task, CompareTask)
     if config.resume is not None and status.read(RunDirectory(config.resume)).state == status.FINISHED:
-        raise UserError(f"resume={config.resume}: this comparison has finished, nothing is left to do.")
+        raise UserError(f"resume={config.resume}: this comparison has already finished.")
     if config.name == config.model.name:
         config = dataclasses.replace(config, name="compare")
     task = dataclasses.replace(
@@ -111,7 +111,7 @@ def find_models(config: RunConfig) -> list[Model]:
         if same is not None:
             raise UserError(
                 f"task.models: {shown(same.text)} and {shown(model.text)} are the same model, {shown(model.source)}; allowed: "
-                "each once. Another checkpoint of a run is named by its folder or file, such as RUN/checkpoints/step_N."
+                "each once. Name another checkpoint of a run by its folder or file, such as RUN/checkpoints/step_N."
             )
     _check_classes(models)
     _add_recipes(models)
@@ -121,7 +121,7 @@ def find_models(config: RunConfig) -> list[Model]:
 
 
 def class_list(config: RunConfig, models: Sequence[Model]) -> list[str] | None:
-    """The names of the classes by label: ``task.classes``, else those the first model knows; None where none knows them."""
+    """The class names by label: ``task.classes``, else those of the first model that has them, else None."""
     classes, count = expect(config.task, CompareTask).classes, models[0].config.data.num_classes
     assert count is not None
     if classes is not None:
@@ -130,14 +130,14 @@ def class_list(config: RunConfig, models: Sequence[Model]) -> list[str] | None:
 
 
 def open_images(config: RunConfig, models: Sequence[Model]) -> Dataset:
-    """The images that all models answer. Raises UserError where they have no labels, or other classes than the models."""
+    """The images for all models. Raises UserError if they have no labels, or other classes than the models."""
     task, count = expect(config.task, CompareTask), models[0].config.data.num_classes
     assert count is not None
     known = class_list(config, models)
     if task.input is not None:
         return open_tree(task.input, "task.input", known, count, config.data.max_pixels)
     dataset = open_dataset(config.data, train=False)
-    # What a person calls the classes is no sign that they are others.
+    # Other names in task.classes do not mean other classes.
     trained = None if task.classes is not None else known
     apart = _apart(trained, list(dataset.classes), count, len(dataset.classes))
     if apart is not None:
@@ -147,9 +147,9 @@ def open_images(config: RunConfig, models: Sequence[Model]) -> Dataset:
 
 
 def labels(facts: Sequence[dict[str, str]]) -> list[str]:
-    """A short name for each model, made of the facts that tell them apart, the telling ones first.
+    """A short name for each model, made of the facts that distinguish them, the most meaningful first.
 
-    A fact is taken if it tells more models apart than those before it; what is still the same in the end gets a number.
+    A fact is used if it distinguishes more models than those before it; names that are still equal get a number.
     """
     taken: list[str] = []
 
@@ -183,15 +183,15 @@ def _find(config: RunConfig, text: str) -> Model:
     broken = rules.network(found)
     if broken:
         raise UserError(
-            f"task.models: {shown(text)} cannot be computed here as its run did: {broken[0].partition('; give')[0]}. Compare "
-            "its export instead (task=export), which has a precision of its own."
+            f"task.models: {shown(text)} cannot run here as its run did: {broken[0].partition('; give')[0]}. Compare "
+            "its export instead (task=export), which has its own precision."
         )
     assert network.model is not None
     return _model(config, text, Path(network.model), found, behind[0] if behind else None)
 
 
 def _model(config: RunConfig, text: str, source: Path, found: RunConfig, run: RunDirectory | None) -> Model:
-    """The model of a resolved prediction ``found``, and what is known of it."""
+    """The model of a resolved prediction ``found``, with its facts."""
     task = expect(config.task, CompareTask)
     kept = {key: getattr(found.data, key) for key in ("crop_pct", "interpolation", "mean", "std", "num_classes")}
     own = dataclasses.replace(
@@ -230,7 +230,7 @@ def _model(config: RunConfig, text: str, source: Path, found: RunConfig, run: Ru
 
 
 def _add_recipes(models: Sequence[Model]) -> None:
-    """Put what tells the runs' recipes apart in front of the facts: the name, or up to MOST_KEYS keys."""
+    """Put what distinguishes the runs' recipes first: the name, or up to MOST_KEYS keys."""
     recipes = {model.run.id: frozen.load(model.run.config) for model in models if model.run is not None}
     flat = {run: dict(_leaves(frozen.to_dict(recipe))) for run, recipe in recipes.items()}
     keys = next(iter(flat.values()), {})
@@ -242,7 +242,7 @@ def _add_recipes(models: Sequence[Model]) -> None:
         if 0 < len(apart) <= MOST_KEYS:
             values = flat[model.run.id]
             told |= {key: label({key: str(values.get(key))}) for key in apart if values.get(key) is not None}
-        # The model's own name says more than that of a recipe, where both would do.
+        # The model's own name says more than its recipe's.
         model.facts = {"model": model.facts["model"]} | told | model.facts
 
 
@@ -267,11 +267,11 @@ def _check_classes(models: Sequence[Model]) -> None:
                 "the same classes in the same order."
             )
         if first.classes is None:
-            first = other  # the next are compared with one whose names are known
+            first = other  # compare the next with one whose names are known
 
 
 def _apart(first: list[str] | None, second: list[str] | None, of_first: int, of_second: int) -> str | None:
-    """In which way two lists of classes differ; None where they do not, as far as their names are known."""
+    """How two lists of classes differ; None if they do not, as far as their names are known."""
     if of_first != of_second:
         counted = f"{of_first} and {of_second} classes"
     elif first is None or second is None or first == second:
@@ -284,7 +284,8 @@ def _apart(first: list[str] | None, second: list[str] | None, of_first: int, of_
     if not any(only):
         number = next(i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
         return (
-            f"the same names in another order, label {number} is {first[number]} in the one and {second[number]} in the other"
+            f"the same names in another order, label {number} is {first[number]} in the first and {second[number]} in the "
+            "second"
         )
     said = [f"only the {which} has {_listed(names)}" for which, names in zip(("first", "second"), only, strict=True) if names]
     return "; ".join([*([counted] if counted else []), *said])

@@ -1,4 +1,4 @@
-"""A comparison on the screen: tables of accuracies, of speed and size, and of the pairs, and where the files are."""
+"""The printed result of a comparison: accuracies, speed and size, pairs, and the files."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from deit.console import console
 from deit.runs.directory import RunDirectory
 
 WEIGHTS = {"raw": "raw weights", "ema": "EMA weights"}
-MOST_PAIRS = 15  # of the models of a sweep there are more than anybody reads
+MOST_PAIRS = 15  # a sweep has more pairs than anybody reads
 
 
 def show(run: RunDirectory, results: Results) -> None:
-    """Print ``results``; in the table of pairs the models have the numbers of the tables above."""
+    """Print ``results``; pairs are given by the numbers of the models in the tables above."""
 
     def say(text: str) -> None:
         console().print(text)
 
     said = f"{results.images:,} images of {results.data}, {results.classes} classes; 95 % intervals in brackets"
     if results.left_out:
-        said += f"; {results.left_out} could not be used and {'was' if results.left_out == 1 else 'were'} left out"
+        said += f"; {results.left_out} unusable and {'was' if results.left_out == 1 else 'were'} left out"
     for text, table in (
         (said, _accuracies(results)),
         ("speed and size", _costs(results)),
@@ -42,7 +42,7 @@ def show(run: RunDirectory, results: Results) -> None:
 
 def _of_pairs(results: Results) -> str:
     corrected = f", p corrected for {len(results.pairs)} pairs (Holm)" if len(results.pairs) > 1 else ""
-    return f"pairs: McNemar's test{corrected}; right: images that only the first, only the second has right"
+    return f"pairs: McNemar's test{corrected}; right: images that only the first, only the second classifies correctly"
 
 
 def _accuracies(results: Results) -> Table:
@@ -73,7 +73,7 @@ def _costs(results: Results) -> Table:
         )
         for number, one in enumerate(results.models, 1)
     ]
-    names = ("", "model", "ms an image", "images/s", "MB", "parameters", "GMACs", "computed by")
+    names = ("", "model", "ms per image", "images/s", "MB", "parameters", "GMACs", "computed by")
     return _table(names, rows, left=(1, 7))
 
 
@@ -94,10 +94,10 @@ def _pairs(results: Results) -> Table:
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> Table:
-    """Without lines; the columns ``left`` are text, the others numbers."""
+    """A table without lines; the columns ``left`` are text, the others numbers."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
     for number, name in enumerate(names):
         table.add_column(name, justify="left" if number in left else "right", overflow="fold", no_wrap=number not in left)
     for row in rows:
-        table.add_row(*map(Text, row))  # no markup: labels and intervals have brackets
+        table.add_row(*map(Text, row))  # as Text, because labels and intervals contain brackets
     return table

@@ -1,8 +1,7 @@
 """``task=convert``: weights of a run, a checkpoint or a file as one ``.safetensors`` file that describes itself, or as a
-``.ckpt`` that MindSpore's other programs load.
+``.ckpt`` for other MindSpore programs.
 
-It starts no worker and needs no MindSpore: names are changed, numbers are not. Nothing is evaluated, and no run directory is
-made.
+Names change, numbers do not. It starts no worker, needs no MindSpore, evaluates nothing and creates no run directory.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from deit.weights.naming import to_mindspore, to_timm
 from deit.weights.read import description, names_of, read_weights
 from deit.weights.whole import check_classifier
 
-CKPT = ".ckpt"  # of MindSpore; it has no place for what a file says of itself
+CKPT = ".ckpt"  # MindSpore's format, which has no room for metadata
 
 
 class Convert(Task[ConvertTask]):
@@ -42,7 +41,7 @@ class Convert(Task[ConvertTask]):
         return needs_one("convert", named)
 
     def rules(self, config: RunConfig) -> list[str]:
-        return rules.model(config)  # it needs neither data nor device
+        return rules.model(config)  # it uses neither data nor device
 
     def unused(self, found: Unused) -> None:
         super().unused(found)
@@ -64,16 +63,16 @@ class Convert(Task[ConvertTask]):
 
 
 def convert(config: RunConfig, task: ConvertTask) -> int:
-    """Write the file and say so. Returns the exit code, 0.
+    """Write the file and print what it contains. Returns the exit code, 0.
 
-    Raises UserError, before anything is written, where there is nothing to convert, where it does not belong to the model,
-    or where the file exists already.
+    Raises UserError, before anything is written, if there is nothing to convert, if it does not fit the model, or if the file
+    already exists.
     """
     output = _output(task)
     choice, classes = check(config, task)
     source = choice.file
     weights = to_mindspore(read_weights(source, choice.weights))
-    # In the order of timm's state_dict, whatever the order of the source was.
+    # In the order of timm's state_dict.
     weights = {name: weights[name] for name in parameter_shapes(config.model, classes)}
     model = dataclasses.asdict(dataclasses.replace(config.model, pretrained=None))
     weights = weights if task.naming == "mindspore" else to_timm(weights)
@@ -90,7 +89,7 @@ def convert(config: RunConfig, task: ConvertTask) -> int:
 
 
 def check(config: RunConfig, task: ConvertTask) -> tuple[Choice, int]:
-    """The weights to convert and their number of classes, after its names and shapes were compared with the model's.
+    """The weights to convert and their number of classes, after comparing names and shapes with the model.
 
     Raises UserError as ``convert`` does.
     """
@@ -107,7 +106,7 @@ def check(config: RunConfig, task: ConvertTask) -> tuple[Choice, int]:
 def _output(task: ConvertTask) -> Path:
     output = new_file(task.output, "task.output", [".safetensors", CKPT])
     if output.suffix == CKPT and task.naming != "mindspore":
-        raise UserError(f"task.output={output}: a {CKPT} file is MindSpore's: task.naming=mindspore or a .safetensors file.")
+        raise UserError(f"task.output={output}: a {CKPT} file needs task.naming=mindspore; or write a .safetensors file.")
     return output
 
 
@@ -116,7 +115,7 @@ def _source_text(config: RunConfig) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """The file appears under its name only when it is complete."""
+    """The file appears only when it is complete."""
     try:
         with whole_file(path) as file:
             file.write(content)

@@ -1,4 +1,4 @@
-"""``dry_run=true``: what a configuration would do, as a table, without starting or writing anything."""
+"""``dry_run=true``: a table of what a configuration would do; starts and writes nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from deit.recipe.plan import Plan, known_train_images, plan, ranks
 
 
 class Shown(Protocol):
-    """What is asked of the task (``deit.commands.task.Task``)."""
+    """What this module uses of a task (``deit.commands.task.Task``)."""
 
     trains: bool
     resumable: bool
@@ -35,7 +35,7 @@ class Shown(Protocol):
 
 @dataclass(frozen=True)
 class Counted:
-    """What is known of the training images, and from where."""
+    """The number of training images, and its origin."""
 
     images: int | None
     classes: int | None
@@ -43,7 +43,7 @@ class Counted:
 
 
 def show(task: Shown, config: RunConfig) -> None:
-    """Print the recipe. Raises UserError where the images found fill no step."""
+    """Print the recipe. Raises UserError if there are too few images for one step."""
     from deit.launching.worker_command import worker_command
 
     counted = _count(config, task.trains)
@@ -63,13 +63,13 @@ def show(task: Shown, config: RunConfig) -> None:
 
 
 def _example(config: RunConfig) -> Path:
-    """The place of a run directory, of which only the time and the id are not known yet."""
+    """An example of a run directory; only the time and the id are not known yet."""
     folder = Path("runs") if is_remote(config.runs_dir) else Path(config.runs_dir)
     return folder.absolute() / config.name / "RUN"
 
 
 def _count(config: RunConfig, trains: bool) -> Counted:
-    """Count the images if they are here; otherwise believe the configuration."""
+    """Count the images if they are here; otherwise use the configuration."""
     from deit.data.datasets import open_dataset
 
     try:
@@ -98,12 +98,12 @@ def _recipe(config: RunConfig, counted: Counted, trains: bool) -> list[tuple[str
 def hardware(config: RunConfig) -> tuple[str, str]:
     """The row of the hardware."""
     machine = config.hardware
-    of = f"{machine.target}, {machine.cards} card(s) on {machine.nodes} machine(s), {ranks(config)} process(es) in all"
+    of = f"{machine.target}, {machine.cards} card(s) on {machine.nodes} machine(s), {ranks(config)} process(es) in total"
     return "hardware", of
 
 
 def device(config: RunConfig) -> list[tuple[str, str]]:
-    """On what is computed, and in which precision."""
+    """The device and precision."""
     return [hardware(config), ("precision", _precision(config))]
 
 
@@ -116,22 +116,22 @@ def _precision(config: RunConfig) -> str:
 
 
 def weights(config: RunConfig) -> list[tuple[str, str]]:
-    """The weights that are looked at, and in batches of how many images."""
+    """The weights and the batch size."""
     of = f"run {config.run} ({getattr(config.task, 'which', '')})" if config.run else f"checkpoint {config.checkpoint}"
-    return [("weights", of), ("batch", f"{config.data.eval_batch_size} a card")]
+    return [("weights", of), ("batch", f"{config.data.eval_batch_size} per card")]
 
 
 def training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
-    """The whole recipe; ``planned`` are its steps, where the number of images is known."""
+    """The whole recipe; ``planned`` are its steps, if the number of images is known."""
     data, optim, schedule, ema = config.data, config.optim, config.schedule, config.ema
     numbers = planned or plan(config, 0)
     factors = f"{data.batch_size} x {config.hardware.cards} cards x {config.hardware.nodes} machines"
     scaled = (
         "not scaled" if optim.lr_base_size is None else f"{optim.base_lr:g} x {numbers.global_batch} / {optim.lr_base_size}"
     )
-    steps = "unknown without a number of images"
+    steps = "unknown without the number of images"
     if planned is not None:
-        steps = f"{planned.steps_per_epoch:,} an epoch, {planned.total_steps:,} in all"
+        steps = f"{planned.steps_per_epoch:,} per epoch, {planned.total_steps:,} in total"
         if planned.total_steps < planned.steps_per_epoch * planned.epochs:
             steps += f" (cut by schedule.max_steps={schedule.max_steps})"
     late = ", set after each epoch" if schedule.timing == "end" else ""
@@ -141,7 +141,7 @@ def training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
             "optimizer",
             f"{optim.name}, peak learning rate {numbers.peak_lr:.4g} ({scaled}), weight decay {optim.weight_decay:g}",
         ),
-        ("begins with", config.model.pretrained or "initial weights"),
+        ("starts from", config.model.pretrained or "initial weights"),
         *_groups(config),
         ("clipping", "none" if optim.clip_grad is None else f"global norm {optim.clip_grad:g}"),
         (
@@ -157,7 +157,7 @@ def training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
 
 
 def _groups(config: RunConfig) -> list[tuple[str, str]]:
-    # The head's rows are as many as the classes; where these are unknown, the sizes would be made up.
+    # The size of the head depends on the number of classes.
     if config.data.num_classes is None:
         return []
     shapes = parameter_shapes(config.model, config.data.num_classes)

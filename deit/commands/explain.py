@@ -1,4 +1,4 @@
-"""``task=explain``: what the network looks at, as pictures of its attention."""
+"""``task=explain``: pictures of the network's attention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``task=export``: weights of a run or a checkpoint as a network that other programs run, compared with the original."""
+"""``task=export``: a network for other programs from the weights of a run or a checkpoint, compared with the original."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Export(Task[ExportTask]):
 
     def rules(self, config: RunConfig) -> list[str]:
         task, ids = self.of(config), config.hardware.card_ids
-        found = rules.data(config) + rules.model(config)  # it has a device and a precision of its own
+        found = rules.data(config) + rules.model(config)  # it has its own device and precision
         if task.format == "air" and task.batch is None:
             found.append("task.batch is null, but task.format=air has a batch of one size only; give task.batch=NUMBER.")
         if task.format == "air" and ids is not None and len(ids) != 1:
@@ -51,7 +51,7 @@ class Export(Task[ExportTask]):
         return super().prepare(config, here=here)
 
     def placed(self, config: RunConfig) -> RunConfig:
-        """On one CPU process, AIR on one Ascend card, with the attention that every device has."""
+        """On one CPU process, or AIR on one Ascend card, with the attention that every device supports."""
         from deit.preflight.placement import on_one_process
 
         config = on_one_process(config, on_card=self.of(config).format == "air")
@@ -62,7 +62,7 @@ class Export(Task[ExportTask]):
         )
 
     def check(self, config: RunConfig) -> RunConfig:
-        """Compare the weights with the model by their header, and settle where the export goes."""
+        """Compare the weights with the model by their header, and choose the output folder."""
         from deit.exports.origin import check_fit, find_origin, output_folder
         from deit.preflight.recipe_data import with_data_of_recipe
 
@@ -82,7 +82,7 @@ class Export(Task[ExportTask]):
         chosen = {"auto": "the better of raw and EMA", "ema": "EMA", "raw": "raw"}[task.weights]
         takes = "pixels, normalised in the graph" if task.preprocess_in_graph else "normalised images"
         size = "a batch of any size" if task.batch is None else f"batches of {task.batch}"
-        compared = "nothing here reads it back" if task.format == "air" else f"{task.images} validation images"
+        compared = "not compared: AIR cannot be read back" if task.format == "air" else f"{task.images} validation images"
         return [
             hardware(config),
             ("weights", f"{chosen}, of {of}"),
@@ -102,8 +102,8 @@ def _check_tools(task: ExportTask) -> None:
 
     if task.format == "air" and not cards.card_ids("ascend"):
         raise UserError(
-            "task.format=air: MindSpore writes AIR on a machine with an Ascend card only, and this one has none. Give the same "
-            "command there, where the run directory can be read; or task.format=mindir, which MindSpore Lite takes too."
+            "task.format=air: MindSpore writes AIR only on a machine with an Ascend card, and this one has none. Run the same "
+            "command there, on the same run directory; or use task.format=mindir, which MindSpore Lite reads too."
         )
     missing = [name for name in ("onnx", "onnxruntime") if task.format == "onnx" and importlib.util.find_spec(name) is None]
     if missing:
@@ -134,9 +134,9 @@ def _shown(results: dict[str, Any]) -> RenderableType:
     if checked:
         same = f"largest difference {checked['max_difference']:.1e} (allowed {checked['tolerance']:.1e})"
         agree = f"top-1 agrees on {100 * checked['top1_agreement']:.1f} %"
-        rows.append(("verified", f"on {checked['images']} validation images beside the checkpoint: {same}, {agree}"))
+        rows.append(("verified", f"against the checkpoint on {checked['images']} validation images: {same}, {agree}"))
     else:
-        rows.append(("verified", "no: nothing here reads AIR back; compare what ATC makes of it on the device"))
+        rows.append(("verified", "no: AIR cannot be read back here; compare the output of ATC on the device"))
     return lines_of(rows)
 
 

@@ -1,4 +1,4 @@
-"""What the tasks that give images of a person's own to a trained network have in common: predict, explain, preprocess."""
+"""Common parts of the tasks that apply a trained network to given images: predict, explain, preprocess."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from deit.runs.directory import RunDirectory
 
-NAMED = 10  # most unreadable images that are named on the screen
+NAMED = 10  # maximum number of unreadable images that are printed
 Keys = TypeVar("Keys", bound=InferenceTask)
 
 
 class Inference(Task[Keys]):
-    does = ""  # to task.input, as the dry run says it
+    does = ""  # the verb of the dry run, with task.input as object
     needs_network = True
     in_batches = True  # of data.eval_batch_size
 
@@ -49,7 +49,7 @@ class Inference(Task[Keys]):
         config, task = found.config, self.of(found.config)
         taken = ("num_classes", "workers", "crop_pct", "interpolation", "mean", "std", "max_pixels")
         found.all_but("data", *taken, *(["eval_batch_size"] if self.in_batches else []))
-        # An MLflow run id is looked up where tracking says.
+        # An MLflow run id is looked up at tracking.uri.
         found.all_but("tracking", *(("backend", "uri") if config.run is not None else ()))
         found.all_but("hardware", "target", "card_ids", "jit", "grace_period", "hang_timeout", "max_restarts")
         found.with_task("seed", "model.drop_rate", "model.drop_path_rate", "model.pretrained")
@@ -61,7 +61,7 @@ class Inference(Task[Keys]):
             return
         told = "while task.model says it"
         found.add(True, told, *(f"model.{key}" for key in vars(config.model)), "data.num_classes")
-        from deit.inference.model_source import export_folder  # here, so that most commands need no NumPy
+        from deit.inference.model_source import export_folder  # late, because it imports NumPy
 
         folder = export_folder(task.model)
         if folder is not None:
@@ -94,7 +94,7 @@ class Inference(Task[Keys]):
 
 
 def shown_results(run: RunDirectory, results: dict[str, Any]) -> RenderableType:
-    """What was found of images that a person gave: predictions and their accuracy, or pictures."""
+    """The results on given images: predictions and their accuracy, or pictures."""
     from rich.cells import cell_len
 
     from deit.launching.display import lines_of
@@ -116,11 +116,11 @@ def shown_results(run: RunDirectory, results: dict[str, Any]) -> RenderableType:
     if "remark" in results:
         rows.append(("accuracy", results["remark"]))
     if results.get("warm"):
-        speed = f"{results['ms_per_image']:.2f} ms an image, {results['images_per_s']:,.0f} images/s with reading"
+        speed = f"{results['ms_per_image']:.2f} ms per image, {results['images_per_s']:,.0f} images/s including reading"
         rows.append(("speed", speed))
     elif "ms_per_image" in results:
         seconds = results["ms_per_image"] * results["images"] / 1000
-        rows.append(("speed", f"not measured: one batch, {seconds:.1f} s with its compilation"))
+        rows.append(("speed", f"not measured: one batch, {seconds:.1f} s including compilation"))
     if "predictions" in results:
         rows.append(("predictions", shown(results["predictions"])))
     if "sheet" in results:

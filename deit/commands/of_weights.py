@@ -1,4 +1,4 @@
-"""What the tasks on weights of run= or checkpoint= refuse and ignore alike: evaluate, convert, export."""
+"""What the tasks on weights of run= or checkpoint= reject and ignore: evaluate, convert, export."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deit.lookup.base_run import References
 
 
 def needs_one(task: str, named: References) -> list[str]:
-    """One of run and checkpoint has to be given."""
+    """Exactly one of run and checkpoint is required."""
     if named.resume is not None:
         return [f"{named} with task={task}: resume continues a training; give run= or checkpoint= instead."]
     if len(named.given) != 1:
@@ -19,10 +19,10 @@ def needs_one(task: str, named: References) -> list[str]:
 
 
 def unused_for_reading(found: Unused) -> None:
-    """Keys that are unused where weights are read and nothing is trained or tracked."""
+    """Keys that are unused when weights are read and nothing is trained or tracked."""
     config = found.config
     found.all_but("tracking", *(("backend", "uri") if config.run is not None else ()))  # an MLflow run id is looked up there
     found.with_task("model.drop_rate", "model.drop_path_rate", "model.attention", "model.pretrained", "seed")
     found.add(config.run is None, "without run=", "task.which")
     is_folder = config.checkpoint is None or Path(config.checkpoint).is_dir()
-    found.add(not is_folder, "with checkpoint=FILE, which holds one set of weights", "task.weights")
+    found.add(not is_folder, "with checkpoint=FILE, which has one set of weights", "task.weights")

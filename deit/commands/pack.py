@@ -1,8 +1,8 @@
-"""``task=pack``: the images of class folders in a few large files, which are read faster and copied more easily.
+"""``task=pack``: the images of class folders in a few large files, which are faster to read and easier to copy.
 
-It makes no run directory. Shards are written in parallel into OUTPUT.part, each read back and compared with what was put into
-it; once all are there the folder gets its name. So what is called OUTPUT is whole, and after a kill the same command goes on
-with the shards it still has. Tars are written by threads here, MindRecord by processes that have MindSpore.
+It creates no run directory. Shards are written in parallel into OUTPUT.part, and each is read back and compared with its
+source; the folder gets its name when all are done. So OUTPUT is always complete, and after a kill the same command continues
+with the finished shards. Tars are written by threads, MindRecord by processes with MindSpore.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ from deit.runs.directory import shown
 from deit.storage.data_cache import stage
 from deit.text import byte_size
 
-STATE = ".pack"  # in OUTPUT.part: the lock, the plan, and a record of each shard that is done
-CHUNK = 256  # files a thread asks the size of at a time
+STATE = ".pack"  # in OUTPUT.part: the lock, the plan, and a record of each finished shard
+CHUNK = 256  # files per thread and turn when sizes are read
 
 
 @dataclass(frozen=True)
 class Job:
-    """The images ``rows`` of a split, which make its shard of that number."""
+    """The images ``rows`` of a split, for its shard ``number``."""
 
     split: str
     number: int
@@ -76,7 +76,7 @@ class Writer(Protocol):
 
 
 class _Stopped(Exception):
-    """Another shard has failed, or the user wants no more."""
+    """Another shard has failed, or the user has stopped it."""
 
 
 class Pack(Task[PackTask]):
@@ -99,7 +99,7 @@ class Pack(Task[PackTask]):
         found.with_task("seed", "name", "runs_dir", "weights_dir")
 
     def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:
-        return config  # to open and read the data is the task itself
+        return config  # opening and reading the data is the task itself
 
     def dry_run(self, config: RunConfig, typed: list[str]) -> int:
         task = self.of(config)
@@ -112,10 +112,10 @@ class Pack(Task[PackTask]):
 
 
 def pack(config: RunConfig, task: PackTask) -> int:
-    """Write the folder ``task.output`` and say what is in it; returns the exit code, 0.
+    """Write the folder ``task.output`` and print its content; returns the exit code, 0.
 
-    Raises UserError: before anything is written where there is nothing to pack, no room for it, or the folder is there already;
-    with exit code 1 where a file cannot be read or written.
+    Raises UserError: before anything is written if there is nothing to pack, not enough disk space, or the folder exists; with
+    exit code 1 if a file cannot be read or written.
     """
     output = _output(task.output)
     stage(config.data)
@@ -142,20 +142,20 @@ def pack(config: RunConfig, task: PackTask) -> int:
 def _output(text: str) -> Path:
     path = Path(text).absolute()
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise UserError(f"task.output is {text!r}, which exists already; remove it, or give another name.")
+        raise UserError(f"task.output is {text!r}, which already exists; remove it, or give another name.")
     if not path.parent.is_dir():
-        raise UserError(f"task.output is {text!r}, but there is no folder {path.parent}; make it first.")
+        raise UserError(f"task.output is {text!r}, but the folder {path.parent} does not exist; create it first.")
     return path
 
 
 def _folders(data: DataConfig) -> dict[str, ImageFolder]:
-    """Both splits, whole. Raises UserError where they are no class folders."""
+    """Both splits, complete. Raises UserError if they are not class folders."""
     whole = dataclasses.replace(data, train_limit=None, val_limit=None)
     folders = {}
     for split in packed.SPLITS:
         folder = whole_of(open_dataset(whole, train=split == "train"))
         if not isinstance(folder, ImageFolder):
-            raise UserError(f"data.root: {data.root} is packed already; give the class folders it was made of.")
+            raise UserError(f"data.root: {data.root} is already packed; give the original class folders.")
         folders[split] = folder
     return folders
 
@@ -163,12 +163,12 @@ def _folders(data: DataConfig) -> dict[str, ImageFolder]:
 def _count(config: RunConfig) -> str:
     try:
         return " and ".join(f"{len(folder):,} images of {folder.place}" for folder in _folders(config.data).values())
-    except UserError as error:  # a recipe may be looked at where its data are not
+    except UserError as error:  # a recipe may be shown on a machine without its data
         return f"data={config.data.name}; not counted: {error}"
 
 
 def _stats(folder: ImageFolder, split: str, workers: int, bars: Bars) -> NDArray[Any]:
-    """Bytes and time of change (nanoseconds) of each image, int64 [N, 2]."""
+    """Bytes and modification time (nanoseconds) of each image, int64 [N, 2]."""
     found = np.zeros((len(folder), 2), np.int64)
     bar = bars.add(f"{split} sizes", len(folder))
 
@@ -189,7 +189,7 @@ def _stats(folder: ImageFolder, split: str, workers: int, bars: Bars) -> NDArray
 
 
 def _jobs(split: str, sizes: NDArray[Any], most: int) -> list[Job]:
-    """Cut a split, in its order, into shards of at most ``most`` bytes of images."""
+    """Cut a split, in order, into shards of at most ``most`` bytes of images."""
     starts, filled = [0], 0
     for row, size in enumerate(sizes.tolist()):
         if filled + size > most and row > starts[-1]:
@@ -202,25 +202,25 @@ def _jobs(split: str, sizes: NDArray[Any], most: int) -> list[Job]:
 
 @contextlib.contextmanager
 def _held(part: Path, output: Path) -> Iterator[int]:
-    """Make OUTPUT.part, and keep other packers out of it; yields the lock, which the processes that write have as well."""
+    """Create and lock OUTPUT.part; yields the lock, which the writing processes inherit."""
     try:
         for name in (STATE, *packed.SPLITS):
             (part / name).mkdir(parents=True, exist_ok=True)
         lock = os.open(part / STATE / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise UserError(f"task.output: {part} could not be made ({error.strerror}).") from None
+        raise UserError(f"task.output: {part} could not be created ({error.strerror}).") from None
     try:
         if not locks.take(lock):
             raise UserError(f"task.output: another task=pack is writing {part}; wait for it, or give another name.")
         if output.exists() and any(output.iterdir()):  # another has just finished it
-            raise UserError(f"task.output is {str(output)!r}, which exists already.")
+            raise UserError(f"task.output is {str(output)!r}, which already exists.")
         yield lock
     finally:
         os.close(lock)
 
 
 def _same_plan(part: Path, task: PackTask, folders: dict[str, ImageFolder], stats: dict[str, NDArray[Any]]) -> None:
-    """Note what is to be packed. Raises UserError where the shards that are there were made of something else."""
+    """Record what is packed. Raises UserError if existing shards were made from something else."""
     digest = hashlib.sha256(json.dumps([task.format, task.shard_mb, *(f.classes for f in folders.values())]).encode())
     for split, folder in folders.items():
         for array in (folder.names, folder.labels, stats[split]):
@@ -228,8 +228,8 @@ def _same_plan(part: Path, task: PackTask, folders: dict[str, ImageFolder], stat
     plan, there = {"images_sha256": digest.hexdigest()}, read_json(part / STATE / "plan.json")
     if there is not None and there != plan:
         raise UserError(
-            f"task.output: {part} has shards of an earlier task=pack that was not finished, but the images, task.format or "
-            "task.shard_mb have changed; remove it."
+            f"task.output: {part} has shards of an unfinished task=pack, but the images, task.format or task.shard_mb have "
+            "changed; remove it."
         )
     write_json(part / STATE / "plan.json", plan)
 
@@ -249,13 +249,13 @@ def _check_room(output: Path, needed: int) -> None:
     if free < needed:
         raise UserError(
             f"task.output: {byte_size(free)} are free in {output.parent}, but the images that are still to be packed have "
-            f"{byte_size(needed)}; make room, or give another folder."
+            f"{byte_size(needed)}; free some space, or give another folder."
         )
 
 
 @contextlib.contextmanager
 def _keeping(part: Path, output: str, jobs: list[Job]) -> Iterator[None]:
-    """However the writing ends: say what is kept of it, or keep nothing where there is nothing worth it."""
+    """When writing ends early: report what is kept, or remove the folder if nothing is worth keeping."""
 
     def kept() -> str:
         count = sum(job.record(part).exists() for job in jobs)
@@ -285,9 +285,9 @@ def _write(
     lock: int,
     bars: Bars,
 ) -> None:
-    """Write and check the shards, of the format ``form``, and a record of each. Raises what the first that fails raises."""
+    """Write and check the shards, and a record of each. Raises the error of the first that fails."""
     at_once = max(1, min(workers_of(config.data, cards=1), len(jobs)))
-    if form == "mindrecord":  # each writer is a process with MindSpore in it
+    if form == "mindrecord":  # each writer is a process with MindSpore
         at_once = min(at_once, cores())
     processes = [MindRecordProcess(part / STATE / f"writer-{n}.log", lock) for n in range(at_once)]
     writers: queue.SimpleQueue[Writer] = queue.SimpleQueue()
@@ -319,10 +319,10 @@ def _write(
             ended.result()
     finally:
         stop.set()
-        for process in processes:  # whose threads wait for them
+        for process in processes:  # their threads wait for them
             process.close()
         pool.shutdown(wait=True, cancel_futures=True)
-        for process in processes:  # one may have been started in that moment
+        for process in processes:  # one may have been started meanwhile
             process.close()
 
 
@@ -335,13 +335,13 @@ def _sources(folder: ImageFolder, sizes: NDArray[Any], rows: range) -> list[Sour
 
 
 def _read_back(path: Path, sources: Sequence[Source], written: Written) -> tuple[int, str]:
-    """The shard's bytes and checksum. Raises UserError (exit code 1) where an image is not where it should be."""
+    """The shard's bytes and checksum. Raises UserError (exit code 1) if an image is missing or differs."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         for source, offset, digest in zip(sources, written.offsets, written.digests, strict=True):
             if hashlib.sha256(os.pread(descriptor, source.size, offset)).hexdigest() != digest:
                 raise UserError(
-                    f"{path}: {source.name}, read back, is not what was written; the disk or memory may be faulty.",
+                    f"{path}: {source.name} differs when read back; the disk or memory may be faulty.",
                     exit_code=1,
                 )
         return os.fstat(descriptor).st_size, packed.checksum(descriptor, str(path), lambda count: None)
@@ -352,7 +352,7 @@ def _read_back(path: Path, sources: Sequence[Source], written: Written) -> tuple
 def _describe(
     part: Path, jobs: list[Job], folders: dict[str, ImageFolder], stats: dict[str, NDArray[Any]], format: str
 ) -> packed.Description:
-    """Write the index of each split, then dataset.json. Raises UserError where the shards do not add up to the images."""
+    """Write the index of each split, then dataset.json. Raises UserError if the shards do not contain all images."""
     splits = {}
     for split, folder in folders.items():
         index = np.zeros(len(folder), packed.index_type(folder.names.dtype.itemsize))
@@ -364,7 +364,7 @@ def _describe(
             index["shard"][rows], index["offset"][rows] = job.number, record["offsets"]
             shards.append(packed.Shard(job.file(format), len(job.rows), record["bytes"], record["sha256"]))
         if (index["shard"] < 0).any() or sum(shard.images for shard in shards) != len(folder):
-            raise UserError(f"{part / split}: has not all {len(folder)} images.", exit_code=1)
+            raise UserError(f"{part / split}: does not contain all {len(folder)} images.", exit_code=1)
         content = io.BytesIO()
         np.save(content, index)
         with open(part / split / packed.INDEX, "wb") as file:
@@ -393,14 +393,14 @@ def _say(
             odd = _odd_names(folder)
             if odd:
                 console().print(
-                    f"{split}: WebDataset cuts names at their first dot, so it takes {odd:,} of these images for parts of one "
-                    "sample or does not know what they are; data.format=tar reads them all",
+                    f"{split}: WebDataset cuts names at their first dot, so it reads {odd:,} of these images as parts of one "
+                    "sample or does not recognise them; data.format=tar reads them all",
                 )
     console().print(f"read it with data={data.name if data.name == 'imagenet' else 'imagefolder'} data.root={shown(output)}")
 
 
 def _odd_names(folder: ImageFolder) -> int:
-    """The images whose name is no KEY.EXTENSION, or whose key is another's, too."""
+    """Number of images whose name is not KEY.EXTENSION, or whose key is not unique."""
     odd, last = 0, None
     for row, encoded in enumerate(folder.names.tolist()):
         key = (int(folder.labels[row]), sample_key(os.fsdecode(encoded)))
@@ -410,7 +410,7 @@ def _odd_names(folder: ImageFolder) -> int:
 
 
 class MindRecordProcess:
-    """A process that writes MindRecord shards, started when it gets the first."""
+    """A process that writes MindRecord shards, started for the first one."""
 
     def __init__(self, log: Path, lock: int) -> None:
         self.log, self.lock = log, lock
@@ -422,7 +422,7 @@ class MindRecordProcess:
         process = self.process or self._start()
         assert process.stdin is not None and process.stdout is not None
         job = {"path": str(path), "sources": [dataclasses.astuple(source) for source in sources]}
-        with contextlib.suppress(BrokenPipeError):  # it has ended, and its output too
+        with contextlib.suppress(BrokenPipeError):  # it has exited; its output is read below
             process.stdin.write(json.dumps(job) + "\n")
             process.stdin.flush()
         for line in process.stdout:
@@ -447,7 +447,7 @@ class MindRecordProcess:
                 stderr=log,
                 text=True,
                 env={"GLOG_v": "3", **python_environment()},
-                pass_fds=[self.lock],  # nobody else may write there while it lives
+                pass_fds=[self.lock],  # it keeps the lock while it lives
                 start_new_session=True,  # Ctrl-C is for the launcher
             )
         return self.process

@@ -29,8 +29,8 @@ from deit.inference.writing import check_output
 from deit.lookup.base_run import References
 from deit.runs.create import create
 
-AT_ONCE = 64  # results judged at a time
-RESULT = "_0.bin"  # what the ModelZoo's and Lite's programs append to the name of an input
+AT_ONCE = 64  # results read at a time
+RESULT = "_0.bin"  # suffix that the programs of ModelZoo and Lite append to an input's name
 
 
 class Postprocess(Task[PostprocessTask]):
@@ -60,7 +60,7 @@ class Postprocess(Task[PostprocessTask]):
 
     def dry_run(self, config: RunConfig, typed: list[str]) -> int:
         task = self.of(config)
-        console().print(f"dry run: would judge the results in {task.results} of the inputs in {task.input}")
+        console().print(f"dry run: would evaluate the results in {task.results} of the inputs in {task.input}")
         return 0
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
@@ -68,10 +68,10 @@ class Postprocess(Task[PostprocessTask]):
 
 
 def postprocess(config: RunConfig, task: PostprocessTask, typed: list[str]) -> int:
-    """Judge the results, write what a prediction writes into a run directory, and show it; returns the exit code, 0.
+    """Evaluate the results, write a run directory like that of a prediction, and show it; returns the exit code, 0.
 
-    Results that are missing are named and left out. Raises UserError where the folders are not those of a preprocessing and of
-    its results; nothing is written then.
+    Missing results are named and left out. Raises UserError, before anything is written, if the folders are not those of a
+    preprocessing and its results.
     """
     described, images, inputs = _read(task)
     results = _results(task, inputs, len(described["classes"]))
@@ -98,7 +98,7 @@ def postprocess(config: RunConfig, task: PostprocessTask, typed: list[str]) -> i
 
 
 def _read(task: PostprocessTask) -> tuple[dict[str, Any], Images, list[str]]:
-    """What task=preprocess wrote: its description, the images, and the names of their inputs."""
+    """The output of task=preprocess: its description, the images, and the names of their inputs."""
     folder = Path(task.input)
     named = f"task.input={task.input}"
     try:
@@ -113,21 +113,21 @@ def _read(task: PostprocessTask) -> tuple[dict[str, Any], Images, list[str]]:
         if not rows or (labels is not None and not ((labels >= 0) & (labels < len(classes))).all()):
             raise ValueError("labels.csv has no rows, or labels beyond the classes")
     except FileNotFoundError as error:
-        raise UserError(f"{named}: no folder of task=preprocess, it holds no {Path(error.filename).name}.") from None
+        raise UserError(f"{named}: not a folder of task=preprocess, {Path(error.filename).name} is missing.") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{named}: damaged ({error}).") from None
     return described | {"classes": classes}, Images(names, names, labels), inputs
 
 
 def _results(task: PostprocessTask, inputs: list[str], classes: int) -> Path:
-    """The folder of results. Raises UserError where it holds none of these inputs, or one of another size."""
+    """The folder of results. Raises UserError if it has no result for these inputs, or one of the wrong size."""
     folder = Path(task.results)
     if not folder.is_dir():
-        raise UserError(f"task.results={task.results}: there is no such folder.")
+        raise UserError(f"task.results={task.results}: no such folder.")
     sizes = {name: path.stat().st_size for name in inputs if (path := folder / _result_name(name)).is_file()}
     if not sizes:
         raise UserError(
-            f"task.results={task.results}: holds no {_result_name(inputs[0])}, nor any other result of the {len(inputs)} "
+            f"task.results={task.results}: contains neither {_result_name(inputs[0])} nor another result of the {len(inputs)} "
             f"inputs in {task.input}; the result of NAME.bin is NAME{RESULT}."
         )
     wrong = next((name for name, size in sizes.items() if size != 4 * classes), None)

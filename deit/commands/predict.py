@@ -1,6 +1,6 @@
-"""``task=predict``: the likeliest classes of images.
+"""``task=predict``: the most likely classes of images.
 
-An ONNX file is predicted with here, in the launcher's own process: it needs no MindSpore and no worker.
+ONNX files run in the launcher's process, which needs no MindSpore and no worker.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Predict(Inference[PredictTask]):
         return self._with_onnx(start) if model is not None and is_onnx(model) else super().work(start)
 
     def _with_onnx(self, start: Start) -> int:
-        """Predict in this process and show what was found; returns the exit code."""
+        """Predict in this process and show the results; returns the exit code."""
         from deit.console import console
         from deit.inference.prediction import predict
         from deit.machine import signals

@@ -1,10 +1,10 @@
-"""``task=preprocess``: each image as a ``.bin`` of what goes into the network, for tools that run it on a device.
+"""``task=preprocess``: each image as a ``.bin`` input of the network, for tools that run it on a device.
 
-Between this and ``task=postprocess`` are the tools of MindSpore Lite (``converter_lite``, ``benchmark``) or of ATC. It needs
-no MindSpore.
+The tools of MindSpore Lite (``converter_lite``, ``benchmark``) or ATC come between this and ``task=postprocess``. It needs no
+MindSpore.
 
     OUTPUT/inputs/00000012_cat_7.bin   float32 [3, S, S], normalised (uint8 [S, S, 3] for a network that normalises itself)
-    OUTPUT/labels.csv                  input, image, label, class: what each file was made of
+    OUTPUT/labels.csv                  input, image, label, class: the source of each file
     OUTPUT/preprocess.json             classes, shape and preprocessing
 """
 
@@ -62,10 +62,10 @@ class Preprocess(Inference[PreprocessTask]):
 
 
 def preprocess(config: RunConfig, task: PreprocessTask) -> int:
-    """Make the folder ``task.output`` and say what is in it; returns the exit code: 0, or 128 and the number of a signal.
+    """Create the folder ``task.output`` and print its content; returns the exit code: 0, or 128 + the number of a signal.
 
-    The folder is there whole or not at all. Images that cannot be read are named and left out. Raises UserError, before it is
-    written, where there are none, the folder is there already, the disk has no room for it, or task.model is no network.
+    The folder is complete or does not exist. Unreadable images are named and left out. Raises UserError, before it is written,
+    if there are no images, the folder exists, the disk is too small, or task.model is not a network.
     """
     config, task = _prepared(config, task)
     output = Path(task.output)
@@ -119,7 +119,7 @@ def preprocess(config: RunConfig, task: PreprocessTask) -> int:
     )
     if images.remark is not None:
         console().print(images.remark)
-    console().print(f"{output / LABELS}: which image and class each is of")
+    console().print(f"{output / LABELS}: the image and class of each")
     return 0
 
 
@@ -128,43 +128,43 @@ def _prepared(config: RunConfig, task: PreprocessTask) -> tuple[RunConfig, Prepr
     config = networks.with_images(config, task)
     output = Path(task.output)
     if output.exists():
-        raise UserError(f"task.output is {task.output!r}, which exists already; remove it, or give another name.")
+        raise UserError(f"task.output is {task.output!r}, which already exists; remove it, or give another name.")
     if not output.absolute().parent.is_dir():
-        raise UserError(f"task.output is {task.output!r}, but there is no folder {output.parent}; make it first.")
+        raise UserError(f"task.output is {task.output!r}, but the folder {output.parent} does not exist; create it first.")
     return config, task
 
 
 def _images(config: RunConfig, task: PreprocessTask, known: list[str] | None) -> Images:
-    """The images; a number of classes that is not known is that of the class folders."""
+    """The images; an unknown number of classes is that of the class folders."""
     classes = config.data.num_classes
     if classes is not None:
         return find_images(task.input, "task.input", known, classes)
     folders = sum(path.is_dir() and not path.name.startswith(".") for path in Path(task.input).glob("*"))
     found = find_images(task.input, "task.input", None, folders)
     if found.labels is None:
-        raise UserError("data.num_classes is null, and task.input is no tree of class folders to count; give data.num_classes.")
+        raise UserError("data.num_classes is null, and task.input has no class folders to count; give data.num_classes.")
     return found
 
 
 def _check_room(output: Path, needed: int) -> None:
-    """ImageNet's validation images at 224 pixels are 30 GB."""
+    """Check free disk space: ImageNet's validation images at 224 pixels need 30 GB."""
     free = free_below(output.absolute())
     if free < needed:
         raise UserError(
             f"task.output is {str(output)!r}: {byte_size(free)} are free there, but the inputs need {byte_size(needed)}; "
-            "make room, or give another folder."
+            "free some space, or give another folder."
         )
 
 
 def _normalizes_itself(task: PreprocessTask) -> bool:
-    """Whether the network is an exported one that takes pixels."""
+    """Whether the network is an export that takes pixels."""
     if task.model is None or not Path(task.model).is_dir():
         return False
     return description.read(Path(task.model), f"task.model={task.model}").preprocessing.in_graph
 
 
 def _input_name(number: int, image: str) -> str:
-    """A name that sorts like the image, is no other's, and can be given to any shell."""
+    """A unique name that sorts like the image and needs no quotes in a shell."""
     stem = Path(image).with_suffix("")
     told = "_".join(re.sub(r"[^A-Za-z0-9._-]+", "-", part) for part in stem.parts[-2:])
     return f"{number:08d}_{told[-100:]}.bin"

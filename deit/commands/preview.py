@@ -1,4 +1,4 @@
-"""``task=preview``: pictures of what a training gets to see, without a network."""
+"""``task=preview``: pictures of the training batches, without a network."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Preview(Task[PreviewTask]):
         config = found.config
         found.all_but("model", "name", "img_size")
         found.all_but("hardware", "cards", "nodes", "jit")
-        # An MLflow run id is looked up where tracking says.
+        # An MLflow run id is looked up at tracking.uri.
         found.all_but("tracking", *(("backend", "uri") if config.run is not None else ()))
         found.with_task("data.eval_batch_size", "weights_dir")
         found.add(self.of(config).ranks is not None, "while task.ranks is set", "hardware.cards", "hardware.nodes")
 
     def placed(self, config: RunConfig) -> RunConfig:
-        """On one CPU process; ``task.ranks`` keeps how many processes share the training's images."""
+        """On one CPU process; ``task.ranks`` keeps the number of processes that share the training images."""
         from deit.preflight.placement import on_one_process
         from deit.recipe.plan import ranks
 

@@ -1,7 +1,7 @@
 """``task=register``: an exported network as the next version of a model in MLflow's registry, ready to be served.
 
-Of a run its export is taken; where there is none yet, it is made first, by ``task=export`` in a worker. What is registered
-has been loaded and asked before (``deit.serving.package``). The model's answers are those of ``deit.serving.model``.
+With ``run=`` its export is registered; a worker makes it first if it is missing (``task=export``). The model is loaded and
+tested before it is registered (``deit.serving.package``). ``deit.serving.model`` has its request format.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Register(Task[RegisterTask]):
         if len(sources) != 1 or set(named.given) - {"run"}:
             return [
                 "task=register needs either run (a run directory, `last`, an MLflow run id) or task.model (a folder of "
-                f"task=export), but {'found are ' + ', '.join(sources) if sources else 'neither is given'}."
+                f"task=export), but {'given are ' + ', '.join(sources) if sources else 'neither is given'}."
             ]
         return []
 
@@ -65,7 +65,7 @@ class Register(Task[RegisterTask]):
         return found + (rules.data(config) + rules.model(config) if config.run is not None else [])
 
     def unused(self, found: Unused) -> None:
-        """What an export of the run would ignore, and of an export that is there all but the registry."""
+        """What an export of the run ignores; for an existing export everything except the registry."""
         super().unused(found)
         config, told = found.config, "while task.model is an export"
         if config.run is None:
@@ -79,8 +79,8 @@ class Register(Task[RegisterTask]):
         found.all_but("tracking", "backend", "uri", "experiment")
         found.with_task("seed", "weights_dir")
 
-    def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:  # alone it does not come here
-        raise UserError("task=register is no trial of a sweep: it makes one version at a time; call it alone.")
+    def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:  # only called for a sweep
+        raise UserError("task=register cannot be a trial of a sweep: it adds one version at a time; run it alone.")
 
     def dry_run(self, config: RunConfig, typed: list[str]) -> int:
         task = self.of(config)
@@ -98,7 +98,7 @@ class Register(Task[RegisterTask]):
 def register(config: RunConfig, task: RegisterTask, typed: list[str]) -> int:
     """Register, and show how to serve. Returns the exit code.
 
-    Raises UserError: with exit code 2 where there is nothing to register, 1 where the store does not take it.
+    Raises UserError: with exit code 2 if there is nothing to register, 1 if the store rejects it.
     """
     uri = _store(config, typed)
     export = None if config.run is None else _export_config(config, task)
@@ -107,7 +107,7 @@ def register(config: RunConfig, task: RegisterTask, typed: list[str]) -> int:
         described = _checked(folder, task, export)
     log_to(sys.stderr, level=30, form="%(message)s")  # warnings
     console().print(f"registering {task.registered_model_name} in {redact(uri)}")
-    registry = _asked(uri, task.registered_model_name)  # a store that is away shall cost no export
+    registry = _asked(uri, task.registered_model_name)  # fail before the export if the store is unreachable
     if export is not None and not folder.exists():
         code = EXPORT.run(export, typed)
         if code:
@@ -127,11 +127,11 @@ def _names(task: RegisterTask) -> list[str]:
         found.append(
             f"task.registered_model_name is {name!r}; allowed: letters, digits, `.`, `_` and `-`, the first a letter or digit."
         )
-    # MLflow keeps v1, v2, ... and latest for versions.
+    # MLflow reserves v1, v2, ... and latest for versions.
     if alias is not None and not re.fullmatch(r"(?!(?i:v\d+|latest)$)[A-Za-z0-9_-]{1,255}", alias):
         found.append(
-            f"task.alias is {alias!r}; allowed: letters, digits, `_` and `-`, but neither `latest` nor v and a number, which "
-            "MLflow keeps for versions."
+            f"task.alias is {alias!r}; allowed: letters, digits, `_` and `-`, except `latest` and v with a number, which "
+            "MLflow reserves for versions."
         )
     return found
 
@@ -146,13 +146,13 @@ def _registry(config: RunConfig) -> list[str]:
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    """A signal ends it by way of what removes the package, and takes back what the store has of it already."""
+    """Exit through SystemExit, so that the package is removed and a partial upload is undone."""
     console(stderr=True).print(f"stopped by {signal.Signals(number).name}; nothing was registered")
     raise SystemExit(128 + number)
 
 
 def _store(config: RunConfig, overrides: Sequence[str]) -> str:
-    """The URI that was typed, else the run's own as seen from where it was launched, else the configuration's."""
+    """The typed URI, else the run's own as seen from where it was launched, else the configuration's."""
     typed = typed_uri(config, overrides)
     if typed is not None:
         return typed
@@ -169,12 +169,12 @@ def _given_folder(task: RegisterTask) -> Path:
     assert task.model is not None
     folder = export_folder(task.model)
     if folder is None:
-        raise UserError(f"task.model={task.model}: no folder of task=export, nor its file; give that, or run=RUN.")
+        raise UserError(f"task.model={task.model}: not a folder of task=export nor its file; give one, or run=RUN.")
     return folder
 
 
 def _export_config(config: RunConfig, task: RegisterTask) -> RunConfig:
-    """What ``task=export`` would be given for the run."""
+    """The configuration of ``task=export`` for the run."""
     export = ExportTask(
         "export",
         format=task.format,
@@ -194,15 +194,14 @@ def _folder_of_run(export: RunConfig) -> Path:
 
 
 def _checked(folder: Path, task: RegisterTask, export: RunConfig | None) -> Description:
-    """The description of an export, whose checksum is compared.
+    """The description of an export, after comparing its checksum.
 
-    Raises UserError where it is damaged, was never verified, cannot be served or, of a run, is of other weights than those
-    that are meant.
+    Raises UserError if it is damaged, was never verified, cannot be served, or has other weights than the run's.
     """
     source = f"run={export.run}" if export is not None else f"task.model={task.model}"
     described = description.read(folder, source)
     if described.export_format not in SERVED_FORMATS:
-        raise UserError(f"{source}: is {described.export_format}; what can be served is {' and '.join(SERVED_FORMATS)}.")
+        raise UserError(f"{source}: is {described.export_format}; formats that can be served: {' and '.join(SERVED_FORMATS)}.")
     if described.verification is None:
         raise UserError(f"{source}: {folder / description.FILE} has no verification; export it again with task=export.")
     if export is not None:
@@ -210,7 +209,7 @@ def _checked(folder: Path, task: RegisterTask, export: RunConfig | None) -> Desc
         if described.verification.against.split()[-1] != origin.sha256:
             step = described.run.step if described.run else "unknown"
             raise UserError(
-                f"{source}: its export {shown(folder)} is of step {step}, and not of {shown(origin.file)}, which is meant now; "
+                f"{source}: its export {shown(folder)} has the weights of step {step} instead of {shown(origin.file)}; "
                 f"remove it so that it is exported again, or give task.model={shown(folder)}."
             )
     return described
@@ -257,7 +256,7 @@ def _registered(
             )
         except (Refused, RunGone, Unavailable, OSError) as error:
             raise UserError(
-                f"tracking.uri={redact(uri)}: does not take the model ({redact(reason(error))}). Nothing was registered.",
+                f"tracking.uri={redact(uri)}: rejected the model ({redact(reason(error))}). Nothing was registered.",
                 exit_code=1,
             ) from None
 
@@ -280,7 +279,7 @@ def _rows(task: RegisterTask, uri: str, folder: Path, described: Description, re
 
 
 def serving_lines(task: RegisterTask, uri: str, version: str) -> list[str]:
-    """The commands that serve the model and ask it."""
+    """The commands that serve the model and send a request."""
     named = f"{task.registered_model_name}@{task.alias}" if task.alias else f"{task.registered_model_name}/{version}"
     variable = f"MLFLOW_TRACKING_URI={shlex.quote(redact(uri))}"
     return [

@@ -1,7 +1,6 @@
-"""``task=report``: write the files that compare the trials of a sweep from the current content of its directory and its runs.
+"""``task=report``: write the files that compare the trials of a sweep, from its directory and runs as they are now.
 
-It starts no worker, needs no MindSpore and makes no run directory. The sweep may be at work meanwhile: only these files of it
-are touched.
+It starts no worker, needs no MindSpore and creates no run directory. The sweep may still be running: only these files change.
 """
 
 from __future__ import annotations
@@ -45,10 +44,10 @@ class Report(Task[ReportTask]):
         return 0
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
-        """Write the files and say where they are, and send them to MLflow where the trials went, unless ``tracking=none``.
+        """Write the files, print their paths, and send them to the MLflow store of the trials, unless ``tracking=none``.
 
-        The exit code is 0 also where MLflow did not take them: the files are there. Raises UserError, before anything is
-        written, where there is no such sweep.
+        The exit code is 0 even if MLflow is unreachable: the files exist. Raises UserError, before anything is written, if
+        there is no such sweep.
         """
         from deit.sweeps.reporting.report_files import show
 
@@ -57,8 +56,8 @@ class Report(Task[ReportTask]):
 
 
 def _sweep(config: RunConfig) -> SweepDirectory:
-    """The sweep that is meant. Raises UserError where there is none."""
-    assert config.sweep.dir is not None  # a rule
+    """The selected sweep. Raises UserError if there is none."""
+    assert config.sweep.dir is not None  # checked by a rule
     return find(config.sweep.dir, "sweep.dir", config.runs_dir)
 
 

@@ -1,8 +1,8 @@
-"""``task=sync``: send to MLflow, and to the store of a remote ``runs_dir``, what it does not have yet.
+"""``task=sync``: send to MLflow, and to the store of a remote ``runs_dir``, what is missing there.
 
-With ``run=`` one run, also one that still goes on; without it every run below ``runs_dir`` that has ended, is tracked and is
-not all sent. Each goes to where it is tracked itself, or to ``tracking.uri`` where that is typed. It starts no worker and makes
-no run directory. What was sent before is not sent again; a run that is sent twice is there once.
+With ``run=`` one run, which may still be running; otherwise every tracked run below ``runs_dir`` that has ended and is not
+completely sent. Each goes to its own store, or to a typed ``tracking.uri``. It starts no worker and creates no run directory.
+Nothing is sent twice.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from deit.tracking.mlflow_errors import reason
 from deit.tracking.progress import refusal
 from deit.tracking.sender import Sender, deliver, own_uri, store_of, word_for
 
-LOCK_PATIENCE = 25  # looks, 0.2 seconds apart, at whether another shipper of the run has ended
+LOCK_PATIENCE = 25  # attempts, 0.2 seconds apart, to lock the run after another shipper
 
 
 @dataclass
 class Sent:
-    """What became of one run; ``problem`` is None where all is sent."""
+    """The outcome of one run; ``problem`` is None if all is sent."""
 
     run: RunDirectory
     uri: str
@@ -48,7 +48,7 @@ class Sent:
     files: int = 0
     problem: str | None = None
     going: bool = False
-    refused: dict[str, str] = field(default_factory=dict)  # artifacts that MLflow does not take, and why
+    refused: dict[str, str] = field(default_factory=dict)  # artifacts that MLflow rejects, and why
 
 
 class Sync(Task[SyncTask]):
@@ -60,24 +60,24 @@ class Sync(Task[SyncTask]):
         return []
 
     def rules(self, config: RunConfig) -> list[str]:
-        return []  # it reads what is there
+        return []  # it reads existing runs
 
     def unused(self, found: Unused) -> None:
         super().unused(found)
         found.all_but("tracking", "backend", "uri")
         found.with_task("seed", "name", "weights_dir")
 
-    def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:  # alone it does not come here
-        raise UserError("task=sync is no trial of a sweep; it sends all runs by itself if run= is left out.")
+    def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:  # only called for a sweep
+        raise UserError("task=sync cannot be a trial of a sweep; without run= it sends all runs.")
 
     def start(self, config: RunConfig, typed: list[str]) -> int:
         return sync(config, typed)
 
 
 def sync(config: RunConfig, overrides: Sequence[str]) -> int:
-    """Send, and show what was sent; with ``dry_run`` only count. Returns 0, or 1 where something could not be sent.
+    """Send, and show what was sent; with ``dry_run`` only count. Returns 0, or 1 if something could not be sent.
 
-    Raises UserError where ``run`` is none that could be sent, or where a typed ``tracking.uri`` is no store.
+    Raises UserError if ``run`` cannot be sent, or if a typed ``tracking.uri`` is not a store.
     """
     uri = typed_uri(config, overrides)
     try:
@@ -85,16 +85,14 @@ def sync(config: RunConfig, overrides: Sequence[str]) -> int:
     except UserError:
         if config.run is None or not uploader_process.mirrors(config):
             raise
-        code = 0  # what has nothing for MLflow may have something for its store
+        code = 0  # a run with nothing for MLflow may have something for its store
     return max(code, uploader_process.catch_up(config))
 
 
 def _to_mlflow(config: RunConfig, uri: str | None) -> int:
     senders = _senders(config, uri)
     if not senders:
-        console().print(
-            f"nothing to send: every run in {config.runs_dir}/ that has ended and is tracked is in MLflow, all of it"
-        )
+        console().print(f"nothing to send: every tracked run in {config.runs_dir}/ that has ended is completely in MLflow")
         return 0
     if config.dry_run:
         _show_plan(senders)
@@ -105,7 +103,7 @@ def _to_mlflow(config: RunConfig, uri: str | None) -> int:
 
 
 def typed_uri(config: RunConfig, overrides: Sequence[str]) -> str | None:
-    """``tracking.uri``, absolute, if it was typed: what files say of it is about runs that are yet to start."""
+    """``tracking.uri``, absolute, if it was typed: the value in files is for new runs."""
     if not any(text.lstrip("+").partition("=")[0] == "tracking.uri" for text in overrides):
         return None
     store.check_uri(config.tracking.uri)
@@ -124,15 +122,15 @@ def _senders(config: RunConfig, uri: str | None) -> list[Sender]:
             if not status.read(run).ended:
                 continue
             sender = _sender(run, uri)
-        except (UserError, ValueError):  # not tracked, or no run of this program
+        except (UserError, ValueError):  # not tracked, or not a run of this program
             continue
         if not progress.complete(run, sender.progress.server):
             found.append(sender)
-    return found[::-1]  # the oldest first, as they would have come
+    return found[::-1]  # the oldest first
 
 
 def _sender(run: RunDirectory, uri: str | None) -> Sender:
-    """Raises UserError where the run has nothing for MLflow, or names no store and none is typed."""
+    """Raises UserError if the run has nothing for MLflow, or has no store and none is typed."""
     config = frozen.load(run.config)
     if not config.task.tracked:
         raise UserError(f"run={run}: its task is {config.task.name}, which has nothing for MLflow.")
@@ -145,11 +143,11 @@ def _sender(run: RunDirectory, uri: str | None) -> Sender:
 
 
 def _send_all(senders: Sequence[Sender], *, again: bool) -> list[Sent]:
-    """``again``: what MLflow once refused is tried again, too."""
+    """``again``: artifacts that MLflow once rejected are sent again, too."""
     results: list[Sent] = []
-    away: set[str] = set()  # stores that did not answer
+    away: set[str] = set()  # stores that did not respond
     with progress_bars() as bars:
-        log_to(sys.stderr, level=30, form="%(message)s")  # warnings; within, so that they do not cut the bar in two
+        log_to(sys.stderr, level=30, form="%(message)s")  # warnings; inside, so that they do not split the bar
         counts = [sender.unsent() for sender in senders]
         whole = bars.add("all runs", sum(counts), "points")
         for sender, points in zip(senders, counts, strict=True):

@@ -1,4 +1,4 @@
-"""The tasks by name, and the way from what Hydra composed to the checked configuration of one."""
+"""The tasks by name, and the checked configuration of one."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def task_of(name: str) -> Task[Any]:
 def configured(composed: DictConfig, typed: Sequence[Override]) -> RunConfig:
     """The checked configuration of one run. ``composed`` has no ``hydra`` node; ``typed`` are its parsed overrides.
 
-    Runs that it names are looked up when all that can be checked without them is. Credentials in tracking.uri are no part of
-    it: they go into the environment (see ``deit/secrets.py``). Raises UserError, with one line for each problem found, and
-    OmegaConf's errors where an interpolation leads nowhere (see ``hydra_errors.translate``).
+    Runs that it references are looked up after all checks that do not need them. Credentials in tracking.uri are removed and
+    go into the environment (``deit/secrets.py``). Raises UserError with one line per problem, and OmegaConf's errors for an
+    interpolation that cannot be resolved (see ``hydra_errors.translate``).
     """
     named = freeze.references(composed)
     task = task_of(composed.task.name) if composed.task.name in TASKS else None
@@ -45,12 +45,12 @@ def configured(composed: DictConfig, typed: Sequence[Override]) -> RunConfig:
 
 
 def unused(config: RunConfig, typed: Sequence[Override]) -> list[str]:
-    """One line for each key that was typed although ``config`` ignores it."""
+    """One line for each typed key that ``config`` ignores."""
     return unused_keys.problems(config, overrides.dotted(typed), task_of(config.task.name).unused)
 
 
 def unused_keys_of(config: RunConfig) -> Collection[str]:
-    """All the keys that ``config`` ignores."""
+    """All keys that ``config`` ignores."""
     return unused_keys.unused(config, task_of(config.task.name).unused)
 
 

@@ -1,8 +1,8 @@
-"""What the control side knows of a task. Each is one object, ``TASK`` of ``deit/commands/<task>.py``.
+"""The control half of a task: one object, ``TASK`` of ``deit/commands/<task>.py``.
 
-A method that a task does not override does what most tasks do: check the configuration, take the cards, start the worker's
-half (``deit/tasks/<task>.py``) on a run directory and watch it. Modules of commands are imported when their task is the one
-that is asked for, so they may import what they need.
+The methods here do what most tasks do: check the configuration, take the cards, start the worker's half
+(``deit/tasks/<task>.py``) on a run directory and supervise it. A command module is imported only for its task, so it may
+import what it needs.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ Keys = TypeVar("Keys", bound=TaskConfig)
 class Task(Generic[Keys]):
     """A task that starts a run; ``Keys`` is the type of its keys."""
 
-    is_trial = True  # whether it can be a trial of a sweep: it makes a run, which a worker works on
-    trains = False  # whether it takes batches of the training images
+    is_trial = True  # whether it can be a trial of a sweep: it has a run directory and a worker
+    trains = False  # whether it uses batches of training images
     resumable = False  # whether it writes checkpoints from which resume= continues it
 
     @property
     def name(self) -> str:
-        """That of its module."""
+        """The name of its module."""
         return type(self).__module__.rpartition(".")[2]
 
     def of(self, config: RunConfig) -> Keys:
@@ -46,9 +46,9 @@ class Task(Generic[Keys]):
     # ------------------------------------------------------------------ the configuration
 
     def refuses(self, named: References) -> list[str]:
-        """A line for each of run=, checkpoint=, resume=, task.model= that does not go with the task or is missing.
+        """A line for each of run=, checkpoint=, resume=, task.model= that is not allowed or missing.
 
-        Asked before any of them is looked up.
+        Called before any of them is looked up.
         """
         return []
 
@@ -58,21 +58,21 @@ class Task(Generic[Keys]):
         return rules.names(config) + refused + rules.files(config) + rules.runs_dir(config) + self.rules(config)
 
     def rules(self, config: RunConfig) -> list[str]:
-        """The part of ``problems`` that depends on what the task looks at."""
+        """The part of ``problems`` that depends on the groups that the task uses."""
         return (
             rules.data(config) + rules.model(config) + rules.hardware(config) + rules.precision(config) + rules.tracking(config)
         )
 
     def unused(self, found: Unused) -> None:
-        """Add the keys that the task ignores, beside its ``idle_groups``."""
+        """Add the keys that the task ignores, in addition to its ``idle_groups``."""
         found.add(True, "without task=report", "sweep.dir")
 
     # ------------------------------------------------------------------ this machine
 
     def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:
-        """The configuration with every open question answered. Raises UserError for the first thing that is wrong.
+        """The configuration with every open question answered. Raises UserError for the first mistake.
 
-        With ``here`` False it will run on another machine, so that the cards of this one are not looked at. Nothing is written.
+        With ``here`` False it will run on another machine, so the cards of this one are not checked. Writes nothing.
         """
         from deit.machine import cards
         from deit.preflight.tracking_store import check_tracking
@@ -89,11 +89,11 @@ class Task(Generic[Keys]):
         return self.check(config)
 
     def placed(self, config: RunConfig) -> RunConfig:
-        """The configuration with the hardware that the task takes of it."""
+        """The configuration with the part of the hardware that the task uses."""
         return config
 
     def check(self, config: RunConfig) -> RunConfig:
-        """Look at the data, and at the weights and whatever else the task needs; fill in what they tell."""
+        """Check the data, the weights and whatever else the task needs; fill in what they determine."""
         from deit.preflight.recipe_data import with_data_of_recipe
 
         return with_data_of_recipe(config, trains=self.trains)
@@ -101,40 +101,40 @@ class Task(Generic[Keys]):
     # ------------------------------------------------------------------ what it does
 
     def start(self, config: RunConfig, typed: list[str]) -> int:
-        """Run, or with dry_run only show; returns the exit code. ``typed`` are the overrides."""
+        """Run, or only show with dry_run; returns the exit code. ``typed`` are the overrides."""
         return self.dry_run(config, typed) if config.dry_run else self.run(config, typed)
 
     def dry_run(self, config: RunConfig, typed: list[str]) -> int:
-        """Show what would be done."""
+        """Show what the task would do."""
         from deit.commands.dry_run import show
 
         show(self, config)
         return 0
 
     def recipe(self, config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
-        """The rows of the dry run that are the task's own; ``planned`` are its steps, where it has some."""
+        """The task's own rows of the dry run; ``planned`` are its steps, if it has some."""
         from deit.commands.dry_run import device, weights
 
         return [*device(config), *weights(config)]
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
-        """Do it; returns the exit code. Raises UserError, before anything is written, for what is wrong."""
+        """Run the task; returns the exit code. Raises UserError for a mistake, before anything is written."""
         from deit.launching.run import run_task
 
         return run_task(self.prepare(config), typed, self.work, unused(config, self.unused))
 
     def work(self, start: Start) -> int:
-        """Work on a run directory that is made and locked, until the run has ended; returns the exit code."""
+        """Work on a new, locked run directory until the run has ended; returns the exit code."""
         from deit.launching.supervisor import Supervisor
 
         return Supervisor(start, self).execute()
 
     def begin(self, run: RunDirectory, config: RunConfig) -> list[str]:
-        """What a person should know of a start, as lines; called when the worker has started, on the first machine."""
+        """Lines to print when the worker has started, on the first machine."""
         return []
 
     def show(self, run: RunDirectory, results: dict[str, Any]) -> RenderableType:
-        """The results of a run as they are shown at its end."""
+        """The results of a run, shown at its end."""
         from deit.launching.display import lines_of
 
         return lines_of([(name, str(value)) for name, value in results.items()])

@@ -1,4 +1,4 @@
-"""``task=train``: a training from its recipe, or with ``resume=`` from its last checkpoint."""
+"""``task=train``: a new training, or with ``resume=`` one from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Train(Task[TrainTask]):
         from deit.preflight.pretrained import begins_pretrained, pretrained_fit
         from deit.recipe.lr_curve import draw
 
-        draw(config, run.lr_curve)  # of a resumed run it may be another course
+        draw(config, run.lr_curve)  # a resumed run may have another schedule
         if not begins_pretrained(config):
             return []
         taken = [f"  {line}" for line in pretrained_fit(config).lines()]

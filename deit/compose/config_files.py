@@ -1,7 +1,7 @@
-"""The YAML files of ``conf/`` and ``multirun_templates/``, read as Hydra reads them, with three differences.
+"""The YAML files of ``conf/`` and ``multirun_templates/``, read as Hydra reads them, with three differences:
 
-Text keys keep their letters (``text_keys``). A file that is not UTF-8 is refused by name, with the line that converts it. And a
-setting below ``hydra:`` that nothing here uses is refused, because it would be accepted without effect.
+text keys keep their spelling (``text_keys``); a file that is not UTF-8 is rejected, with the command that converts it; and a
+setting below ``hydra:`` that has no effect here is rejected.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from omegaconf._utils import get_yaml_loader
 from deit.compose import groups, text_keys
 from deit.errors import UserError
 
-# What of Hydra's own settings has an effect here: it composes and sweeps, but runs nothing and writes nothing.
+# Hydra's settings that have an effect here: it composes and sweeps, but runs and writes nothing.
 USED_OF_HYDRA = ("mode", "launcher", "sweeper", "searchpath")
-LOOKED_AT = ("callbacks", "job_logging", "hydra_logging")  # by ``hydra_guard``, which says more
-_ROOTS = ("config", "sweeping")  # conf/config.yaml tells Hydra to keep its hands off
+LOOKED_AT = ("callbacks", "job_logging", "hydra_logging")  # checked by ``hydra_guard``
+_ROOTS = ("config", "sweeping")  # conf/config.yaml disables Hydra's logging and folders
 
 
-# Hydra registers its own source by this very class name, and keeps the one that is there.
+# Hydra registers its own source under this class name, and keeps an existing one.
 class FileConfigSource(file_config_source.FileConfigSource):  # type: ignore[misc]  # Hydra is untyped for mypy
-    """``file://`` of the search path."""
+    """``file://`` in the search path."""
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Raises UserError where the file is not UTF-8, or sets what nothing here uses."""
+        """Raises UserError if the file is not UTF-8, or sets something that has no effect."""
         path = (Path(self.path) / self._normalize_file_name(config_path)).resolve()
         if not path.exists():
             raise ConfigLoadError(f"Config not found : {path}")
@@ -50,14 +50,14 @@ class FileConfigSource(file_config_source.FileConfigSource):  # type: ignore[mis
 
 
 def install() -> None:
-    """Let Hydra read its files by ``FileConfigSource``, in this process."""
+    """Make Hydra read its files with ``FileConfigSource``, in this process."""
     SourcesRegistry.instance().types["file"] = FileConfigSource
 
 
 def parse(text: str, path: Path, package: str) -> Any:
     """Plain values of a file that writes at ``package``, with its ``defaults``. Raises yaml.YAMLError."""
     loader = get_yaml_loader()(text)
-    loader.name = str(path)  # errors name it
+    loader.name = str(path)  # for error messages
     try:
         node = loader.get_single_node()
         if node is None:
@@ -86,14 +86,14 @@ def _unused(values: Any, package: str) -> Iterator[str]:
         values = {part: values}
     settings = values.get("hydra")
     if isinstance(settings, dict):
-        # Of callbacks and logging ``hydra_guard`` says more.
+        # ``hydra_guard`` has better messages for callbacks and logging.
         yield from (
             f"hydra.{name}" for name in settings if name not in (*USED_OF_HYDRA, "callbacks", "job_logging", "hydra_logging")
         )
 
 
 def why(key: str) -> str:
-    """What takes the place of a setting of Hydra that is not used."""
+    """What replaces an unused setting of Hydra."""
     if key.startswith(("hydra.run", "hydra.sweep", "hydra.output_subdir", "hydra.job.chdir")):
         return "Hydra makes no folders; runs are written into runs_dir."
     if key.startswith("hydra.job.env"):
@@ -102,4 +102,4 @@ def why(key: str) -> str:
         return "The name of a run is name=NAME."
     if key.startswith("hydra.verbose"):
         return "The log of a run is in its logs folder."
-    return f"Allowed of Hydra's own settings: {', '.join(f'hydra.{name}' for name in USED_OF_HYDRA)}."
+    return f"Hydra settings that are used: {', '.join(f'hydra.{name}' for name in USED_OF_HYDRA)}."

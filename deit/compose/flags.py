@@ -1,4 +1,4 @@
-"""The flags of the command line, such as ``-m`` and ``--cfg``: Hydra's own parser, with messages of ours."""
+"""The flags of the command line, such as ``-m`` and ``--cfg``: Hydra's parser with our messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMPLETION = 'eval "$(python launch.py -sc install=bash)"'
 
 
 def normal(typed: Sequence[str]) -> list[str]:
-    """What is typed, with ``--info`` alone as the page that says where values come from; Hydra lists its plugins, too."""
+    """The arguments, with a bare ``--info`` as ``--info=defaults``; Hydra's own default also lists its plugins."""
     pages = next(action.choices for action in get_args_parser()._actions if "--info" in action.option_strings) or ()
     return [
         "--info=defaults" if text in ("-i", "--info") and after not in pages else text
@@ -28,7 +28,7 @@ def normal(typed: Sequence[str]) -> list[str]:
 
 
 def parse(typed: list[str]) -> argparse.Namespace:
-    """The flags, and as ``overrides`` all that is none. Raises UserError."""
+    """The flags, and everything else as ``overrides``. Raises UserError."""
     parser = get_args_parser()
     if "--version" in typed:
         next(action for action in parser._actions if "--version" in action.option_strings).version = version()
@@ -49,9 +49,9 @@ def parse(typed: list[str]) -> argparse.Namespace:
     if args.resolve and not args.cfg:
         raise UserError("--resolve goes with --cfg only, such as --cfg job --resolve.")
     if args.experimental_rerun:
-        raise UserError("--experimental-rerun needs files of Hydra that are not written here; give resume=RUN to go on.")
+        raise UserError("--experimental-rerun needs files of Hydra that are not written here; use resume=RUN.")
     if args.hydra_help and args.overrides:
-        raise UserError("--hydra-help is a page by itself; --help GROUP lists the options and keys of a group.")
+        raise UserError("--hydra-help takes no other flags; --help GROUP lists the options and keys of a group.")
     if args.shell_completion:
         _check_completion(args.overrides)
     return args
@@ -66,10 +66,10 @@ def _check_completion(overrides: list[str]) -> None:
 
 
 def version() -> str:
-    """The program's version, and those of what it stands on, which are not imported for that."""
+    """The versions of the program and its libraries, without importing these."""
     from importlib import metadata
 
-    import tomllib  # late, both: nothing else that composes needs them
+    import tomllib  # late, both: composing does not need them
 
     project = groups.ROOT / "pyproject.toml"
     ours = tomllib.loads(groups.read(project))["project"]["version"] if project.is_file() else metadata.version(PACKAGE)
@@ -88,7 +88,7 @@ def hydra_page() -> str:
     parser.prog, parser.usage = "python launch.py", "python launch.py [FLAGS] GROUP=OPTION ... KEY=VALUE ..."
     parser.description = "Hydra composes the configuration. Its flags that have an effect here:"
     for action in parser._actions:
-        if action.dest == "experimental_rerun":  # refused
+        if action.dest == "experimental_rerun":  # rejected
             action.help = argparse.SUPPRESS
         elif action.dest == "shell_completion":
             action.help = f"Complete keys and options with the Tab key (install=SHELL, uninstall=SHELL): {COMPLETION}"
@@ -103,8 +103,8 @@ def _unknown_flag(text: str, known: list[str]) -> str:
     name = flag.lstrip("-").replace("-", "_")
     meant = name if name in keys.table() or name in groups.groups() else _meant(name)
     if meant:
-        return f"{flag} is no option; settings are given without dashes: {meant}={value or 'VALUE'}."
-    return f"{flag} is no option.{nearest(flag, known)} Allowed: {', '.join(name for name in known if name.startswith('--'))}."
+        return f"{flag} is not a flag; settings are given without dashes: {meant}={value or 'VALUE'}."
+    return f"{flag} is not a flag.{nearest(flag, known)} Allowed: {', '.join(name for name in known if name.startswith('--'))}."
 
 
 def _meant(name: str) -> str:

@@ -1,4 +1,4 @@
-"""From what Hydra composed to one frozen RunConfig: complete, resolved, typed, each value within its limits."""
+"""From Hydra's composition to one frozen RunConfig: complete, resolved, typed, each value within its limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from deit.lookup.base_run import Base, References
 
 
 def register() -> None:
-    """Make the dataclasses known to Hydra, under the names that conf/ lists (schema, schema/GROUP/OPTION), and our plugins."""
+    """Register the dataclasses with Hydra, under the names that conf/ lists (schema, schema/GROUP/OPTION), and our plugins."""
     if str(groups.PLUGINS) not in sys.path:
         sys.path.insert(0, str(groups.PLUGINS))
     hydra_guard.install()
@@ -34,7 +34,7 @@ def register() -> None:
 
 
 def references(composed: DictConfig) -> References:
-    """What ``composed`` names of earlier runs."""
+    """The references to earlier runs in ``composed``."""
     _expand_home(composed)
     task, tracking = composed.task, composed.tracking
     return References(
@@ -51,11 +51,9 @@ def references(composed: DictConfig) -> References:
 def freeze(composed: DictConfig, typed: Sequence[Override], base: Base | None) -> RunConfig:
     """The configuration of one run: complete, resolved, typed, each value within its limits.
 
-    A function of its arguments alone. ``composed`` has no ``hydra`` node, ``typed`` are its parsed overrides, ``base`` is the
-    run that they name, if they name one. Whether the values go together is ``Task.problems``.
-
-    Raises UserError, with one line for each problem found, and OmegaConf's errors where an interpolation leads nowhere
-    (see ``hydra_errors.translate``).
+    A pure function. ``composed`` has no ``hydra`` node, ``typed`` are its parsed overrides, ``base`` is the run that they
+    reference, if any. Contradictions between values are checked by ``Task.problems``. Raises UserError with one line per
+    problem, and OmegaConf's errors for an interpolation that cannot be resolved (see ``hydra_errors.translate``).
     """
     _expand_home(composed)
     if base is None:
@@ -73,8 +71,8 @@ def freeze(composed: DictConfig, typed: Sequence[Override], base: Base | None) -
 
 
 def _expand_home(node: DictConfig | ListConfig) -> None:
-    """Put the home folder in place of a leading ``~/``: no shell does it in a YAML file, nor every shell behind a ``=``."""
-    plain: Any = OmegaConf.to_container(node, resolve=False)  # looking at nodes one by one takes ten times as long
+    """Expand a leading ``~/``: no shell does it in a YAML file, and not every shell after ``=``."""
+    plain: Any = OmegaConf.to_container(node, resolve=False)  # visiting nodes one by one takes ten times as long
     for key, value in enumerate(plain) if isinstance(plain, list) else plain.items():
         if isinstance(value, (dict, list)) and "~/" in str(value):
             _expand_home(node[key])
@@ -83,7 +81,7 @@ def _expand_home(node: DictConfig | ListConfig) -> None:
 
 
 def _resolved(composed: DictConfig) -> RunConfig:
-    # What the task does not look at may stay open, such as the teacher of a training that is only previewed.
+    # Keys that the task does not use may stay open, such as the teacher when a training is only previewed.
     kind = TASKS.get(composed.task.name, TaskConfig)
     missing = sorted(OmegaConf.missing_keys(composed))
     for key in missing:

@@ -1,4 +1,4 @@
-"""What can be chosen: the groups of ``conf/`` and ``multirun_templates/``, their options and first comment lines."""
+"""The groups of ``conf/`` and ``multirun_templates/``, their options and first comment lines."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from deit.errors import UserError
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
 TEMPLATES = ROOT / "multirun_templates"
-# Ours among Hydra's launchers and sweepers; only these keep what a sweep promises.
+# Our launchers and sweepers; only these support what a sweep promises.
 PLUGIN_OPTIONS = {"hydra/launcher": ("cards", "slurm", "ray"), "hydra/sweeper": ("grid", "optuna")}
-# Hydra's own launchers and sweepers, and those of its plugins, by the one that takes their place.
+# Hydra's own launchers and sweepers, and those of its plugins, with our replacements.
 PLUGINS_KNOWN_AS = {
     "submitit_slurm": "slurm",
     "submitit_local": "cards",
@@ -25,12 +25,12 @@ PLUGINS_KNOWN_AS = {
     "ray_aws": "ray",
     "rq": "cards",
 }
-PLUGINS = ROOT / "deit" / "plugins"  # holds the namespace folder hydra_plugins
+PLUGINS = ROOT / "deit" / "plugins"  # contains the namespace folder hydra_plugins
 
 
 @functools.cache
 def groups() -> dict[str, dict[str, Path]]:
-    """Options of each group, by name, with their files. ``local`` is no choice and is left out."""
+    """The options of each group with their files, by name; without ``local``, which cannot be chosen."""
     found: dict[str, dict[str, Path]] = {}
     for top in (CONF, TEMPLATES):
         for path in sorted(top.glob("*/*.yaml")):
@@ -40,10 +40,10 @@ def groups() -> dict[str, dict[str, Path]]:
 
 
 def describe(path: Path) -> str:
-    """The first comment line of a file that says something, `# @package` lines apart."""
+    """The first comment line with text in a file, except `# @package` lines."""
     try:
         text = read(path)
-    except UserError:  # said when it is chosen
+    except UserError:  # reported when it is chosen
         return "(not UTF-8)"
     for line in text.splitlines():
         if not line.startswith("#"):
@@ -55,7 +55,7 @@ def describe(path: Path) -> str:
 
 
 def defaults() -> dict[str, str | None]:
-    """The option that conf/config.yaml takes for each group."""
+    """The default option of each group in conf/config.yaml."""
     chosen: dict[str, str | None] = {}
     for entry in yaml.safe_load(read(CONF / "config.yaml"))["defaults"]:
         if isinstance(entry, dict):
@@ -65,12 +65,12 @@ def defaults() -> dict[str, str | None]:
 
 
 def shown(path: Path) -> str:
-    """A file as messages name it: ``conf/optim/adamw.yaml``."""
+    """A file for messages: ``conf/optim/adamw.yaml``."""
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
 def read(path: Path) -> str:
-    """A file's text, without a byte order mark. Raises UserError where it is not UTF-8."""
+    """A file's text, without a byte order mark. Raises UserError if it is not UTF-8."""
     data = path.read_bytes()
     try:
         if not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

@@ -52,7 +52,7 @@ MORE = {
 
 def show(topics: Sequence[str]) -> None:
     """Print the front page, or the page of each topic: a group or a dotted key. ``key=value`` among the topics changes
-    the values shown. Raises UserError for a topic that is neither.
+    the values shown. Raises UserError for an unknown topic.
     """
     subjects = [topic for topic in topics if "=" not in topic]
     for topic in subjects:
@@ -121,18 +121,18 @@ def _grid() -> Table:
 
 
 def _yaml(value: Any) -> str:
-    """A value as it is typed: null, true, [0.9, 0.999]."""
+    """A value as typed: null, true, [0.9, 0.999]."""
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
 
 
 def composed(changes: list[str]) -> dict[str, Any]:
-    """The values as composed, interpolations unresolved."""
+    """The composed values, interpolations unresolved."""
     with initialize_config_dir(str(groups.CONF), version_base="1.3"):
         return OmegaConf.to_container(compose("config", changes), resolve=False)  # type: ignore[return-value]
 
 
 def value(key: keys.Key, values: dict[str, Any]) -> str:
-    """The value of a key among ``values`` of ``composed``, or which options of its group have it."""
+    """The value of a key in ``values`` from ``composed``, or the options of its group that have it."""
     group, _, name = key.path.rpartition(".")
     node = values.get(group, {}) if group else values
     is_there = name in node and (not key.variants or node.get("name") in key.variants)

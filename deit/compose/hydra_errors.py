@@ -1,7 +1,7 @@
-"""Errors of Hydra, OmegaConf and YAML as one message a person can act on.
+"""Errors of Hydra, OmegaConf and YAML as one clear message.
 
-What is typed has been checked before Hydra sees it (``deit.compose.overrides``); what remains are mistakes in
-files and a few that only the composition shows.
+Overrides are checked before Hydra sees them (``deit.compose.overrides``); this is for mistakes in files, and the few that
+only the composition shows.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 
 def translate(error: Exception, typed: Sequence[str]) -> UserError:
-    """The UserError that says what ``error`` (one of ERRORS) means; ``typed`` are the overrides given."""
+    """The UserError for ``error`` (one of ERRORS); ``typed`` are the overrides given."""
     if isinstance(error, yaml.MarkedYAMLError):
         return UserError(_yaml_message(error))
     if isinstance(error, yaml.YAMLError):  # a character that YAML does not allow
@@ -38,7 +38,7 @@ def translate(error: Exception, typed: Sequence[str]) -> UserError:
 
 
 def interpolation_message(error: InterpolationResolutionError) -> str:
-    """For a ``${...}`` that leads nowhere, or to an environment variable that is not set."""
+    """For a ``${...}`` that refers to an unknown key or an unset environment variable."""
     reason = str(error).splitlines()[0]
     variable = re.search(r"Environment variable '(\w+)' not found", reason)
     if variable:
@@ -48,8 +48,8 @@ def interpolation_message(error: InterpolationResolutionError) -> str:
         )
     target = re.search(r"Interpolation key '([^']+)' not found", reason)
     if isinstance(error, InterpolationKeyError) and target:
-        return f"{error.full_key} points at ${{{target[1]}}}: {unknown_key(target[1])}"
-    return f"{error.full_key}: not resolvable ({reason})."
+        return f"{error.full_key} refers to ${{{target[1]}}}: {unknown_key(target[1])}"
+    return f"{error.full_key}: cannot be resolved ({reason})."
 
 
 def _yaml_message(error: yaml.MarkedYAMLError) -> str:
@@ -61,21 +61,21 @@ def _yaml_message(error: yaml.MarkedYAMLError) -> str:
 
 def _missing_message(error: MissingConfigException, typed: Sequence[str]) -> str:
     missing = error.missing_cfg_file or ""
-    # What is typed may be a path itself.
+    # An argument may be a path itself.
     whole = next((text for text in typed if text.replace("=", "/", 1) == missing), None)
     group, _, option = whole.partition("=") if whole is not None else missing.rpartition("/")
     if not group:
         return f"{str(error).splitlines()[0]} (--config-name, --config-path)."
     allowed = error.options or groups.groups().get(group, {})
     if not allowed:
-        return f"{_asking_file(group, typed)}{group!r} is no group.{nearest(group, groups.groups())}"
+        return f"{_asking_file(group, typed)}{group!r} is not a group.{nearest(group, groups.groups())}"
     message = unknown_option(group, option, allowed) + (_trained(option, typed) if group == "model" else "")
     is_typed = any(re.match(rf"{re.escape(group)}=.*{re.escape(option)}", text) for text in typed)
     return message if is_typed else f"{_asking_file(group, typed)}{message}"
 
 
 def _trained(option: str, typed: Sequence[str]) -> str:
-    """Where a task wants a trained model, which ``model`` is not: that is the recipe of one."""
+    """A hint if a task needs a trained model but got it as ``model``, which is only an architecture."""
     task = next((text.partition("=")[2] for text in typed if text.startswith("task=")), "")
     names = [field.name for field in dataclasses.fields(TASKS[task])] if task in TASKS else []
     if "models" in names:
@@ -88,7 +88,7 @@ def _trained(option: str, typed: Sequence[str]) -> str:
 
 
 def _asking_file(group: str, typed: Sequence[str]) -> str:
-    """``conf/experiment/x.yaml: `` where a chosen file that writes anywhere mentions ``group``."""
+    """``conf/experiment/x.yaml: `` if a chosen global file mentions ``group``."""
     for text in typed:
         chosen, _, option = text.partition("=")
         path = groups.groups().get(chosen, {}).get(option)
@@ -122,7 +122,7 @@ def _composition_message(error: Exception, typed: Sequence[str]) -> str:
     multiple = re.search(r"Multiple values for (\S+)\. To override a value use 'override (\S+) (\S+)'", text)
     if multiple:
         group = multiple[1].lstrip("/").rstrip(".")
-        return f"{_asking_file(group, typed)}{group} has its option already; write `- override /{group}: {multiple[3]}`."
+        return f"{_asking_file(group, typed)}{group} already has its option; write `- override /{group}: {multiple[3]}`."
     return place + " ".join(line for line in lines[1 if place and len(lines) > 1 else 0 :] if not _bookkeeping(line))
 
 
@@ -130,14 +130,14 @@ def _unknown_key_message(full_key: str, place: str, text: str) -> str:
     key = keys.table().get(full_key)
     if key is not None:  # a key of the group's other options
         group = full_key.rpartition(".")[0]
-        return f"{place}{full_key} belongs to {group}={' or '.join(key.variants)}; this {group} has no such key."
+        return f"{place}{full_key} belongs to {group}={' or '.join(key.variants)}; the chosen {group} has no such key."
     if full_key in GLOBAL_GROUPS:
         return f"{place}the file writes into the whole configuration, so its first line must be `# @package _global_`."
     return f"{place}{unknown_key(full_key)}"
 
 
 def _plugin_key_message(full_key: str) -> str:
-    """For a key that the chosen option of ``hydra/sweeper``, ``hydra/launcher`` or a group of theirs does not have."""
+    """For a key that the chosen option of ``hydra/sweeper``, ``hydra/launcher`` or one of their groups does not have."""
     path, _, name = full_key.rpartition(".")
     group = path.replace(".", "/")
     nodes = ConfigStore.instance().repo
@@ -147,7 +147,7 @@ def _plugin_key_message(full_key: str) -> str:
     found = {name: set(nodes[name].node) for name in groups.PLUGIN_OPTIONS.get(group, nodes) if name in nodes}
     having = [option for option, names in found.items() if name in names]
     if having:
-        return f"{full_key} belongs to {group}={' or '.join(having)}; the option that is chosen has no such key."
+        return f"{full_key} belongs to {group}={' or '.join(having)}; the chosen option has no such key."
     names = sorted({key for names in found.values() for key in names if key not in ("_target_", "defaults", "name")})
     return f"unknown key {full_key}.{nearest(name, names)} Keys of {group}, by option: {_by_option(found, names)}."
 
@@ -158,7 +158,7 @@ def _by_option(found: dict[str, set[str]], names: list[str]) -> str:
 
 
 def _place(line: str) -> str:
-    """``conf/experiment/x.yaml: `` from Hydra's ``In 'experiment/x': ...``; empty where it names no file."""
+    """``conf/experiment/x.yaml: `` from Hydra's ``In 'experiment/x': ...``; empty if it names no file."""
     named = re.match(r"In '?([\w./-]+?)'?:", line)
     if not named or named[1] == "config":
         return "conf/config.yaml: " if named else ""

@@ -1,9 +1,9 @@
-"""What Hydra would call on the word of a configuration, and that it is ours.
+"""Guard against configurations that make Hydra call foreign code.
 
-Hydra instantiates what stands under ``_target_`` in hydra.launcher, hydra.sweeper and hydra.callbacks, and gives
-hydra.job_logging to ``logging.config``, which can call anything, too; all that right after composing, and wherever the keys
-come from: the command line, an experiment, conf/local. Here every composition is checked before Hydra continues with it. In
-all other groups such keys are unknown keys like any other.
+Hydra instantiates any ``_target_`` in hydra.launcher, hydra.sweeper and hydra.callbacks, and passes hydra.job_logging to
+``logging.config``, which can call anything, too. It does so right after composing, wherever the keys come from: the command
+line, an experiment, conf/local. So every composition is checked before Hydra continues. In all other groups such keys are
+unknown keys like any other.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from deit.compose import precedence
 from deit.errors import UserError
 
 CALLS = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_")
-LOGGING = {"version": 1, "root": None, "disable_existing_loggers": False}  # of the option `none`
+LOGGING = {"version": 1, "root": None, "disable_existing_loggers": False}  # from the option `none`
 
 
 class TrustedLoader(ConfigLoaderImpl):  # type: ignore[misc]  # Hydra is untyped for mypy
-    """Hydra's loader, whose compositions call nothing but the options of hydra/launcher and hydra/sweeper."""
+    """Hydra's loader, whose compositions call only the options of hydra/launcher and hydra/sweeper."""
 
     def load_configuration(self, config_name: Any, overrides: list[str], *arguments: Any, **options: Any) -> DictConfig:
-        """Raises UserError where a file or an override names something else to call, or a file contradicts what is typed."""
+        """Raises UserError if a file or override would call something else, or a file contradicts the command line."""
         config: DictConfig = super().load_configuration(config_name, overrides, *arguments, **options)
         found = [*_problems(config), *precedence.apply(config, overrides)]
         if found:
@@ -36,12 +36,12 @@ class TrustedLoader(ConfigLoaderImpl):  # type: ignore[misc]  # Hydra is untyped
 
 
 def install() -> None:
-    """Let Hydra compose by ``TrustedLoader``, in this process."""
+    """Make Hydra compose with ``TrustedLoader``, in this process."""
     hydra._internal.hydra.ConfigLoaderImpl = TrustedLoader
 
 
 def calls(values: Any, place: str = "") -> dict[str, Any]:
-    """The keys of plain nested ``values`` by which Hydra calls something, by their dotted place."""
+    """The keys in plain nested ``values`` with which Hydra calls something, by dotted path."""
     found: dict[str, Any] = {}
     if isinstance(values, dict):
         for key, value in values.items():
@@ -63,10 +63,10 @@ def _problems(config: DictConfig) -> Iterator[str]:
             if key not in allowed or allowed[key] != value:
                 yield (
                     f"hydra.{part}.{key} is {value!r}, but targets cannot be overridden; choose an option of hydra/{part}; "
-                    f"allowed: hydra/{part}=OPTION, whose own keys may be given."
+                    f"allowed: hydra/{part}=OPTION and its keys."
                 )
     if settings.callbacks:
-        yield f"hydra.callbacks has {', '.join(settings.callbacks)}, but callbacks are not supported; leave it out."
+        yield f"hydra.callbacks has {', '.join(settings.callbacks)}, but callbacks are not supported; remove it."
     for part in ("job_logging", "hydra_logging"):
         values = OmegaConf.to_container(settings[part], resolve=False)
         if values and values != LOGGING:
@@ -76,6 +76,6 @@ def _problems(config: DictConfig) -> Iterator[str]:
 def _registered(part: str, option: str | None) -> Any:
     try:
         node = ConfigStore.instance().load(f"hydra/{part}/{option}.yaml").node
-    except Exception:  # no option of a plugin, whatever file it may come from
+    except Exception:  # not an option of a plugin
         return {}
     return OmegaConf.to_container(node, resolve=False)

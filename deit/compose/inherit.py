@@ -1,10 +1,10 @@
-"""``run=``, ``resume=``, ``task.model=RUN``, ``task.models=[RUN,...]``: a run's configuration, with what is typed now on top.
+"""``run=``, ``resume=``, ``task.model=RUN``, ``task.models=[RUN,...]``: a run's configuration with the new overrides on top.
 
-1. The frozen configuration of the run is the base; defaults of ``conf/`` do not touch it.
-2. A typed group (``hardware=ascend1``) brings its whole node; a key that its file leaves open (``???``)
+1. The frozen configuration of the run is the base; defaults of ``conf/`` do not apply.
+2. A typed group (``hardware=ascend1``) replaces its whole node; a key that its file leaves open (``???``)
    keeps the run's value.
-3. A typed key (``data.root=...``) brings its value.
-4. What then differs must be allowed to: see SAFE_TO_RESUME and FIXED_BY_WEIGHTS.
+3. A typed key (``data.root=...``) sets its value.
+4. Only some keys may then differ: see SAFE_TO_RESUME and FIXED_BY_WEIGHTS.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from deit.config.schema import RunConfig
 from deit.errors import UserError
 from deit.recipe import plan
 
-# A resumed training stays the training it was: only where and how it computes and reports may change.
+# Resuming may change only where and how a training computes and reports, not what it computes.
 SAFE_TO_RESUME = (
     "resume",
     "dry_run",
@@ -34,34 +34,34 @@ SAFE_TO_RESUME = (
     "data.format",
     "data.cache_dir",
     "data.workers",
-    "data.batch_size",  # as long as the global batch stays, see _inherit_for_resume
+    "data.batch_size",  # if the global batch stays the same, see _inherit_for_resume
     "data.eval_batch_size",
     "optim.accumulation_steps",
     "optim.on_nonfinite",
     "optim.max_nonfinite",
     "model.attention",
-    "distill.teacher",  # where it lies now: the worker compares its SHA-256
+    "distill.teacher",  # its current path: the worker compares its SHA-256
     "schedule.eval_every",
     "schedule.max_steps",
-    "schedule.epochs",  # upward, see _check_resume
+    "schedule.epochs",  # only upward, see _check_resume
 )
-# An evaluation must build the model whose weights it loads; a preview builds none.
+# An evaluation must build the model of its weights; a preview builds none.
 FIXED_BY_WEIGHTS = ("model.*", "data.num_classes")
 FREE_OF_WEIGHTS = ("model.attention", "model.pretrained")
 
 
 def inherit(base: RunConfig, composed: DictConfig, typed: Sequence[Override]) -> RunConfig:
-    """The configuration of the run ``base``, changed by what is typed and nothing else.
+    """The configuration of the run ``base``, changed only by ``typed``.
 
-    ``composed`` is what Hydra made of ``typed`` and ``conf/``, without its ``hydra`` node. Raises UserError
-    where something typed may not change.
+    ``composed`` is Hydra's composition of ``typed`` and ``conf/``, without its ``hydra`` node. Raises UserError if an override
+    changes a key that may not change.
     """
     of_task = "task.models" if "models" in composed.task else "task.model"
     purpose = next((key for key in ("resume", "run") if composed[key] is not None), of_task)
     for override in typed:
         if override.key_or_group in ("experiment", "debug") and override.value() is not None:
             raise UserError(
-                f"{override.input_line}: cannot go with {purpose}=, whose run has its whole configuration already; "
+                f"{override.input_line}: not allowed with {purpose}=, whose run already has a complete configuration; "
                 "give single keys or groups instead."
             )
     values = _merge(to_dict(base), OmegaConf.to_container(composed, resolve=False), typed)
@@ -75,7 +75,7 @@ def inherit(base: RunConfig, composed: DictConfig, typed: Sequence[Override]) ->
 
 
 def _merge(base: dict[str, Any], composed: Any, typed: Sequence[Override]) -> dict[str, Any]:
-    """Plain values, interpolations unresolved so that they see the run's values."""
+    """Plain values, interpolations unresolved so that they use the run's values."""
     values = {**base, "run": None, "checkpoint": None, "resume": None, "dry_run": False}
     for group in overrides.chosen_groups(typed):
         if group in keys.node_types():
@@ -83,7 +83,7 @@ def _merge(base: dict[str, Any], composed: Any, typed: Sequence[Override]) -> di
             values[group] = {
                 name: kept.get(name, value) if value == "???" else value for name, value in composed[group].items()
             }
-    # With null in place of a number of classes the run's own stands.
+    # A null number of classes keeps the run's own.
     if values["data"]["num_classes"] is None:
         values["data"]["num_classes"] = base["data"]["num_classes"]
     for key in overrides.dotted(typed):
@@ -115,7 +115,7 @@ def _check_resume(base: RunConfig, result: RunConfig, changed: dict[str, tuple[A
     if result.schedule.epochs < base.schedule.epochs:
         wrong.append(
             f"schedule.epochs was {base.schedule.epochs} in this run and can only increase with resume=, not "
-            f"{result.schedule.epochs}; give schedule.max_steps=NUMBER to end it earlier."
+            f"{result.schedule.epochs}; give schedule.max_steps=NUMBER to stop it earlier."
         )
     if plan.global_batch(base) != plan.global_batch(result):
         wrong.append(

@@ -13,7 +13,7 @@ from typing import Any
 from deit.config.frozen import type_name
 from deit.config.schema import VARIANTS, RunConfig
 
-# Names people know from timm, facebookresearch/deit and other trainers, and what they are called here.
+# Names from timm, facebookresearch/deit and other trainers, and the keys here.
 ALIASES: dict[str, str | tuple[str, ...]] = {
     "aa": "augment.auto_augment",
     "amp": "precision",
@@ -63,7 +63,7 @@ class Key:
 
     @property
     def expected(self) -> str:
-        """What may be given, in words: ``a whole number (epochs), at least 1``."""
+        """The allowed values in words: ``a whole number (epochs), at least 1``."""
         if "choices" in self.metadata:
             return limits_text(self.metadata)
         parts = [type_name(self.hint)]
@@ -76,7 +76,7 @@ class Key:
 
 
 def limits_text(metadata: Mapping[str, Any]) -> str:
-    """Choices and limits of an option in words; empty where there are none."""
+    """Choices and limits of an option in words; empty if there are none."""
     if "choices" in metadata:
         return "one of " + ", ".join(map(str, metadata["choices"]))
     words = {"low": "at least", "above": "above", "high": "at most"}
@@ -84,13 +84,13 @@ def limits_text(metadata: Mapping[str, Any]) -> str:
 
 
 def spoken(value: Any) -> str:
-    """A value as messages show it: as it is typed, text in quotes."""
+    """A value for messages: as typed, text in quotes."""
     return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else repr(value)
 
 
 @functools.cache
 def table() -> dict[str, Key]:
-    """All keys by dotted path, in the order of the schema; the keys of all variants of a group."""
+    """All keys by dotted path, in schema order, including those of all variants of a group."""
     return {
         path: dataclasses.replace(found[-1], variants=tuple(name for key in found for name in key.variants))
         for path, found in definitions().items()
@@ -99,7 +99,7 @@ def table() -> dict[str, Key]:
 
 @functools.cache
 def definitions() -> dict[str, list[Key]]:
-    """The same, with all that options of a group mean by one name: ``task.format`` has other values in each task."""
+    """As ``table``, with every meaning of a key: ``task.format`` has other values in each task."""
     keys: dict[str, list[Key]] = {}
     for group, kind in node_types().items():
         kinds = VARIANTS.get(kind, {"": kind})
@@ -124,9 +124,9 @@ def definitions() -> dict[str, list[Key]]:
 
 
 def not_given(path: str, task: str) -> str:
-    """The message for a key that has no value yet; ``task`` is the task chosen, whose keys are meant."""
+    """The message for a key without a value; ``task`` is the chosen task."""
     key = next((key for key in definitions()[path] if task in key.variants), table()[path])
-    return f"{path} is not given, and no chosen file sets it; give {path}=VALUE, {key.expected}. {key.metadata['help']}"
+    return f"{path} is not set, and no chosen file sets it; give {path}=VALUE, {key.expected}. {key.metadata['help']}"
 
 
 @functools.cache
@@ -147,8 +147,8 @@ def siblings(path: str) -> list[str]:
 def suggestion(path: str) -> str:
     """`` Did you mean 'optim.base_lr'?`` for an unknown key, or the empty string.
 
-    Looks, in this order, for a name known from other trainers, the same name in another group, a
-    similar name in the same group, and a similar name anywhere.
+    Tries, in this order: a name known from other trainers, the same name in another group, a similar name in the same group,
+    and a similar name anywhere.
     """
     group, _, name = path.replace("-", "_").rpartition(".")
     prefix = f"{group}." if group in node_types() else ""

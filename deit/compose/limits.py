@@ -1,4 +1,4 @@
-"""Each value by itself: the choices and limits that ``option`` keeps beside the type."""
+"""Choices and limits of single values, from ``option``."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def _problems(node: Any, prefix: str) -> list[str]:
 
 
 def _allowed(value: Any, metadata: Any) -> bool:
-    if value is None:  # whether a key may be null is a matter of its type
+    if value is None:  # its type says whether a key may be null
         return True
     if "choices" in metadata:
         return value in metadata["choices"]
-    # Written so that nan, which compares false with everything, is refused.
+    # Written so that nan, for which every comparison is false, is rejected.
     return bool(
         ("low" not in metadata or value >= metadata["low"])
         and ("high" not in metadata or value <= metadata["high"])

@@ -1,7 +1,7 @@
-"""What is typed, checked before Hydra composes: every bad override is reported, each in one line.
+"""Overrides, checked before Hydra composes: every bad one is reported, in one line each.
 
-Hydra alone would stop at the first, accept keys behind ``+`` and options where values belong, and know no
-near misses. Values are tried on the schema itself, so files and command line obey the same types.
+Hydra alone would stop at the first, accept keys after ``+`` and options in place of values, and suggest no similar names.
+Values are checked against the schema itself, so files and command line follow the same types.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from deit.compose import config_files, groups, hydra_guard, keys, text_keys
 from deit.config.schema import VARIANTS
 from deit.errors import UserError, nearest
 
-# Groups whose files write anywhere in the configuration; none of them need be chosen.
+# Groups whose files write anywhere in the configuration; none of them must be chosen.
 GLOBAL_GROUPS = ("experiment", "debug", "sweep")
-# By these it would call anything, at its own time.
+# With these Hydra would call anything.
 HYDRA_CALLS = ("hydra.callbacks", "hydra.job_logging", "hydra.hydra_logging")
-# Hydra would make folders of its own with these; the launcher makes the run directory.
+# With these Hydra would create folders; the launcher creates the run directory.
 HYDRA_FOLDERS = ("hydra.run.", "hydra.sweep.", "hydra.output_subdir", "hydra.job.chdir")
-# What makes the trials of a template.
+# These define the trials of a template.
 HYDRA_TEMPLATES = ("hydra.sweeper.params", "hydra.sweeper.cases")
-# What is chosen among plugins, with / between its parts.
+# Choices among plugins, written with / between their parts.
 HYDRA_OPTIONS = ("hydra.sweeper", "hydra.launcher", "hydra.sweeper.sampler", "hydra.sweeper.pruner")
 
 
 def check(typed: Sequence[str], *, sweeping: bool) -> list[Override]:
     """Parse the overrides; ``sweeping`` says whether a list of values makes a sweep.
 
-    Raises UserError with one line for each that is wrong.
+    Raises UserError with one line for each wrong one.
     """
     parsed, problems = [], []
     for text in typed:
@@ -53,14 +53,14 @@ def check(typed: Sequence[str], *, sweeping: bool) -> list[Override]:
 
 
 def given_twice(overrides: Sequence[Override]) -> list[str]:
-    """One line for each key or group that is typed with two values: the last one counts, as on any command line."""
+    """One line for each key or group with two different values; the last one counts, as on any command line."""
     last = {override.get_key_element(): str(override.input_line) for override in overrides}
     given = {str(override.input_line): last[override.get_key_element()] for override in overrides}
     return [f"{text} is replaced by {later}, which is given after it" for text, later in given.items() if text != later]
 
 
 def old_names(overrides: Iterable[Override]) -> list[str]:
-    """One line for each option that is chosen by an old name, whose file says the new one."""
+    """One line for each option that is chosen by an old name."""
     lines = []
     for override in overrides:
         path = groups.groups().get(override.key_or_group, {}).get(str(override.value()))
@@ -70,22 +70,22 @@ def old_names(overrides: Iterable[Override]) -> list[str]:
 
 
 def readable(typed: Sequence[str]) -> list[str]:
-    """The overrides as Hydra is to get them: text keys keep their letters."""
+    """The overrides as passed to Hydra: text keys keep their spelling."""
     return [text_keys.typed(text) for text in typed]
 
 
 def dotted(overrides: Iterable[Override]) -> list[str]:
-    """The single keys that are given, without the groups."""
+    """The single keys among the overrides, without the groups."""
     return [o.key_or_group for o in overrides if o.key_or_group in keys.table()]
 
 
 def chosen_groups(overrides: Iterable[Override]) -> list[str]:
-    """The groups for which an option is given."""
+    """The groups among the overrides."""
     return [o.key_or_group for o in overrides if o.key_or_group in groups.groups()]
 
 
 def of_sweeps(overrides: Sequence[Override]) -> list[str]:
-    """One line for each key and each option that only a sweep uses, typed for a run by itself."""
+    """One line for each override of a single run that only a sweep uses."""
     used = ("sweep.dir",)  # by task=report
     found = [key for key in dotted(overrides) if key.startswith("sweep.") and key not in used]
     plugins = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
@@ -102,7 +102,7 @@ def _parse(text: str) -> Override:
     if "=" not in text and not text.startswith("~"):
         homes = [f"{group}={text}" for group, found in groups.groups().items() if text in found]
         hint = f" Did you mean {' or '.join(repr(home) for home in homes)}?" if homes else ""
-        raise UserError(f"{text!r} is no override; settings are given as key=value, such as model=deit_tiny.{hint}")
+        raise UserError(f"{text!r} is not an override; settings are given as key=value, such as model=deit_tiny.{hint}")
     key, _, value = text.partition("=")
     if not text.startswith("~") and not value and key.rstrip() == key:
         return _parse(f"{key}=''") if key.lstrip("+") in keys.table() else _empty(text)
@@ -121,7 +121,7 @@ def _line_to_type(key: str, value: str) -> str:
     if not text_keys.is_text(key):
         return f"Expected: {keys.table()[key].expected}."
     if value.startswith("["):
-        return f"Type each text of a list in quotes, and all of it once more for the shell: \"{key}=['a b','c']\""
+        return f"Put each text of a list in quotes, and the whole list in quotes for the shell: \"{key}=['a b','c']\""
     return f"To give this text, type: {text_keys.line_to_type(key, value)}"
 
 
@@ -133,7 +133,7 @@ def _problems(override: Override, sweeping: bool) -> Iterator[str]:
     text, key = str(override.input_line), override.key_or_group
     if key in groups.PLUGIN_OPTIONS and override.value() not in groups.PLUGIN_OPTIONS[key]:
         meant = groups.PLUGINS_KNOWN_AS.get(str(override.value()))
-        known = f" What you know as {override.value()} is {key}={meant} here." if meant in groups.PLUGIN_OPTIONS[key] else ""
+        known = f" {override.value()} is called {key}={meant} here." if meant in groups.PLUGIN_OPTIONS[key] else ""
         yield f"{text}: {unknown_option(key, str(override.value()), groups.PLUGIN_OPTIONS[key])}{known}"
         return
     if key.startswith(("hydra.", "hydra/")):
@@ -160,23 +160,23 @@ def _problems(override: Override, sweeping: bool) -> Iterator[str]:
 def _hydra_problems(override: Override) -> Iterator[str]:
     text, key = str(override.input_line), override.key_or_group
     if key.startswith(HYDRA_FOLDERS):
-        yield f"{text}: Hydra makes no folders here; runs are created in runs_dir, which can be set."
+        yield f"{text}: Hydra creates no folders here; runs are written to runs_dir, which can be set."
     elif key.split(".")[-1] in hydra_guard.CALLS or any(hydra_guard.calls(value) for value in _elements(override)):
         yield f"{text}: `_target_` cannot be overridden; allowed: hydra/launcher=OPTION, hydra/sweeper=OPTION, their keys."
     elif key.replace("/", ".").startswith(HYDRA_CALLS):
-        yield f"{text}: callbacks are not supported, and logs are in the run directory; leave it out."
+        yield f"{text}: callbacks are not supported, and logs are in the run directory; remove it."
     elif key.startswith(HYDRA_TEMPLATES):
         yield f"{text}: belongs in a template (multirun_templates/sweep/); here, give values for keys, such as seed=0,1."
     elif key in HYDRA_OPTIONS:
         yield f"{text}: an option of a group; give {key.replace('.', '/')}={override.value()}."
     elif re.split(r"[./]", key)[1] not in config_files.USED_OF_HYDRA:
-        yield f"{text}: accepted by Hydra, but without effect here. {config_files.why(key)}"
+        yield f"{text}: has no effect here. {config_files.why(key)}"
     elif key.startswith(HYDRA_OPTIONS) and override.type is not OverrideType.CHANGE:
         yield f"{text}: `{text[0]}` adds or deletes keys, but the plugins' keys are closed; give key=value."
 
 
 def unknown_key(key: str) -> str:
-    """Why a dotted key is refused, what it may have meant and what is allowed beside it."""
+    """The message for an unknown key, with a suggestion and the allowed keys."""
     group = key.rpartition(".")[0]
     if group in keys.node_types():
         allowed = f" Keys of {group}: {', '.join(keys.siblings(key))}."
@@ -196,7 +196,7 @@ def _unknown_hint(key: str) -> str:
 
 
 def _elements(override: Override) -> Iterator[Any]:
-    """The value, or each value of a sweep; a glob is left to Hydra, which knows the options."""
+    """The value, or each value of a sweep; globs are left to Hydra."""
     if isinstance(override.value(), Glob) or not override.is_sweep_override():
         yield from () if isinstance(override.value(), Glob) else (override.value(),)
     elif override.is_discrete_sweep():
@@ -207,7 +207,7 @@ def _elements(override: Override) -> Iterator[Any]:
 def _option_problems(override: Override) -> Iterator[str]:
     group, allowed = override.key_or_group, list(groups.groups()[override.key_or_group])
     if group == "sweep" and override.is_sweep_override():
-        yield f"{override.input_line}: a sweep has one template; start each by itself, or write one that has the keys of both."
+        yield f"{override.input_line}: a sweep has one template; start each separately, or write one with the keys of both."
         return
     for value in _elements(override):
         if isinstance(value, str):
@@ -220,7 +220,7 @@ def _option_problems(override: Override) -> Iterator[str]:
 
 
 def unknown_option(group: str, option: str, allowed: Iterable[str]) -> str:
-    """Why an option is refused and which there are."""
+    """The message for an unknown option, with the allowed ones."""
     allowed = [name for name in allowed if name not in ("schema",)]
     by_case = [name for name in allowed if name.lower() == option.lower()]
     hint = f" Did you mean {by_case[0]!r}?" if by_case else nearest(option, allowed)
@@ -231,7 +231,7 @@ def _value_problems(override: Override) -> Iterator[str]:
     key = keys.table()[override.key_or_group]
     group = key.path.rpartition(".")[0]
     if key.name == "name" and keys.node_types().get(group) in VARIANTS:
-        yield f"{override.input_line}: {key.path} comes with its group, whose keys go with it; give {group}=OPTION."
+        yield f"{override.input_line}: {key.path} is set by its group; give {group}=OPTION."
         return
     for value in _elements(override):
         if isinstance(value, str) and "${" in value:
@@ -242,7 +242,7 @@ def _value_problems(override: Override) -> Iterator[str]:
 
 @functools.cache
 def _schema_of(owner: type) -> DictConfig:
-    """A node of this type, into which values are tried; making one takes longer than all that is done with it."""
+    """A node of this type to try values on; cached, because creating it is slow."""
     return cast(DictConfig, OmegaConf.structured(owner))
 
 

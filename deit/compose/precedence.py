@@ -1,10 +1,10 @@
-"""What is typed wins: no file changes a typed option silently.
+"""The command line wins: no file changes a typed option silently.
 
-Hydra merges the files that write anywhere (an experiment, a debug file, conf/local) after the options of the groups, so that
-``hardware=gpu1`` could become a CPU again. A typed option stands for the keys in which it differs from the option that it
-replaces. An experiment, or a sweep's template, that wants another value there contradicts the command line, and is refused.
-Over debug files and conf/local, which know nothing of it, the option wins in those of the keys that its own file gives; what
-that takes from a base file, such as a batch size, is no statement. A single key that is typed wins over all of them.
+Hydra merges global files (an experiment, a debug file, conf/local) after the options of the groups, so that ``hardware=gpu1``
+could become a CPU again. A typed option counts for the keys in which it differs from the option that it replaces. If an
+experiment or a sweep's template sets another value there, the two contradict each other, which is an error. Debug files and
+conf/local are more general: the option wins for the keys that its own file sets, but not for those it takes from a base file,
+such as a batch size. A single typed key wins over all of them.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from omegaconf import DictConfig, OmegaConf
 
 from deit.compose import config_files, groups, keys
 
-RECIPES = ("experiment", "sweep")  # whose values contradict; the later ones give way
+RECIPES = ("experiment", "sweep")  # a contradiction with these is an error; other files give way
 GLOBAL = ("experiment=", "debug=", "sweep=")
 LOCAL = "local/default"
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a file and those it is based on say: values, nested, and the options they choose."""
+    """The nested values and chosen options of a file and those it is based on."""
 
     values: Mapping[str, Any]
     options: Mapping[str, str]
 
 
 def apply(composed: DictConfig, texts: Sequence[str]) -> list[str]:
-    """Give the options that ``texts`` choose the keys that debug files and conf/local took from them.
+    """Restore the keys of the options in ``texts`` that debug files and conf/local changed.
 
     Returns a line for each contradiction.
     """
@@ -65,13 +65,13 @@ def apply(composed: DictConfig, texts: Sequence[str]) -> list[str]:
                 continue
             file, its = groups.shown(groups.groups()[recipe][str(chosen[recipe])]), recipes[recipe].values[group][name]
             problems.append(
-                f"{group}={option} says {path}={keys.spoken(value)}, but {file} says {keys.spoken(its)}; give {path}=VALUE."
+                f"{group}={option} sets {path}={keys.spoken(value)}, but {file} sets {keys.spoken(its)}; give {path}=VALUE."
             )
     return problems
 
 
 def _replaced(group: str, files: Sequence[Written]) -> str | None:
-    """The option that would be composed if none were typed; of several files the last one chooses."""
+    """The option that would be composed by default; of several files the last one wins."""
     return next((file.options[group] for file in reversed(files) if group in file.options), groups.defaults().get(group))
 
 
@@ -92,7 +92,7 @@ def _option(group: str, option: str) -> Mapping[str, Any]:
 
 
 def _own(group: str, option: str) -> Mapping[str, Any]:
-    """What the option's own file says, without those it is based on."""
+    """The values of the option's own file, without those it is based on."""
     path = groups.groups()[group][option]
     content = config_files.parse(groups.read(path), path, group)
     return content if isinstance(content, dict) else {}
@@ -104,7 +104,7 @@ def _written(path: Path, package: str) -> Written:
 
 @functools.cache
 def _read(path: Path, package: str, written: int) -> Written:
-    """``written``: when, so that a file that was changed is read again."""
+    """``written`` is the modification time, so that a changed file is read again."""
     content = config_files.parse(groups.read(path), path, package) or {}
     own = {name: value for name, value in content.items() if name != "defaults"} if isinstance(content, dict) else {}
     own = {package: own} if package else own

@@ -1,8 +1,8 @@
-"""Values that do not go together: each rule names the keys, what was found and how to correct it.
+"""Combinations of values: each rule names the keys, what was found and how to fix it.
 
-Pure functions of a configuration whose values are within their limits (``limits.problems``); each returns a line for each
-broken rule. Which of them a task asks is in ``deit/commands/<task>.py``. A hardware.target of ``auto`` is judged when it is
-known: the launcher puts the real target in its place and asks again.
+Pure functions of a configuration whose values are within their limits (``limits.problems``); each returns one line per broken
+rule. ``deit/commands/<task>.py`` chooses the rules of a task. Rules about a hardware.target of ``auto`` run again when the
+launcher knows the device.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WITHOUT_FOLDER = ("digits", "synthetic")
 
 
 def metrics(config: RunConfig) -> list[str]:
-    """The metrics by which trainings can be compared, as their journals name them."""
+    """The metrics by which trainings can be compared, named as in the journal."""
     weights = ("val", "val_ema") if config.ema.enabled else ("val",)
     found = [f"best/{prefix}_top1" for prefix in weights]
     found += [f"{prefix}/{metric}" for prefix in weights for metric in ("top1", "top5", "loss")]
@@ -51,7 +51,7 @@ def names(config: RunConfig) -> list[str]:
 
 
 def files(config: RunConfig) -> list[str]:
-    """Of addresses in a store, where a file or a folder of this machine is read or written."""
+    """Store addresses for keys that need a local file or folder."""
     keys = {f"task.{key}": getattr(config.task, key, None) for key in ("input", "output", "results", "classes")}
     return [
         f"{key} is {value!r}, but addresses in a store are for data.root, runs_dir and runs; give a file or folder of this "
@@ -62,7 +62,7 @@ def files(config: RunConfig) -> list[str]:
 
 
 def network(config: RunConfig) -> list[str]:
-    """One line for each reason why the network of ``config`` cannot be computed on its device."""
+    """One line for each reason why the network cannot run on its device."""
     return model(config) + precision(config)
 
 
@@ -120,7 +120,7 @@ def augment(config: RunConfig) -> list[str]:
         if least > most:
             found.append(f"augment.{key} is [{least:g}, {most:g}], but the minimum comes first; give [{most:g}, {least:g}].")
     if augment.auto_augment is not None:
-        from deit.data.policy import parse_policy  # here, so that most commands need no NumPy
+        from deit.data.policy import parse_policy  # late, because it imports NumPy
 
         try:
             parse_policy(augment.auto_augment)
@@ -180,7 +180,7 @@ def schedule(config: RunConfig) -> list[str]:
 
 
 def too_few_images(config: RunConfig, train_images: int) -> str:
-    """The message for a batch that the data cannot fill once; also for images counted later."""
+    """The message for a batch larger than the data; also for images counted later."""
     cards = f"hardware.cards={config.hardware.cards} x hardware.nodes={config.hardware.nodes}"
     if isinstance(config.task, PreviewTask) and config.task.ranks is not None:
         cards = f"task.ranks={config.task.ranks}"
@@ -197,10 +197,10 @@ def hardware(config: RunConfig) -> list[str]:
     if hardware.nodes > 1:
         if hardware.max_restarts:
             found.append(
-                f"hardware.max_restarts is {hardware.max_restarts}, but hardware.nodes is {hardware.nodes}: the launchers of "
-                "several machines start nothing again; give hardware.max_restarts=0 (sweep.retries retries a trial)."
+                f"hardware.max_restarts is {hardware.max_restarts}, but hardware.nodes is {hardware.nodes}: restarts work "
+                "on one machine only; give hardware.max_restarts=0 (sweep.retries retries a trial)."
             )
-        # Which machine this is may stay open: where the run is started, a person or Slurm tells it (launching/hardware.py).
+        # The node rank may stay open: it is set where the run is started, by hand or from Slurm (machine/cards.py).
         if hardware.node_rank is not None and hardware.node_rank >= hardware.nodes:
             found.append(
                 f"hardware.node_rank is {hardware.node_rank}, but hardware.nodes is {hardware.nodes}; "
@@ -213,9 +213,7 @@ def hardware(config: RunConfig) -> list[str]:
             if getattr(hardware, key) is not None
         ]
     if hardware.rank_table is not None and hardware.target == "cpu":
-        found.append(
-            f"hardware.rank_table is {hardware.rank_table!r}, but hardware.target=cpu has no ranks' cards; leave it out."
-        )
+        found.append(f"hardware.rank_table is {hardware.rank_table!r}, but hardware.target=cpu has no cards; remove it.")
     ids = hardware.card_ids
     if ids is not None:
         if hardware.target == "cpu":
@@ -243,7 +241,7 @@ def precision(config: RunConfig) -> list[str]:
     if precision.loss_scale != "none" and (not half or precision.dtype == "bfloat16"):
         kind = "float32" if not half else "bfloat16"
         found.append(
-            f"precision.loss_scale is {precision.loss_scale}, but {kind} has the range that makes it useless; "
+            f"precision.loss_scale is {precision.loss_scale}, but {kind} has enough range without it; "
             "give precision.loss_scale=none."
         )
     if config.model.attention == "flash":

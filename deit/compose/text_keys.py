@@ -1,7 +1,7 @@
-"""Text keeps its letters: ``name=2024_01_02`` is that text, although YAML and Hydra read 20240102.
+"""Text keys keep their spelling: ``name=2024_01_02`` is that text, although YAML and Hydra read 20240102.
 
-Both guess a type before anybody knows which key a value is for: ``1e3`` is a number to them, ``on`` a truth value, ``017`` an
-octal. A key whose schema type is text, and the name of an option, take the letters as they were written; null alone stays null.
+Both guess a type before they know the key: ``1e3`` is a number to them, ``on`` a boolean, ``017`` an octal number. A key whose
+schema type is text, and the name of an option, are taken as written; only null stays null.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from hydra.core.override_parser.types import Quote, QuotedString
 
 from deit.compose import groups, keys
 
-# What Hydra could read as something other than text; quoting more than that changes nothing.
+# What Hydra could read as something other than text; quoting more changes nothing.
 _GUESSED = re.compile(r"[+-]?(?:\.?\d[\d_.]*(?:e[+-]?\d[\d_]*)?|inf|nan)|true|false", re.I)
-# The parts of a value: quoted text, functions of numbers, and what stands between commas and brackets.
+# The parts of a value: quoted text, functions of numbers, and what is between commas and brackets.
 _PART = re.compile(
     r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|(?:range|interval|glob)\s*\([^)]*\)|(?:\\.|[^,\[\]{}()'"\\])+""", re.S
 )
-# Hydra's grammar reads none of these outside quotes, be they in a name, a path or a note.
+# Characters that Hydra's grammar rejects outside quotes.
 _ODD = re.compile(r"[^\x00-\x7f]|[#~=;&!<>^`]")
 _TEXT_TAG, _NULL_TAG = "tag:yaml.org,2002:str", "tag:yaml.org,2002:null"
 # In templates these are overrides, written as text.
@@ -32,13 +32,13 @@ _OVERRIDES = ("hydra.sweeper.params", "hydra.sweeper.cases")
 
 @functools.cache
 def is_text(path: str) -> bool:
-    """Whether ``path`` takes text, or a list of texts: a key, or a group, whose options have names."""
+    """Whether ``path`` takes text or a list of texts: a text key, or a group."""
     found = keys.definitions().get(path)
     return path in groups.groups() if found is None else all(str in _plain_types(key.hint) for key in found)
 
 
 def typed(override: str) -> str:
-    """An override of a text key as Hydra takes it for text: with quotes where it would guess, or not read it at all."""
+    """An override of a text key with quotes where Hydra would guess a type or fail to parse it."""
     key, equals, value = override.partition("=")
     if not equals or "${" in value or not is_text(key.lstrip("+").partition("@")[0]):
         return override
@@ -53,7 +53,7 @@ def typed(override: str) -> str:
 
 
 def line_to_type(key: str, value: str) -> str:
-    """What to type in a shell, so that the text key ``key`` gets these letters."""
+    """What to type in a shell to set the text key ``key`` to this value."""
     quote = Quote.double if "'" in value else Quote.single
     override = f"{key}={QuotedString(value, quote).with_quotes()}"
     if not re.search(r'[$`!\\"]', override):
@@ -62,7 +62,7 @@ def line_to_type(key: str, value: str) -> str:
 
 
 def retag(node: yaml.Node, package: str) -> None:
-    """Make text of the scalars below a document's root ``node`` that are for text keys; the file writes at ``package``."""
+    """Tag the scalars of text keys below the root ``node`` as text; the file writes at ``package``."""
     _retag(node, package, under_root=True)
 
 

@@ -1,7 +1,7 @@
-"""Keys that a configuration would ignore: each with the reason why.
+"""Keys that a configuration ignores, each with the reason.
 
-Groups bring many values that are idle; only what somebody typed is worth a complaint. Pure functions of the configuration,
-like ``deit.compose.rules``. What a task alone ignores is in ``deit/commands/<task>.py``.
+Groups set many values that are unused; only typed ones are reported. Pure functions of the configuration, like
+``deit.compose.rules``. Keys that only one task ignores are in ``deit/commands/<task>.py``.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from deit.recipe import plan
 
 
 class Unused:
-    """The unused keys of a configuration; of several reasons for a key the first counts."""
+    """The unused keys of a configuration; for a key with several reasons the first counts."""
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
         self.reasons: dict[str, str] = {}
 
     def add(self, when: bool, why: str, *keys: str) -> None:
-        """``keys`` are unused ``when`` this is so; ``why`` follows "has no effect"."""
+        """``keys`` are unused ``when`` this is true; ``why`` follows "has no effect"."""
         if when:
             self.reasons.update({key: self.reasons.get(key, why) for key in keys})
 
     def with_task(self, *keys: str) -> None:
-        """The task never looks at ``keys``."""
+        """The task never uses ``keys``."""
         self.add(True, f"with task={self.config.task.name}", *keys)
 
     def all_but(self, group: str, *used: str) -> None:
-        """The task looks at no key of ``group`` but those ``used``."""
+        """The task uses no key of ``group`` except ``used``."""
         self.with_task(*(f"{group}.{key}" for key in vars(getattr(self.config, group)) if key not in used))
 
 
-OfTask = Callable[[Unused], None]  # adds the keys that a task alone ignores
+OfTask = Callable[[Unused], None]  # adds the keys that only this task ignores
 
 
 def unused(config: RunConfig, of_task: OfTask) -> dict[str, str]:
-    """The dotted keys that this configuration does not look at, with the reasons."""
+    """The dotted keys that this configuration ignores, with the reasons."""
     found = Unused(config)
     for group in config.task.idle_groups:
         found.all_but(group)
@@ -47,13 +47,13 @@ def unused(config: RunConfig, of_task: OfTask) -> dict[str, str]:
 
 
 def problems(config: RunConfig, typed: Sequence[str], of_task: OfTask) -> list[str]:
-    """One line for each key of ``typed`` (dotted keys a person gave) that this configuration would ignore."""
+    """One line for each key in ``typed`` (dotted) that this configuration ignores."""
     reasons = unused(config, of_task)
     return [f"{key} has no effect {reasons[key]}." for key in typed if key in reasons]
 
 
 def _of_any_task(found: Unused) -> Unused:
-    from deit.data.policy import jitters  # here, so that most commands need no NumPy
+    from deit.data.policy import jitters  # late, because it imports NumPy
 
     config = found.config
     augment, schedule, precision = config.augment, config.schedule, config.precision

@@ -394,8 +394,8 @@ def test_a_data_set_is_checked(tree: Path, command: Callable) -> None:
     ]
     assert reports[0]["equal_in_val"] == []
     for said in (
-        "the same image in training and validation",
-        "train: the same image under different classes",
+        "duplicates across training and validation",
+        "train: duplicates under different classes",
         "[bold]twice.jpg",
     ):
         assert said in outcome.out
@@ -409,7 +409,7 @@ def test_a_sound_data_set_and_a_check_that_cannot_be(tree: Path, command: Callab
     (tree.parent / "there.json").touch()
     for arguments, said in (
         (("task.output=report.txt",), "a .json file"),
-        (("task.output=there.json",), "exists already"),
+        (("task.output=there.json",), "already exists"),
         (("task.output=nowhere/report.json",), "no folder nowhere"),
         (("checkpoint=x",), "uses only images"),
         (("optim.base_lr=1",), "optim.base_lr has no effect with task=check_data"),

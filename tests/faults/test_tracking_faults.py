@@ -208,7 +208,7 @@ def test_sync_chooses_what_has_ended_and_is_not_all_sent(tmp_path: Path, command
         outcome = command("task=sync", *wrong)
         assert outcome.code == 2 and told in outcome.err
     outcome = command("-m", "task=sync", f"run={done.path},{ended.path}")
-    assert outcome.code == 2 and "task=sync is no trial of a sweep" in outcome.err
+    assert outcome.code == 2 and "task=sync cannot be a trial of a sweep" in outcome.err
 
 
 def test_an_artifact_that_is_refused_for_good_is_one_warning(

@@ -252,7 +252,7 @@ def test_a_stopped_comparison_goes_on_with_the_model_that_is_not_done(compared: 
         "resume=runs/", f"resume={compared.run.path.parents[1]}/"
     )
     assert compared.outcome.code == 0, compared.outcome.err
-    assert compared.outcome.out.count("has answered before") == 1
+    assert compared.outcome.out.count("already finished") == 1
     assert status.read(compared.run).state == status.FINISHED
     assert [path.name for path in sorted((compared.run.path / "models").iterdir())] == ["1", "2", "3"]
 
@@ -349,7 +349,7 @@ WRONG = [
     (["task.models=[{a},nowhere]"], ["task.models: nowhere", "no such file or folder"]),
     (["task.models=[{a},x.onnx]"], ["task.models: x.onnx", "model.json"]),
     (["task.models=[{a},{other}]"], ["only the first has kind_6", "only the second has lion", "in the same order"]),
-    (["task.models=[{a},{turned}]"], ["the same names in another order", "label 0 is kind_0 in the one and kind_6"]),
+    (["task.models=[{a},{turned}]"], ["the same names in another order", "label 0 is kind_0 in the first and kind_6"]),
     (["task.models=[{a},{b}]", "task.input={val}/kind_1"], ["task.input", "no labels"]),
     (["task.models=[{a},{b}]", "task.input={val}/kind_1/0.png"], ["task.input", "labels come from class folders"]),
     (["task.models=[{a},{b}]", "data=digits"], ["other classes than the data in digits", "7 and 10 classes"]),
@@ -357,7 +357,7 @@ WRONG = [
     (["task.models=[{a},{b}]", "model.depth=3"], ["model.depth has no effect"]),
     (["task.models=[{a},{b}]", "data.crop_pct=1"], ["data.crop_pct has no effect", "has its own"]),
     (["task.models=[{a},{b}]", "hardware.cards=2"], ["hardware.cards has no effect"]),
-    (["task.models=[{lone}/model.safetensors,{lone}/other.safetensors]"], ["data.root", "task.input=FOLDER gives"]),
+    (["task.models=[{lone}/model.safetensors,{lone}/other.safetensors]"], ["data.root", "task.input=FOLDER uses"]),
 ]  # fmt: skip
 
 

@@ -237,7 +237,7 @@ def test_damaged_exports_are_refused(plain: RunDirectory, tmp_path: Path, graph_
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        (("task.format=air", "task.batch=1"), "on a machine with an Ascend card only, and this one has none"),
+        (("task.format=air", "task.batch=1"), "only on a machine with an Ascend card, and this one has none"),
         (("task.format=air",), "task.format=air has a batch of one size only"),
         (("task.output=.",), "is there already"),
         (("task.output=no/where",), "make it first"),
@@ -287,6 +287,6 @@ def test_the_command_from_start_to_end(plain: RunDirectory, process: Callable[..
     assert "digits/model.onnx" in ended.out
     assert f"EMA (moving average) of {plain.path}, step {STEP}, top-1 60.00 %" in ended.out
     assert "images: float32 [any, 3, 32, 32] NCHW" in ended.out
-    assert "on 40 validation images beside the checkpoint: largest difference" in ended.out
+    assert "against the checkpoint on 40 validation images: largest difference" in ended.out
     assert sorted(path.name for path in (tmp_path / "digits").iterdir()) == ["model.json", "model.onnx"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["digits", "mine"]

@@ -73,7 +73,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         said, _ = process.communicate(timeout=300)
         assert process.returncode == 0
         assert f"{form}/train: 260 images, " in said and said.count("MB, in") == 1 and f"data.root={form}" in said
-        assert ("takes 2 of these images for parts" in said) == (form == "tar")  # a.png and a.b.jpg are one sample to it
+        assert ("reads 2 of these images as parts" in said) == (form == "tar")  # a.png and a.b.jpg are one sample to it
     return top
 
 
@@ -244,7 +244,7 @@ def test_a_shard_that_changes_is_found(folder: Path, tmp_path: Path, command: Ca
     content[place + 30] ^= 255
     shard.write_bytes(content)
     outcome = command("task=check_data", "data=imagefolder", f"data.root={root}", "task.output=report.json")
-    assert outcome.code == 1 and "val: shards whose bytes are not those that task=pack wrote: 1" in outcome.out
+    assert outcome.code == 1 and "val: shards that differ from what task=pack wrote: 1" in outcome.out
     found = read_json(tmp_path / "report.json")["splits"]
     assert found["val"]["damaged_shards"] == [str(shard)] and found["train"]["damaged_shards"] == []
     assert [Path(bad["file"]).name for bad in found["train"]["bad"]] == ["cut.jpg", "empty.jpg"]
@@ -292,9 +292,9 @@ def test_what_cannot_be_packed(folder: Path, tmp_path: Path, command: Callable) 
     dry = command(*here, "task.output=out", "dry_run=true")
     assert dry.code == 0 and "out: tar shards of at most 256 MB, of 260 images" in dry.out
     for arguments, said in (
-        ((*here, f"task.output={folder}/tar"), "exists already"),
-        ((*here, "task.output=no/where"), f"there is no folder {tmp_path}/no"),
-        ((*here, "task.output=out", f"data.root={folder}/tar"), "is packed already"),
+        ((*here, f"task.output={folder}/tar"), "already exists"),
+        ((*here, "task.output=no/where"), f"the folder {tmp_path}/no does not exist"),
+        ((*here, "task.output=out", f"data.root={folder}/tar"), "is already packed"),
         ((*here, "task.output=out", "data.train_size=5"), "data.train_size is 5"),
         ((*here, "task.output=out", "data.train_limit=5"), "data.train_limit has no effect with task=pack"),
         ((*here, "task.output=out", "checkpoint=x"), "uses only images"),
@@ -341,7 +341,7 @@ def stopped(top: Path, form: str, signal_number: int) -> subprocess.Popen[str]:
 def test_killed_in_between_it_goes_on(large: Path, command: Callable) -> None:
     assert stopped(large, "tar", signal.SIGKILL).returncode == -signal.SIGKILL
     other = command(*pack(large, "tar"), "task.shard_mb=2")
-    assert other.code == 2 and "tar.part has shards of an earlier task=pack that was not finished" in other.err
+    assert other.code == 2 and "tar.part has shards of an unfinished task=pack" in other.err
     again = command(*pack(large, "tar"), "task.shard_mb=1")
     assert again.code == 0 and "tar.part: resuming after " in again.out and " of 61 shards" in again.out
     assert sorted(path.name for path in (large / "tar").iterdir()) == ["dataset.json", "train", "val"]

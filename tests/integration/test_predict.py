@@ -411,7 +411,7 @@ WRONG = [
     (["task=predict", "task.input=x"], ["task.model", "it is null"]),
     (["task=predict", "task.model=last", "task.input=x", "checkpoint=y"], ["task.model=last", "checkpoint=y", "several"]),
     (["task=predict", "run={run}", "task.model={onnx}", "task.input={val}"], ["several", "task.model=", "run="]),
-    (["task=predict", "task.model=last"], ["task.input", "not given"]),
+    (["task=predict", "task.model=last"], ["task.input", "not set"]),
     (["task=predict", "task.model=nothing.pth", "task.input={val}"], ["task.model=nothing.pth", "no such file"]),
     (["task=predict", "task.model=nothing.onnx", "task.input={val}"], ["task.model=nothing.onnx", "model.json"]),
     (["task=predict", "task.model={run}", "task.input=nowhere"], ["task.input", "nowhere", "no such file"]),
@@ -422,7 +422,7 @@ WRONG = [
     (["task=predict", "task.model={onnx}", "task.input={val}", "hardware.target=ascend"], ["hardware.target", "no effect"]),
     (["task=predict", "task.model={onnx}", "task.input={val}", "task.classes={val}"], ["task.classes", "not readable"]),
     (["task=explain", "task.model={onnx}", "task.input={val}"], ["onnx", "shows no attention"]),
-    (["task=preprocess", "task.input={val}", "task.output=no/where", "model=deit_tiny"], ["task.output", "no folder"]),
+    (["task=preprocess", "task.input={val}", "task.output=no/where", "model=deit_tiny"], ["task.output", "does not exist"]),
     (["task=postprocess", "task.input={val}", "task.results=x"], ["task.input", "preprocess.json"]),
     (["task=postprocess", "task.input={val}", "task.results=x", "run=last"], ["run=", "task=postprocess"]),
 ]  # fmt: skip

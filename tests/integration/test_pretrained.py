@@ -110,9 +110,9 @@ PLAIN = f"checkpoint={FIXTURES}/weights_plain.pth"
     ("arguments", "told"),
     [
         (("task.output=x.safetensors",), "needs either run"),
-        ((PLAIN, *NETWORK), "task.output is not given"),
+        ((PLAIN, *NETWORK), "task.output is not set"),
         ((PLAIN, *NETWORK, "task.output=x.pth"), "allowed: the name of a .safetensors or .ckpt file"),
-        ((PLAIN, *NETWORK, "task.output=there.safetensors"), "exists already; remove it, or give another name"),
+        ((PLAIN, *NETWORK, "task.output=there.safetensors"), "already exists; remove it, or give another name"),
         ((PLAIN, *NETWORK, "task.output=no/x.safetensors"), "no folder no"),
         ((PLAIN, "task.output=x.safetensors"), "belongs to another model than deit_small"),
         ((PLAIN, *NETWORK, "task.output=x.safetensors", "task.naming=keras"), "one of mindspore, timm"),

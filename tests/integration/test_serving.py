@@ -274,14 +274,14 @@ def test_where_its_files_cannot_be_put_nothing_is_registered(
     ("typed", "said"),
     [
         (("run=nobody", NAME), "run=nobody: there is no such directory"),
-        (("run=RUN",), "task.registered_model_name is not given"),
+        (("run=RUN",), "task.registered_model_name is not set"),
         ((NAME,), "but neither is given"),
         (("run=RUN", NAME, "task.model=x"), "but found are task.model=x, run="),
         (("run=RUN", NAME, "task.alias=v2"), "task.alias is 'v2'"),
         (("run=RUN", NAME, "task.alias=a/b"), "task.alias is 'a/b'"),
         (("run=RUN", "task.registered_model_name=a:b"), "task.registered_model_name is 'a:b'"),
         (("run=RUN", NAME, "tracking=none"), "writes into MLflow's model registry; give tracking=mlflow"),
-        (("task.model=nothing", NAME), "no folder of task=export"),
+        (("task.model=nothing", NAME), "not a folder of task=export"),
         (("task.model=ONNX", NAME, "task.format=onnx"), "task.format has no effect while task.model is an export"),
         (("run=RUN", NAME, "data.batch_size=3"), "data.batch_size has no effect with task=register"),
     ],
@@ -311,7 +311,7 @@ def test_damaged_and_outdated_exports_are_refused(place: Place, command: Callabl
     described.write_text(json.dumps(values))
     here = f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"  # a copied run is asked where it is to be registered
     outcome = command("task=register", f"run={tmp_path / 'run'}", NAME, "task.format=onnx", "task.weights=ema", here)
-    assert outcome.code == 2 and "is of step 16, and not of" in outcome.err, outcome.err
+    assert outcome.code == 2 and "has the weights of step 16 instead of" in outcome.err, outcome.err
 
 
 class _WithoutRegistry(BaseHTTPRequestHandler):

@@ -112,7 +112,7 @@ def test_export_and_data_tasks(trained: RunDirectory, folder: Path) -> None:
             Image.fromarray(pixels.astype(np.uint8)).save(data / split / name / f"{number}.png")
     own = ("data=imagefolder", f"data.root='{data}'", "data.num_classes=2")
     for arguments, shows in (
-        (("task=check_data", *own), "images of a class"),
+        (("task=check_data", *own), "images per class"),
         (("task=pack", *own, "task.output='packed [old]'"), "packed [old]/train: 4 images"),
         (("task=export", f"run='{trained.path}'", "task.format=onnx", "hardware=cpu"), "verified"),
     ):

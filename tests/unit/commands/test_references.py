@@ -22,7 +22,7 @@ ID = "0" * 32  # looks like an MLflow run id
         (("task=compare", f"task.models=[{ID}]"), "allowed: two models or more"),
         (("task=compare", f"task.models=[{ID},{ID}]"), "twice; allowed: each model once"),
         (("task=predict", "task.input=x", f"task.model={ID}", f"run={ID}"), "several are given"),
-        (("task=register", "task.registered_model_name=x", f"task.model={ID}", f"run={ID}"), "found are"),
+        (("task=register", "task.registered_model_name=x", f"task.model={ID}", f"run={ID}"), "given are"),
         (("task=sync", f"resume={ID}"), "with task=sync: it sends runs to MLflow"),
     ],
 )

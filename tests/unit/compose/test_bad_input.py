@@ -87,7 +87,7 @@ RULES = [
     ("data.batch_size=3", ["data.batch_size is 3", "augment.mixup=0.8", "an even number"]),
     ("augment.scale=[1.0,0.5]", ["augment.scale is [1, 0.5]", "[0.5, 1]"]),
     ("augment.auto_augment=rand-q9", ["rand-q9", "allowed"]),
-    ("distill=hard", ["distill.teacher", "not given", "text or null"]),
+    ("distill=hard", ["distill.teacher", "not set", "text or null"]),
     ("distill=hard distill.teacher=t", ["distill.type is hard", "model.distilled is false", "deit_small_distilled"]),
     ("model=deit_small_distilled", ["model.distilled is true", "distill.type=none", "distill=hard"]),
     ("distill.teacher=t", ["distill.teacher is 't'", "distill.type=none"]),
@@ -278,7 +278,7 @@ FILES = [
     ("experiment", GLOBAL + "optim:\n  name: sgd\n", ["optim.name", "'sgd'", "optim=sgd"]),
     ("model", "name: bad\nimg: 3\n", ["model/bad", "model.img", "'model.img_size'"]),
     ("model", "name: bad\nimg_size: x\n", ["model/bad", "model.img_size", "'x'", "a whole number"]),
-    ("model", "name: bad\n", ["model.img_size is not given", "pixels"]),
+    ("model", "name: bad\n", ["model.img_size is not set", "pixels"]),
     ("local", GLOBAL + "data:\n  path: /images\n", ["local/default", "data.path"]),
     ("sweep", GLOBAL + "hydra:\n  sweeper:\n    params:\n      seed: 1,2\n", ["sweep=bad", "`mode: MULTIRUN`"]),
     (

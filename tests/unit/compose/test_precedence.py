@@ -45,7 +45,7 @@ def test_an_experiment_that_contradicts_a_typed_group_is_refused() -> None:
     with pytest.raises(UserError) as caught:
         freeze("experiment=digits_distilled", "model=deit_tiny", "optim=sgd", "optim.base_lr=0.1", "debug=fast")
     assert str(caught.value).splitlines() == [
-        f"model=deit_tiny says model.{key}={own}, but conf/experiment/digits_distilled.yaml says {its}; give model.{key}=VALUE."
+        f"model=deit_tiny sets model.{key}={own}, but conf/experiment/digits_distilled.yaml says {its}; give model.{key}=VALUE."
         for key, own, its in (("embed_dim", 192, 64), ("num_heads", 3, 2))
     ]
     assert freeze("experiment=quickstart", "ema=paper", "data=cifar10", "augment=none").schedule.epochs == 48
@@ -68,7 +68,7 @@ def test_a_typed_key_of_a_case_is_refused(capsys: pytest.CaptureFixture[str]) ->
     ["+hydra.job.env_set={FOO: x}", "hydra.job.name=x", "hydra.verbose=true", "hydra/output=default", "hydra.help.app_name=x"],
 )
 def test_settings_of_hydra_without_effect_are_refused(text: str) -> None:
-    with pytest.raises(UserError, match="without effect here"):
+    with pytest.raises(UserError, match="has no effect here"):
         overrides.check([text], sweeping=False)
 
 

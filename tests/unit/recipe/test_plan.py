@@ -97,7 +97,7 @@ def test_dry_run_shows_the_recipe_and_starts_nothing(command, tmp_path: Path) ->
         "deit_tiny: 5,526,346 parameters, 1.253 GMACs",  # the published 5,717,416 less 990 rows of the head
         f"{config.data.train_size:,} training images in 10 classes (counted)",
         "64 = 64 x 1 cards x 1 machines x 1 accumulated",
-        f"{steps} an epoch, {steps * config.schedule.epochs:,} in all",
+        f"{steps} per epoch, {steps * config.schedule.epochs:,} in total",
         "peak learning rate 0.002 (0.002 x 64 / 64)",
         "50 tensors, ",
         "102 tensors, ",
@@ -113,7 +113,7 @@ def test_dry_run_without_the_data_says_so(command) -> None:
     assert outcome.code == 0
     flat = " ".join(outcome.out.split())
     assert "1,281,167 training images in 1000 classes (not counted: " in flat and "nowhere" in flat
-    assert "1,251 an epoch, 387,810 in all" in flat
+    assert "1,251 per epoch, 387,810 in total" in flat
     assert "--worker_num=8" in flat
 
 
