@@ -99,6 +99,14 @@ class CheckDataTask(TaskConfig):
     output: Optional[str] = option("The .json file for the report; it must not exist; null: print only.")
 
 
+@task("doctor")
+@dataclass
+class DoctorTask(TaskConfig):
+    """Every key of a training may be given: it looks at the machine for that training."""
+
+    format: str = option("text for people, json for programs.", choices=("text", "json"))
+
+
 @task("pack")
 @dataclass
 class PackTask(TaskConfig):

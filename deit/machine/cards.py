@@ -23,9 +23,14 @@ NAMES = {"ascend": "Ascend card", "gpu": "GPU", "cpu": "CPU core"}
 MASTER_PORT = 8118  # of the scheduler on machine 0 where neither a person nor Slurm says another; msrun's own default
 
 
+def all_card_ids(target: str) -> list[int]:
+    """Numbers of all the cards of a kind that have a device file."""
+    return sorted(int(match[1]) for path in DEVICES.iterdir() if (match := re.fullmatch(DEVICE_FILES[target], path.name)))
+
+
 def card_ids(target: str) -> list[int]:
     """Numbers of the cards of a kind that this process may use, as the environment or a job of Slurm narrows them down."""
-    found = sorted(int(match[1]) for path in DEVICES.iterdir() if (match := re.fullmatch(DEVICE_FILES[target], path.name)))
+    found = all_card_ids(target)
     visible = os.environ.get(VISIBLE[target])
     if visible is None:
         inside = slurm.allocation()
@@ -78,7 +83,7 @@ def check(hardware: HardwareConfig) -> None:
     if target == "cpu":
         if wanted > cores():
             raise UserError(
-                f"hardware.cards={wanted}: this machine has {_count(cores(), target)} for as many processes. "
+                f"hardware.cards={wanted}: this machine has {count(cores(), target)} for as many processes. "
                 f"Allowed: 1 to {cores()}."
             )
         return
@@ -91,7 +96,7 @@ def check(hardware: HardwareConfig) -> None:
         )
     if wanted > len(found):
         raise UserError(
-            f"hardware.cards={wanted}: this machine has {_count(len(found), target)}{limited}. Allowed: 1 to {len(found)}."
+            f"hardware.cards={wanted}: this machine has {count(len(found), target)}{limited}. Allowed: 1 to {len(found)}."
         )
     absent = sorted(set(hardware.card_ids or ()) - set(found))
     if absent:
@@ -145,7 +150,7 @@ def leased(hardware: HardwareConfig, holder: str) -> Iterator[list[int]]:
         if len(held) < hardware.cards:
             used = "; ".join(f"card {card}: {taken[card]}" for card in wanted if card in taken)
             raise UserError(
-                f"hardware.cards={hardware.cards}: of {_count(len(wanted), hardware.target)} only {len(held)} "
+                f"hardware.cards={hardware.cards}: of {count(len(wanted), hardware.target)} only {len(held)} "
                 f"{'is' if len(held) == 1 else 'are'} free ({used}). Wait, or give fewer cards."
             )
         yield sorted(held)
@@ -168,5 +173,6 @@ def _check_port(hardware: HardwareConfig) -> None:
             ) from None
 
 
-def _count(number: int, target: str) -> str:
+def count(number: int, target: str) -> str:
+    """``8 Ascend cards``."""
     return f"{number} {NAMES[target]}{'' if number == 1 else 's'}"

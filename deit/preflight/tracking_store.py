@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from deit.config.schema import RunConfig
+from deit.config.schema import RunConfig, TrackingConfig
 from deit.console import console
 from deit.errors import UserError
 from deit.secrets import redact, with_credentials
@@ -43,15 +43,25 @@ def check_tracking(config: RunConfig) -> None:
         return
     if config.hardware.node_rank:  # machine 0 sends
         return
+    line: str | None
     try:
-        line = _look(with_credentials(tracking.uri), tracking.experiment)
-    except _Wrong as error:
+        line = look(tracking)
+    except UserError as error:
         if config.resume is None:
-            raise UserError(f"tracking.uri is {redact(tracking.uri)}: {error}") from None
-        line = f"tracking.uri is {redact(tracking.uri)}: {error}"
+            raise
+        line = str(error)
     if line and line not in _said:
         _said.add(line)
         console(stderr=True).print(line)
+
+
+def look(tracking: TrackingConfig) -> str | None:
+    """A line on what is not as it should be but may become so; None where all is in order. Raises UserError for the rest."""
+    assert tracking.uri is not None
+    try:
+        return _look(with_credentials(tracking.uri), tracking.experiment)
+    except _Wrong as error:
+        raise UserError(f"tracking.uri is {redact(tracking.uri)}: {error}") from None
 
 
 _said: set[str] = set()  # the trials of a sweep share one look and one line

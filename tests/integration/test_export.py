@@ -93,6 +93,7 @@ def answers_of(run: RunDirectory, part: str) -> np.ndarray:
     return open_network(config, weights, [str(i) for i in range(10)], None, "here")(PIXELS)
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize(
     ("run", "typed", "folder", "tolerance"),
     [

@@ -30,6 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.
 # ---------------------------------------------------------------------------------------- a whole training
 
 
+@pytest.mark.versions
 def test_a_training_ends_well_and_says_where_to_look(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder, ended = trained
     assert ended.returncode == 0, ended.stderr
@@ -51,6 +52,7 @@ def test_a_training_ends_well_and_says_where_to_look(trained: tuple[Path, subpro
     assert environment["device"] == {"target": "CPU"}  # noted by the worker
 
 
+@pytest.mark.versions
 def test_metrics_stand_at_their_steps(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     run = only_run(trained[0])
     found = metrics(run)
@@ -85,6 +87,7 @@ def test_mlflow_holds_what_the_journal_holds(trained: tuple[Path, subprocess.Com
     assert {"config.yaml", "lr_curve.png"} <= artifacts
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("which", ["run", "checkpoint"])
 def test_evaluate_gives_the_numbers_of_the_training(trained: tuple[Path, subprocess.CompletedProcess[str]], which: str) -> None:
     folder, _ = trained
@@ -156,6 +159,7 @@ def _signalled(background: Callable[..., Running], number: int, *extra: str) -> 
     return run
 
 
+@pytest.mark.versions
 def test_an_interrupted_run_goes_on_to_the_same_bits(
     background: Callable[..., Running], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -228,6 +232,7 @@ def test_two_launches_cannot_work_on_one_run(background: Callable[..., Running],
 # ------------------------------------------------------------------------------------------ two processes
 
 
+@pytest.mark.versions
 def test_one_and_two_processes_train_alike(tmp_path: Path) -> None:
     """The same global batch: the same losses, the same weights, and evaluation counts that are equal."""
     common = (*SMALL, "augment.mixup_prob=0", "schedule.epochs=2", "tracking=none", "tracking.log_every=1")

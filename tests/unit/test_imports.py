@@ -19,6 +19,7 @@ CONTROL = (
     "console",
     "compose",
     "config",
+    "doctor",
     "launching",
     "lookup",
     "machine",
@@ -160,6 +161,7 @@ RULES: dict[str, set[str]] = {
         *{"console", "data", "exports", "inference", "models", "weights"},
         *PLAIN,
     },
+    "doctor": {"config", "data", "engine", "machine", "preflight", "secrets", "tracking", *PLAIN},
     "launching": {"config", "machine", "runs", "secrets", "storage", "tracking", *SHOWING, *PLAIN},
     "sweeps": {
         *{
@@ -179,7 +181,7 @@ RULES: dict[str, set[str]] = {
         *PLAIN,
     },
     "commands": {
-        *{"compose", "config", "launching", "lookup", "machine", "preflight", "recipe", "runs", "secrets", "serving"},
+        *{"compose", "config", "doctor", "launching", "lookup", "machine", "preflight", "recipe", "runs", "secrets", "serving"},
         *{"storage", "sweeps", "tracking"},
         *NETWORK,
         *SHOWING,

@@ -1,0 +1,34 @@
+"""What a check of the doctor found: one line of its page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Level(str, Enum):
+    OK = "ok"  # green
+    WARN = "warn"  # yellow: the training runs, but something is missing, slow or unknown
+    FAIL = "fail"  # red: what was composed cannot be trained here
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``advice`` says what to do; a finding without one is OK."""
+
+    name: str
+    level: Level
+    text: str
+    advice: str = ""
+
+
+def ok(name: str, text: str) -> Finding:
+    return Finding(name, Level.OK, text)
+
+
+def warn(name: str, text: str, advice: str) -> Finding:
+    return Finding(name, Level.WARN, text, advice)
+
+
+def fail(name: str, text: str, advice: str) -> Finding:
+    return Finding(name, Level.FAIL, text, advice)

@@ -1,0 +1,101 @@
+"""Python, the packages, MindSpore and what it needs of the system."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from deit.config.schema import HardwareConfig
+from deit.doctor.finding import Finding, fail, ok, warn
+from deit.errors import UserError
+from deit.machine.python import ROOT, msrun
+
+INSTALL = f"pip install --constraint {ROOT / 'constraints.txt'} --editable {ROOT}"
+_DISTRIBUTION = "deit-mindspore"
+_NAMED = ("mlflow", "hydra-core", "numpy", "opencv-python-headless", "pillow")  # on the page
+
+
+def python() -> Iterator[Finding]:
+    """The interpreter and the packages of the project."""
+    version = platform.python_version()
+    text = f"{version}, {sys.executable}"
+    if sys.version_info[:2] == (3, 11):
+        yield ok("Python", text)
+    elif sys.version_info[:2] == (3, 10):
+        yield warn("Python", text, "constraints.txt is for Python 3.11; use it, or install without --constraint")
+    else:
+        yield fail("Python", text, "use Python 3.11, for which MindSpore's wheels and constraints.txt are")
+    yield _packages()
+
+
+def _packages() -> Finding:
+    try:
+        lines = importlib.metadata.requires(_DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:
+        return warn("packages", "not checked, as the project is not installed for this Python", INSTALL)
+    # Without the extras; MindSpore has a line of its own.
+    needed = [found for found in map(Requirement, lines) if found.marker is None and found.name != "mindspore"]
+    wrong = list(_wrong(needed))
+    if wrong:
+        return fail("packages", "; ".join(wrong), INSTALL)
+    return ok("packages", ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _NAMED))
+
+
+def _wrong(needed: list[Requirement]) -> Iterator[str]:
+    for requirement in needed:
+        try:
+            found = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            yield f"{requirement.name} is missing"
+            continue
+        if not requirement.specifier.contains(Version(found).public, prereleases=True):
+            yield f"{requirement.name} {found}, but {requirement.specifier} is needed"
+
+
+def mindspore(facts: dict[str, Any], target: str) -> Finding:
+    """Whether it can be imported and computes on ``target`` (cpu, ascend, gpu)."""
+    error, version = facts.get("error"), facts.get("mindspore")
+    if version is None:
+        return fail("MindSpore", f"cannot be imported: {error}", INSTALL)
+    where = {"cpu": "the CPU", "ascend": "an Ascend card", "gpu": "a GPU"}[target]
+    if error is not None:
+        advice = "read the lines on CANN, the driver and the cards" if target == "ascend" else INSTALL
+        return fail("MindSpore", f"{version} does not compute on {where}: {error}", advice)
+    soc = f" ({facts['soc']})" if facts.get("soc") else ""
+    return ok("MindSpore", f"{version} computes on {where}{soc}")
+
+
+def starter(hardware: HardwareConfig) -> Finding:
+    """msrun, which starts several processes."""
+    needed = hardware.cards * hardware.nodes > 1
+    try:
+        return ok("msrun", f"{msrun()}{'' if needed else '; not needed for one process'}")
+    except UserError as error:
+        said = str(error)
+        return fail("msrun", "not found", said) if needed else warn("msrun", "not found; not needed for one process", said)
+
+
+def compiler(target: str) -> Finding:
+    """GCC, which CANN compiles operators with; nothing on the CPU needs it."""
+    path = shutil.which("gcc")
+    needed = target == "ascend"
+    if path is None:
+        return (
+            warn("GCC", "not found; CANN compiles some operators with it", "install gcc 7.3 or newer")
+            if needed
+            else ok("GCC", "not found; not needed without an Ascend card")
+        )
+    said = subprocess.run([path, "-dumpfullversion"], capture_output=True, text=True, check=False).stdout.strip()
+    version = re.match(r"\d+(\.\d+)*", said)
+    if needed and version and Version(version[0]) < Version("7.3"):
+        return warn("GCC", f"{said}, {path}", "MindSpore asks for gcc 7.3 or newer")
+    return ok("GCC", f"{said}, {path}{'' if needed else '; not needed without an Ascend card'}")
