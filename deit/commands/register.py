@@ -222,7 +222,7 @@ def _asked(uri: str, name: str) -> Registry:
         return Registry(uri, name)
     except (Refused, RunGone, Unavailable) as error:
         raise UserError(
-            f"tracking.uri={redact(uri)}: its model registry does not answer ({redact(reason(error))}).", exit_code=1
+            f"tracking.uri={redact(uri)}: its model registry does not respond ({redact(reason(error))}).", exit_code=1
         ) from None
 
 

@@ -191,4 +191,4 @@ def _check_file(path: Path, expected: Description, source: str) -> None:
     except OSError as error:
         raise UserError(f"{source}: {path} cannot be read ({error.strerror}).") from None
     if digest != expected.sha256:
-        raise UserError(f"{source}: {path} is damaged, its SHA-256 is not the one in {FILE}.")
+        raise UserError(f"{source}: {path} is damaged, its SHA-256 differs from the one in {FILE}.")

@@ -104,13 +104,13 @@ def output_folder(config: RunConfig, origin: Origin) -> Path:
     if task.output is not None:
         output = Path(task.output).absolute()
         if not output.parent.is_dir():
-            raise UserError(f"task.output is {task.output!r}, but there is no folder {output.parent}; make it first.")
+            raise UserError(f"task.output is {task.output!r}, but the folder {output.parent} does not exist; create it first.")
     elif origin.run is None:
         raise UserError(f"task.output is null, but {origin.file} belongs to no run; give task.output=FOLDER.")
     else:
         output = usual_folder(config, origin)
     if output.exists():
-        raise UserError(f"task.output={output}: is there already; remove it, or give task.output=FOLDER with another name.")
+        raise UserError(f"task.output={output}: already exists; remove it, or give task.output=FOLDER with another name.")
     return output
 
 

@@ -57,7 +57,7 @@ def find_images(text: str, key: str, classes: Sequence[str] | None, num_classes:
         found = _in_list(path, key) if path.suffix == LIST else Images([str(path)], [spelled(str(path))])
     else:
         raise UserError(
-            f"{key}={text}: there is no such file or folder. Allowed: an image, a folder of images, a {LIST} list of images, "
+            f"{key}={text}: no such file or folder. Allowed: an image, a folder of images, a {LIST} list of images, "
             "a folder of class folders, or one of the two folders of task=pack."
         )
     if not len(found):

@@ -19,7 +19,7 @@ def accuracy_table(
     last: str,
     teacher: dict[str, Any] | None = None,
 ) -> Table:
-    """A row for each kind of weights, by the prefix of its metrics; ``last`` is the entry shown in the last column."""
+    """A row for each kind of weights, by the prefix of its metrics; ``last`` is the entry of the last column."""
     table = Table(title=title, title_justify="left")
     for column in ("weights", "top-1 %", "top-5 %", "loss", last):
         table.add_column(column, justify="left" if column == "weights" else "right")

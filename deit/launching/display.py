@@ -1,7 +1,6 @@
-"""What a person sees of a run: a live panel on a terminal, lines that stay, the results at the end.
+"""The terminal output of a run: a live panel, permanent lines, the results at the end.
 
-The display is a convenience. Whatever goes wrong in it, the run continues: the live panel gives way to plain lines, and these
-to nothing, and each is said once.
+If the display fails, the run continues: the live panel is replaced by plain lines, and these by nothing, each with one warning.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from deit.runs.directory import RunDirectory
 from deit.runs.status import Status
 from deit.text import duration
 
-HEADS = {"cls": "class", "dist": "distillation"}  # of a distilled model, by the end of their metrics' prefix
+HEADS = {"cls": "class", "dist": "distillation"}  # heads of a distilled model, by the suffix of their metrics' prefix
 LABELS = {"val": "raw", "val_ema": "EMA"}
 LABELS |= {f"{prefix}_{head}": f"{label}, {name} head" for prefix, label in LABELS.items() for head, name in HEADS.items()}
 
 
 class Display:
-    """Shows the progress of one run; a context manager, so that the terminal is always given back."""
+    """Shows the progress of one run; a context manager, so that the terminal is always restored."""
 
     def __init__(self, run: RunDirectory, config: RunConfig, console: Console) -> None:
         self.console = console
@@ -36,10 +35,10 @@ class Display:
         self._headline = f"{config.name}: {config.model.name} on {on}, {_hardware(config)}, {run}"
         self._area = LiveArea(console)
         self._mute = False
-        self._phase: str | None = None  # the last one that has its line
-        self._evaluated = 0  # step of the last evaluation that has its line
-        self._introduced = False  # whether the teacher of a distillation was
-        self._noticed = 0  # how many of the run's warnings were shown
+        self._phase: str | None = None  # the last one that was printed
+        self._evaluated = 0  # step of the last evaluation that was printed
+        self._introduced = False  # whether the teacher of a distillation was printed
+        self._noticed = 0  # number of the run's warnings that were printed
 
     def __enter__(self) -> Display:
         self.console.print(self._headline)
@@ -77,7 +76,7 @@ class Display:
             self._area.draw(_panel(progress))
 
     def _lines(self, progress: dict[str, Any]) -> None:
-        """A line for each phase before the training, where no panel shows it, and one for each evaluation."""
+        """A line for each phase before the training, if no panel shows it, and one for each evaluation."""
         phase, last = progress.get("phase", "starting"), progress.get("last") or {}
         step = max((entry["step"] for entry in last.values()), default=0)
         if not step:
@@ -92,7 +91,7 @@ class Display:
 
 
 def _panel(progress: dict[str, Any]) -> Group:
-    """Lines that fit any width: what is too long ends in an ellipsis, and the bar takes what is left."""
+    """Lines that fit any width: long ones end in an ellipsis, and the bar takes the remaining width."""
     phase = progress.get("phase", "starting")
     doing = f"{phase} {_evaluated(progress)}".strip()
     if "steps" not in progress:
@@ -117,12 +116,12 @@ def _line(text: str) -> Text:
 
 
 def eta(progress: dict[str, Any]) -> str:
-    """The time a training still needs, as its worker expects it; ``-`` where it does not know yet."""
+    """The remaining time of a training, as its worker estimates it; ``-`` if unknown."""
     return duration(max(0.0, progress["expected_end"] - time.time())) if progress.get("expected_end") else "-"
 
 
 def lines_of(rows: list[tuple[str, str]]) -> Text:
-    """What and what is said of it, side by side; no line is broken or cut, so that a path can be copied."""
+    """Two columns, without wrapping or cutting lines, so that a path can be copied."""
     width = 3 + max(len(what) for what, _ in rows)
     return Text("\n".join(f"{what:<{width}}{said}" for what, said in rows))
 

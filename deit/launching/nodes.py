@@ -1,7 +1,7 @@
-"""Several machines at work on one run: what their launchers tell each other, through the run directory they share.
+"""Runs on several machines: their launchers communicate through the shared run directory.
 
-Machine 0 owns the status, the journal, the checkpoints and what is sent to MLflow. Every launcher writes into
-``logs/node_<k>.json`` when it ends, or wants all to stop, and reads the files of the others.
+Machine 0 owns the status, the journal, the checkpoints and what is sent to MLflow. Every launcher writes
+``logs/node_<k>.json`` when it ends or wants all to stop, and reads the files of the others.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from deit.runs.directory import RunDirectory
 
 @dataclass
 class Word:
-    """What a launcher has to say."""
+    """The message of a launcher."""
 
     node: int
-    state: str  # one of deit.runs.status; RUNNING: it asks machine 0 to stop all
+    state: str  # one of deit.runs.status; RUNNING asks machine 0 to stop all
     exit_code: int
     message: str | None
     dead_rank: int | None = None
-    signal: int | None = None  # that it got
-    start: str | None = None  # of which start of the run, where Slurm counts them
+    signal: int | None = None  # received by this launcher
+    start: str | None = None  # which start of the run, if Slurm counts them
 
 
 class Machines:
-    """The launchers of one run; on a single machine there is nobody to talk to."""
+    """The launchers of one run; on a single machine there are no others."""
 
     def __init__(self, run: RunDirectory, hardware: HardwareConfig) -> None:
         self.node, self.count, self._run = hardware.node_rank or 0, hardware.nodes, run
@@ -42,7 +42,7 @@ class Machines:
         inside = slurm.allocation() if self.count > 1 else None
         self._start = inside.start if inside else None
         self._file(self.node).unlink(missing_ok=True)
-        # The file may be from an earlier start. Slurm's restart count shows that.
+        # The file may be from an earlier start, which Slurm's restart count shows.
         self._earlier = {node: read_json(self._file(node)) for node in self._others()}
 
     @property
@@ -51,7 +51,7 @@ class Machines:
         return self.node == 0
 
     def tell(self, final: status.Status, *, signal: int | None = None) -> None:
-        """Let the others know how it ended here, or of a signal that this machine got."""
+        """Report the end on this machine, or a signal that it received."""
         if self.count > 1:
             code = 0 if final.exit_code is None else final.exit_code
             dead = final.progress.get("dead_rank")
@@ -59,7 +59,7 @@ class Machines:
             write_json(self._file(self.node), dataclasses.asdict(word))
 
     def heard(self) -> list[Word]:
-        """What other launchers have said about this start of the run."""
+        """The messages of the other launchers about this start of the run."""
         found = []
         for node in self._others():
             said: dict[str, Any] | None = read_json(self._file(node))
@@ -76,7 +76,7 @@ class Machines:
 
 
 class Meeting:
-    """Where the launchers of one job step of Slurm, which all make the same run, agree on its directory."""
+    """Agreement of the launchers of one Slurm job step on the run directory."""
 
     def __init__(self, config: RunConfig) -> None:
         inside = slurm.allocation() if config.hardware.nodes > 1 else None
@@ -86,28 +86,28 @@ class Meeting:
 
     @property
     def joins(self) -> bool:
-        """Whether the directory is another launcher's to make."""
+        """Whether another launcher creates the directory."""
         return self._file is not None and not self._first
 
     def announce(self, run: RunDirectory) -> None:
-        """Tell the others which directory was made."""
+        """Publish the created directory."""
         if self._file is not None and self._first:
             write_json(self._file, str(run.path))
 
     def join(self) -> RunDirectory:
-        """The directory that machine 0 has made. Raises UserError where none comes."""
+        """The directory that machine 0 has created. Raises UserError if none appears."""
         assert self._file is not None
         end = time.monotonic() + self._patience
         while (path := read_json(self._file)) is None:
             if time.monotonic() > end:
                 raise UserError(
-                    f"Machine 0 has made no run directory within hardware.cluster_timeout={self._patience} s that is seen "
-                    f"here, in {self._file.parent}. Several machines need a folder that all of them share."
+                    f"Machine 0 has created no run directory within hardware.cluster_timeout={self._patience} s that is "
+                    f"visible here, in {self._file.parent}. Several machines need a shared folder."
                 )
             time.sleep(0.2)
         return RunDirectory(path)
 
     def end(self) -> None:
-        """Take the note away."""
+        """Remove the note."""
         if self._file is not None and self._first:
             self._file.unlink(missing_ok=True)

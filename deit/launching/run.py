@@ -1,6 +1,6 @@
-"""One run from its prepared configuration to its exit code: make the run directory, hold it, work on it.
+"""One run from its prepared configuration to its exit code: create, lock and work on the run directory.
 
-``work_on`` is also what the process of a sweep's trial does with a run directory that was made for it.
+The process of a sweep's trial also uses ``work_on``, with an existing run directory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from deit.storage.uploader_process import Uploader
 
 @dataclass(frozen=True)
 class Start:
-    """What a task works with: a locked run directory, and the ``cards`` of this machine that it may take."""
+    """A locked run directory, and the ``cards`` of this machine that the task may use."""
 
     run: RunDirectory
     config: RunConfig
@@ -36,19 +36,16 @@ class Start:
     uploader: Companion | None = None
 
 
-Work = Callable[[Start], int]  # sees the run through; returns the exit code
+Work = Callable[[Start], int]  # works until the run has ended; returns the exit code
 
 
 def run_task(config: RunConfig, overrides: list[str], work: Work, unused: Collection[str] = ()) -> int:
-    """Run a task, whose configuration is prepared, to its end; returns the exit code (0, 1, 2, 130, 143).
-
-    ``unused`` are the keys that it does not look at.
-    """
+    """Run a task with a prepared configuration; returns the exit code (0, 1, 2, 130, 143). ``unused`` are its unused keys."""
     resumed = RunDirectory(config.resume) if config.resume else None
     with leased(config.hardware, holder=f"a run of {config.name}, process {os.getpid()}") as cards:
         meeting = Meeting(config)
         if config.hardware.cards * config.hardware.nodes > 1:
-            msrun()  # refuse before anything is written
+            msrun()  # fail before anything is written
         locks.check(Path.cwd() if is_remote(config.runs_dir) else Path(config.runs_dir))
         run = resumed or (meeting.join() if meeting.joins else create(config, overrides, unused=unused))
         with locked(run, config.hardware.node_rank):
@@ -64,7 +61,7 @@ def run_task(config: RunConfig, overrides: list[str], work: Work, unused: Collec
 def work_on(run: RunDirectory, config: RunConfig, cards: Sequence[int], work: Work, overrides: Sequence[str] = ()) -> int:
     """Do ``work`` on a locked run directory; returns the exit code.
 
-    ``cards`` are those of this machine that the workers take. ``overrides`` are noted where the run is resumed.
+    ``cards`` are those of this machine for the workers. ``overrides`` are recorded if the run is resumed.
     """
     machines = Machines(run, config.hardware)
     if machines.first:

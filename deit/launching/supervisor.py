@@ -1,7 +1,7 @@
-"""The processes of one run, and the watch over them: start, show, restart, end.
+"""Supervise the processes of one run: start, show, restart, end.
 
-The supervisor owns the processes: it forwards signals, sees every way a worker can die or hang, and sets the
-final state where the workers could not. Training does not depend on it for anything else.
+The supervisor owns the processes: it forwards signals, notices every way in which a worker can die or hang, and sets the final
+state if the workers could not. Training does not depend on it for anything else.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from deit.runs.run_processes import kill_all
 from deit.text import duration
 from deit.tracking.shipper_process import Shipper
 
-SETTLE = 3.0  # seconds the other ranks have to end by themselves after one has failed or stopped
-TEARDOWN = 30.0  # seconds all ranks have to give their devices back after a run that went well
+SETTLE = 3.0  # seconds for the other ranks to end by themselves after one has failed or stopped
+TEARDOWN = 30.0  # seconds for all ranks to release their devices after a successful run
 POLL = 0.2  # seconds
-FULL = 2**20  # bytes; with less the disk is called full
-STACKS = 2.0  # seconds all ranks have to write their stacks before a hanging run is ended
+FULL = 2**20  # bytes; with fewer free the disk counts as full
+STACKS = 2.0  # seconds for all ranks to write their stacks before a hanging run is ended
 LONGEST_BACKOFF = 60.0  # seconds between a crash and the next start
-ONE_WISH = 5.0  # seconds in which a batch system may send SIGTERM several times and mean it once
+ONE_WISH = 5.0  # seconds within which several SIGTERM of a batch system count as one
 
 
 class Supervised(Protocol):
-    """What the supervisor asks of the task that is at work (``deit.commands.task.Task``)."""
+    """What the supervisor uses of a task (``deit.commands.task.Task``)."""
 
     resumable: bool
 
@@ -54,7 +54,7 @@ class Supervised(Protocol):
 
 
 class Supervisor:
-    """The processes of one run on this machine, and the watch over them. With several, the one of machine 0 sets the status."""
+    """Supervises the processes of one run on this machine. With several machines, that of machine 0 sets the status."""
 
     def __init__(self, start: Start, task: Supervised) -> None:
         self.run, self.config, self.cards, self.machines = start.run, start.config, start.cards, start.machines
@@ -66,7 +66,7 @@ class Supervisor:
         self.began = time.monotonic()
         self.shipper, self.uploader = Shipper(self.run, self.config), start.uploader
         self._port: leases.Lease | None = None
-        self._unwritten: status.Status | None = None  # the last one, where the disk had no room for it
+        self._unwritten: status.Status | None = None  # the last one, if the disk was full
 
     def execute(self) -> int:
         """Work on the run until it has ended; returns the exit code."""
@@ -81,14 +81,14 @@ class Supervisor:
             shipper.start()
             with Display(self.run, self.config, console()) if self.machines.first else nullcontext() as display:
                 final = self._work(display)
-            final.released = True  # before what is left is sent to MLflow, which needs no card
+            final.released = True  # set before the rest is sent to MLflow, which needs no card
             self._record(final)
             self.machines.tell(final)
             self._show(final)
             signals = len(self.signals)
             shipper.finish(hurry=lambda: self._is_awaited(signals))
         except BaseException:
-            # A fault of the launcher's own: the run must not be recorded as running.
+            # The launcher itself failed: the run must not stay recorded as running.
             self._kill_all()
             self.machines.tell(self._final(1, None, None))
             raise
@@ -101,29 +101,29 @@ class Supervisor:
         return final.exit_code
 
     def _work(self, display: Display | None) -> status.Status:
-        """Start all workers, and again after a crash as often as ``hardware.max_restarts`` says; returns the final status."""
+        """Start all workers, and restart them after a crash up to ``hardware.max_restarts`` times; returns the final status."""
         restarts, crashed_at = 0, -1
         while True:
             worker = self._start_workers()
             if restarts == 0:
                 self._introduce()
             final = self._watch(worker, display)
-            # Exit code 2 is a mistake of the user's: it would be the same again.
+            # Exit code 2 is a user's mistake, which a restart would repeat.
             if final.state != status.FAILED or final.exit_code != 1 or restarts >= self.config.hardware.max_restarts:
                 return final
             step = final.progress.get("step", 0)
             if step == crashed_at:
-                final.message = f"{final.message}; a second time at step {step}, so it was not started again"
+                final.message = f"{final.message}; a second time at step {step}, so it was not restarted"
                 self._record(final)
                 return final
             crashed_at, restarts = step, restarts + 1
             self._back_off(final, restarts)
             if self.signals:
                 return self._final(1, None, None)
-            self.shipper.start()  # it may have seen the end that was none
+            self.shipper.start()  # it may have seen the intermediate end
 
     def _back_off(self, final: status.Status, restarts: int) -> None:
-        """Wait before the next start, but not beyond a signal."""
+        """Wait before the next start, or until a signal."""
         wait = min(LONGEST_BACKOFF, 2.0 ** (restarts - 1))
         of = f"restart {restarts} of {self.config.hardware.max_restarts}"
         self._say(f"{final.message}; {of} from the last checkpoint in {wait:.0f} s")
@@ -140,12 +140,12 @@ class Supervisor:
             self.signals.append(number)
 
     def _introduce(self) -> None:
-        """Say what a person should know of this start: what the task has to say, and what is not needed."""
+        """Print the task's lines about this start, and a hint about unneeded keys."""
         if self.machines.first:
             for line in self.task.begin(self.run, self.config):
                 self._say(line)
         if self.config.hardware.rank_table:
-            self._say("hardware.rank_table is passed to msrun, which does not need it: it can be left out")
+            self._say("hardware.rank_table is passed to msrun, which does not need it: you can remove it")
 
     def _say(self, text: str) -> None:
         console().print(text)
@@ -165,21 +165,21 @@ class Supervisor:
             worker_command(self.config, self.run.path, port),
             worker_environment(machine, self.run, self.cards),
             self._msrun_log if self.multiple else self.run.logs / "worker_0.log",
-            # A lone worker still writes its checkpoint; ranks without their msrun would wait for each other.
+            # A single worker still writes its checkpoint; ranks without their msrun would wait for each other.
             death_signal=signal.SIGKILL if self.multiple else signal.SIGTERM,
-            shielded=self.multiple,  # msrun would leave its ranks behind; those have handlers of their own
-            # MindSpore drops its debris (rank_0/, kernel_meta/) where it works.
+            shielded=self.multiple,  # msrun would orphan its ranks; they have their own handlers
+            # MindSpore writes rank_0/ and kernel_meta/ into its working directory.
             folder=self.run.logs,
         )
 
     def _keep_logs(self) -> None:
-        """Rename the logs of an earlier part of the run: msrun would overwrite them."""
+        """Rename the logs of an earlier part of the run, which msrun would overwrite."""
         for log in filter(Path.exists, (self.run.logs / f"worker_{rank}.log" for rank in self.machines.ranks)):
             parts = len(list(self.run.logs.glob(f"{log.stem}.part*.log")))
             log.rename(log.with_name(f"{log.stem}.part{parts + 1}.log"))
 
     def _pid_files(self) -> list[Path]:
-        """Of the ranks of this machine; numbers of processes mean nothing on another one."""
+        """Those of the ranks of this machine; process ids mean nothing on another one."""
         return list(filter(Path.exists, (self.run.logs / f"worker_{rank}.pid" for rank in self.machines.ranks)))
 
     @property
@@ -190,7 +190,7 @@ class Supervisor:
         kill_all(self.run, self.machines.node)
 
     def _record(self, final: status.Status) -> None:
-        """Write the status. A full disk is only reported: later readers see a run whose processes are gone."""
+        """Write the status. A full disk is only reported: readers then see a run whose processes are gone."""
         if not self.machines.first:
             return
         known, self._unwritten = self._unwritten, None
@@ -204,15 +204,15 @@ class Supervisor:
                 console(stderr=True).print(f"warning: {self.run.status} cannot be written: {error.strerror}")
 
     def _is_awaited(self, signals: int) -> bool:
-        """Whether a signal has come after the first ``signals``; notes the end of the run where there was no room for it."""
+        """Whether a signal has come after the first ``signals``; also retries to record the end after a full disk."""
         if self._unwritten is not None:
             self._record(self._unwritten)  # the shipper waits for it, too
         return len(self.signals) > signals
 
     def _watch(self, worker: subprocess.Popen[bytes], display: Display | None) -> status.Status:
-        """Wait for the end of all workers, whatever it is; returns the final status, also on disk."""
+        """Wait until all workers have ended; returns the final status, also on disk."""
         forwarded = 0
-        deadline = None  # when patience with the rest of the processes ends
+        deadline = None  # when the remaining processes are killed
         dead: int | None = None  # the rank that died without a message
         hang = _Hang(self.config.hardware.hang_timeout)
         while worker.poll() is None:
@@ -244,7 +244,7 @@ class Supervisor:
         return self._final(code, dead, hang.message)
 
     def _listen(self) -> None:
-        """Hear what the launchers of other machines say."""
+        """Read the messages of the launchers on other machines."""
         for word in self.machines.heard():
             if word.state == status.RUNNING:
                 if self.machines.first and not self.signals and word.signal is not None:
@@ -253,13 +253,13 @@ class Supervisor:
                 self._elsewhere = word
 
     def _ended(self, now: status.Status) -> str | None:
-        """The state the run has ended in, here or on another machine."""
-        if self.machines.first and now.ended:  # elsewhere the file may still tell of an earlier start
+        """The state in which the run has ended, here or on another machine."""
+        if self.machines.first and now.ended:  # elsewhere the file may be from an earlier start
             return now.state
         return self._elsewhere.state if self._elsewhere else None
 
     def _ask_for_stacks(self) -> None:
-        """Let every rank write into its log where each of its threads stands."""
+        """Let every rank write the stacks of its threads into its log."""
         for file in self._pid_files():
             try:
                 os.kill(int(file.read_text()), signal.SIGUSR1)
@@ -267,7 +267,7 @@ class Supervisor:
                 continue
 
     def _forward(self, now: status.Status, count: int) -> float:
-        """Hand a signal to rank 0, which writes a checkpoint; a second one ends all at once."""
+        """Forward a signal to rank 0, which writes a checkpoint; a second one ends the run at once."""
         if not self.machines.first:
             if count > 1:
                 return time.monotonic()
@@ -285,8 +285,8 @@ class Supervisor:
         return time.monotonic() + self.config.hardware.grace_period
 
     def _dead_rank(self) -> int | None:
-        """A rank whose process is gone while the run has not ended; msrun would notice it much later."""
-        # On other machines msrun has no scheduler to wait for, and ends when a rank does; whether that ended well, it knows.
+        """A rank whose process is gone although the run has not ended; msrun would notice it much later."""
+        # On other machines msrun has no scheduler and ends when a rank does; its exit code says how.
         if not self.multiple or not self.machines.first:
             return None
         for file in self._pid_files():
@@ -296,7 +296,7 @@ class Supervisor:
         return None
 
     def _first_to_die(self) -> tuple[int, int] | None:
-        """(rank, exit code) of the worker whose end msrun noticed; it kills the others right after that."""
+        """(rank, exit code) of the worker whose end msrun noticed first; msrun then kills the others."""
         log = self._msrun_log
         found = re.search(r"Worker process (\d+) exit with exception. Error code: (-?\d+)", processes.tail(log))
         for file in self._pid_files():
@@ -333,7 +333,7 @@ class Supervisor:
             who = f"rank {dead}" if dead is not None else "msrun" if self.multiple else "the worker"
             final.state, final.exit_code = status.FAILED, 1
             final.message = hung or f"{who} ended unexpectedly ({how})"
-            # Then neither the status nor the log could say why.
+            # A full disk could explain why neither the status nor the log has a reason.
             if not hung and (free := shutil.disk_usage(self.run.path).free) < FULL:
                 final.message += f"; the disk of {self.run} is full: {free} bytes are free"
         final.progress["dead_rank"] = dead
@@ -341,11 +341,11 @@ class Supervisor:
         return final
 
     def _show(self, final: status.Status) -> None:
-        """Tell how the run ended and what to do next."""
+        """Print how the run ended and what to do next."""
         took = duration(time.monotonic() - self.began)
         if final.state == status.FINISHED:
             if final.results:
-                with harmless("what was found"):
+                with harmless("the results"):
                     console().print(self.task.show(self.run, final.results))
             console().print(f"finished in {took}; the run directory is {self.run}")
             return
@@ -363,7 +363,7 @@ class Supervisor:
 
 
 class _Hang:
-    """Notices that a run has not come any further for too long."""
+    """Detects that a run makes no progress."""
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
@@ -372,7 +372,7 @@ class _Hang:
         self.message: str | None = None
 
     def found(self, now: status.Status) -> bool:
-        """Whether the newest progress is older than the limit; ``message`` then says so."""
+        """Whether the newest progress is older than the limit; sets ``message`` then."""
         place = tuple(now.progress.get(key) for key in ("phase", "step", "evaluated"))
         if place != self._seen:
             self._seen, self._since = place, time.monotonic()
@@ -386,7 +386,7 @@ class _Hang:
 
 def _alive(pid: int) -> bool:
     try:
-        # The state stands after the name in parentheses; Z is a process that has ended but was not waited for.
+        # The state follows the name in parentheses; Z is a zombie.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False

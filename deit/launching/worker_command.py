@@ -18,7 +18,7 @@ from deit.secrets import SECRETS
 def worker_command(config: RunConfig, run_path: str | os.PathLike[str], port: int | None = None) -> list[str]:
     """The command that starts all workers of this machine: one process directly, several through msrun.
 
-    ``port`` is the scheduler's; without it ``hardware.master_port`` or a placeholder is shown.
+    ``port`` is the scheduler's; the default is ``hardware.master_port`` or a placeholder.
     """
     machine = config.hardware
     program = ["-m", "deit.worker", str(run_path)]
@@ -36,19 +36,19 @@ def worker_command(config: RunConfig, run_path: str | os.PathLike[str], port: in
         *(["--bind_core=True"] if machine.bind_core else []),
         *([f"--rank_table_file={machine.rank_table}"] if machine.rank_table else []),
         "--join=True",
-        f"--tail_worker_log={machine.cards * machine.nodes}",  # no such rank: its `tail -f` would outlive a killed msrun
-        "python",  # msrun knows it by this name and takes it from PATH: worker_environment puts ours first
+        f"--tail_worker_log={machine.cards * machine.nodes}",  # a missing rank: its `tail -f` would outlive a killed msrun
+        "python",  # msrun requires this name and takes it from PATH: worker_environment puts ours first
         *program,
     ]
 
 
 def worker_environment(machine: HardwareConfig, run: RunDirectory, cards: Sequence[int] = ()) -> dict[str, str]:
-    """The environment of the workers: this interpreter first in PATH, the cards chosen for them, no foreign run."""
+    """The environment of the workers: this interpreter first in PATH, their cards, no variables of other runs."""
     environment = python_environment()
-    # A worker that knew an MLflow run would end it at its own exit.
+    # A worker that sees an MLflow run id would end that run at exit.
     for name in ("MLFLOW_RUN_ID", "MS_ROLE", "RANK_ID", "RANK_SIZE", "MS_WORKER_NUM"):
         environment.pop(name, None)
-    for name in SECRETS:  # they talk to no server, and what they log stays in the run directory
+    for name in SECRETS:  # workers contact no server, and their logs stay in the run directory
         environment.pop(name, None)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     environment["PYTHONUNBUFFERED"] = "1"
@@ -58,6 +58,6 @@ def worker_environment(machine: HardwareConfig, run: RunDirectory, cards: Sequen
         environment[VISIBLE[machine.target]] = ",".join(map(str, cards))
     share = cores() // machine.cards
     if machine.target == "cpu" and share < (os.cpu_count() or 1):
-        # Processes of one CPU share its cores, instead of each starting a thread for every core.
+        # Processes of one CPU share its cores, instead of each starting a thread per core.
         environment["OMP_NUM_THREADS"] = str(max(1, share))
     return environment

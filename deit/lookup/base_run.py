@@ -1,4 +1,4 @@
-"""The run that a command builds on: the one that run=, resume=, task.model= or task.models= names."""
+"""The run that a command builds on: that of run=, resume=, task.model= or task.models=."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deit.errors import UserError
 
 @dataclass(frozen=True)
 class References:
-    """What a command names of earlier runs, as it was typed, and where they are looked for."""
+    """The references of a command to earlier runs, as typed, and where they are looked up."""
 
     run: str | None
     resume: str | None
@@ -34,7 +34,7 @@ class References:
 
     @property
     def given(self) -> dict[str, str]:
-        """Those of run=, checkpoint= and resume= that are not null."""
+        """Those of run=, checkpoint= and resume= that are set."""
         values = {"run": self.run, "checkpoint": self.checkpoint, "resume": self.resume}
         return {key: value for key, value in values.items() if value is not None}
 
@@ -44,9 +44,9 @@ class References:
 
 @dataclass(frozen=True)
 class Base:
-    """The frozen configuration of that run, and what names it in the configuration of the command.
+    """The frozen configuration of that run, and its name in the configuration of the command.
 
-    `last` may be another run by the time it is needed, so ``keys`` and ``task_keys`` hold paths.
+    `last` may mean another run later, so ``keys`` and ``task_keys`` contain paths.
     """
 
     config: RunConfig
@@ -55,12 +55,12 @@ class Base:
 
 
 def find_base(named: References) -> Base | None:
-    """None where no run is named. Raises UserError where the run is not there. May ask a store or MLflow."""
+    """None if no run is referenced. Raises UserError if it does not exist. May contact a store or MLflow."""
     from deit.lookup.runs import find_run, run_behind
 
     given = {key: text for key, text in (("run", named.run), ("resume", named.resume)) if text is not None}
     if len(given) > 1:
-        raise UserError(f"run={named.run} and resume={named.resume} are both given; run evaluates, resume trains on.")
+        raise UserError(f"run={named.run} and resume={named.resume} are both given; run evaluates, resume continues training.")
     for key, text in given.items():
         run = find_run(text, key, named.runs_dir, named.tracking_uri)
         return Base(frozen.load(run.config), {key: str(run.path)})
@@ -73,11 +73,11 @@ def find_base(named: References) -> Base | None:
         return None
     run, part = found
     keys = {"run": str(run.path)} if part is None else {"checkpoint": str(part)}
-    return Base(frozen.load(run.config), keys, {"model": None})  # run or checkpoint say it
+    return Base(frozen.load(run.config), keys, {"model": None})  # replaced by run or checkpoint
 
 
 def _of_comparison(typed: Sequence[str], named: References) -> Base | None:
-    """The run of the first model that belongs to one that is here: its data are those of the comparison."""
+    """The run of the first model that has one here: its data are those of the comparison."""
     from deit.inference.model_source import run_of_export
     from deit.lookup.runs import run_behind
 
@@ -90,7 +90,7 @@ def _of_comparison(typed: Sequence[str], named: References) -> Base | None:
     if first is None:
         return None
     config = frozen.load(first.config)
-    # Its images are wanted, not its place in MLflow: the experiment is that of the data, whatever is typed of them.
+    # Only its images are used, not its MLflow experiment: that is the one of the data.
     own = config.tracking.experiment != config.data.name
     tracking = dataclasses.replace(
         config.tracking, run_name=None, experiment=config.tracking.experiment if own else "${data.name}"

@@ -1,4 +1,4 @@
-"""From what a user types, a directory, ``last`` or an MLflow run id, to a run directory."""
+"""From what a user types (a directory, ``last`` or an MLflow run id) to a run directory."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from deit.errors import UserError
 from deit.runs.checkpoint import run_of_checkpoint
 from deit.runs.directory import RunDirectory
 
-EXPORT = "model.json"  # marks a folder of task=export; nothing else of it is used here
+EXPORT = "model.json"  # marks a folder of task=export
 
 
 def find_run(text: str, key: str, runs_dir: str, tracking_uri: str | None) -> RunDirectory:
-    """The run that ``text``, the value of ``key`` (``run`` or ``resume``), stands for.
+    """The run of ``text``, the value of ``key`` (``run`` or ``resume``).
 
-    ``last`` is the newest training below ``runs_dir``. A run in a store is fetched to this machine, and what is missing of
-    one that came without its checkpoints. Raises UserError where there is none.
+    ``last`` is the newest training below ``runs_dir``. A run in a store is fetched to this machine; one that was fetched
+    without its checkpoints is completed. Raises UserError if there is none.
     """
     if is_remote(text) or (text == "last" and is_remote(runs_dir)):
-        from deit.storage.fetch_run import fetch_run, newest_run  # imports the store's library
+        from deit.storage.fetch_run import fetch_run, newest_run  # late: imports the store's library
 
         return fetch_run(newest_run(runs_dir, key) if text == "last" else text, key)
     if text == "last":
@@ -29,41 +29,41 @@ def find_run(text: str, key: str, runs_dir: str, tracking_uri: str | None) -> Ru
     if re.fullmatch(r"[0-9a-f]{32}", text) and not Path(text).exists():
         if tracking_uri is None:
             raise UserError(f"{key}={text}: looks like an MLflow run id, but tracking.uri is null. Give the run directory.")
-        from deit.lookup.mlflow import find_run_directory  # imports MLflow, which takes seconds
+        from deit.lookup.mlflow import find_run_directory  # late: imports MLflow, which takes seconds
 
         return _whole(RunDirectory(find_run_directory(tracking_uri, text)), key)
     run = RunDirectory(text)
     if not run.path.is_dir():
-        raise UserError(f"{key}={text}: there is no such directory. Allowed: a run directory, `last`, or an MLflow run id.")
+        raise UserError(f"{key}={text}: no such directory. Allowed: a run directory, `last`, or an MLflow run id.")
     if not run.config.is_file():
-        raise UserError(f"{key}={text}: not a run directory, it holds no config.yaml.{_rather(run.path, key)}")
+        raise UserError(f"{key}={text}: not a run directory, config.yaml is missing.{_rather(run.path, key)}")
     return _whole(run, key)
 
 
 def _whole(run: RunDirectory, key: str) -> RunDirectory:
-    """The run, with its checkpoints if it came without them, for the report of its sweep: otherwise it would start again."""
+    """The run with its checkpoints, even if it was fetched without them for a report; otherwise it would start again."""
     if not run.partial.exists():
         return run
-    from deit.storage.fetch_run import fetch_run  # imports the store's library
+    from deit.storage.fetch_run import fetch_run  # late: imports the store's library
 
     return fetch_run(run.partial.read_text(encoding="utf-8"), key)
 
 
 def _rather(path: Path, key: str) -> str:
-    """What a folder is that is no run directory, and where it is taken."""
+    """What a folder that is no run directory is, and which key takes it."""
     run = run_of_checkpoint(path)
     if run is not None:
         which = ", and task.which=best or last" if key == "run" else ""
         return f" It is a checkpoint of the run {run}; give {key}={run}{which}."
     if (path / EXPORT).is_file():
-        return " It is a folder of task=export, which task.model= and task.models= take."
+        return " It is a folder of task=export, for task.model= and task.models=."
     return ""
 
 
 def run_behind(text: str, key: str, runs_dir: str, tracking_uri: str | None) -> tuple[RunDirectory, Path | None] | None:
-    """The run that ``text`` names, and, where it names a checkpoint folder of the run or a file in one, that path.
+    """The run of ``text``, and the path if it is a checkpoint folder of the run or a file in one.
 
-    None where it names no run, such as a file of weights. Raises UserError as ``find_run`` does.
+    None if it is no run, such as a weight file. Raises UserError as ``find_run`` does.
     """
     if is_remote(text):
         return find_run(text, key, runs_dir, tracking_uri), None
@@ -75,7 +75,7 @@ def run_behind(text: str, key: str, runs_dir: str, tracking_uri: str | None) -> 
 
 
 def _newest(key: str, runs_dir: str) -> RunDirectory:
-    # A run directory's name is the moment of its launch, so the order of names is the order of launches.
+    # The name of a run directory is the time of its launch, so names sort by launch.
     candidates = sorted(Path(runs_dir).glob("*/*/config.yaml"), key=lambda path: path.parent.name, reverse=True)
     for path in candidates:
         config = frozen.load(path)

@@ -1,4 +1,4 @@
-"""From what a user types, a file, an official name or a run, to the file of weights it stands for."""
+"""From what a user types (a file, an official name or a run) to a weight file."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from deit.weights.read import FORMATS
 
 
 def find_weights(text: str, key: str, config: RunConfig) -> Path:
-    """The file that ``text``, the value of ``key``, stands for, as an absolute path: what ``weights.find.file_of`` knows; then
-    a run directory, ``last`` (the newest training), an MLflow run id: the better of its best raw and its best EMA weights.
+    """The absolute path of the weight file ``text``, the value of ``key``: what ``weights.find.file_of`` accepts; or a run
+    directory, ``last`` (the newest training), an MLflow run id: the better of its best raw and its best EMA weights.
 
-    Raises UserError where there is none. The file's content is not looked at.
+    Raises UserError if there is none. The file is not read.
     """
     file = file_of(text, key, config)
     if file is not None:
@@ -31,6 +31,6 @@ def find_weights(text: str, key: str, config: RunConfig) -> Path:
         return choose(checkpoint.weights_of_run(run, "best"), "auto", f"{key}={text}").file.resolve()
     formats = f"{FORMATS}{', .mindir' if key == 'distill.teacher' else ''}"
     raise UserError(
-        f"{key}={text}: there is no such file or folder.{nearest(text, OFFICIAL)} Allowed: a file ({formats}), a checkpoint "
+        f"{key}={text}: no such file or folder.{nearest(text, OFFICIAL)} Allowed: a file ({formats}), a checkpoint "
         f"folder, a run directory, `last`, an MLflow run id, or an official name such as {next(iter(OFFICIAL))}."
     )

@@ -1,6 +1,6 @@
-"""Which processes use a card, and how much, read from the drivers' own tools: npu-smi and nvidia-smi.
+"""Which processes use a card, and how much, read from npu-smi and nvidia-smi.
 
-Where there is no tool, or its answer is not understood, no card counts as busy.
+If there is no tool, or its output is not recognised, no card counts as busy.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def parse_nvidia_smi(cards: str, processes: str) -> dict[int, str]:
 
 
 def use() -> dict[str, float]:
-    """The present use of this machine's Ascend cards, named as in ``metrics``; empty without npu-smi, or where it fails."""
+    """The current use of this machine's Ascend cards, named as in ``parse_use``; empty if npu-smi is missing or fails."""
     return metrics(npu_smi.chips(npu_smi.table())) if npu_smi.installed() else {}
 
 

@@ -1,4 +1,4 @@
-"""Which cards this machine has, whether a run's hardware is among them, and taking them. No driver is loaded for it."""
+"""The cards of this machine: which there are, whether they suffice for a run, and leasing them. Loads no driver."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from deit.machine import card_generation, leases, npu_smi, slurm
 from deit.machine.card_usage import busy
 
 DEVICES = Path("/dev")
-# The device files of the drivers, and the variable that narrows down which cards a process sees.
+# The device files of the drivers, and the variable that restricts the cards of a process.
 DEVICE_FILES = {"ascend": r"davinci(\d+)", "gpu": r"nvidia(\d+)"}
 VISIBLE = {"ascend": "ASCEND_RT_VISIBLE_DEVICES", "gpu": "CUDA_VISIBLE_DEVICES"}
 NAMES = {"ascend": "Ascend card", "gpu": "GPU", "cpu": "CPU core"}
-MASTER_PORT = 8118  # of the scheduler on machine 0 where neither a person nor Slurm says another; msrun's own default
+MASTER_PORT = 8118  # of the scheduler on machine 0, if neither the user nor Slurm sets another; msrun's default
 
 
 def all_card_ids(target: str) -> list[int]:
@@ -29,7 +29,7 @@ def all_card_ids(target: str) -> list[int]:
 
 
 def card_ids(target: str) -> list[int]:
-    """Numbers of the cards of a kind that this process may use, as the environment or a job of Slurm narrows them down."""
+    """Numbers of the cards of a kind that this process may use, as restricted by the environment or Slurm."""
     found = all_card_ids(target)
     visible = os.environ.get(VISIBLE[target])
     if visible is None:
@@ -45,7 +45,7 @@ def cores() -> int:
 
 
 def resolve(hardware: HardwareConfig) -> HardwareConfig:
-    """Replace ``target: auto`` by what is here, and fill in from Slurm which of several machines this is."""
+    """Replace ``target: auto`` by the device of this machine, and set the node rank and address from Slurm."""
     if hardware.target == "auto":
         hardware = dataclasses.replace(hardware, target="ascend" if card_ids("ascend") else "cpu")
     if hardware.nodes > 1:
@@ -65,9 +65,9 @@ def _placed(hardware: HardwareConfig) -> HardwareConfig:
 
 
 def check(hardware: HardwareConfig) -> None:
-    """Raise UserError where this machine lacks what the run asks for. ``hardware`` is resolved."""
+    """Raise UserError if this machine lacks what the run needs. ``hardware`` is resolved."""
     if hardware.rank_table is not None and not Path(hardware.rank_table).is_file():
-        raise UserError(f"hardware.rank_table={hardware.rank_table}: there is no such file. msrun needs none; leave it out.")
+        raise UserError(f"hardware.rank_table={hardware.rank_table}: no such file. msrun does not need one; remove it.")
     target, wanted = hardware.target, hardware.cards
     if hardware.nodes > 1:
         unknown = [key for key in ("node_rank", "master_addr") if getattr(hardware, key) is None]
@@ -104,7 +104,7 @@ def check(hardware: HardwareConfig) -> None:
 
 
 def chosen(hardware: HardwareConfig) -> list[int]:
-    """The cards of a run whose environment holds those that were given to it; none on the CPU."""
+    """The cards that the environment gives to a run; none on the CPU."""
     if hardware.target not in VISIBLE:
         return []
     return hardware.card_ids or card_ids(hardware.target)[: hardware.cards]
@@ -128,9 +128,9 @@ def generation(hardware: HardwareConfig) -> str | None:
 
 @contextmanager
 def leased(hardware: HardwareConfig, holder: str) -> Iterator[list[int]]:
-    """The cards of a run, held while it works, so that no other launch takes them; none on the CPU.
+    """The cards of a run, leased while it works, so that no other launch takes them; none on the CPU.
 
-    Takes ``card_ids`` where they are given, else free ones. Raises UserError where too few are free.
+    Takes ``card_ids`` if they are given, else free ones. Raises UserError if too few are free.
     """
     if hardware.target not in VISIBLE:
         yield []
@@ -160,7 +160,7 @@ def leased(hardware: HardwareConfig, holder: str) -> Iterator[list[int]]:
 
 
 def _check_port(hardware: HardwareConfig) -> None:
-    """The scheduler of rank 0 listens on ``master_port``: it must be free where it is given."""
+    """A given ``master_port`` must be free: the scheduler of rank 0 listens there."""
     if hardware.master_port is None or hardware.node_rank not in (None, 0):
         return
     with socket.socket() as probe:

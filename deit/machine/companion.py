@@ -1,4 +1,4 @@
-"""A process beside a run or a sweep that the work does not need: started with it, again if it dies, and ended after it."""
+"""An optional process next to a run or a sweep: started with it, restarted if it dies, and ended after it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Protocol
 from deit.machine import processes
 from deit.machine.python import python_environment
 
-STOP_PATIENCE = 5.0  # seconds it has after SIGINT
-RESTARTS = 5  # times one that died is started again
-STEADY = 3600.0  # seconds of life after which a death is counted as the first again
-FIRST_PAUSE = 1.0  # seconds before that, doubled each time
+STOP_PATIENCE = 5.0  # seconds to end after SIGINT
+RESTARTS = 5  # maximum restarts
+STEADY = 3600.0  # seconds of life after which the count starts again
+FIRST_PAUSE = 1.0  # seconds before the first restart, doubled each time
 
 
 class Place(Protocol):
-    """The directory of what a companion works for, of a run or of a sweep."""
+    """The directory that a companion works for, of a run or of a sweep."""
 
     path: Path
     logs: Path
@@ -29,7 +29,7 @@ class Place(Protocol):
 class Companion(abc.ABC):
     """The process ``python -m MODULE PLACE`` of one run or sweep."""
 
-    name: str  # as its log calls it, which is logs/<name>.log
+    name: str  # used in its log and as the log's name, logs/<name>.log
     module: str
 
     def __init__(self, place: Place) -> None:
@@ -37,7 +37,7 @@ class Companion(abc.ABC):
         self.process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._restarts = 0
-        self._due: float | None = None  # when one that died is started again
+        self._due: float | None = None  # when it is restarted
 
     @abc.abstractmethod
     def _done(self) -> bool:
@@ -52,15 +52,15 @@ class Companion(abc.ABC):
             [sys.executable, "-m", module, str(argument)],
             python_environment(),
             self.place.logs / f"{self.name}.log",
-            # It outlives a killed launcher long enough to tell of the end.
+            # It outlives a killed launcher long enough to report the end.
             death_signal=None,
             shielded=True,
         )
 
     def watch(self) -> None:
-        """Start it again if it has died before its work was done; at once this returns, to be called now and then.
+        """Restart it if it has died before its work was done; does not block, to be called regularly.
 
-        The pauses between its lives double, and their number is limited: what kills it again and again is no accident.
+        The pauses double and the number of restarts is limited: a repeated death has a permanent cause.
         """
         if self.process is None:
             return
@@ -78,13 +78,13 @@ class Companion(abc.ABC):
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         try:
             with open(self.place.logs / f"{self.name}.log", "a", encoding="utf-8") as log:
-                log.write(f"the {self.name} {how}; it is started again ({self._restarts} of {RESTARTS})\n")
+                log.write(f"the {self.name} {how}; restarting it ({self._restarts} of {RESTARTS})\n")
             self._begin()
-        except OSError:  # no room, no more processes: the training is not to end by that
+        except OSError:  # full disk or process limit, which must not end the training
             return
 
     def stop(self) -> None:
-        """End it if it is still at work; it keeps its place and can go on later."""
+        """Stop it if it is still running; it can resume later."""
         if self.process is None or self.process.poll() is not None:
             return
         self.process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""What the processes beside a run or a sweep have in common, the shipper and the uploader: ``python -m MODULE FOLDER``.
+"""Common code of the processes next to a run or a sweep, shipper and uploader: ``python -m MODULE FOLDER``.
 
 The launcher starts and ends them (``deit.machine.companion``).
 """
@@ -18,7 +18,7 @@ from deit.machine.logs import log_to
 
 
 class Beside(Protocol):
-    """Works for one folder until its run has ended, or until it is asked to stop."""
+    """Works for one folder until its run has ended, or until ``stop``."""
 
     def serve(self) -> None: ...
 
@@ -26,10 +26,10 @@ class Beside(Protocol):
 
 
 def serve(module: str, make: Callable[[str], Beside], arguments: list[str]) -> int:
-    """Let what ``make`` makes work for the folder that ``arguments`` name, with its log on stdout; returns the exit code."""
+    """Create a companion for the folder in ``arguments`` and run it, with its log on stdout; returns the exit code."""
     log_to(sys.stdout)
     for name in ("botocore", "aiobotocore"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # it tells each time where it found its keys
+        logging.getLogger(name).setLevel(logging.WARNING)  # it logs where it found its keys each time
     if len(arguments) != 1:
         print(f"usage: python -m {module} FOLDER", file=sys.stderr)
         return 2
@@ -38,7 +38,7 @@ def serve(module: str, make: Callable[[str], Beside], arguments: list[str]) -> i
     except UserError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    if signal.getsignal(signal.SIGTERM) != signal.SIG_IGN:  # the launcher has it ignored: it ends the process with SIGINT
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_IGN:  # ignored on purpose: the launcher ends the process with SIGINT
         signal.signal(signal.SIGTERM, process.stop)
     signal.signal(signal.SIGINT, process.stop)
     process.serve()
@@ -46,7 +46,7 @@ def serve(module: str, make: Callable[[str], Beside], arguments: list[str]) -> i
 
 
 def end_within(seconds: float) -> None:
-    """End this process by then, whatever a call is waiting for."""
+    """End this process after so many seconds, even if it is blocked in a call."""
     deadline = threading.Timer(seconds, os._exit, [0])
     deadline.daemon = True
     deadline.start()

@@ -1,4 +1,4 @@
-"""Where a run came from: code, versions, machine. Written into ``environment.json`` of the run directory."""
+"""The origin of a run: code, versions, machine; ``environment.json`` of the run directory."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _npu(config: RunConfig, cards: Sequence[int]) -> dict[str, Any]:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit and whether files differ from it; None for both outside a checkout."""
+    """Commit, and whether files differ from it; None for both outside a checkout."""
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--untracked-files=no")
     return {"commit": commit, "dirty": None if commit is None or changes is None else bool(changes)}

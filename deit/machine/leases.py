@@ -1,7 +1,7 @@
-"""Things of this machine that one launch has at a time: cards and ports.
+"""Leases of this machine's cards and ports: only one launch has each at a time.
 
-A lease is a locked file in a folder that all launches share, of all users. The kernel gives the lock back when its
-holder ends, however it ends, so nothing stays taken.
+A lease is a locked file in a folder that all launches of all users share. The kernel releases the lock when its holder ends,
+however it ends.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 from deit.errors import UserError
 from deit.machine import locks
 
-FOLDER = Path("/tmp/deit-leases")  # wherever TMPDIR points: users who set it share the cards all the same
+FOLDER = Path("/tmp/deit-leases")  # not TMPDIR: users who set it still share the cards
 
 
 class Lease:
-    """A locked file; ``release`` gives it back, and so does the end of the process."""
+    """A locked file; released by ``release`` or the end of the process."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
@@ -28,13 +28,13 @@ class Lease:
 
 
 def take(kind: str, number: int, holder: str) -> Lease | None:
-    """Lease ``kind`` (``ascend``, ``gpu``, ``port``) ``number``; None where another launch has it.
+    """Lease ``kind`` (``ascend``, ``gpu``, ``port``) ``number``; None if another launch has it.
 
-    ``holder`` says for whom, for the messages of others. Raises UserError where this user can make no file in ``FOLDER``.
+    ``holder`` is shown to other launches. Raises UserError if this user cannot create files in ``FOLDER``.
     """
     try:
         descriptor = _open(_file(kind, number))
-    except PermissionError:  # made by another user who keeps it to himself
+    except PermissionError:  # a private file of another user
         return None
     if not locks.take(descriptor):
         os.close(descriptor)
@@ -45,7 +45,7 @@ def take(kind: str, number: int, holder: str) -> Lease | None:
 
 
 def holder(kind: str, number: int) -> str:
-    """For whom a thing that could not be leased is taken."""
+    """The holder of something that could not be leased."""
     try:
         return _file(kind, number).read_text().strip() or "another launch"
     except OSError:
@@ -58,7 +58,7 @@ def _file(kind: str, number: int) -> Path:
 
 def _open(path: Path) -> int:
     try:
-        # Without O_CREAT first: the kernel refuses it for files of others in a shared temporary folder.
+        # Without O_CREAT first: the kernel rejects it for files of others in a shared temporary folder.
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         pass
@@ -70,10 +70,10 @@ def _open(path: Path) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise UserError(
-            f"{FOLDER}: no file can be made there ({error.strerror}), but all launches of this machine note there which cards "
-            f"and ports they have. Its owner can fix that: chmod 1777 {FOLDER}"
+            f"{FOLDER}: no file can be created there ({error.strerror}), but all launches of this machine record there which "
+            f"cards and ports they use. Its owner can fix that: chmod 1777 {FOLDER}"
         ) from None
-    os.fchmod(descriptor, 0o666)  # whatever the umask says: all users of the machine share its cards
+    os.fchmod(descriptor, 0o666)  # despite the umask: all users of the machine share its cards
     return descriptor
 
 

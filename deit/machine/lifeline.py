@@ -1,4 +1,4 @@
-"""Ending with the parent: a process that must not outlive the one that started it, however that one dies."""
+"""End a process together with its parent, however that dies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl
 def end_with_parent(signal_number: int, parent: int | None = None) -> None:
     """Let the kernel send this process a signal when its parent dies. Its own children do not inherit that.
 
-    Where the number of ``parent`` is given, the signal also comes if that has died before this call.
+    With ``parent``, its process id, the signal also comes if it has died before this call.
     """
     _prctl(PR_SET_PDEATHSIG, signal_number)
     if parent is not None and os.getppid() != parent:

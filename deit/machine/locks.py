@@ -1,6 +1,6 @@
-"""Locked files: who works on a run, ships it, copies data or reads them.
+"""File locks: who works on a run, ships it, copies data or reads them.
 
-All locks of the program are taken here. The kernel gives one back when its holder ends, however it ends.
+The program takes all its locks here. The kernel releases a lock when its holder ends, however it ends.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ import psutil
 from deit.errors import UserError
 
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
-POLL = 0.2  # seconds between two looks at a lock that another has
+POLL = 0.2  # seconds between two attempts
 
 _held: list[IO[str]] = []  # shared locks this process keeps until it ends
 
 
 @contextmanager
 def alone(file: Path, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Hold ``file`` exclusively, after waiting for its holder; ``waiting`` is called once with the holder."""
+    """Lock ``file`` exclusively, after waiting for its holder; ``waiting`` is called once with the holder."""
     with open(file, "a+", encoding="utf-8") as lock:
         told = False
         while not take(lock):
@@ -46,41 +46,41 @@ def alone(file: Path, waiting: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def turn(file: Path) -> Iterator[bool]:
-    """Hold ``file`` exclusively, if nobody else does; whether it is so."""
+    """Lock ``file`` exclusively if it is free; yields whether it was."""
     with open(file, "a+", encoding="utf-8") as lock:
         yield take(lock)
 
 
 def read_by_others(file: Path) -> bool:
-    """Whether another process keeps a shared lock on ``file``; of this process's own are none asked for."""
+    """Whether another process has a shared lock on ``file``; this process must have none."""
     with open(file, "a+", encoding="utf-8") as lock:
         return not take(lock)
 
 
 def keep_reading(file: Path) -> None:
-    """Keep a shared lock on ``file`` as long as this process lives."""
+    """Keep a shared lock on ``file`` until this process ends."""
     lock = open(file, "a+", encoding="utf-8")  # noqa: SIM115  # open until the end
     hold(lock, shared=True)
     _held.append(lock)
 
 
 def take(lock: IO[str] | IO[bytes] | int, *, shared: bool = False) -> bool:
-    """Lock an open file, exclusively or ``shared``, unless another open file has it; whether it is so.
+    """Lock an open file, exclusively or ``shared``, if it is free; returns whether it was.
 
-    The lock is held until the file is closed. Raises UserError where the file system has no locks.
+    The lock is held until the file is closed. Raises UserError if the file system has no locks.
     """
     return _flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 def hold(lock: IO[str] | IO[bytes] | int, *, shared: bool = False) -> None:
-    """The same, after waiting until its holder closes it."""
+    """As ``take``, but waits until the lock is free."""
     _flock(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
 
 
 def check(folder: Path) -> None:
-    """Raise UserError where files of ``folder``, or of the one it will be made in, cannot be locked."""
+    """Raise UserError if files in ``folder``, which need not exist yet, cannot be locked."""
     there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
-    with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=there) as file:  # who may not write there hears of that later
+    with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=there) as file:  # missing permission is reported later
         take(file)
 
 

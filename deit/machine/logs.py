@@ -1,4 +1,4 @@
-"""The log of what is sent to MLflow, without the credentials that an MLflow message may quote with the URI."""
+"""The log of what is sent to MLflow, without the credentials that its messages may contain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class _Redacted(logging.Formatter):
 
 
 def log_to(stream: TextIO, *, level: int = logging.INFO, form: str = "%(asctime)s %(message)s") -> None:
-    """Write all that is logged in this process from ``level`` on to ``stream``, and nowhere else."""
+    """Write all log records of this process from ``level`` on to ``stream``, and nowhere else."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_Redacted(form))
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -9,14 +9,14 @@ from pathlib import Path
 from deit.machine import leases
 
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
-LOCAL_PORTS = range(10_000, 20_000)  # of schedulers on this machine; those of jobs of Slurm follow (``deit.machine.slurm``)
+LOCAL_PORTS = range(10_000, 20_000)  # for schedulers on this machine; Slurm jobs use the next ones (``deit.machine.slurm``)
 
 
 def lease_port(holder: str) -> tuple[int, leases.Lease]:
-    """A port nobody listens on, and the lease that keeps other launches from choosing it too.
+    """A free port, and the lease that keeps other launches from choosing it too.
 
-    The scheduler listens there seconds later, when it has imported MindSpore. So the port is none of those that Linux gives to
-    any connection of this machine meanwhile.
+    The scheduler listens there only seconds later, after importing MindSpore. So the port is outside the range that Linux
+    assigns to other connections meanwhile.
     """
     while True:
         port = secrets.choice(_quiet_ports())
@@ -31,7 +31,7 @@ def lease_port(holder: str) -> tuple[int, leases.Lease]:
 
 
 def _quiet_ports() -> range:
-    """Ports below those that Linux gives out by itself (ip(7)), as far as it leaves some."""
+    """Ports below those that Linux assigns by itself (ip(7)), if there are any."""
     try:
         first = int(EPHEMERAL.read_text().split()[0])
     except (OSError, ValueError, IndexError):  # hidden in this container

@@ -1,4 +1,4 @@
-"""Processes: starting one so that it does not outlive the launcher, its log, and whether one still lives."""
+"""Processes: start one that does not outlive the launcher, read its log, check whether one is alive."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import psutil
 
 from deit.machine.lifeline import end_with_parent
 
-CLOCK = 2.0  # seconds by which the kernel's time of a birth and the wall clock may differ
+CLOCK = 2.0  # seconds by which the kernel's start time of a process and the wall clock may differ
 
 
 def start(
@@ -25,10 +25,10 @@ def start(
     folder: Path | None = None,
     shielded: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start a command in a session of its own, its output appended to ``log``.
+    """Start a command in its own session, its output appended to ``log``.
 
-    It gets ``death_signal`` when the launcher dies, even by SIGKILL; ``folder`` is where it works. ``shielded``: it begins
-    with SIGTERM ignored, which a batch system may send to every process of a job; the launcher has its own ways to end it.
+    It gets ``death_signal`` when the launcher dies, even by SIGKILL; ``folder`` is its working directory. ``shielded``: it
+    starts with SIGTERM ignored, which a batch system may send to every process of a job; the launcher ends it in other ways.
     """
     with open(log, "ab") as output:
         return subprocess.Popen(
@@ -44,7 +44,7 @@ def start(
 
 
 def _prepare(death_signal: int | None, shielded: bool, parent: int) -> None:
-    """What a new process does before it becomes the command."""
+    """Runs in a new process before it becomes the command."""
     if shielded:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if death_signal is not None:
@@ -61,9 +61,9 @@ def tail(log: Path, lines: int = 15) -> str:
 
 
 def find(pid: int | None, seen: float) -> psutil.Process | None:
-    """The living process that had the number ``pid`` at ``seen`` (Unix seconds); None where it is gone.
+    """The living process that had the number ``pid`` at ``seen`` (Unix seconds); None if it is gone.
 
-    One that was born later is another one, also after a restart of the machine.
+    One that started later is another process, also after a reboot.
     """
     if pid is None:
         return None
@@ -75,7 +75,7 @@ def find(pid: int | None, seen: float) -> psutil.Process | None:
 
 
 def alive(process: psutil.Process) -> bool:
-    """Whether it is still at work, and no zombie that nobody has waited for."""
+    """Whether it is running and not a zombie."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

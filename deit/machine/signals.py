@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM where something is still to be done before the end."""
+"""SIGINT and SIGTERM when something is still to be done before the end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 @contextmanager
 def handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Both signals call ``handler`` until the end of the block; then their former handlers are in place again."""
+    """Both signals call ``handler`` until the end of the block."""
     previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -21,7 +21,7 @@ def handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
 
 @contextmanager
 def noted() -> Iterator[list[int]]:
-    """Both signals only add their number to the list that is given."""
+    """Both signals only add their number to the yielded list."""
     numbers: list[int] = []
     with handled(lambda number, frame: numbers.append(number)):
         yield numbers

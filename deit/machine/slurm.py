@@ -1,6 +1,6 @@
-"""What a process learns from Slurm when it runs inside an allocation: its machine's number, the first machine, the cards.
+"""What Slurm tells a process inside an allocation: node rank, first machine, cards.
 
-Only the processes of a batch script or a job step stand on an allocated machine; a shell of ``salloc`` may stand elsewhere.
+Only the processes of a batch script or a job step are on an allocated machine; a shell of ``salloc`` may be elsewhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from deit.errors import UserError
 
-GRES = {"ascend": ("npu", "ascend"), "gpu": ("gpu",)}  # how the names of a kind's generic resources begin
+GRES = {"ascend": ("npu", "ascend"), "gpu": ("gpu",)}  # prefixes of the generic resource names
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Allocation:
     job: str
     node: str  # the name of this machine
     node_rank: int
-    node_list: str  # all machines, as Slurm writes them: ``n[1-2]``
+    node_list: str  # all machines, in Slurm's notation: ``n[1-2]``
     tasks: int  # processes that Slurm starts for this step, on all machines together
-    start: str  # tells this step, and this start of a job that is queued again, apart from others: ``12.0.1``
+    start: str  # identifies this step and this start of a requeued job: ``12.0.1``
 
 
 def allocation(environment: Mapping[str, str] = os.environ) -> Allocation | None:
@@ -34,7 +34,7 @@ def allocation(environment: Mapping[str, str] = os.environ) -> Allocation | None
     job, node = environment.get("SLURM_JOB_ID"), environment.get("SLURMD_NODENAME")
     if not job or not node:
         return None
-    # Processes started by a batch script also have the variables of a step; the script is one task on the first machine.
+    # Processes of a batch script also have a step's variables; the script is one task on the first machine.
     return Allocation(
         job,
         node,
@@ -50,31 +50,31 @@ def check_tasks(found: Allocation, nodes: int) -> None:
     if found.tasks != nodes:
         raise UserError(
             f"hardware.nodes is {nodes}, but Slurm starts {found.tasks} {'process' if found.tasks == 1 else 'processes'} here. "
-            f"Allowed: one on each machine, which starts those of the cards: srun --nodes={nodes} --ntasks-per-node=1 ..."
+            f"Allowed: one per machine, which starts those of the cards: srun --nodes={nodes} --ntasks-per-node=1 ..."
         )
 
 
 def hosts(node_list: str) -> list[str]:
-    """The names in a list as Slurm writes it, in its order."""
+    """The names in a list in Slurm's notation, in its order."""
     return _ask("scontrol", "show", "hostnames", node_list).split()
 
 
 def address(host: str) -> str:
-    """How other machines reach a machine: what Slurm itself uses."""
+    """The address of a machine, as Slurm itself uses it."""
     found = re.search(r"\bNodeAddr=(\S+)", _ask("scontrol", "show", "node", host))
     return found[1] if found else host
 
 
 def port(found: Allocation) -> int:
-    """The port of the scheduler of MindSpore: the same on all machines, another one for another job on them."""
-    return 20000 + int(found.job) % 10000  # below what Linux gives out by itself
+    """The port of MindSpore's scheduler: the same on all machines, different for another job on them."""
+    return 20000 + int(found.job) % 10000  # below those that Linux assigns by itself
 
 
 @functools.cache
 def cards(found: Allocation, target: str) -> list[int] | None:
-    """The cards of this machine that belong to the job; None where Slurm does not hand out cards of this kind.
+    """The cards of this machine that belong to the job; None if Slurm does not manage cards of this kind.
 
-    Raises UserError where Slurm counts them but does not say which.
+    Raises UserError if Slurm counts them but does not say which.
     """
     given = job_cards(_ask("scontrol", "show", "job", "--details", found.job))
     for nodes, names in given.items():
@@ -85,7 +85,7 @@ def cards(found: Allocation, target: str) -> list[int] | None:
                 continue
             if indices is None:
                 raise UserError(
-                    f"The job {found.job} has `{name}` of Slurm, but Slurm does not say which, as its gres.conf has no File= "
+                    f"Slurm has given `{name}` to job {found.job} but does not say which, as its gres.conf has no File= "
                     "for them. Set ASCEND_RT_VISIBLE_DEVICES in the job's setup, or give hardware.card_ids=."
                 )
             return indices
@@ -93,14 +93,14 @@ def cards(found: Allocation, target: str) -> list[int] | None:
 
 
 def job_cards(shown: str) -> dict[str, dict[str, list[int] | None]]:
-    """Indices of the generic resources of a job on its machines, from what ``scontrol show job --details`` printed.
+    """Indices of a job's generic resources on its machines, from the output of ``scontrol show job --details``.
 
-    The keys are lists of machines as Slurm writes them, then names as ``npu``; None where only a count is known.
+    The keys are lists of machines in Slurm's notation, then names such as ``npu``; None if only a count is known.
     """
     found: dict[str, dict[str, list[int] | None]] = {}
     for nodes, text in re.findall(r"^\s+Nodes=(\S+) .*?\bGRES=(\S*)", shown, re.MULTILINE):
         resources: dict[str, list[int] | None] = {}
-        # name[:type]:count(IDX:0,2-3), several of them with commas between
+        # name[:type]:count(IDX:0,2-3), several of them separated by commas
         for name, inner in re.findall(r"([A-Za-z]\w*)(?::[^:(),]+)*(?::\d+)?(\([^)]*\))?", text):
             indices = re.search(r"IDX:([0-9,-]+)", inner)
             resources[name] = sorted({*(resources.get(name) or []), *_expand(indices[1])}) if indices else None

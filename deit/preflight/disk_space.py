@@ -1,4 +1,4 @@
-"""Whether the disk has room for the checkpoints of a training, told before it starts."""
+"""Whether the disk has space for the checkpoints of a training, checked before it starts."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from deit.models.shapes import parameter_count
 from deit.runs.directory import RunDirectory
 from deit.text import byte_size
 
-MOMENTS = {"adamw": 2, "sgd": 1}  # arrays of the size of the weights that the optimizer keeps
+MOMENTS = {"adamw": 2, "sgd": 1}  # weight-sized arrays in the optimizer's state
 
 
 def checkpoint_bytes(config: RunConfig) -> int:
     """Bytes of one checkpoint: weights, moving average and moments, float32."""
-    assert config.data.num_classes is not None  # the data has been looked at
+    assert config.data.num_classes is not None  # set by the data check
     copies = 1 + config.ema.enabled + MOMENTS[config.optim.name]
     return 4 * copies * parameter_count(config.model, config.data.num_classes)
 
 
 def check_space(config: RunConfig) -> None:
-    """Raises UserError where the checkpoints of the training cannot all be written.
+    """Raises UserError if the checkpoints of the training do not fit on the disk.
 
-    There are ``keep_last`` of them, the best raw and the best EMA weights, and one more while it is being written. What a
-    resumed run has already written is not needed again.
+    They are the ``keep_last`` newest, the best raw and the best EMA weights, and one being written, minus those that a resumed
+    run has already written.
     """
     best = 1 + config.ema.enabled
     count = config.checkpointing.keep_last + best + 1
@@ -44,5 +44,5 @@ def check_space(config: RunConfig) -> None:
         raise UserError(
             f"{key}={config.resume or config.runs_dir}: {byte_size(free)} are free in {place}, but the checkpoints need "
             f"{byte_size(needed)}: {count} of {byte_size(one)} (checkpointing.keep_last={config.checkpointing.keep_last}, "
-            f"{best} best, 1 being written). Make room{other}{less}."
+            f"{best} best, 1 being written). Free some space{other}{less}."
         )

@@ -1,4 +1,4 @@
-"""The network that the tasks predict, explain and preprocess mean, and their images, found before they start."""
+"""The network and the images of the tasks predict, explain and preprocess, found before they start."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Kind = TypeVar("Kind", bound=InferenceTask)
 
 
 def resolved(config: RunConfig, task: InferenceTask, *, weights_alone: bool = False) -> RunConfig:
-    """The configuration with ``task.model`` as a path, and with the model and the preprocessing that belong to it.
+    """The configuration with ``task.model`` as a path, and with that model and its preprocessing.
 
-    ``task`` are its own keys. ``weights_alone``: an exported graph will not do. Raises UserError where there is no such
+    ``task`` are its own keys. ``weights_alone``: an exported graph is not enough. Raises UserError if there is no such
     network, it does not fit the model, or there are no images.
     """
     config, task = with_network(config, task, weights_alone=weights_alone)
@@ -36,7 +36,7 @@ def resolved(config: RunConfig, task: InferenceTask, *, weights_alone: bool = Fa
 
 
 def with_network(config: RunConfig, task: Kind, *, weights_alone: bool = False) -> tuple[RunConfig, Kind]:
-    """The same, without a look at the images; also its keys of the task."""
+    """As ``resolved``, without checking the images; also returns the task's keys."""
     default_name = config.name == config.model.name
     if task.model is not None:
         folder = export_folder(task.model)
@@ -72,7 +72,7 @@ def _of_export(config: RunConfig, task: Kind, folder: Path, weights_alone: bool)
 
 
 def _of_weights(config: RunConfig, task: Kind) -> tuple[RunConfig, Kind]:
-    """A file of weights, or a checkpoint folder outside a run: they describe their model."""
+    """A weight file, or a checkpoint folder outside a run: they describe their model."""
     text = task.model
     assert text is not None
     path = Path(text)
@@ -83,7 +83,7 @@ def _of_weights(config: RunConfig, task: Kind) -> tuple[RunConfig, Kind]:
     shapes, metadata = read_shapes(file)
     model, classes = recognise(to_mindspore(shapes), metadata, f"task.model={text}")
     if not isinstance(model, ModelConfig):
-        raise UserError(f"task.model={text}: is a RegNetY, which can only teach; allowed are weights of a DeiT.")
+        raise UserError(f"task.model={text}: is a RegNetY, which can only be a teacher; allowed are weights of a DeiT.")
     return _with_network(config, task, file, model, classes)
 
 
@@ -104,7 +104,7 @@ def _with_network(
 
 
 def with_images(config: RunConfig, task: InferenceTask) -> RunConfig:
-    """Look whether there are images, and make the paths absolute: the worker works elsewhere. Raises UserError."""
+    """Check that there are images, and make the paths absolute for the worker. Raises UserError."""
     task = dataclasses.replace(
         task,
         input=str(Path(task.input).resolve()),

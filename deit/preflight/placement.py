@@ -1,4 +1,4 @@
-"""The hardware that a task takes of what its configuration, or that of the run it looks at, describes."""
+"""The part of the configured hardware that a task uses."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from deit.preflight import networks
 def on_one_process(config: RunConfig, *, on_card: bool = False) -> RunConfig:
     """The configuration on one CPU process, or one Ascend card.
 
-    So the recipe of eight cards can be looked at, and the model that it has trained exported, on a machine that has none, and
-    without disturbing a training.
+    So a machine without cards can inspect the recipe of eight cards or export its model, without disturbing a training.
     """
     one = dataclasses.replace(
         config.hardware,
@@ -29,7 +28,7 @@ def on_one_process(config: RunConfig, *, on_card: bool = False) -> RunConfig:
 
 
 def on_one_card(config: RunConfig, models: list[str]) -> RunConfig:
-    """The hardware of the run or the command, one card of it; ONNX files need none."""
+    """One card of the hardware of the run or the command; ONNX files need none."""
     onnx = bool(models) and all(map(networks.is_onnx, models))
     ids = None if onnx or not config.hardware.card_ids else config.hardware.card_ids[:1]
     one = dataclasses.replace(

@@ -1,4 +1,4 @@
-"""The weights that a training begins with: found, and compared with the model by their header."""
+"""The weights that a training starts from: found, and compared with the model by their header."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from deit.weights.whole import require_whole
 
 
 def begins_pretrained(config: RunConfig) -> bool:
-    """Whether the training begins with ``model.pretrained``: a run that has a checkpoint goes on from that."""
+    """Whether the training starts from ``model.pretrained``: a run with a checkpoint resumes from that instead."""
     if config.task.name != "train" or config.model.pretrained is None:
         return False
     return config.resume is None or not checkpoint.complete(RunDirectory(config.resume))
 
 
 def with_pretrained(config: RunConfig) -> RunConfig:
-    """Find the file of ``model.pretrained``, and refuse one that has nothing for the model."""
+    """Find the file of ``model.pretrained``, and reject one with nothing for the model."""
     text = config.model.pretrained
     assert text is not None
     path = find_weights(text, "model.pretrained", config)
@@ -35,7 +35,7 @@ def with_pretrained(config: RunConfig) -> RunConfig:
 
 
 def pretrained_fit(config: RunConfig) -> Fit:
-    """How the file of ``model.pretrained`` (resolved) fits the model, by its header alone."""
+    """How the file of ``model.pretrained`` (resolved) fits the model, from its header alone."""
     assert config.model.pretrained is not None
     path = Path(config.model.pretrained)
     try:
@@ -48,5 +48,5 @@ def pretrained_fit(config: RunConfig) -> Fit:
 
 
 def needed_shapes(config: RunConfig) -> dict[str, tuple[int, ...]]:
-    assert config.data.num_classes is not None  # the data has been looked at
+    assert config.data.num_classes is not None  # set by the data check
     return parameter_shapes(config.model, config.data.num_classes)

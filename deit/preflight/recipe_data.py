@@ -1,4 +1,4 @@
-"""The data of a configuration: opened, looked at and counted before anything is started."""
+"""The data of a configuration: opened, checked and counted before the start."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from deit.storage.data_cache import stage
 from deit.weights.read import names_of
 from deit.weights.whole import recipe_of
 
-_seen: dict[str, tuple[int, int]] = {}  # (classes, training images) of data already looked at by this process
+_seen: dict[str, tuple[int, int]] = {}  # (classes, training images) of data already checked by this process
 
 
 def with_data(config: RunConfig, *, trains: bool) -> RunConfig:
-    """Open the data, decode a sample of it, and count the classes. The trials of a sweep share one look.
+    """Open the data, decode a sample, and count the classes, once for all trials of a sweep.
 
-    ``trains``: also the training images, of which there must be enough for a step.
+    ``trains``: also check the training images, which must be enough for a step.
     """
     data = config.data
     if data.root is not None and is_remote(data.root):
@@ -45,9 +45,9 @@ def with_data(config: RunConfig, *, trains: bool) -> RunConfig:
 
 
 def with_data_of_recipe(config: RunConfig, *, trains: bool = False, which: str | None = None) -> RunConfig:
-    """``with_data``, whose refusal says where the recipe is if ``checkpoint`` is in a run.
+    """``with_data``, with a hint about the recipe in errors if ``checkpoint`` is in a run.
 
-    ``which`` checkpoint of ``run``: its classes are compared with those of the data, by name.
+    ``which`` checkpoint of ``run``: its class names are compared with those of the data.
     """
     try:
         if which is not None:

@@ -1,4 +1,4 @@
-"""Find the teacher of a distillation and judge it by its header, before anything is started."""
+"""Find the teacher of a distillation and check it by its header, before the start."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from deit.weights.read import read_shapes
 
 
 def resolve_teacher(config: RunConfig) -> DistillConfig:
-    """``distill.teacher`` as the absolute path of a file of weights or a MINDIR, which fits the student's images and classes.
+    """``distill.teacher`` as the absolute path of a weight file or a MINDIR that fits the student's images and classes.
 
-    A MINDIR is judged by the worker: nothing here can read one. Raises UserError.
+    A MINDIR is checked by the worker, because reading it needs MindSpore. Raises UserError.
     """
     text = config.distill.teacher
     assert text is not None
@@ -29,7 +29,7 @@ def resolve_teacher(config: RunConfig) -> DistillConfig:
             raise UserError(f"{source}: {error}") from None
         model, classes = recognise(to_mindspore(shapes), metadata, source)
         compared = [("data.num_classes", classes, config.data.num_classes)]
-        if isinstance(model, ModelConfig):  # a RegNetY is convolutional and takes any size
+        if isinstance(model, ModelConfig):  # a RegNetY is convolutional and accepts any size
             compared.append(("model.img_size", model.img_size, config.model.img_size))
         for key, found, needed in compared:
             if found != needed:

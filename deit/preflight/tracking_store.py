@@ -1,7 +1,7 @@
-"""Ask the MLflow store, within a second, what would otherwise go wrong silently during hours of training.
+"""Check the MLflow store within a second, to find what would otherwise fail silently during hours of training.
 
-An answer that no later attempt can better (no MLflow server, access denied, no database) is a refusal before the start. A
-server that does not answer is one line: it may be there later, and never holds up a run. So is a deleted experiment.
+A permanent error (not an MLflow server, access denied, not a database) stops the start. A server that does not respond, or a
+deleted experiment, causes one line: it may work later, and never delays a run.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from deit.tracking.mlflow_errors import reason
 PATIENCE = 1.0  # seconds
 _PATH = "/api/2.0/mlflow/experiments/get-by-name"
 _LOGIN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-# By these MLflow logs in in ways that only itself knows: then a denial says nothing.
+# With these MLflow logs in by its own means: a denial here says nothing.
 _OTHER_LOGINS = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")
 
 
 class _NoAnswer(Exception):
-    """The store does not answer now."""
+    """The store does not respond now."""
 
 
 class _Wrong(Exception):
-    """What the store answers will not change."""
+    """A permanent error of the store."""
 
 
 def check_tracking(config: RunConfig) -> None:
-    """Look at where ``config`` is tracked. Raises UserError; a resumed run, which has to go on, only gets a line."""
+    """Check the store of ``config``. Raises UserError; for a resumed run only prints a line."""
     tracking = config.tracking
     if tracking.backend == "none" or tracking.uri is None or not config.task.tracked:
         return
@@ -56,7 +56,7 @@ def check_tracking(config: RunConfig) -> None:
 
 
 def look(tracking: TrackingConfig) -> str | None:
-    """A line on what is not as it should be but may become so; None where all is in order. Raises UserError for the rest."""
+    """A line on a problem that may be temporary; None if all is in order. Raises UserError for permanent ones."""
     assert tracking.uri is not None
     try:
         return _look(with_credentials(tracking.uri), tracking.experiment)
@@ -64,18 +64,18 @@ def look(tracking: TrackingConfig) -> str | None:
         raise UserError(f"tracking.uri is {redact(tracking.uri)}: {error}") from None
 
 
-_said: set[str] = set()  # the trials of a sweep share one look and one line
+_said: set[str] = set()  # lines already printed; the trials of a sweep share them
 
 
 @cache
 def _look(uri: str, experiment: str) -> str | None:
-    """A line to show; None where all is in order. Raises _Wrong."""
+    """A line to show; None if all is in order. Raises _Wrong."""
     try:
         used = store.usable_experiment(experiment, lambda name: _stage(uri, name))
     except _NoAnswer as error:
         return (
-            f"MLflow: tracking.uri={redact(uri)} does not answer ({redact(str(error))}). The run keeps everything and sends it "
-            "once MLflow answers."
+            f"MLflow: tracking.uri={redact(uri)} does not respond ({redact(str(error))}). The run keeps everything and sends "
+            "it once MLflow responds."
         )
     if used == experiment:
         return None
@@ -86,7 +86,7 @@ def _look(uri: str, experiment: str) -> str | None:
 
 
 def _stage(uri: str, experiment: str) -> str | None:
-    """``active`` or ``deleted``; None for an experiment that is not there. Raises _NoAnswer and _Wrong."""
+    """``active`` or ``deleted``; None for an experiment that does not exist. Raises _NoAnswer and _Wrong."""
     if uri.startswith(("http://", "https://")):
         return _stage_at_server(uri, experiment)
     file = store.sqlite_file(uri)
@@ -98,25 +98,25 @@ def _stage(uri: str, experiment: str) -> str | None:
     except sqlite3.OperationalError:  # locked, or a new one without tables yet
         return None
     except sqlite3.DatabaseError as error:
-        raise _Wrong(f"{file} is no SQLite database ({error}). Give another file, or tracking=none.") from None
+        raise _Wrong(f"{file} is not an SQLite database ({error}). Give another file, or tracking=none.") from None
     return str(rows[0][0]) if rows else None
 
 
 def _stage_at_server(uri: str, experiment: str) -> str | None:
     answered: queue.Queue[Any] = queue.Queue()
-    # A thread, because the resolver of names has a patience of its own.
+    # In a thread, because name resolution has its own timeout.
     threading.Thread(target=lambda: answered.put(_asked(uri, experiment)), daemon=True).start()
     try:
         answer = answered.get(timeout=1.5 * PATIENCE)
     except queue.Empty:
-        raise _NoAnswer(f"nothing came within {PATIENCE:.0f} s{_proxy(uri)}") from None
+        raise _NoAnswer(f"no answer within {PATIENCE:.0f} s{_proxy(uri)}") from None
     if isinstance(answer, Exception):
         raise _NoAnswer(f"{reason(answer)}{_proxy(uri)}") from None
     return _judged(uri, answer)
 
 
 def _asked(uri: str, experiment: str) -> Any:
-    """The answer as requests has it, or the error: asked as MLflow would, with the variables that it reads."""
+    """The response or the error of requests, asked as MLflow does, with the variables that it reads."""
     import requests  # MLflow's own client, so that proxies, certificates and ~/.netrc mean the same
 
     environment = os.environ.get
@@ -132,7 +132,7 @@ def _asked(uri: str, experiment: str) -> Any:
             cert=environment("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
             timeout=PATIENCE,
         )
-    except Exception as error:  # whatever it is: the run does not depend on it
+    except Exception as error:  # any error: the run does not depend on it
         return error
 
 
@@ -149,7 +149,7 @@ def _judged(uri: str, answer: Any) -> str | None:
     if answer.status_code in (401, 403, 407):
         said = answer.text.strip().partition("\n")[0][:200]
         if "host header" in said.lower():
-            raise _Wrong(f"the server refuses this name of its host ({said}). Start it with `mlflow server --allowed-hosts`.")
+            raise _Wrong(f"the server rejects its host name ({said}). Start it with `mlflow server --allowed-hosts`.")
         if any(os.environ.get(name) for name in _OTHER_LOGINS) or _has_credentials_file():
             return None
         denied = f"access is denied ({answer.status_code} {said}){_proxy(uri)}"
@@ -157,7 +157,7 @@ def _judged(uri: str, answer: Any) -> str | None:
     if answer.status_code >= 500 or answer.status_code in (408, 429):
         raise _NoAnswer(f"{answer.status_code} {answer.reason}{_proxy(uri)}")
     raise _Wrong(
-        f"what answers there is no MLflow server ({answer.status_code} {answer.reason} to {_PATH}){_proxy(uri)}. Give "
+        f"there is no MLflow server ({answer.status_code} {answer.reason} to {_PATH}){_proxy(uri)}. Give "
         "http(s)://HOST:PORT as `mlflow server` prints it; tracking=none works without MLflow."
     )
 
@@ -167,7 +167,7 @@ def _has_credentials_file() -> bool:
 
 
 def _proxy(uri: str) -> str:
-    """A remark on the proxy that requests goes through, where the environment names one."""
+    """A remark on the proxy from the environment, if there is one."""
     from requests.utils import get_environ_proxies, select_proxy
 
     proxy = select_proxy(uri, get_environ_proxies(uri))

@@ -1,4 +1,4 @@
-"""Whether a run that is to be resumed has something left to do."""
+"""Whether a run has anything left to resume."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from deit.runs.directory import RunDirectory
 
 
 def check_unfinished(config: RunConfig) -> None:
-    """Raises UserError where ``config.resume`` has nothing left to do, naming the key that says so.
+    """Raises UserError if ``config.resume`` has nothing left to do, naming the key that limits it.
 
-    A run that was ended behind its last step, in the last evaluation or before its results were noted, has.
+    A run that was interrupted in its last evaluation, or before its results were recorded, has.
     """
     assert config.resume is not None
     run = RunDirectory(config.resume)
@@ -30,7 +30,7 @@ def check_unfinished(config: RunConfig) -> None:
         )
     if done == planned.total_steps and status.read(run).state == status.FINISHED:
         raise UserError(
-            f"resume={run}: the run has finished with step {done} of {planned.total_steps}, nothing is left to do. "
+            f"resume={run}: the run has already finished step {done} of {planned.total_steps}. "
             "To train longer give a larger schedule.epochs (or schedule.max_steps)."
         )
 
@@ -40,5 +40,5 @@ def _newest(run: RunDirectory) -> dict | None:
         try:
             return checkpoint.read_state(path)
         except Damaged:
-            continue  # the worker falls back to an older one, and says so
+            continue  # the worker falls back to an older one, with a message
     return None

@@ -1,9 +1,9 @@
-"""``bad_images.jsonl`` of a run directory: the images that could not be used, each file once.
+"""``bad_images.jsonl`` of a run directory: the unusable images, each file once.
 
     {"file": "/data/train/cat/7.jpg", "split": "train", "kind": "damaged", "reason": "image file is truncated", "step": 12}
 
-``step`` is the optimizer step that found it first. All ranks write to the file, one at a time; each looks at what the
-others have written before it adds a line.
+``step`` is the optimizer step that found it first. All ranks write to the file, one at a time; each reads what the others have
+written before it adds a line.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ class BadImages:
     """The list of one run."""
 
     def __init__(self, path: Path) -> None:
-        """``path`` need not exist; the first bad image makes it."""
+        """``path`` is created with the first bad image."""
         self._path = path
         self._offset = 0
         self._steps: dict[str, int] = {}  # by file
 
     def add(self, split: str, step: int, bad: Sequence[BadImage]) -> None:
-        """Note what the optimizer step ``step`` (or the evaluation after it) found in ``split``, train or val."""
+        """Record what the optimizer step ``step`` (or the evaluation after it) found in ``split``, train or val."""
         if all(image.file in self._steps for image in bad):
             return
         with open(self._path, "a+b") as file:
             locks.hold(file)
             self._read(file)
-            file.truncate(self._offset)  # what a killed writer left of a line
+            file.truncate(self._offset)  # the partial line of a killed writer
             for image in bad:
                 if image.file not in self._steps:
                     entry = {"file": image.file, "split": split, "kind": image.kind, "reason": image.reason, "step": step}
@@ -42,7 +42,7 @@ class BadImages:
                     self._read(file)
 
     def count(self, step: int) -> int:
-        """How many were found until ``step``: a resumed run then counts like an uninterrupted one."""
+        """How many were found up to ``step``, so that a resumed run counts like an uninterrupted one."""
         if self._path.exists():
             with open(self._path, "rb") as file:
                 self._read(file)
@@ -58,5 +58,5 @@ class BadImages:
 
 
 def listed(path: Path) -> int:
-    """How many images the file lists; 0 where there is none."""
+    """The number of images in the file; 0 if it does not exist."""
     return path.read_bytes().count(b"\n") if path.exists() else 0

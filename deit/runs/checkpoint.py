@@ -2,14 +2,14 @@
 
     checkpoints/step_00000120/
         model.safetensors       weights, names as timm's (gamma and beta for norms), float32
-        ema.safetensors         the moving average, where it is on
+        ema.safetensors         the moving average, if it is on
         optimizer.safetensors   moments and step count of the optimizer, loss scale
         state.json              step, epoch, model, best results; size and SHA-256 of each file and of itself
     checkpoints/best.json       {"val": {"checkpoint": "step_00000120", "top1": ...}, "val_ema": {...}}
-    checkpoints/damaged_step_*  what was found damaged at a resume; never deleted, never read again
+    checkpoints/damaged_step_*  checkpoints found damaged at a resume; never deleted, never read again
 
-Plain numpy and safetensors, so that the control side can look into a checkpoint without MindSpore, and
-nothing in a checkpoint is ever executed.
+Plain NumPy and safetensors, so that the control side can read a checkpoint without MindSpore, and nothing in a checkpoint is
+ever executed.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from deit.runs.directory import RunDirectory
 
 STATE = "state.json"
 PARTS = {"val": "model.safetensors", "val_ema": "ema.safetensors"}  # weights by the prefix of their metrics
-MOST_STATE = 16 << 20  # bytes of state.json; most of it are the names of the classes
-FORMAT = 1  # of state.json; raised when a program of before could not read what is written now
+MOST_STATE = 16 << 20  # bytes of state.json, most of them class names
+FORMAT = 1  # of state.json; raised when older programs cannot read the new content
 Weights = dict[str, NDArray[Any]]
-# What safetensors calls the types a checkpoint may hold.
+# The names that safetensors uses for the types in a checkpoint.
 DTYPES = {"float16": "F16", "float32": "F32", "float64": "F64", "int32": "I32", "int64": "I64", "uint8": "U8", "bool": "BOOL"}
 
 
 class Damaged(UserError):
-    """A checkpoint that is not what was written: truncated, changed, or without one of its files."""
+    """A checkpoint that is truncated, changed, or lacks one of its files."""
 
 
 def folder_name(step: int) -> str:
@@ -54,8 +54,8 @@ def folder_name(step: int) -> str:
 def write(run: RunDirectory, step: int, parts: Mapping[str, Weights], state: Mapping[str, Any]) -> Path:
     """Write a checkpoint of ``parts`` (``model``, ``ema``, ``optimizer``) and ``state``.
 
-    All is written and synced under another name, then renamed: a crash leaves either the whole folder or
-    none, and so does an error, such as that of a full disk. A folder of the same step, left by an earlier attempt, is replaced.
+    All is written and synced under another name, then renamed: a crash or an error, such as a full disk, leaves the whole
+    folder or none. An existing folder of the same step is replaced.
     """
     final = run.checkpoints / folder_name(step)
     temporary = run.checkpoints / f".{final.name}.{os.getpid()}.tmp"
@@ -77,11 +77,11 @@ def write(run: RunDirectory, step: int, parts: Mapping[str, Weights], state: Map
 
 
 def point_at_best(run: RunDirectory, best: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write ``best.json``. A pointer whose checkpoint is not there, because it could not be written, stays what it was."""
+    """Write ``best.json``. An entry whose checkpoint could not be written stays as it was."""
     try:
         known = best_of(run)
     except UserError:
-        known = {}  # damaged: what it should say is in ``best``
+        known = {}  # damaged: ``best`` has the content
     there = {name: entry for name, entry in best.items() if (run.checkpoints / entry["checkpoint"] / STATE).is_file()}
     kept = {name: entry for name, entry in known.items() if name in best and name not in there}
     write_json(run.best, kept | there)
@@ -93,9 +93,9 @@ def complete(run: RunDirectory) -> list[Path]:
 
 
 def best_of(run: RunDirectory) -> dict[str, dict[str, Any]]:
-    """``best.json``: the best checkpoint of each kind of weights, nothing where there is none yet.
+    """``best.json``: the best checkpoint of each kind of weights, empty if there is none yet.
 
-    Raises UserError where it is damaged or names anything but a checkpoint of its own folder.
+    Raises UserError if it is damaged or names anything but a checkpoint of its own folder.
     """
     try:
         best = read_json(run.best) or {}
@@ -103,17 +103,17 @@ def best_of(run: RunDirectory) -> dict[str, dict[str, Any]]:
     except (ValueError, OSError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{run.best}: damaged ({type(error).__name__}: {error}).") from None
     if not set(best) <= set(PARTS):
-        raise UserError(f"{run.best}: damaged, it knows {', '.join(map(repr, best))}; allowed: {', '.join(PARTS)}.")
+        raise UserError(f"{run.best}: damaged, it contains {', '.join(map(repr, best))}; allowed: {', '.join(PARTS)}.")
     for name in names:
         if not isinstance(name, str) or not re.fullmatch(r"step_\d{8,}", name):
-            raise UserError(f"{run.best}: names {name!r}, which is no checkpoint of this run, such as {folder_name(0)}.")
+            raise UserError(f"{run.best}: names {name!r}, which is not a checkpoint of this run, such as {folder_name(0)}.")
     return dict(best)
 
 
 def newest_whole(run: RunDirectory) -> tuple[Path | None, list[Damaged]]:
-    """(the newest checkpoint that is what was written, what is wrong with each newer one); every byte is read.
+    """(the newest undamaged checkpoint, the errors of each newer one); reads every byte.
 
-    None where there is no checkpoint at all. Raises UserError, naming them, where there are some, but none is whole.
+    None if there is no checkpoint. Raises UserError, naming them, if there are some but all are damaged.
     """
     folders = sorted((path for path in run.checkpoints.glob("step_*") if not path.is_symlink()), reverse=True)
     damaged: list[Damaged] = []
@@ -128,13 +128,13 @@ def newest_whole(run: RunDirectory) -> tuple[Path | None, list[Damaged]]:
     if damaged:
         reasons = "\n".join(f"  {error}" for error in damaged)
         raise UserError(
-            f"resume: no checkpoint of {run} is whole:\n{reasons}\nPut one of them right, or start a new run.", exit_code=1
+            f"resume: all checkpoints of {run} are damaged:\n{reasons}\nRepair one of them, or start a new run.", exit_code=1
         )
     return None, []
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged checkpoint to ``damaged_<name>``, so that none takes it for one and nothing deletes it."""
+    """Rename a damaged checkpoint to ``damaged_<name>``, so that it is neither used nor deleted."""
     number = 0
     while True:
         aside = path.with_name(f"damaged_{path.name}" + (f".{number}" if number else ""))
@@ -144,9 +144,9 @@ def set_aside(path: Path) -> Path:
 
 
 def prune(run: RunDirectory, keep_last: int) -> None:
-    """Delete all but the ``keep_last`` newest checkpoints, those that ``best.json`` or one of these calls the best, and debris.
+    """Delete leftovers and all checkpoints but the ``keep_last`` newest and those that ``best.json`` or these call best.
 
-    What an older checkpoint calls the best is kept with it, so that a run which falls back to it finds them.
+    Keeping what an older checkpoint calls best lets a run that falls back to it find them.
     """
     there = complete(run)
     pointers: list[dict[str, Any]] = [best_of(run)]
@@ -154,7 +154,7 @@ def prune(run: RunDirectory, keep_last: int) -> None:
         try:
             pointers.append(read_state(path).get("best") or {})
         except UserError:
-            continue  # damaged since it was written: left for the resume that will say so
+            continue  # damaged after it was written: left for the resume that will report it
     best = {entry["checkpoint"] for pointer in pointers for entry in pointer.values()}
     for path in there[:-keep_last]:
         if path.name not in best:
@@ -162,53 +162,53 @@ def prune(run: RunDirectory, keep_last: int) -> None:
     for path in run.checkpoints.glob(".*.tmp"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
-        else:  # of ``best.json``
+        else:  # from ``best.json``
             path.unlink(missing_ok=True)
 
 
 def _remove(path: Path) -> None:
-    # Renamed first: what a crash leaves of it is no checkpoint.
+    # Renamed first, so that a crash does not leave half a checkpoint.
     hidden = path.rename(path.with_name(f".{path.name}.removed.{os.getpid()}.tmp"))
     shutil.rmtree(hidden, ignore_errors=True)
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """``state.json`` of a checkpoint folder. Raises UserError where it is none, Damaged where it was one."""
+    """``state.json`` of a checkpoint folder. Raises UserError if it is not a checkpoint, Damaged if it was one."""
     try:
         check_inside(path / STATE)
         if (path / STATE).stat().st_size > MOST_STATE:
-            raise UserError(f"{path / STATE}: larger than the {MOST_STATE} bytes that it may need.")
+            raise UserError(f"{path / STATE}: larger than {MOST_STATE} bytes, the limit for it.")
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise Damaged(f"{path}: not a checkpoint, it holds no {STATE}.") from None
+        raise Damaged(f"{path}: not a checkpoint, {STATE} is missing.") from None
     except (ValueError, OSError, RecursionError) as error:
         raise Damaged(f"{path / STATE}: damaged ({error}).") from None
     if not isinstance(state, dict) or not isinstance(state.get("files"), dict):
         raise Damaged(f"{path / STATE}: damaged, it lists no files.")
-    expected = state.pop("sha256", None)  # checkpoints of before had none
+    expected = state.pop("sha256", None)  # older checkpoints have none
     changed = expected is not None and expected != _digest(state)
-    # A flipped bit may look like another program's work: what the checksum denies is damage, whatever else it seems to be.
+    # A flipped bit may look like another format: a wrong checksum always means damage.
     refusal = Damaged if changed else UserError
     for name, about in state["files"].items():
         if not re.fullmatch(r"\w+\.\w+", name):
-            raise refusal(f"{path / STATE}: lists {name!r}, which is no file of a checkpoint folder.")
+            raise refusal(f"{path / STATE}: lists {name!r}, which is not a file of a checkpoint folder.")
         if not isinstance(about, dict) or type(about.get("bytes")) is not int or not isinstance(about.get("sha256"), str):
             raise Damaged(f"{path / STATE}: damaged, it does not say what is in {name}.")
     if state.get("format") != FORMAT:
         raise refusal(f"{path / STATE}: has format {state.get('format')}, this program reads format {FORMAT}.")
     if changed:
-        raise Damaged(f"{path / STATE}: damaged, its SHA-256 is not the one in it.")
+        raise Damaged(f"{path / STATE}: damaged, its SHA-256 differs from the recorded one.")
     return state
 
 
 def check_inside(path: Path) -> None:
-    """Raise UserError where a file of a checkpoint folder is a link to somewhere else: a folder may come from anybody."""
+    """Raise UserError if a file of a checkpoint folder is a link: a folder may come from anybody."""
     if path.is_symlink():
-        raise UserError(f"{path}: a link, but a checkpoint holds its files itself; put the file in its place.")
+        raise UserError(f"{path}: is a link, but a checkpoint must contain its files; replace it by the file.")
 
 
 def read_part(path: Path, part: str) -> Weights:
-    """The tensors of one part of a checkpoint folder, after its checksum has been compared."""
+    """The tensors of one part of a checkpoint folder, after checking its checksum."""
     file = path / f"{part}.safetensors"
     try:
         weights: Weights = parse_safetensors(read_file(file))
@@ -218,9 +218,9 @@ def read_part(path: Path, part: str) -> Weights:
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a file of a checkpoint folder, after its checksum has been compared.
+    """The content of a file of a checkpoint folder, after checking its checksum.
 
-    Raises UserError where the folder has no such part, Damaged where the file is not what was written.
+    Raises UserError if the folder has no such part, Damaged if the file has changed.
     """
     expected = read_state(path.parent)["files"].get(path.name)
     if expected is None:
@@ -230,17 +230,17 @@ def read_file(path: Path) -> bytes:
         size = path.stat().st_size
         content = path.read_bytes() if size == expected["bytes"] else b""
     except OSError as error:
-        kind = Damaged if error.errno in (errno.ENOENT, errno.EIO) else UserError  # no permission is no damage
+        kind = Damaged if error.errno in (errno.ENOENT, errno.EIO) else UserError  # missing permission is not damage
         raise kind(f"{path}: not readable ({error.strerror}).") from None
     if size != expected["bytes"]:
         raise Damaged(f"{path}: truncated, {size} of {expected['bytes']} bytes.")
     if hashlib.sha256(content).hexdigest() != expected["sha256"]:
-        raise Damaged(f"{path}: damaged, its SHA-256 is not the one in {STATE}.")
+        raise Damaged(f"{path}: damaged, its SHA-256 differs from the one in {STATE}.")
     return content
 
 
 def weights_of_folder(path: Path) -> dict[str, Path]:
-    """The files of raw (``val``) and EMA (``val_ema``) weights of a checkpoint, as far as it has them."""
+    """The files of raw (``val``) and EMA (``val_ema``) weights in a checkpoint, if it has them."""
     files = read_state(path)["files"]
     found = {prefix: path / name for prefix, name in PARTS.items() if name in files}
     for file in found.values():
@@ -251,7 +251,7 @@ def weights_of_folder(path: Path) -> dict[str, Path]:
 def weights_of_run(run: RunDirectory, which: str) -> dict[str, Path]:
     """The files of the ``best`` or the ``last`` raw and EMA weights of a run, by the prefix of their metrics.
 
-    Raises UserError where the run has none yet.
+    Raises UserError if the run has none yet.
     """
     existing = complete(run)
     best = best_of(run)
@@ -265,10 +265,10 @@ def weights_of_run(run: RunDirectory, which: str) -> dict[str, Path]:
 def _write_tensors(path: Path, weights: Weights) -> dict[str, Any]:
     """Write a safetensors file; returns its size and SHA-256 as they were in memory.
 
-    It goes out array by array, because the library would make two more copies of it in memory, and hold the interpreter's
-    lock meanwhile, which a training that goes on needs.
+    It is written array by array: the library would make two more copies in memory, and hold the GIL meanwhile, which the
+    running training needs.
     """
-    # Larger elements first: then each array begins at a multiple of its element's size.
+    # Larger elements first, so that each array begins at a multiple of its element's size.
     arrays = sorted(weights.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
     header: dict[str, Any] = {}
     end = 0
@@ -287,7 +287,7 @@ def _write_tensors(path: Path, weights: Weights) -> dict[str, Any]:
 
 
 def _digest(state: Mapping[str, Any]) -> str:
-    """The SHA-256 of what ``state.json`` says, whatever its layout."""
+    """The SHA-256 of the content of ``state.json``, whatever its layout."""
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 

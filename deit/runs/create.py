@@ -1,4 +1,4 @@
-"""Make the run directory of a configuration and freeze into it what is about to run."""
+"""Create the run directory of a configuration and freeze the configuration into it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deit.runs.directory import RunDirectory
 
 
 def common(config: RunConfig) -> RunConfig:
-    """The configuration as all machines share it: which of them one is, is none of the recipe."""
+    """The configuration that all machines share: the node rank is not stored in config.yaml."""
     if config.hardware.nodes == 1:
         return config
     return dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, node_rank=None, master_addr=None))
@@ -25,9 +25,9 @@ def common(config: RunConfig) -> RunConfig:
 def create(
     config: RunConfig, overrides: list[str], circumstances: dict[str, Any] | None = None, unused: Collection[str] = ()
 ) -> RunDirectory:
-    """Make the run directory and freeze into it what is about to run.
+    """Create the run directory and freeze the configuration into it.
 
-    ``unused`` are the keys that the task does not look at. ``circumstances`` go into ``environment.json``: of a trial the sweep
+    ``unused`` are the keys that the task does not use. ``circumstances`` go into ``environment.json``: for a trial its sweep
     (id, overrides, swept) and the command.
     """
     run = directory.create(config.runs_dir, config.name)

@@ -1,26 +1,26 @@
-"""The run directory: the only thing the control side and the workers share.
+"""The run directory: the only thing that the control side and the workers share.
 
 runs/<name>/<date_time_id>/
     config.yaml        the frozen configuration
-    overrides.yaml     what was typed
-    unused_keys.json   keys of the configuration that this task does not look at
+    overrides.yaml     the typed overrides
+    unused_keys.json   keys of the configuration that this task does not use
     environment.json   commit, versions, host, cards
-    journal.jsonl      every metric and event, appended by rank 0: the truth
-    status.json        state, progress and process of the run, replaced as a whole
+    journal.jsonl      every metric and event, appended by rank 0: the source of truth
+    status.json        state, progress and process of the run, replaced atomically
     stop.json          why a sweep stops this trial, written before its signal
     checkpoints/       complete checkpoints, and best.json that points at the best ones
     logs/              worker_<rank>.log, shipper.log
-    bad_images.jsonl   images that could not be used, where data.on_bad_image leaves them out
-    data.json          of each split: images, classes, counts, digest
+    bad_images.jsonl   images that could not be used, if data.on_bad_image leaves them out
+    data.json          for each split: images, classes, counts, digest
     figures/           confusion matrix and worst-classified images of the best evaluation
-    pretrained.json    what was taken from model.pretrained, name by name
-    nonfinite.json     the images of a step whose loss or gradient was not finite, where that ended the training
+    pretrained.json    what was loaded from model.pretrained, name by name
+    nonfinite.json     the images of a step with a loss or gradient that was not finite, if that ended the training
     lr_curve.png       the learning rate of a training, drawn before it starts
-    preview_*.png      what a preview has drawn
-    models/            of a comparison each model's part; beside it compare.json and the rest of comparison.output_files
-    exports/           networks that task=export wrote of this run's checkpoints
+    preview_*.png      the pictures of a preview
+    models/            each model's part of a comparison; next to it compare.json and the rest of comparison.output_files
+    exports/           networks that task=export wrote from this run's checkpoints
     tracking/          what has been sent to MLflow so far
-    .partial           in one that was fetched from a store without what is large: its address there
+    .partial           in a run that was fetched from a store without its large files: its address there
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from pathlib import Path
 from deit.config.addresses import expanded, runs_copy
 from deit.errors import UserError
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # numbers of an OSError: the device, or the user's share of it, is full
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # numbers of an OSError: the device, or the user's quota, is full
 
 
 class RunDirectory:
-    """Names of the files of a run directory."""
+    """The paths of the files of a run directory."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).resolve()
@@ -67,28 +67,28 @@ class RunDirectory:
 
     @property
     def id(self) -> str:
-        """The folder's own name, ``20261123_101500_1a2b3c``."""
+        """The folder's name, ``20261123_101500_1a2b3c``."""
         return self.path.name
 
     def __str__(self) -> str:
-        """The path as a person would type it: relative if it is below the working directory."""
+        """The path for people: relative if it is below the working directory."""
         return shown(self.path)
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """A path as messages have it: relative if it is below the working directory, unless that is the root."""
+    """A path for messages: relative if it is below the working directory, unless that is the root."""
     path, here = Path(path), Path.cwd()
     return str(path.relative_to(here)) if here != here.parent and path.is_relative_to(here) else str(path)
 
 
 def launch_id() -> str:
-    """``20261123_101500_1a2b3c``: the second, and in its 2^24 parts (60 ns) the moment, so that names sort as the launches."""
+    """``20261123_101500_1a2b3c``: second and fraction of it (in units of 60 ns), so that names sort by launch."""
     second, rest = divmod(time.time_ns(), 10**9)
     return f"{time.strftime('%Y%m%d_%H%M%S', time.localtime(second))}_{(rest << 24) // 10**9:06x}"
 
 
 def create(runs_dir: str | os.PathLike[str], name: str) -> RunDirectory:
-    """Make a new run directory, that of a remote ``runs_dir`` on this machine. Raises UserError where none can be made."""
+    """Create a new run directory, for a remote ``runs_dir`` its local copy. Raises UserError if it cannot be created."""
     run = RunDirectory(new_folder(runs_copy(os.fspath(runs_dir)), name))
     for folder in (run.checkpoints, run.logs, run.tracking):
         folder.mkdir()
@@ -96,9 +96,9 @@ def create(runs_dir: str | os.PathLike[str], name: str) -> RunDirectory:
 
 
 def new_folder(runs_dir: str | os.PathLike[str], name: str) -> Path:
-    """Make a folder called by a ``launch_id`` in ``runs_dir``/``name``; two launches at the same moment get two.
+    """Create a folder named by a ``launch_id`` in ``runs_dir``/``name``; two launches at the same moment get two folders.
 
-    Raises UserError where it cannot be made.
+    Raises UserError if it cannot be created.
     """
     parent = Path(runs_dir) / name
     try:
@@ -112,20 +112,22 @@ def new_folder(runs_dir: str | os.PathLike[str], name: str) -> Path:
             return path
     except OSError as error:
         reason = f"{error.filename or parent}: {error.strerror}"
-        raise UserError(f"runs_dir={runs_dir}: no folder can be made there ({reason}); give another runs_dir=FOLDER.") from None
+        raise UserError(
+            f"runs_dir={runs_dir}: no folder can be created there ({reason}); give another runs_dir=FOLDER."
+        ) from None
 
 
 def new_file(text: str, key: str, suffixes: Sequence[str], *, otherwise: str = "") -> Path:
-    """The file to be written that ``text``, the value of ``key``, names.
+    """The output file ``text``, the value of ``key``.
 
-    Raises UserError where it has none of the ``suffixes``, is there already, or has no folder; ``otherwise`` is what else
-    the message says is allowed.
+    Raises UserError if it has none of the ``suffixes``, already exists, or its folder does not exist; ``otherwise`` is what
+    else the message allows.
     """
     path = expanded(text)
     if path.suffix not in suffixes:
         raise UserError(f"{key} is {text!r}; allowed: the name of a {' or '.join(suffixes)} file{otherwise}.")
     if path.exists():
-        raise UserError(f"{key} is {text!r}, which exists already; remove it, or give another name.")
+        raise UserError(f"{key} is {text!r}, which already exists; remove it, or give another name.")
     if not path.parent.is_dir():
-        raise UserError(f"{key} is {text!r}, but there is no folder {path.parent}; make it first.")
+        raise UserError(f"{key} is {text!r}, but the folder {path.parent} does not exist; create it first.")
     return path

@@ -1,4 +1,4 @@
-"""The journal: an append-only file of JSON lines, the truth about a run.
+"""The journal: an append-only file of JSON lines, the source of truth about a run.
 
 Kinds of records (each has ``time``, Unix milliseconds):
 
@@ -6,9 +6,8 @@ Kinds of records (each has ``time``, Unix milliseconds):
     {"kind": "checkpoint", "time": ..., "step": 120, "path": "checkpoints/step_00000120", "best": ["val"]}
     {"kind": "event", "time": ..., "step": 120, "event": "resumed", ...}
 
-``step`` counts optimizer steps from 0. A metric of a step is written once, also after a resume: the writer
-knows from the file what is already there. A disk that is full loses no record: they wait in memory and follow
-once there is room.
+``step`` counts optimizer steps from 0. A metric of a step is written once, also after a resume: the writer reads from the file
+what it already contains. A full disk loses no record: they wait in memory until there is space.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ def now_ms() -> int:
 
 
 class Journal:
-    """The writer. One process has it open at a time: rank 0 of the run."""
+    """The writer. Only one process has it open: rank 0 of the run."""
 
     def __init__(self, path: Path) -> None:
-        """Open for appending; a torn last line, left by a killed writer, is cut off. Raises UserError where it is damaged."""
+        """Open for appending; the partial last line of a killed writer is removed. Raises UserError if it is damaged."""
         self._written: dict[str, int] = {}
-        self.last_checkpoint = -1  # step of the newest one recorded
-        self._waiting = b""  # what a full disk has not taken yet
+        self.last_checkpoint = -1  # step of the newest recorded one
+        self._waiting = b""  # not yet written because the disk was full
         end = 0
         if path.exists():
             for offset, record in read(path):
@@ -52,23 +51,23 @@ class Journal:
             self._file.seek(0, os.SEEK_END)
 
     def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Record metrics of a step; those already recorded at this or a later step are left out."""
+        """Record metrics of a step, except those already recorded at this or a later step."""
         fresh = {name: float(value) for name, value in metrics.items() if step > self._written.get(name, -1)}
         if fresh:
             self._written.update(dict.fromkeys(fresh, step))
             self._append({"kind": "metrics", "time": now_ms(), "step": step, "metrics": fresh})
 
     def event(self, event: str, step: int, **details: Any) -> None:
-        """Record something that happened, such as ``resumed``."""
+        """Record an event, such as ``resumed``."""
         self._append({"kind": "event", "time": now_ms(), "step": step, "event": event, **details})
 
     def checkpoint(self, step: int, path: str, best: list[str]) -> None:
-        """Record a complete checkpoint; ``best`` lists the weights (val, val_ema) it is the best of."""
+        """Record a complete checkpoint; ``best`` lists the weights (val, val_ema) for which it is the best."""
         self.last_checkpoint = max(self.last_checkpoint, step)
         self._append({"kind": "checkpoint", "time": now_ms(), "step": step, "path": path, "best": best})
 
     def _append(self, record: dict[str, Any]) -> None:
-        # JSON has no nan or inf, so a diverged loss is written as a word.
+        # JSON has no nan or inf, so they are written as strings.
         self._waiting += json.dumps(_words(record)).encode() + b"\n"
         try:
             self.flush()
@@ -77,17 +76,17 @@ class Journal:
                 raise
 
     def flush(self) -> None:
-        """Write what a full disk has not taken so far. Raises OSError where it is still full."""
-        # It may take half a line: the next attempt goes on behind it, and no reader takes half a line for one.
+        """Write what a full disk has not taken so far. Raises OSError if it is still full."""
+        # It may take half a line: the next attempt continues after it, and readers ignore half a line.
         while self._waiting:
             self._waiting = self._waiting[self._file.write(self._waiting) :]
 
     def sync(self) -> None:
-        """Make sure that what is written outlives a loss of power."""
+        """Make what is written survive a power failure."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Write and sync what is left. Raises OSError where the disk is still too full for it."""
+        """Write and sync the rest. Raises OSError if the disk is still full."""
         try:
             self.flush()
             self.sync()
@@ -106,8 +105,8 @@ def _words(value: Any) -> Any:
 def read(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (offset after the record, record) for each complete record from ``offset`` on.
 
-    An unfinished last line is not a record yet. Metrics written as words (nan, inf) become floats. Raises UserError at a line
-    that is no record.
+    An unfinished last line is not a record yet. Metrics written as strings (nan, inf) become floats. Raises UserError at a
+    damaged line.
     """
     if not path.exists():
         return
@@ -127,14 +126,14 @@ def read(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
 def _record(line: bytes) -> dict[str, Any]:
     record: dict[str, Any] = json.loads(line)
     if type(record.get("time")) is not int or type(record.get("step")) is not int or not isinstance(record.get("kind"), str):
-        raise ValueError("no record of a journal")
+        raise ValueError("not a journal record")
     if "metrics" in record:
         record["metrics"] = {name: float(value) for name, value in record["metrics"].items()}
     return record
 
 
 def latest(path: Path, names: Collection[str]) -> dict[str, float]:
-    """The newest value of each of these metrics; those never recorded are left out."""
+    """The newest value of each of these metrics, without those never recorded."""
     found: dict[str, float] = {}
     for _, record in read(path):
         found.update({name: value for name, value in record.get("metrics", {}).items() if name in names})

@@ -1,4 +1,4 @@
-"""Which runs there are below a folder of runs."""
+"""The runs below a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One launcher at a time works on a run: the lock it holds, and the wait for processes of one that was killed."""
+"""The lock of a run: only one launcher works on it, also while processes of a killed one still live."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from deit.machine import locks
 from deit.runs.directory import RunDirectory
 from deit.runs.run_processes import of_run
 
-GLANCE = 3.0  # seconds; who only looks whether a run is dead (``deit.tracking.stale``) has its lock for a moment, too
-ORPHANS = 120.0  # seconds that workers whose launcher was killed have to write a checkpoint and end
+GLANCE = 3.0  # seconds; a check whether a run is dead (``deit.tracking.stale``) also takes the lock for a moment
+ORPHANS = 120.0  # seconds for the workers of a killed launcher to write a checkpoint and end
 
 
 @contextmanager
 def locked(run: RunDirectory, node_rank: int | None = None, *, patient: bool = True) -> Iterator[None]:
-    """Hold the run: no second launcher may work on the same directory, but one on each of several machines.
+    """Lock the run: no second launcher may work on the same directory, except one on each of several machines.
 
     ``patient``: wait for a holder that is about to leave. Raises UserError if another process has it.
     """
@@ -36,7 +36,7 @@ def locked(run: RunDirectory, node_rank: int | None = None, *, patient: bool = T
 
 
 def _comes(what: Callable[[], bool], within: float) -> bool:
-    """Whether ``what`` comes true within so many seconds."""
+    """Whether ``what`` becomes true within so many seconds."""
     end = time.monotonic() + within
     while not what():
         if time.monotonic() >= end:
@@ -46,7 +46,7 @@ def _comes(what: Callable[[], bool], within: float) -> bool:
 
 
 def held(run: RunDirectory) -> bool:
-    """Whether a launch works on the run, or some process of it is still alive."""
+    """Whether a launcher works on the run, or some process of it is still alive."""
     try:
         with locked(run, patient=False):
             return False

@@ -1,6 +1,6 @@
-"""The processes of a run, found by a variable that each of them carries.
+"""The processes of a run, found by an environment variable that each of them has.
 
-msrun puts each worker into a session of its own, so a process group does not hold them together.
+msrun starts each worker in its own session, so they do not share a process group.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ RUN_VARIABLE = "DEIT_RUN_DIRECTORY"  # marks every process of a run, independent
 
 
 def run_mark(run: RunDirectory, node_rank: int | None) -> str:
-    """The value of RUN_VARIABLE: the run, and which of its machines, should two of them be one."""
+    """The value of RUN_VARIABLE: the run and its node rank, in case two nodes are on one machine."""
     return f"{run.path} node {node_rank}" if node_rank else str(run.path)
 
 
 def of_run(run: RunDirectory, node_rank: int | None = None) -> list[int]:
-    """The living processes of a run (of several machines: those of ``node_rank``) on this machine, other than this one."""
+    """The living processes of a run (on several machines: those of ``node_rank``) on this machine, except this one."""
     marker = f"{RUN_VARIABLE}={run_mark(run, node_rank)}".encode()
     found = []
     for folder in Path("/proc").iterdir():
@@ -30,7 +30,7 @@ def of_run(run: RunDirectory, node_rank: int | None = None) -> list[int]:
         try:
             if marker in (folder / "environ").read_bytes().split(b"\0"):
                 found.append(int(folder.name))
-        except OSError:  # gone meanwhile, or another user's
+        except OSError:  # it has ended, or belongs to another user
             continue
     return found
 

@@ -1,7 +1,7 @@
-"""The state of a run: one small JSON file, replaced as a whole.
+"""The state of a run: one small JSON file, replaced atomically.
 
-While a run works, rank 0 owns the file and refreshes it about twice a second (progress and heartbeat).
-When all workers are gone the control side owns it: it sets the final state if rank 0 could not.
+While a run works, rank 0 owns the file and updates it about twice a second (progress and heartbeat). After all workers have
+ended, the control side owns it and sets the final state if rank 0 could not.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from deit.runs.directory import RunDirectory
 
 CREATED, RUNNING, FINISHED, FAILED, INTERRUPTED = "created", "running", "finished", "failed", "interrupted"
 ENDED = (FINISHED, FAILED, INTERRUPTED)
-GONE = "its launcher and workers are gone: killed, or the machine went down"  # of a run whose end nobody could record
+GONE = "its launcher and workers are gone: killed, or the machine went down"  # nobody could record the end
 
 
 @dataclass
 class Status:
-    """``progress`` holds what the live display shows; ``results`` what the task found."""
+    """``progress`` is for the live display; ``results`` are those of the task."""
 
     state: str = CREATED
     message: str | None = None  # why it failed, for people
@@ -32,7 +32,7 @@ class Status:
     launcher_pid: int | None = None
     worker_pid: int | None = None
     updated: float = 0.0  # Unix seconds
-    released: bool = False  # its processes have ended for good: others may have its cards
+    released: bool = False  # all its processes have ended: its cards are free
     progress: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
 
@@ -42,10 +42,10 @@ class Status:
 
 
 def read(run: RunDirectory) -> Status:
-    """The status on disk; a new one where there is none, or none that can be read."""
+    """The status on disk; a new one if it is missing or unreadable."""
     try:
         values = read_json(run.status)
-    except ValueError:  # while a run goes on it is not synced, so that a loss of power may leave anything
+    except ValueError:  # it is not synced during a run, so a power failure may leave anything
         values = None
     values = values if isinstance(values, dict) else {}
     known = {f.name for f in dataclasses.fields(Status)}
@@ -53,7 +53,7 @@ def read(run: RunDirectory) -> Status:
 
 
 def end(run: RunDirectory, status: Status, state: str, exit_code: int, message: str | None = None) -> int:
-    """Write how a run ended of which no process is left; returns ``exit_code``."""
+    """Record the end of a run that has no process left; returns ``exit_code``."""
     status.state, status.exit_code, status.message, status.released = state, exit_code, message, True
     write(run, status)
     return exit_code
@@ -61,7 +61,7 @@ def end(run: RunDirectory, status: Status, state: str, exit_code: int, message: 
 
 @contextmanager
 def failure_recorded(run: RunDirectory, status: Status) -> Iterator[None]:
-    """An error in the block ends the run as failed before it goes on upward."""
+    """An error in the block ends the run as failed before it propagates."""
     try:
         yield
     except UserError as error:
@@ -73,6 +73,6 @@ def failure_recorded(run: RunDirectory, status: Status) -> Iterator[None]:
 
 
 def write(run: RunDirectory, status: Status, *, updated: float | None = None) -> None:
-    """Replace the status on disk, as of now or of ``updated``. Only an ended state is worth an fsync."""
+    """Replace the status on disk, with the time ``updated`` (default: now). Only a final state is synced."""
     status.updated = time.time() if updated is None else updated
     write_json(run.status, dataclasses.asdict(status), durable=status.ended)

@@ -1,4 +1,4 @@
-"""One trial of a sweep: what it is, where its run stands, and what has become of it."""
+"""One trial of a sweep: its definition, its run and its outcome."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ WAITING, RUNNING, FINISHED, FAILED, PRUNED, INTERRUPTED = (
     "pruned",
     "interrupted",
 )
-DONE = (FINISHED, PRUNED)  # nothing is left to do
-
-# What does not change what a trial finds out: the rest of the configuration is its identity.
+DONE = (FINISHED, PRUNED)  # complete
+# Groups and keys that do not affect a trial's results: the rest of the configuration is its identity.
 CIRCUMSTANCES = ("sweep", "tracking", "runs_dir", "dry_run", "resume")
 
 
@@ -34,19 +33,19 @@ class Attempt:
     """One start of a trial. Times are Unix seconds."""
 
     began: float
-    cards: list[int]  # of its machine; slots on the CPU
+    cards: list[int]  # on its machine; slots on the CPU
     ended: float | None = None
     exit_code: int | None = None
-    failed: bool = False  # not so where a person, the sweep or a batch system stopped it
+    failed: bool = False  # False if a person, the sweep or a batch system stopped it
 
 
 @dataclass
 class Trial:
-    """A trial as ``trials.jsonl`` keeps it, one line each. ``cards`` is how many it takes at a time."""
+    """A trial, one line of ``trials.jsonl``. ``cards`` is how many it uses at a time."""
 
     number: int
     overrides: list[str]  # as typed, without Hydra's own
-    swept: dict[str, str]  # the overrides that tell it apart from other trials
+    swept: dict[str, str]  # the overrides that distinguish it from other trials
     run: str  # its run directory
     identity: str
     cards: int
@@ -54,7 +53,7 @@ class Trial:
     message: str | None = None  # why it failed, was pruned or interrupted
     objectives: list[float] | None = None  # the values of sweep.objectives, once finished or pruned
     attempts: list[Attempt] = field(default_factory=list)
-    length: float = 0.0  # expected, in no unit: only to be compared (``deit.recipe.plan.expected_length``)
+    length: float = 0.0  # expected duration without unit, for comparisons only (``deit.recipe.plan.expected_length``)
 
     @property
     def directory(self) -> RunDirectory:
@@ -62,20 +61,20 @@ class Trial:
 
     @property
     def label(self) -> str:
-        """What tells it apart, short enough for a table."""
+        """A short name from its swept values."""
         return label(self.swept)
 
     def __str__(self) -> str:
         return f"trial {self.number} ({self.label or ' '.join(self.overrides) or 'as configured'})"
 
     def read_objectives(self, names: Sequence[str]) -> None:
-        """Take the values of the objectives from the journal of its run; none where one of them is not there."""
+        """Read the values of the objectives from the journal of its run; unchanged if one is missing."""
         found = journal.latest(self.directory.journal, names)
         if set(found) == set(names):
             self.objectives = [found[name] for name in names]
 
     def wait_again(self) -> None:
-        """Let it be started once more; its run must not look ended until then."""
+        """Prepare it for another start; until then its run must not look ended."""
         self.state = WAITING
         status.write(self.directory, status.Status())
 
@@ -88,15 +87,15 @@ class Trial:
 
 
 def identity(config: RunConfig) -> str:
-    """SHA-256 of what a trial finds out: two trials with the same identity would do the same work."""
+    """SHA-256 of all that affects a trial's results: trials with the same identity would do the same work."""
     values = {key: value for key, value in frozen.to_dict(config).items() if key not in CIRCUMSTANCES}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def swept(trials: list[list[str]]) -> list[dict[str, str]]:
-    """For each trial's overrides those that tell it apart, as key and value: keys of every trial with values of their own.
+    """For each trial the overrides that distinguish it, as key and value: keys that every trial has with different values.
 
-    The overrides of a case are left to its name.
+    The overrides of a case are represented by its name.
     """
     pairs = [dict(text.split("=", 1) for text in overrides) for overrides in trials]
     keys = [key for key in (pairs[0] if pairs else ()) if all(key in given for given in pairs)]

@@ -1,1 +1,1 @@
-"""Object stores: data is copied from them before a run, runs are copied into them while they go on. Control side."""
+"""Object stores: data is copied from them before a run, runs are copied to them while they run. Control side."""

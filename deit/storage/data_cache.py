@@ -1,12 +1,12 @@
-"""Data in a store is copied once per machine, before the workers start; then all processes of the machine read the copy.
+"""Data in a store is copied once per machine, before the workers start; all processes of the machine read the copy.
 
     <cache>/data/<bucket>-<name>-<digest of the address>/
-        <name>/            the copy: the tree below data.root (or, where that is one object, the file <name>)
-        files.jsonl        what of it is there and whole: name, size, ETag
+        <name>/            the copy: the tree below data.root (or, if that is one object, the file <name>)
+        files.jsonl        the complete files: name, size, ETag
         complete.json      exists while the copy is complete: files, bytes, time of the last comparison with the store
-        parts/             what has not come whole
-        .copying           locked by who copies: others wait
-        .reading           locked by every launch that reads: what they read is not changed under them
+        parts/             partial files
+        .copying           locked by the process that copies: others wait
+        .reading           locked by every launch that reads: its data do not change
 
 The frozen configuration keeps the address, so that a resume on another machine copies it there.
 """
@@ -29,16 +29,15 @@ from deit.storage.store import Object, Store, Unreachable
 from deit.text import byte_size
 
 KEY = "data.root"
-FRESH = 3600.0  # seconds for which the trials of a sweep believe that a copy is still what the store has
-
-_staged: set[Path] = set()  # copies that this process has seen to
+FRESH = 3600.0  # seconds for which the trials of a sweep trust that a copy still equals the store
+_staged: set[Path] = set()  # copies that this process has checked
 
 
 def stage(data: DataConfig, *, believed: float = 0.0) -> None:
-    """See to it that the copy of a remote ``data.root`` is on this machine, whole and as the store has it; else do nothing.
+    """Copy a remote ``data.root`` to this machine, or update the copy; otherwise do nothing.
 
-    A copy that was compared within the last ``believed`` seconds is taken as it is. Until this process ends, nobody changes
-    what it reads. Raises UserError where the store, the disk or another launch is in the way.
+    A copy that was compared within the last ``believed`` seconds is used as it is. Until this process ends, the data that it
+    reads do not change. Raises UserError if the store or the disk fails, or another launch reads an outdated copy.
     """
     if data.root is None or not is_remote(data.root):
         return
@@ -65,7 +64,7 @@ def stage(data: DataConfig, *, believed: float = 0.0) -> None:
 
 
 class _Copy:
-    """The copy of one address. Its lock is held by this process."""
+    """The copy of one address. This process holds its lock."""
 
     def __init__(self, root: str, local: Path) -> None:
         self._root, self._local, self._slot = root, local, local.parent
@@ -76,7 +75,7 @@ class _Copy:
         return about is not None and 0 <= time.time() - about["compared"] < seconds
 
     def renew(self, store: Store) -> None:
-        """Copy what is missing or other than in the store, and delete what is there no more."""
+        """Copy what is missing or differs from the store, and delete what the store no longer has."""
         about = read_json(self._complete)
         try:
             found = store.objects(self._root)
@@ -129,7 +128,7 @@ class _Copy:
             for folder in file.relative_to(self._local).parents:
                 try:
                     (self._local / folder).rmdir()
-                except OSError:  # others are still in it
+                except OSError:  # not empty
                     break
         manifest.replace([name for name in manifest.entries if name not in set(names)])
 
@@ -140,5 +139,5 @@ class _Copy:
         if free < needed - there:
             raise UserError(
                 f"data.cache_dir: {byte_size(free)} are free in {self._slot}, but the copy of {self._root} needs "
-                f"{byte_size(needed - there)} more. Make room, give another data.cache_dir=FOLDER, or set DEIT_CACHE."
+                f"{byte_size(needed - there)} more. Free some space, give another data.cache_dir=FOLDER, or set DEIT_CACHE."
             )

@@ -1,4 +1,4 @@
-"""Many objects at once from a store onto the disk: threads, a bar, and a manifest of what has arrived whole."""
+"""Download many objects to disk: threads, a progress bar, and a manifest of complete files."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from deit.progress_bar import progress_bars
 from deit.storage.store import Object, Store, Unreachable
 
 THREADS = 16
-PAUSES = (1.0, 4.0)  # seconds between attempts at an object of a store that has answered until now
+PAUSES = (1.0, 4.0)  # seconds between attempts at an object
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a manifest: an object, and the file it has become."""
+    """A line of a manifest: an object and its file."""
 
     name: str
     size: int
@@ -31,7 +31,7 @@ class Entry:
 
 
 class Manifest:
-    """What of a copy is there and whole: a line for each object, appended when its file has its own name."""
+    """The complete files of a copy: a line for each object, appended when its file has its final name."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -44,12 +44,12 @@ class Manifest:
                     try:
                         yield Entry(**json.loads(line))
                     except (ValueError, TypeError):
-                        continue  # cut off by a kill: its file is looked at as if it had not come
+                        continue  # cut off by a kill: the file is copied again
         except FileNotFoundError:
             return
 
     def has(self, found: Object, file: Path) -> bool:
-        """Whether ``file`` is this very object, and has not been touched since it was copied."""
+        """Whether ``file`` is this object, and unchanged since it was copied."""
         entry = self.entries.get(found.name)
         if entry is None or (entry.size, entry.tag) != (found.size, found.tag):
             return False
@@ -66,7 +66,7 @@ class Manifest:
                 lines.write(json.dumps(asdict(entry)) + "\n")
 
     def replace(self, names: Iterable[str]) -> None:
-        """Keep the lines of ``names`` alone, one each."""
+        """Keep only the lines of ``names``, one each."""
         self.entries = {name: self.entries[name] for name in names}
         temporary = self._file.with_suffix(".tmp")
         temporary.unlink(missing_ok=True)
@@ -77,22 +77,22 @@ class Manifest:
 
 
 def check_names(found: Sequence[Object], key: str) -> None:
-    """Raise UserError where objects cannot be files: names that leave the folder, or one that is a folder of another."""
+    """Raise UserError if objects cannot be files: names that leave the folder, or one that is another's folder."""
     names = {one.name for one in found}
     for one in found:
         parts = one.name.split("/")
         if any(part in ("", ".", "..") or "\0" in part for part in parts) or len(os.fsencode(max(parts, key=len))) > 255:
-            raise UserError(f"{key}: the object {one.address!r} has a name that no file can have.")
+            raise UserError(f"{key}: the object {one.address!r} has a name that is not allowed for files.")
         for end in range(1, len(parts)):
             if "/".join(parts[:end]) in names:
-                raise UserError(f"{key}: {one.address!r} and an object with the name of its folder are both there; rename one.")
+                raise UserError(f"{key}: {one.address!r} exists, but also an object with the name of its folder; rename one.")
 
 
 def copy(store: Store, wanted: Sequence[Object], place: Callable[[Object], Path], parts: Path, manifest: Manifest) -> None:
-    """Copy the objects to where ``place`` says, and note each in the manifest.
+    """Copy the objects to ``place``, and record each in the manifest.
 
-    ``parts`` is a folder of the same disk for what has not come whole. Raises UserError for the first that cannot be had; what
-    has come until then stays, and is not copied again.
+    ``parts`` is a folder on the same disk for partial files. Raises UserError for the first that fails; what was copied before
+    is kept, and is not copied again.
     """
     parts.mkdir(parents=True, exist_ok=True)
     stop = threading.Event()
@@ -121,12 +121,12 @@ def copy(store: Store, wanted: Sequence[Object], place: Callable[[Object], Path]
 
 
 def part_name(one: Object) -> str:
-    """The name of the file for what has come of an object; another one when its content is."""
+    """The name of the file for a partial object; it changes with the object's content."""
     return hashlib.sha256(f"{one.name}\n{one.tag}".encode()).hexdigest()[:32]
 
 
 class _Stopped(Exception):
-    """The copying ends; what has come of an object stays as a part."""
+    """The copying ends; partial files are kept."""
 
 
 def _copy_one(
@@ -141,7 +141,7 @@ def _copy_one(
             except Unreachable:
                 if pause is None:
                     raise
-                told(-part.stat().st_size if part.exists() else 0)  # it is counted again
+                told(-part.stat().st_size if part.exists() else 0)  # counted again
                 time.sleep(pause)
         if stopped():
             raise _Stopped

@@ -1,8 +1,7 @@
 """Fetch runs from a store to this machine, to resume, evaluate or export them.
 
-``fetch_run`` copies what is newer there or not here, to the place where a run with that ``runs_dir`` works on this machine
-(``config/remote.py``). A checkpoint appears here only when it is whole, ``status.json`` comes last: a copying that was killed
-is continued by the next.
+``fetch_run`` copies what is newer there or missing here, to the local folder of that ``runs_dir`` (``config/addresses.py``).
+A checkpoint appears here only when it is complete, ``status.json`` comes last: after a kill the next call continues.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ from deit.storage.open import open_store
 from deit.storage.run_mirror import Mirror
 from deit.storage.store import NothingThere, Object, Store
 
-FETCHING = ".fetch"  # folder in the run directory: parts, and the manifest of what has come
+FETCHING = ".fetch"  # folder in the run directory: partial files, and the manifest of complete ones
 LARGE = ("checkpoints/", "exports/")
 
 
 def fetch_run(address: str, key: str, *, light: bool = False, quiet: bool = False) -> RunDirectory:
-    """The run at ``address``, the value of ``key``, on this machine, at least as far on as in the store.
+    """The run at ``address``, the value of ``key``, on this machine, at least as recent as in the store.
 
-    ``light``: one that is not here comes without its checkpoints and exports; they come when it is asked for whole. Raises
-    UserError where there is none, or where the store does not answer.
+    ``light``: a new run comes without its checkpoints and exports; they follow when it is fetched again without ``light``.
+    Raises UserError if there is none, or if the store does not respond.
     """
     address = address.rstrip("/")
     store = open_store(address, key)
@@ -49,7 +48,7 @@ def fetch_run(address: str, key: str, *, light: bool = False, quiet: bool = Fals
             raise
         return run  # nothing of it has been copied yet
     if "config.yaml" not in found:
-        raise UserError(f"{key}={address}: not a run directory, it holds no config.yaml.")
+        raise UserError(f"{key}={address}: not a run directory, config.yaml is missing.")
     check_names(list(found.values()), key)
     run.path.mkdir(parents=True, exist_ok=True)
     with fetching_alone(address, run.path, run.path / ".lock") as mine:
@@ -73,14 +72,14 @@ def fetching_alone(address: str, folder: Path, launchers: Path) -> Iterator[bool
 
 
 def newest_run(runs_dir: str, key: str) -> str:
-    """The address of the newest training below a remote ``runs_dir``, be it on this machine alone.
+    """The address of the newest training below a remote ``runs_dir``, which may exist on this machine only.
 
-    Raises UserError where there is none.
+    Raises UserError if there is none.
     """
     base = runs_dir.rstrip("/")
     store = open_store(base, key)
     names = [name for name in store.folders(base) if name != FOLDER]  # sweeps are in a folder next to the runs
-    # A run directory's name is the moment of its launch, so the order of names is the order of launches.
+    # The name of a run directory is the time of its launch, so names sort by launch.
     ids = {(found, name) for name in names for found in store.folders(f"{base}/{name}")}
     ids |= {(path.parent.name, path.parent.parent.name) for path in Path(runs_copy(base)).glob("*/*/config.yaml")}
     for found, name in sorted(ids, reverse=True):
@@ -103,16 +102,16 @@ class _Fetching:
     def __init__(self, run: RunDirectory, address: str, store: Store, found: dict[str, Object], light: bool) -> None:
         self._run, self._address, self._store, self._found = run, address, store, found
         self._folder = run.path / FETCHING
-        self._light = light and (run.partial.exists() or not run.config.is_file())  # what is here whole stays so
+        self._light = light and (run.partial.exists() or not run.config.is_file())  # a complete run stays complete
 
     def is_ahead(self) -> bool:
-        """Whether the store knows of something later than this machine."""
+        """Whether the store has something later than this machine."""
         if not self._run.config.is_file() or not self._run.status.is_file():
             return True
         if self._run.partial.exists() and not self._light:
             return True
         one = self._found.get("status.json")
-        if one is None:  # its uploader has not come so far
+        if one is None:  # not uploaded yet
             return False
         about = json.loads(brought(self._store, one, self._folder / "status.json").read_text(encoding="utf-8"))
         return bool(about.get("updated", 0.0) > status.read(self._run).updated)
@@ -128,7 +127,7 @@ class _Fetching:
         for name, one in self._found.items():
             parts = name.split("/")
             if len(parts) == 3 and parts[0] == run.checkpoints.name and parts[1].startswith("step_"):
-                # Without its state.json a checkpoint is none.
+                # A checkpoint without state.json is not complete.
                 if parts[1] not in remote or self._same(here.get(parts[1]), remote[parts[1]]):
                     continue
                 places[name] = self._arriving(parts[1]) / parts[2]
@@ -161,7 +160,7 @@ class _Fetching:
         return {name.split("/")[1]: self._found[name] for name in states}
 
     def _same(self, here: Path | None, there: Object) -> bool:
-        """Whether a checkpoint of this machine is that of the store: its state.json has the SHA-256 of all its files."""
+        """Whether a local checkpoint equals that of the store: its state.json has the SHA-256 of all its files."""
         if here is None:
             return False
         content = (here / checkpoint.STATE).read_bytes()
@@ -171,20 +170,20 @@ class _Fetching:
         return self._run.checkpoints / f".{name}.fetched.tmp"
 
     def _reveal(self, remote: Sequence[str], here: dict[str, Path]) -> None:
-        """Give checkpoints that have come whole their names, and put those aside that the run in the store never reached."""
+        """Give complete checkpoints their names, and rename those that the run in the store never reached."""
         for name in remote:
             if self._arriving(name).is_dir():
                 if name in here:
                     shutil.rmtree(here[name])
                 self._arriving(name).rename(self._run.checkpoints / name)
         for name, path in here.items():
-            if not remote or name > remote[-1]:  # of a course that another machine did not take; its journal is gone, too
+            if not remote or name > remote[-1]:  # the run has continued elsewhere from an earlier step
                 path.rename(path.with_name(f"{ASIDE}{name}"))
 
     def _note(self, there: dict[str, Signature]) -> None:
         config = frozen.load(self._run.config)
         above = self._address.rsplit("/", 2)[0]
-        if config.runs_dir.rstrip("/") == above:  # else it is copied to another place from now on
+        if config.runs_dir.rstrip("/") == above:  # otherwise it is copied elsewhere from now on
             Mirror(self._run, self._address).note(there)
 
 

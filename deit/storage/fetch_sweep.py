@@ -1,4 +1,4 @@
-"""Bring a sweep from a store to this machine, to look at it or to resume it."""
+"""Fetch a sweep from a store to this machine, to report or resume it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from deit.storage.sweep_mirror import SweepMirror, run_address
 
 
 def newest_sweep(runs_dir: str, key: str) -> str:
-    """The address of the newest sweep below a remote ``runs_dir``, be it on this machine alone.
+    """The address of the newest sweep below a remote ``runs_dir``, which may exist on this machine only.
 
-    Raises UserError where there is none.
+    Raises UserError if there is none.
     """
     base = f"{runs_dir.rstrip('/')}/{FOLDER}"
     ids = {*open_store(base, key).folders(base), *(path.parent.name for path in Path(runs_copy(base)).glob("*/sweep.json"))}
@@ -32,10 +32,10 @@ def newest_sweep(runs_dir: str, key: str) -> str:
 
 
 def fetch_sweep(address: str, key: str, *, to_go_on: bool) -> SweepDirectory:
-    """The sweep at ``address``, the value of ``key``, on this machine, at least as far on as in the store.
+    """The sweep at ``address``, the value of ``key``, on this machine, at least as recent as in the store.
 
-    The runs of its trials come with it, without their checkpoints; those of trials that are not done whole, if it is
-    ``to_go_on``. Raises UserError where there is none, or where the store does not answer.
+    The runs of its trials come with it, without their checkpoints, except unfinished ones if ``to_go_on``. Raises UserError if
+    there is none, or if the store does not respond.
     """
     address = address.rstrip("/")
     store = open_store(address, key)
@@ -47,18 +47,18 @@ def fetch_sweep(address: str, key: str, *, to_go_on: bool) -> SweepDirectory:
             raise
         return sweep  # nothing of it has been copied yet
     if sweep.info.name not in found:
-        raise UserError(f"{key}={address}: not the directory of a sweep, it holds no {sweep.info.name}.")
+        raise UserError(f"{key}={address}: not the directory of a sweep, {sweep.info.name} is missing.")
     if sweep.trials.name not in found and not sweep.trials.is_file():
-        raise UserError(f"{key}={address}: its trials are not there; the machine it began on was lost before they were copied.")
+        raise UserError(f"{key}={address}: has no trials; the machine that started it was lost before they were copied.")
     sweep.path.mkdir(parents=True, exist_ok=True)
     with fetching_alone(address, sweep.path, sweep.lock) as mine:
-        if not mine:  # a launch of this machine is at work on it
+        if not mine:  # a launch of this machine works on it
             return sweep
         about = read_json(brought(store, found[sweep.info.name], sweep.path / FETCHING / sweep.info.name))
         if to_go_on and (about.get("runs_dir") or "").rstrip("/") != address.rsplit("/", 2)[0]:
             raise UserError(
-                f"{key}={address}: this sweep was begun with runs_dir={about.get('runs_dir', 'FOLDER')}, where its trials "
-                "write; it cannot go on from a copy."
+                f"{key}={address}: this sweep was started with runs_dir={about.get('runs_dir', 'FOLDER')}, where its trials "
+                "write; it cannot be resumed from a copy."
             )
         ahead = _is_ahead(store, sweep, found)
         if ahead:
@@ -74,7 +74,7 @@ def fetch_sweep(address: str, key: str, *, to_go_on: bool) -> SweepDirectory:
 
 
 def _is_ahead(store: Store, sweep: SweepDirectory, found: dict[str, Object]) -> bool:
-    """Whether the store knows of something later than this machine."""
+    """Whether the store has something later than this machine."""
     if not sweep.info.is_file() or not sweep.trials.is_file():
         return True
     if sweep.trials.name not in found:
@@ -96,16 +96,16 @@ def _fetch_directory(store: Store, sweep: SweepDirectory, address: str, found: d
     wanted = [found[file.name] for file in sweep.files if file.name in found]
     copy(store, wanted, lambda one: folder / one.name, folder / "parts", Manifest(folder / "files.jsonl"))
     trials = there.read_trials()
-    for trial in trials:  # they have the paths of another machine
+    for trial in trials:  # their paths are those of another machine
         trial.run = runs_copy(run_address(address, trial))
     there.write_trials(trials)
     marks = {file.name: mark for file in there.files if (mark := signature(file)) is not None}
-    for journal in ("-journal", "-wal", "-shm"):  # of the study that was here: SQLite would write it into the one that has come
+    for journal in ("-journal", "-wal", "-shm"):  # of the old local study: SQLite would apply it to the new one
         sweep.study.with_name(sweep.study.name + journal).unlink(missing_ok=True)
     for file in filter(Path.exists, there.files):
         if file != there.trials:
             file.replace(sweep.path / file.name)
     if sweep.address == address:
         SweepMirror(sweep, address).note(marks)
-    there.trials.replace(sweep.trials)  # last: until then what is here is older than what is there
+    there.trials.replace(sweep.trials)  # last: until then the local copy is older than the store
     shutil.rmtree(folder)

@@ -1,7 +1,7 @@
-"""A folder of this machine and its copy in a store: what is there is known here, what has changed is copied.
+"""A local folder and its copy in a store: what the store has is recorded here, what has changed is copied.
 
-``.upload.json`` in the folder says what is there, so that a copying that was killed goes on where it was. In which order the
-files go is a matter of what they are: runs (``mirror.py``), sweeps (``sweeps.py``).
+``.upload.json`` in the folder records what the store has, so that copying can continue after a kill. The order of the files is
+defined by ``run_mirror.py`` and ``sweep_mirror.py``.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from deit.storage.open import open_store
 from deit.storage.store import NothingThere, Store
 
 RECORD = ".upload.json"
-SNAPSHOTS = ".upload"  # folder of what must not change while it is copied
+SNAPSHOTS = ".upload"  # folder for snapshots of files that change while they are copied
 LOCK = ".uploading"
-LOG = "uploader.log"  # its own; it would never be all there
-ASIDE = "superseded_"  # in the names of checkpoints that another machine's course has made worthless
-DEBRIS = ("kernel_meta", "rank_", ASIDE)  # the first two are what MindSpore leaves where it works
+LOG = "uploader.log"  # its own log is never complete
+ASIDE = "superseded_"  # in the names of checkpoints that are obsolete because another machine has resumed the run earlier
+DEBRIS = ("kernel_meta", "rank_", ASIDE)  # MindSpore writes the first two into its working directory
 
 Signature = tuple[int, int]  # size and time of the last change in nanoseconds
 
@@ -31,47 +31,47 @@ class Folder(abc.ABC):
 
     def __init__(self, path: Path, address: str) -> None:
         self.path, self.address = path, address
-        self.goes_on: Callable[[], bool] = lambda: True  # asked before each file
+        self.goes_on: Callable[[], bool] = lambda: True  # called before each file
         self._store: Store | None = None
         self.reload()
 
     def reload(self) -> None:
-        """Read again what is there: another process may have copied meanwhile."""
+        """Read the record again: another process may have copied meanwhile."""
         about = read_json(self.path / RECORD)
         known = about["files"] if about and about["address"] == self.address else {}
         self._there: dict[str, Signature] = {name: (size, time) for name, (size, time) in known.items()}
 
     def note(self, files: dict[str, Signature]) -> None:
-        """Take files for copied, such as those that have just come from there."""
+        """Record files as copied, such as those that were just fetched."""
         self._there |= files
         self._save()
 
     def share(self, other: Folder) -> None:
-        """Reach the store through the connection of another folder."""
+        """Use the connection of another folder."""
         self._store = other._far()
 
     def has(self, file: Path) -> bool:
-        """Whether the store has the file, be it as it was before."""
+        """Whether the store has the file, perhaps an older version."""
         return self._name(file) in self._there
 
     def missing(self) -> list[str]:
-        """What the store has not, or has otherwise, by name."""
+        """The names of files that the store lacks or has in an older version."""
         return [name for name in self._local() if self._there.get(name) != signature(self.path / name)]
 
     @abc.abstractmethod
     def send(self) -> int:
-        """Copy and delete all there is to; how many files were copied. Raises StoreError; what was done until then stays so."""
+        """Copy and delete what has changed; returns how many files were copied. After a StoreError the finished part stays."""
 
     @abc.abstractmethod
     def _local(self) -> Iterator[str]:
-        """Names of the files that belong into the store."""
+        """The names of the files to copy."""
 
     def _put_all(self, files: dict[str, Path]) -> int:
-        """Copy those that are not there as they are; how many that were."""
+        """Copy files that have changed; returns how many."""
         return sum(self._put(name, file, signature(file)) for name, file in files.items())
 
     def _put(self, name: str, file: Path, mark: Signature | None) -> bool:
-        """Copy a file, if the store has it not or with another mark; whether that was done."""
+        """Copy a file if the store lacks it or has another mark; returns whether it did."""
         if mark is None or self._there.get(name) == mark:
             return False
         if not self.goes_on():
@@ -82,7 +82,7 @@ class Folder(abc.ABC):
             if file.exists():
                 raise
             return False  # deleted meanwhile
-        # What was written meanwhile changes the signature, and is copied the next time.
+        # A write during the copy changes the signature, so that the file is copied again next time.
         self._there[name] = mark
         self._save()
         return True
@@ -94,7 +94,7 @@ class Folder(abc.ABC):
             self._save()
 
     def _snapshots(self, files: list[Path]) -> dict[str, Path]:
-        """Copies of those files that are not in the store as they are now, by name."""
+        """Copies, by name, of those files that have changed."""
         folder = self.path / SNAPSHOTS
         shutil.rmtree(folder, ignore_errors=True)
         found = {}
@@ -106,8 +106,8 @@ class Folder(abc.ABC):
         return found
 
     def _walk(self) -> Iterator[Path]:
-        """All files but passing ones."""
-        for folder, below, names in os.walk(self.path):  # which passes over a folder that is gone meanwhile
+        """All files except temporary ones."""
+        for folder, below, names in os.walk(self.path):  # skips a folder that is deleted meanwhile
             below[:] = sorted(filter(_is_kept, below))
             for file in (Path(folder, name) for name in sorted(filter(_is_kept, names))):
                 if file.is_file() and not file.is_symlink():
@@ -129,7 +129,7 @@ class Folder(abc.ABC):
 
 
 def _copied(file: Path, copy: Path) -> Path:
-    """A copy with the time of what it holds, also where ``file`` is replaced meanwhile."""
+    """A copy with the modification time of its content, even if ``file`` is replaced meanwhile."""
     with open(file, "rb") as source, open(copy, "wb") as target:
         about = os.fstat(source.fileno())
         shutil.copyfileobj(source, target)
@@ -138,16 +138,16 @@ def _copied(file: Path, copy: Path) -> Path:
 
 
 def _is_kept(name: str) -> bool:
-    """Whether a file or folder of this name is more than a passing thing."""
+    """Whether a file or folder of this name is copied."""
     return not name.startswith((".", *DEBRIS)) and not name.endswith(".tmp")
 
 
 class Stopped(Exception):
-    """The copying was told to end; it goes on another time."""
+    """The copying was asked to end; the rest follows next time."""
 
 
 def signature(file: Path) -> Signature | None:
-    """Size and time of the last change; None where there is no such file."""
+    """Size and modification time; None if there is no such file."""
     try:
         about = file.stat()
     except OSError:

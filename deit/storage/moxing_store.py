@@ -1,7 +1,7 @@
-"""OBS by ModelArts' own ``moxing.file``, which knows the keys and the endpoint of the job it runs in.
+"""OBS through ModelArts' ``moxing.file``, which knows the keys and the endpoint of its job.
 
-It has neither parts nor checksums: an object is known by its size and the time of its last change, and a copy that was cut off
-starts again.
+It supports neither partial reads nor checksums: an object is identified by size and modification time, and an interrupted
+copy starts again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from deit.config.addresses import split
 from deit.errors import UserError
 from deit.storage.store import NothingThere, Object, Store, StoreError
 
-THREADS = 32  # that ask for sizes: moxing lists names alone
+THREADS = 32  # for sizes, because moxing lists only names
 
 
 class MoxingStore(Store):
@@ -57,7 +57,7 @@ class MoxingStore(Store):
         if part.stat().st_size != found.size:
             came = part.stat().st_size
             part.unlink()
-            raise StoreError(f"{self.key}: {found.address} came as {came} bytes, not {found.size}. Try again.", exit_code=1)
+            raise StoreError(f"{self.key}: {found.address} was read as {came} bytes, not {found.size}. Try again.", exit_code=1)
         told(found.size)
 
     def put(self, file: Path, address: str) -> None:

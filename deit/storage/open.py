@@ -12,7 +12,7 @@ EXTRA = "pip install --constraint constraints.txt -e '.[storage]'"
 
 
 def open_store(address: str, key: str) -> Store:
-    """The store of an address, the value of ``key``. Raises UserError where the address or a package is amiss."""
+    """The store of an address, the value of ``key``. Raises UserError if the address is invalid or a package is missing."""
     wrong = problem(address)
     if wrong:
         raise UserError(f"{key} {wrong}.")

@@ -2,10 +2,10 @@
 
 The copy can be resumed at any moment:
 
-1. The journal is copied before the checkpoints that were there when it was read: no metric is missing behind a checkpoint.
-2. Of a checkpoint ``state.json`` comes last, and goes first: without it the rest is no checkpoint.
-3. ``best.json`` comes after the checkpoints it names, and old ones are deleted after the newer ones are there.
-4. ``status.json`` comes last of all.
+1. The journal is copied before the checkpoints that existed when it was read: no metric is missing before a checkpoint.
+2. A checkpoint's ``state.json`` is copied last and deleted first: without it the rest is not a checkpoint.
+3. ``best.json`` follows the checkpoints that it names, and old ones are deleted after the newer ones are copied.
+4. ``status.json`` comes last.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from deit.storage.mirror_base import LOG, SNAPSHOTS, Folder, signature
 
 
 def address_of(run: RunDirectory, config: RunConfig) -> str | None:
-    """Where the run is copied to; None where runs_dir is a folder."""
+    """The address of the run's copy; None if runs_dir is local."""
     if not is_remote(config.runs_dir):
         return None
     return f"{config.runs_dir.rstrip('/')}/{run.path.parent.name}/{run.path.name}"
@@ -36,7 +36,7 @@ class Mirror(Folder):
         super().__init__(run.path, address)
 
     def missing(self) -> list[str]:
-        """What the store has not, or has otherwise or still, by name."""
+        """The names of files that the store lacks, has in an older version, or should no longer have."""
         return super().missing() + self._gone()
 
     def send(self) -> int:
@@ -46,11 +46,11 @@ class Mirror(Folder):
         whole = checkpoint.complete(run)
         count = self._put_all(self._named([run.config, run.overrides, run.unused_keys, run.environment]))
         count += self._put_all(self._named([run.journal, run.system_journal]))
-        # How far MLflow has heard was read before the journal: it must not be ahead of it.
+        # The progress of MLflow was read before the journal: it must not be ahead of it.
         count += self._put_all(snapshots)
         for folder in reversed(whole):
             count += self._put_checkpoint(folder)
-        # There may be a newer one by now, which the pointer may mean.
+        # There may be a newer checkpoint by now, which best.json may name.
         settled = all(self.has(folder / checkpoint.STATE) for folder in checkpoint.complete(run))
         if best is not None and settled:
             count += self._put_all({self._name(run.best): best})
@@ -73,7 +73,7 @@ class Mirror(Folder):
         return self._put_all(files) + self._put_all({state: last})
 
     def _gone(self) -> list[str]:
-        """Files of checkpoints that are here no more, ``state.json`` of each first."""
+        """Files of deleted checkpoints, ``state.json`` of each first."""
         kept = f"{self.run.checkpoints.name}/"
         gone = [name for name in self._there if name.startswith(kept) and not (self.run.path / name).exists()]
         return sorted(gone, key=lambda name: (not name.endswith(f"/{checkpoint.STATE}"), name))

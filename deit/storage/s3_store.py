@@ -1,8 +1,8 @@
-"""S3 and stores that speak like it (OBS, MinIO, Ceph), by s3fs.
+"""S3 and compatible stores (OBS, MinIO, Ceph), through s3fs.
 
-Keys come from where boto looks for them: the environment (``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``,
-``AWS_SESSION_TOKEN``, ``AWS_PROFILE``), the AWS files of the user, the role of the machine. The endpoint likewise
-(``AWS_ENDPOINT_URL``), of obs:// also from ``OBS_ENDPOINT`` or ``S3_ENDPOINT``, as on ModelArts.
+Keys come from boto's usual places: the environment (``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN``,
+``AWS_PROFILE``), the user's AWS files, the role of the machine. So does the endpoint (``AWS_ENDPOINT_URL``); for obs:// also
+``OBS_ENDPOINT`` or ``S3_ENDPOINT``, as on ModelArts.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from deit.errors import UserError
 from deit.runs.directory import DISK_FULL
 from deit.storage.store import NothingThere, Object, Store, StoreError, Unreachable
 
-PIECE = 16 << 20  # bytes asked for at a time
-CONNECT, READ = 5, 20  # seconds a store has to take a connection, and to send the next bytes
-ATTEMPTS = 2  # of a request that found no answer; ``copying`` has more patience
+PIECE = 16 << 20  # bytes per request
+CONNECT, READ = 5, 20  # timeouts in seconds for a connection, and for the next bytes
+ATTEMPTS = 2  # of a request without a response; ``download`` retries longer
 AWS_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # read by boto itself
 MODELARTS_ENDPOINTS = ("OBS_ENDPOINT", "S3_ENDPOINT")
 AWAY = (
@@ -36,7 +36,7 @@ BUSY = ("InternalError", "SlowDown", "ServiceUnavailable", "RequestTimeout", "50
 
 
 def endpoint(address: str, key: str, environment: Mapping[str, str] = os.environ) -> str | None:
-    """The endpoint for an address; None leaves it to boto. Raises UserError where obs:// has none."""
+    """The endpoint for an address; None leaves it to boto. Raises UserError if obs:// has none."""
     obs = address.startswith("obs://")
     order = (*MODELARTS_ENDPOINTS, *AWS_ENDPOINTS) if obs else (*AWS_ENDPOINTS, "S3_ENDPOINT")
     found = next((environment[name] for name in order if environment.get(name)), None)
@@ -62,7 +62,7 @@ class S3Store(Store):
                 "read_timeout": READ,
                 "max_pool_connections": 64,
                 "retries": {"total_max_attempts": ATTEMPTS, "mode": "standard"},
-                # Stores beside Amazon's refuse the checksums that boto sends unasked.
+                # Other stores than Amazon's reject the checksums that boto sends by default.
                 "request_checksum_calculation": "when_required",
                 "response_checksum_validation": "when_required",
             },
@@ -77,7 +77,7 @@ class S3Store(Store):
                 self._object(entry, bucket, entry["Key"].removeprefix(prefix))
                 for page in self._pages(bucket, prefix)
                 for entry in page.get("Contents", [])
-                if not entry["Key"].endswith("/")  # what consoles make to show a folder
+                if not entry["Key"].endswith("/")  # consoles create these to show folders
             ]
             if not found and path:
                 head = self._head(bucket, path)
@@ -106,7 +106,7 @@ class S3Store(Store):
 
     def _object(self, entry: Mapping[str, Any], bucket: str, name: str) -> Object:
         tag = entry["ETag"].strip('"')
-        # That of an object uploaded in parts is no MD5, and ends with their number.
+        # The ETag of a multipart upload is not an MD5, and ends with the number of parts.
         md5 = tag.lower() if re.fullmatch(r"[0-9a-fA-F]{32}", tag) else None
         return Object(name, f"{self._scheme}://{bucket}/{entry['Key']}", entry["Size"], tag, md5)
 
@@ -126,7 +126,7 @@ class S3Store(Store):
         with self._translated(found.address):
             with open(part, "ab") as file:
                 while there < found.size and not stopped():
-                    # With limits: without them it would ask for the size first.
+                    # With limits; otherwise it would request the size first.
                     piece = self._files.cat_file(name, start=there, end=there + PIECE)
                     if not piece:
                         break
@@ -139,13 +139,13 @@ class S3Store(Store):
                 part.unlink()
                 told(-there)
                 raise StoreError(
-                    f"{self.key}: {found.address} came as other bytes than the store lists ({found.size} bytes, ETag "
-                    f"{found.tag}); it may be changing now. Try again.",
+                    f"{self.key}: {found.address} differs from what the store lists ({found.size} bytes, ETag {found.tag}); it "
+                    "may be changing now. Try again.",
                     exit_code=1,
                 )
 
     def _is(self, found: Object, part: Path) -> bool:
-        """Whether a file is the object: by size, and by MD5 where its ETag is one; else by the ETag being still the same."""
+        """Whether a file is the object: by size, and by MD5 if its ETag is one; otherwise if the ETag is unchanged."""
         if part.stat().st_size != found.size:
             return False
         if found.md5 is not None:
@@ -157,7 +157,7 @@ class S3Store(Store):
         head = self._head(bucket, path)
         if head is None or head["ETag"].strip('"') != found.tag:
             return False
-        # Encrypted with keys of its own, an object has an ETag that looks like an MD5 and is none.
+        # The ETag of an encrypted object may look like an MD5 without being one.
         return found.md5 is None or head.get("ServerSideEncryption") == "aws:kms" or "SSECustomerAlgorithm" in head
 
     def put(self, file: Path, address: str) -> None:
@@ -172,7 +172,7 @@ class S3Store(Store):
 
     @contextmanager
     def _translated(self, address: str) -> Iterator[None]:
-        """Turn what s3fs and boto raise into one sentence; errors of this machine's disk stay what they are."""
+        """Turn errors of s3fs and boto into one sentence; errors of the local disk stay as they are."""
         try:
             yield
         except (OSError, ValueError, boto.BotoCoreError, boto.ClientError) as error:
@@ -190,14 +190,14 @@ class S3Store(Store):
                 "AWS_PROFILE for a profile of ~/.aws."
             )
         if isinstance(error, PermissionError):
-            return StoreError(f"{where}: the store{at} refuses ({reason}). Check the keys and their rights.")
+            return StoreError(f"{where}: the store{at} denies access ({reason}). Check the keys and their permissions.")
         if isinstance(error, FileNotFoundError):
             what = f"there is no bucket {bucket}" if code == "NoSuchBucket" else "it is not there"
             return NothingThere(f"{where}: {what}{at}.")
         if isinstance(error, AWAY):
-            return Unreachable(f"{where}: the store{at} does not answer ({reason}).", exit_code=1)
+            return Unreachable(f"{where}: the store{at} does not respond ({reason}).", exit_code=1)
         if code in BUSY:
-            return Unreachable(f"{where}: the store{at} answers {reason}.", exit_code=1)
+            return Unreachable(f"{where}: the store{at} responds with {reason}.", exit_code=1)
         return StoreError(f"{where}: {reason}.", exit_code=1)
 
 
@@ -209,11 +209,11 @@ def _md5(file: Any) -> Any:
 
 
 def _code(error: BaseException) -> str | None:
-    """The store's own word for an error that s3fs has translated."""
+    """The store's own code for an error that s3fs has translated."""
     cause = error.__cause__
     return str(cause.response["Error"].get("Code")) if isinstance(cause, boto.ClientError) else None
 
 
 def _reason(error: BaseException) -> str:
     line = " ".join(str(error).split()) or type(error).__name__
-    return re.sub(r":? ?[\"']?https?://\S+", "", line).strip().rstrip(".")  # the endpoint is named already
+    return re.sub(r":? ?[\"']?https?://\S+", "", line).strip().rstrip(".")  # the message already names the endpoint

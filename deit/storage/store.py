@@ -1,6 +1,6 @@
 """The interface of an object store: S3 and compatible ones (``s3_store.py``), or ModelArts' moxing.
 
-Every failure is a UserError that names the key and the address: ``Unreachable`` where a later attempt may succeed.
+Every failure is a UserError that names the key and the address; ``Unreachable`` if a later attempt may succeed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from deit.errors import UserError
 
 
 class StoreError(UserError):
-    """A store that refuses: no such bucket, no permission, an address that means nothing to it."""
+    """An error of the store: no such bucket, no permission, an invalid address."""
 
 
 class NothingThere(StoreError):
@@ -22,41 +22,40 @@ class NothingThere(StoreError):
 
 
 class Unreachable(StoreError):
-    """A store that does not answer."""
+    """A store that does not respond."""
 
 
 @dataclass(frozen=True)
 class Object:
-    """An object at or below an address. ``tag`` is another one when the content is."""
+    """An object at or below an address. ``tag`` changes with the content."""
 
-    name: str  # relative to the address, with slashes; the last part of the address where that is the object itself
+    name: str  # relative to the address, with slashes; the last part of the address if that is the object itself
     address: str
     size: int
     tag: str
-    md5: str | None  # of the content in hexadecimal digits, where the store says it
+    md5: str | None  # hexadecimal, if the store provides it
 
 
 class Store(abc.ABC):
-    """``key`` is what the messages name: the key of the configuration that holds the address."""
+    """``key`` is the configuration key of the address, for messages."""
 
     def __init__(self, key: str) -> None:
         self.key = key
 
     @abc.abstractmethod
     def objects(self, address: str) -> list[Object]:
-        """All objects below ``address``, or the one at it, by name. Raises NothingThere where there is none."""
+        """All objects below ``address``, or the one at it, by name. Raises NothingThere if there is none."""
 
     @abc.abstractmethod
     def folders(self, address: str) -> list[str]:
-        """Names of what stands directly below ``address`` and has something below itself; none where it is empty."""
+        """Names of the folders directly below ``address``."""
 
     @abc.abstractmethod
     def fetch(self, found: Object, part: Path, told: Callable[[int], None], stopped: Callable[[], bool]) -> None:
         """Copy an object into the file ``part``, continuing a partial file if the store supports that.
 
-        ``told`` hears of bytes as they come; bytes counted in vain are given back as a negative number. Ends early where
-        ``stopped`` says so. The content has been checked as far as the store tells what it is; raises StoreError where it is
-        not what was asked for.
+        ``told`` is called with the number of bytes as they arrive, negative for bytes that are read again. Ends early if
+        ``stopped`` returns True. The content is checked as far as the store allows; raises StoreError if it differs.
         """
 
     @abc.abstractmethod
@@ -65,4 +64,4 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def delete(self, addresses: Sequence[str]) -> None:
-        """Delete objects; one that is not there is none to delete."""
+        """Delete objects; missing ones are ignored."""

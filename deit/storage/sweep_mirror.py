@@ -1,8 +1,8 @@
 """Sweeps in a store: the directory of a sweep is copied there while it runs, so that another machine can resume it.
 
-The copy can be resumed at any moment: ``trials.jsonl`` comes after the configuration of each run that it names, and
-after the study, which may know of more trials but not of fewer. The uploader of a sweep copies no run that is at work (each
-has an uploader of its own), but what such ones have left behind, and those that have not started.
+The copy can be resumed at any moment: ``trials.jsonl`` follows the configuration of each run that it names, and the study,
+which may contain more trials but not fewer. The uploader of a sweep copies no running trials (each has its own uploader), but
+the rest of finished ones, and those that have not started.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from deit.runs.trial_record import DONE, Trial
 from deit.storage.mirror_base import LOCK, SNAPSHOTS, Folder, signature
 from deit.storage.run_mirror import Mirror
 
-BUSY = 30.0  # seconds that the study may be locked by who writes it
+BUSY = 30.0  # seconds to wait while another process writes the study
 
 
 class SweepMirror(Folder):
-    """The directory of one sweep and its copy, and of its trials' runs what nobody else copies."""
+    """The directory of one sweep and its copy, and the parts of its trials' runs that no other uploader copies."""
 
     def __init__(self, sweep: SweepDirectory, address: str) -> None:
         self.sweep = sweep
-        self._settled: set[int] = set()  # trials that are done and whose runs were all there at the last look at them
+        self._settled: set[int] = set()  # finished trials whose runs were completely copied at the last check
         super().__init__(sweep.path, address)
 
     def missing(self) -> list[str]:
@@ -36,7 +36,7 @@ class SweepMirror(Folder):
 
     def send(self) -> int:
         sweep = self.sweep
-        # In this order: a study that was read later knows every trial of the list.
+        # In this order: a study that was read later contains every trial of the list.
         snapshot = self._snapshots([sweep.trials])
         trials, mark = sweep.read_trials(), signature(sweep.study)
         if mark is not None and self._there.get(self._name(sweep.study)) != mark:
@@ -47,17 +47,17 @@ class SweepMirror(Folder):
             if trial.number in self._settled:
                 continue
             count += self._send_run(mirror)
-            named = named and (mirror.has(mirror.run.config) or not mirror.run.config.exists())  # somebody may have removed it
+            named = named and (mirror.has(mirror.run.config) or not mirror.run.config.exists())  # it may have been removed
             if trial.state in DONE and not mirror.missing():
                 self._settled.add(trial.number)
         if self._study_copy.exists():
             count += self._put(self._name(sweep.study), self._study_copy, mark)
-        if named:  # else the uploader of a run has not come so far
+        if named:  # otherwise the uploader of a run has not copied it yet
             count += self._put_all(snapshot)
         count += self._put_all(self._named([sweep.summary_csv, sweep.summary_md, sweep.report]))
         shutil.rmtree(self.path / SNAPSHOTS, ignore_errors=True)
         if not count:
-            self._settled.clear()  # there is time to look for what has come to them since, such as an export
+            self._settled.clear()  # check again for new files, such as an export
         return count
 
     def _send_run(self, mirror: Mirror) -> int:
@@ -88,13 +88,13 @@ class SweepMirror(Folder):
             ):
                 study.backup(copied)
         except sqlite3.Error as error:
-            raise UserError(f"{self.sweep.study}: the search's record cannot be copied ({error}).", exit_code=1) from None
+            raise UserError(f"{self.sweep.study}: the study cannot be copied ({error}).", exit_code=1) from None
 
     def _local(self) -> Iterator[str]:
         return (self._name(file) for file in self.sweep.files if file.is_file())
 
 
 def run_address(sweep_address: str, trial: Trial) -> str:
-    """Where the run of a trial stands, beside the sweep that stands at ``sweep_address``."""
+    """The address of a trial's run, next to the sweep at ``sweep_address``."""
     run = trial.directory.path
     return f"{sweep_address.rsplit('/', 2)[0]}/{run.parent.name}/{run.name}"

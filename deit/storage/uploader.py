@@ -1,11 +1,10 @@
-"""The uploader: copies one run, or the directory of one sweep, into the store of its ``runs_dir``, beside the work and never in
-its way.
+"""The uploader: copies one run, or the directory of one sweep, to the store of its ``runs_dir``, without delaying the work.
 
     python -m deit.storage.uploader RUN_OR_SWEEP_DIR
 
-The launcher starts it with the workers, a sweep with its first trial. What should not wait (a new checkpoint, the end of a
-trial) is copied at once, everything else now and then; what the store does not take is tried again. It ends when the launcher
-tells it, or by itself when nobody is at work any more and all is copied.
+The launcher starts it with the workers, a sweep with its first trial. Urgent files (a new checkpoint, the end of a trial) are
+copied at once, everything else periodically; failures are retried. It ends when the launcher stops it, or by itself when no
+process of the run is left and all is copied.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ from deit.storage.sweep_mirror import SweepMirror
 
 _log = logging.getLogger(__name__)
 
-POLL = 0.5  # seconds between two looks at whether there is something that should not wait
+POLL = 0.5  # seconds between two checks for urgent files
 PERIOD = 15.0  # seconds between two copies of everything else
-LONGEST_WAIT = 30.0  # seconds between two attempts while the store is away
+LONGEST_WAIT = 30.0  # seconds between two attempts while the store is unreachable
 ABANDONED = 600.0  # seconds for which an uploader without a launcher tries to reach the store
 LAST_WORDS = 4.0  # seconds from SIGINT or SIGTERM to the end
 
@@ -44,20 +43,20 @@ class Uploader(abc.ABC):
 
     @abc.abstractmethod
     def _news(self) -> Hashable:
-        """What is copied at once when it is another than before."""
+        """A value whose change starts a copy at once."""
 
     @abc.abstractmethod
     def _accompanied(self) -> bool:
-        """Whether a process whose work this is about is alive."""
+        """Whether a process of the run or sweep is alive."""
 
     def stop(self, *_: Any) -> None:
-        """End soon, whatever a call is waiting for; what was not copied whole is copied again another time."""
+        """End soon, even if a call blocks; partial copies are repeated next time."""
         self._stopping = True
         companion_main.end_within(LAST_WORDS)
 
     def serve(self) -> None:
-        """Copy until told to stop, or until nobody is left at work and all is copied."""
-        with locks.alone(self._mirror.path / LOCK, lambda who: _log.info("%s is at work on it; waiting for it", who)):
+        """Copy until stopped, or until no process of the run is left and all is copied."""
+        with locks.alone(self._mirror.path / LOCK, lambda who: _log.info("%s is working on it; waiting for it", who)):
             self._mirror.reload()
             _log.info("copying to %s", self._mirror.address)
             failures, orphaned = 0, None
@@ -68,7 +67,7 @@ class Uploader(abc.ABC):
                     self._mirror.send()
                 except Stopped:
                     break
-                except Exception as error:  # whatever it is, the training goes on, and a later attempt may succeed
+                except Exception as error:  # any error: the training continues, and a later attempt may succeed
                     failures += 1
                     if failures == 1:  # an outage of a night is two lines in the log
                         foreseen = isinstance(error, UserError)
@@ -79,11 +78,11 @@ class Uploader(abc.ABC):
                         _log.info("all is copied again, after %d failed attempts", failures)
                     failures = 0
                     if alone and not self._mirror.missing():
-                        _log.info("all is copied, and nobody is at work any more")
+                        _log.info("all is copied, and no process is left")
                         return
                 orphaned = (orphaned or time.monotonic()) if alone else None
                 if orphaned is not None and time.monotonic() - orphaned > ABANDONED:
-                    _log.info("the launcher is gone, and not all could be copied until now; the rest stays here")
+                    _log.info("the launcher is gone, and not all could be copied; the rest stays here")
                     return
                 self._wait(failures, seen)
             _log.info("told to stop")
@@ -98,16 +97,16 @@ class Uploader(abc.ABC):
 
 class OfRun(Uploader):
     def __init__(self, run: RunDirectory) -> None:
-        """Raises UserError where ``run`` holds no configuration, or one whose runs_dir is a folder."""
+        """Raises UserError if ``run`` has no configuration, or one with a local runs_dir."""
         config = frozen.load(run.config)
         address = address_of(run, config)
         if address is None:
-            raise UserError(f"{run.config}: runs_dir is {config.runs_dir}, a folder; nothing is copied from there.")
+            raise UserError(f"{run.config}: runs_dir is {config.runs_dir}, a folder; it is not copied.")
         super().__init__(Mirror(run, address))
         self._run = run
 
     def _news(self) -> Hashable:
-        # Once the run has ended each look finds something new: what is written then, is soon the last.
+        # After the end each check counts as news: what is written then should be copied soon.
         return time.monotonic() if status.read(self._run).ended else tuple(checkpoint.complete(self._run))
 
     def _accompanied(self) -> bool:
@@ -117,10 +116,10 @@ class OfRun(Uploader):
 
 class OfSweep(Uploader):
     def __init__(self, sweep: SweepDirectory) -> None:
-        """Raises UserError where the sweep's runs_dir is a folder."""
+        """Raises UserError if the sweep's runs_dir is local."""
         address = sweep.address
         if address is None:
-            raise UserError(f"{sweep}: its runs_dir is a folder; nothing is copied from there.")
+            raise UserError(f"{sweep}: its runs_dir is a folder; it is not copied.")
         super().__init__(SweepMirror(sweep, address))
         self._sweep = sweep
 
@@ -133,7 +132,7 @@ class OfSweep(Uploader):
 
 
 def of(folder: str) -> Uploader:
-    """The uploader of ``folder``. Raises UserError if nothing in it belongs in a store."""
+    """The uploader of ``folder``. Raises UserError if it is not copied to a store."""
     sweep = SweepDirectory(folder)
     return OfSweep(sweep) if sweep.info.is_file() else OfRun(RunDirectory(folder))
 

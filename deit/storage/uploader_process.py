@@ -24,11 +24,11 @@ from deit.storage.run_mirror import Mirror, address_of
 from deit.storage.sweep_mirror import SweepMirror
 
 POLL = 0.3  # seconds
-LAST_FILES = 10.0  # seconds there are in any case for what a sweep writes at its end
+LAST_FILES = 10.0  # minimum seconds for the files that a sweep writes at its end
 
 
 class Uploading(Companion):
-    """The process ``python -m deit.storage.uploader`` of one run or sweep; nothing at all where runs_dir is a folder."""
+    """The process ``python -m deit.storage.uploader`` of one run or sweep; nothing if runs_dir is local."""
 
     name, module = LOG.removesuffix(".log"), "deit.storage.uploader"
 
@@ -38,14 +38,14 @@ class Uploading(Companion):
 
     @abc.abstractmethod
     def _mirror(self, address: str) -> Folder:
-        """What is copied, as it stands now."""
+        """The folder and its copy."""
 
     @abc.abstractmethod
     def _later(self) -> str:
-        """What of task=sync copies it another time."""
+        """The arguments of task=sync that copy it later."""
 
     def _left(self) -> float:
-        """Seconds that may be waited for it now."""
+        """Maximum seconds to wait for it now."""
         return self._limit
 
     def start(self) -> None:
@@ -55,13 +55,13 @@ class Uploading(Companion):
             self._begin()
 
     def finish(self) -> None:
-        """Wait until all is copied, ``checkpointing.upload_timeout`` seconds at most or until a signal, and say where it is."""
+        """Wait until all is copied, at most ``checkpointing.upload_timeout`` seconds or until a signal; print the address."""
         if self.process is None:
             return
         end = time.monotonic() + self._left()
         with (
             signals.noted() as received,
-            waiting(f"copying the rest to {self._address} (Ctrl-C leaves it)"),
+            waiting(f"copying the rest to {self._address} (Ctrl-C skips this)"),
         ):
             while not (done := self._done()) and time.monotonic() < end and not received:
                 self.watch()
@@ -84,7 +84,7 @@ class Uploading(Companion):
 
 
 class Uploader(Uploading):
-    """That of a run."""
+    """The uploader of a run."""
 
     def __init__(self, run: RunDirectory, config: RunConfig) -> None:
         super().__init__(run, address_of(run, config), config.checkpointing.upload_timeout)
@@ -98,7 +98,7 @@ class Uploader(Uploading):
 
 
 class SweepUploader(Uploading):
-    """That of a sweep, and of what its trials have left."""
+    """The uploader of a sweep, and of what its trials have left."""
 
     def __init__(self, sweep: SweepDirectory) -> None:
         super().__init__(sweep, sweep.address, sweep.read_info().get("upload_timeout", 0))
@@ -111,17 +111,17 @@ class SweepUploader(Uploading):
         return f"runs_dir={shlex.quote(self._sweep.read_info()['runs_dir'])}"
 
     def _left(self) -> float:
-        """A trial has waited for its own files since it gave its cards back; the sweep does not wait as long once more."""
+        """A trial has already waited for its own files; the sweep does not wait as long again."""
         ends = [attempt.ended for trial in self._sweep.read_trials() for attempt in trial.attempts if attempt.ended]
-        # None has longer than this launch, which may have found nothing left to do.
+        # At most the time since this launch started.
         waited = min(time.time() - max(ends, default=time.time()), time.monotonic() - self._started)
         return max(min(LAST_FILES, self._limit), self._limit - waited)
 
 
 def mirrors(config: RunConfig) -> Sequence[Folder]:
-    """What of task=sync belongs into a store: ``run``, else below ``runs_dir`` the runs that have ended and the sweeps.
+    """What task=sync copies: ``run``, else below ``runs_dir`` the ended runs and the sweeps.
 
-    Not sweeps that were only fetched for a report: in the store there may be more of them by now.
+    Without sweeps that were only fetched for a report: the store may have more of them by now.
     """
     if config.run is not None:
         runs, sweeps = [RunDirectory(config.run)], []
@@ -134,7 +134,7 @@ def mirrors(config: RunConfig) -> Sequence[Folder]:
     for run in runs:
         try:
             address = address_of(run, frozen.load(run.config))
-        except UserError:  # no run of this program
+        except UserError:  # not a run of this program
             continue
         if address is not None and (config.run is not None or status.read(run).ended):
             found.append(Mirror(run, address))
@@ -143,16 +143,16 @@ def mirrors(config: RunConfig) -> Sequence[Folder]:
 
 
 def catch_up(config: RunConfig) -> int:
-    """Copy what the stores do not have of those, and say so; with ``dry_run`` only count. Returns 1 where that failed."""
+    """Copy what the stores lack, and report it; with ``dry_run`` only count. Returns 1 if that failed."""
     code = 0
     for mirror in mirrors(config):
         missing = len(mirror.missing())
-        said = "all is there" if not missing else f"{missing} files are not there yet"
+        said = "all is there" if not missing else f"{missing} files are still missing"
         if missing and not config.dry_run:
             with locks.turn(mirror.path / LOCK) as mine:
                 mirror.reload()  # its uploader may have copied meanwhile
                 try:
-                    said = _copied(mirror) if mine else "its own uploader is at work on it"
+                    said = _copied(mirror) if mine else "its own uploader is working on it"
                 except UserError as error:
                     said, code = str(error), 1
         console().print(f"{mirror.address}: {said}")
@@ -161,4 +161,6 @@ def catch_up(config: RunConfig) -> int:
 
 def _copied(mirror: Folder) -> str:
     count, left = mirror.send(), len(mirror.missing())
-    return f"{count} files copied, " + (f"{left} are not there yet, others are at work on them" if left else "all is there")
+    return f"{count} files copied, " + (
+        f"{left} still missing, their uploaders are working on them" if left else "all is there"
+    )

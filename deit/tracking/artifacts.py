@@ -1,9 +1,9 @@
 """The files of a run that go to MLflow, and the best checkpoints' entries among its models.
 
-A file is sent again when its size or time has changed, so that a resumed run replaces its logs. An artifact is a
-convenience, the run directory has it all: what MLflow refuses is noted in ``Progress.refused``, and not tried again before
-somebody asks for it by ``task=sync run=``. A server that cannot write its own artifacts (no room, no package for its
-object store) answers 500 each time, so that is a refusal after some attempts.
+A file is sent again when its size or time has changed, so that a resumed run replaces its logs. The run directory keeps
+everything, so a file that MLflow refuses is recorded in ``Progress.refused``, and only tried again with ``task=sync run=``. A
+server that cannot write its own artifacts (full disk, no package for its object store) responds with status 500 each time,
+which counts as a refusal after some attempts.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from deit.tracking.remote import RemoteRun, network_signature
 
 _log = logging.getLogger(__name__)
 
-ATTEMPTS = 5  # answers of 500 in a row, beside metrics that arrive
+ATTEMPTS = 5  # responses of 500 in a row, while metrics are accepted
 
 
 class _Item(NamedTuple):
     name: str  # the key in the progress
-    path: Path  # whose size and time tell whether it was sent
+    path: Path  # its size and time show whether it was sent
     put: Callable[[RemoteRun], None]
 
 
 def put(run: RunDirectory, config: RunConfig, remote: RemoteRun, done: progress.Progress, *, final: bool) -> int:
-    """Send what exists and was not sent; ``final`` adds what is only complete when the run has ended. Returns how many."""
+    """Send what exists and was not sent; ``final`` adds files that are complete only after the run. Returns how many."""
     sent = 0
     items = list(_early(run, config))
     if final:
@@ -74,7 +74,7 @@ def put(run: RunDirectory, config: RunConfig, remote: RemoteRun, done: progress.
 
 
 def _refuse(done: progress.Progress, name: str, why: str) -> None:
-    """Note what MLflow does not take; one warning for each cause, as it usually meets all files alike."""
+    """Record a refused file; one warning for each cause, which usually affects all files."""
     why = redact(why)
     if why not in done.refused.values():
         _log.warning("MLflow refused %s (%s); the run directory keeps it", name, why)
@@ -92,7 +92,7 @@ def _early(run: RunDirectory, config: RunConfig) -> Iterator[_Item]:
 
 def _late(run: RunDirectory) -> Iterator[_Item]:
     for path in sorted(run.logs.glob("*.log")):
-        if path.name != "shipper.log":  # still being written, by us
+        if path.name != "shipper.log":  # this process still writes it
             yield _Item(f"logs/{path.name}", path, partial(_put_text, path, f"logs/{path.name}"))
     yield _Item(run.bad_images.name, run.bad_images, partial(_put_file, run.bad_images, None))
     yield _Item(run.journal.name, run.journal, partial(_put_file, run.journal, None))
@@ -107,7 +107,7 @@ def _checkpoints(run: RunDirectory, config: RunConfig) -> Iterator[_Item]:
             folder = run.checkpoints / entry["checkpoint"]
             place = f"checkpoints/{folder.name}"
             yield _Item(place, folder, partial(_put_file, folder, place))
-    # One entry among the models, of the better of raw and EMA weights; none of a network that has learned nothing.
+    # One entry among the models, for the better of raw and EMA weights, unless the network has learnt nothing.
     top1 = {weights: entry.get("top1", 0.0) for weights, entry in best.items()}
     weights = max(sorted(top1, reverse=True), key=top1.__getitem__, default=None)
     if weights is None or top1[weights] <= 100 / (config.data.num_classes or 1000):
@@ -133,8 +133,8 @@ def _put_data(run: RunDirectory, config: RunConfig, remote: RemoteRun) -> None:
 def _register(
     run: RunDirectory, config: RunConfig, name: str, weights: str, folder: Path, step: int, remote: RemoteRun
 ) -> None:
-    # The metrics are those the journal holds of that step, with their own times: MLflow then stores them for the
-    # model without doubling them for the run.
+    # The metrics are those of that step in the journal, with their own times: MLflow then stores them for the model without
+    # duplicating them for the run.
     points = [point for point in records.at_step(run.journal, step) if point.name.split("/")[0] == weights]
     tags = {"weights": weights, "path": str(folder), "step": str(step)}
     remote.register(name, tags, points, network_signature(config.model.img_size, config.data.num_classes))

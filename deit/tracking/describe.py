@@ -1,8 +1,8 @@
 """What MLflow receives about a run besides its metrics: parameters, tags and a name.
 
-Parameters are the frozen configuration under flat dotted names, one column each in MLflow's table. Tags are the
-circumstances: everything ``environment.json`` holds, under flat dotted names too (``git.commit``, ``host``,
-``sweep.id``), and where the run lies.
+Parameters are the frozen configuration under flat dotted names, one column each in MLflow's table. Tags are its
+circumstances: everything in ``environment.json``, under flat dotted names too (``git.commit``, ``host``, ``sweep.id``), and
+the run directory.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ DIRECTORY_TAG = "run.directory"
 RUN_TAG = "run.id"
 OUTCOME_TAG = "outcome"
 
-# Keys that say how the program was called or where it writes, not what the run is.
+# Keys that say how the program was called or where it writes, not what the run computes.
 _BOOKKEEPING = ("resume", "dry_run", "runs_dir", "weights_dir", "tracking", "sweep")
 # MLflow truncates longer values silently.
 _PARAM_LENGTH, _TAG_LENGTH = 6000, 8000
 _CUT = " ... (cut)"
-_HEADS = {"cls": "class head", "dist": "distillation head"}  # by the end of a metric's prefix
+_HEADS = {"cls": "class head", "dist": "distillation head"}  # by the suffix of a metric's prefix
 
 
 def params(run: RunDirectory, config: RunConfig) -> dict[str, str]:
     """The configuration as MLflow parameters: ``{"optim.base_lr": "0.0005", "data.mean": "[0.485, ...]"}``.
 
-    Only keys that the task looks at and that have a value. Values are written as on the command line, lists as JSON.
+    Only keys that the task uses and that are not null. Values are written as on the command line, lists as JSON.
     """
     unused = read_json(run.unused_keys) or ()
     values = {key: value for key, value in frozen.to_dict(config).items() if key not in _BOOKKEEPING}
@@ -69,7 +69,7 @@ def tags(run: RunDirectory, config: RunConfig) -> dict[str, str]:
 
 
 def outcome(now: status.Status) -> str:
-    """How a run ended, for the tag ``outcome``: what its status says of it, or the bare state where that is all there is."""
+    """How a run ended, for the tag ``outcome``: the message of its status, else the state."""
     return _text(now.message or (now.state if now.ended else status.GONE), _TAG_LENGTH)
 
 
@@ -109,7 +109,7 @@ def note(run: RunDirectory, config: RunConfig) -> str:
 
 
 def _rows(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Each accuracy of a training or an evaluation with what it is of: ``raw, best``."""
+    """Each accuracy of a training or an evaluation with a label: ``raw, best``."""
     kinds = {"best": found.get("best") or {}, "last": found.get("last") or {}, "": found}
     rows: list[tuple[str, dict[str, Any]]] = []
     for kind, entries in kinds.items():
@@ -129,8 +129,8 @@ def datasets(run: RunDirectory, config: RunConfig) -> list[tuple[str, dict[str, 
 
 
 def run_name(run: RunDirectory, name: str, task: str) -> str:
-    """Its name in MLflow: in a sweep the values that tell it apart, ``base_lr=1e-3 seed=2 1a2b3c``, else ``short_name``,
-    behind the name of a task that is no training."""
+    """Its name in MLflow: in a sweep the values that distinguish it, ``base_lr=1e-3 seed=2 1a2b3c``, else ``short_name``,
+    after the name of a task other than training."""
     swept = (read_json(run.environment) or {}).get("sweep", {}).get("swept")
     if not swept:
         return short_name(run, name) if task in (name, "train") else f"{task} {short_name(run, name)}"

@@ -1,4 +1,4 @@
-"""How a call to MLflow may fail, and which failures are permanent. It imports nothing of MLflow, which takes seconds."""
+"""How a call to MLflow may fail, and which failures are permanent. Does not import MLflow, which takes seconds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-# Numbers of an OSError: this place cannot be written, now or later.
+# Numbers of an OSError that mean: this path can never be written.
 _NO_PLACE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG),
     *(errno.EINVAL, errno.ELOOP, errno.ENODEV, errno.ENXIO, errno.EFBIG, errno.ENOTSUP),
@@ -29,15 +29,15 @@ class Unavailable(Exception):
 
 
 class Failing(Unavailable):
-    """The server answers, with the status 500: its own artifact store is full, unreachable or lacks a package."""
+    """The server responds with status 500: its own artifact store is full, unreachable or lacks a package."""
 
 
 def permanent(error: BaseException) -> bool:
-    """Whether to ask again in the same way is useless.
+    """Whether retrying is useless.
 
-    So it is where access is denied, where the place does not exist or takes no files, and where a Python package or a key is
-    missing. Causes are looked at too: the libraries of object stores wrap them. Nothing of MLflow or of those libraries is
-    imported: an error is judged by its HTTP status, its number or its name.
+    So it is if access is denied, if the place does not exist or cannot be written, and if a Python package or a key is
+    missing. Causes count too: the libraries of object stores wrap them. Neither MLflow nor those libraries are imported: an
+    error is classified by its HTTP status, number or name.
     """
     return any(_permanent(cause) for cause in chain(error))
 
@@ -49,13 +49,13 @@ def _permanent(error: BaseException) -> bool:
     name = type(error).__name__
     if isinstance(error, ImportError) or "Credential" in name or name in ("ProfileNotFound", "NoRegionError"):
         return True
-    if isinstance(error, socket.gaierror | ssl.SSLError):  # numbers of their own, which mean something else
+    if isinstance(error, socket.gaierror | ssl.SSLError):  # their numbers mean something else
         return False
     return isinstance(error, OSError) and error.errno in _NO_PLACE
 
 
 def http_status(error: BaseException) -> int | None:
-    """The HTTP status that an error of MLflow, requests or botocore carries; None where it carries none."""
+    """The HTTP status of an error of MLflow, requests or botocore; None if it has none."""
     if hasattr(error, "get_http_status_code"):  # MLflow: its own errors count as 500
         return int(error.get_http_status_code())
     response = getattr(error, "response", None)
@@ -65,7 +65,7 @@ def http_status(error: BaseException) -> int | None:
 
 
 def reason(error: BaseException) -> str:
-    """The cause in one line: requests puts it last, behind the address and all the layers it went through."""
+    """The cause in one line: requests puts it last, after the address and all layers."""
     line = str(error).strip().partition("\n")[0] or type(error).__name__
     system = re.findall(r"\[Errno -?\d+\] [^'\")]+", line)
     return system[-1] if system else line.rpartition("(Caused by ")[2].removesuffix(")")

@@ -1,7 +1,7 @@
-"""How far the shipping of a run to one store has come: a file for each store in ``tracking/`` of the run directory.
+"""How much of a run has been sent to a store: a file for each store in ``tracking/`` of the run directory.
 
-Written after each thing MLflow accepted. A shipper that was killed repeats at most the last one, and MLflow
-stores a repeated point once.
+Written after each thing MLflow accepted. A shipper that was killed repeats at most the last one, and MLflow stores a repeated
+point once.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _READABLE = 40  # characters of a store's name in the name of its file
 class Progress:
     """``offsets`` counts bytes sent of each journal; ``artifacts`` maps a sent file to its size and time.
 
-    ``closed`` is how the run had ended when all was sent, as ``ending`` says it. ``refused`` maps what MLflow does not take to
-    the reason, ``failing`` counts the answers of 500 in a row to artifacts; ``trouble`` is why MLflow takes nothing at present,
-    ``note`` the SHA-256 of the description that was written.
+    ``closed`` is the end of the run, as from ``ending``, when all was sent. ``refused`` maps refused files to the reason,
+    ``failing`` counts responses of 500 in a row to artifacts; ``trouble`` is why MLflow accepts nothing at present, ``note``
+    the SHA-256 of the written description.
     """
 
     server: str  # store.identity
@@ -54,7 +54,7 @@ def path(run: RunDirectory, server: str) -> Path:
 
 
 def read(run: RunDirectory, server: str) -> Progress:
-    """The progress on disk; nothing sent where there is none."""
+    """The progress on disk; nothing sent if there is none."""
     values: dict[str, Any] | None = read_json(path(run, server))
     return Progress(**values) if values else Progress(server)
 
@@ -70,24 +70,24 @@ def ending(now: status.Status) -> str:
 
 
 def complete(run: RunDirectory, server: str) -> bool:
-    """Whether the run has ended and ``server`` has all of it, as far as this side knows. Asks nobody."""
+    """Whether the run has ended and ``server`` has all of it, according to the run directory."""
     now, done = status.read(run), read(run, server)
     journals = (run.journal, done.offsets["journal"]), (run.system_journal, done.offsets["system"])
     try:
         return now.ended and done.closed == ending(now) and not any(any(records.batches(*journal)) for journal in journals)
-    except UserError:  # behind a damaged line
+    except UserError:  # after a damaged line
         return False
 
 
 def refusal(refused: Mapping[str, str]) -> str:
-    """One line on the artifacts that MLflow does not take."""
+    """One line on the artifacts that MLflow refuses."""
     count = "an artifact" if len(refused) == 1 else f"{len(refused)} artifacts"
-    return f"MLflow has all metrics but does not take {count}: {next(iter(refused.values()))}. The run directory keeps them."
+    return f"MLflow has all metrics but refuses {count}: {next(iter(refused.values()))}. The run directory keeps them."
 
 
 @contextmanager
 def turn(run: RunDirectory, server: str, goes_on: Callable[[], bool]) -> Iterator[bool]:
-    """Hold the right to ship the run to ``server``: one process at a time. False if ``goes_on`` ended the wait for it."""
+    """Lock the shipping of the run to ``server``: one process at a time. False if ``goes_on`` ended the wait for it."""
     with open(path(run, server).with_suffix(".lock"), "w") as lock:
         while not locks.take(lock):
             if not goes_on():

@@ -1,4 +1,4 @@
-"""Batches of metrics from a journal, each with the offset to go on from once it is accepted."""
+"""Batches of metrics from a journal, each with the offset after it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from deit.runs import journal
 
-BATCH = 1000  # metrics MLflow takes in one call
+BATCH = 1000  # maximum metrics in one call of MLflow
 
 
 class Point(NamedTuple):
-    """One value of one metric, with the time (Unix milliseconds) and step it was recorded at.
+    """One value of one metric, with the time (Unix milliseconds) and step at which it was recorded.
 
-    MLflow stores the same point once, however often it is sent: that is why time and step are never made up.
+    MLflow stores the same point once, however often it is sent, so time and step are always the recorded ones.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Point(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Some records' points, and the offset of the journal behind them."""
+    """The points of some records, and the offset of the journal after them."""
 
     points: list[Point]
     offset: int
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
 def batches(path: Path, offset: int) -> Iterator[Batch]:
     """All complete records of a journal from ``offset`` on, in batches of at most ``BATCH`` points.
 
-    A record is never divided between two batches, so a record of more points makes a larger batch.
+    A record is never divided, so a record with more points makes a larger batch.
     """
     points: list[Point] = []
     start = offset
@@ -49,7 +49,7 @@ def batches(path: Path, offset: int) -> Iterator[Batch]:
 
 
 def at_step(path: Path, step: int) -> list[Point]:
-    """The points a journal holds of one step."""
+    """The points of one step in a journal."""
     return [
         Point(name, value, record["time"], step)
         for _, record in journal.read(path)
@@ -59,7 +59,7 @@ def at_step(path: Path, step: int) -> list[Point]:
 
 
 def first_time(path: Path) -> int | None:
-    """When the first record was written, in Unix milliseconds; None for an empty journal."""
+    """The time of the first record in Unix milliseconds; None for an empty journal."""
     return next((record["time"] for _, record in journal.read(path)), None)
 
 

@@ -1,6 +1,6 @@
 """MLflow's model registry, as ``task=register`` writes to it: a logged model of a run, a version of it, and an alias.
 
-Importing this module imports MLflow, which takes seconds; import it where it is needed. A call is accepted or raises one of
+Importing this module imports MLflow, which takes seconds; import it late. A call succeeds or raises one of
 ``deit.tracking.mlflow_errors``.
 """
 
@@ -29,13 +29,13 @@ from deit.tracking.mlflow_errors import Refused
 from deit.tracking.records import Point
 from deit.tracking.remote import RemoteRun, connect, find_experiment, translated
 
-_PAGE = 1000  # experiments MLflow lists in one answer
+_PAGE = 1000  # experiments per page of MLflow's list
 _MLMODEL = "MLmodel"
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The run whose weights are registered, where it is known: its id and directory, and the step of the weights."""
+    """The run of the registered weights, if known: its id and directory, and the step of the weights."""
 
     run_id: str
     directory: str
@@ -44,7 +44,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Registered:
-    """``version`` of the registered model; ``found``: the run it was logged to is the one its weights come from."""
+    """``version`` of the registered model; ``found``: it was logged to the run of its weights."""
 
     version: str
     experiment_id: str
@@ -53,13 +53,13 @@ class Registered:
 
 
 class Registry:
-    """The registry of a store, for one name of a model."""
+    """The registry of a store, for one model name."""
 
     def __init__(self, uri: str, name: str) -> None:
-        """Raises Unavailable, at once, where the store does not answer or has no registry."""
+        """Raises Unavailable, at once, if the store does not respond or has no registry."""
         self._uri, self._name = uri, name
         self._client = connect(with_credentials(uri))
-        # A registry in a database uses the tracking URI of the process, not that of the client, to find a logged model.
+        # A registry in a database finds a logged model by the tracking URI of the process, not of the client.
         mlflow.set_tracking_uri(self._client.tracking_uri)
         with translated():
             self._client.search_registered_models(max_results=1)
@@ -74,10 +74,10 @@ class Registry:
         metrics: Mapping[str, float],
         tags: Mapping[str, str],
     ) -> Registered:
-        """Log the MLflow model in the folder ``package``, make it the next version, and let ``alias`` mean that version.
+        """Log the MLflow model in the folder ``package``, make it the next version, and move ``alias`` to that version.
 
-        It is logged to the run of ``origin``; where that is not in the store, to a new run of ``experiment``, with ``metrics``.
-        Where a step of it fails, the ones before are undone as far as the store still answers. Raises as all of this module.
+        It is logged to the run of ``origin``; if that is not in the store, to a new run of ``experiment``, with ``metrics``.
+        If a step fails, the earlier ones are undone as far as the store still responds. Raises as all of this module.
         """
         run = self._run_of(origin)
         remote = RemoteRun(self._client, self._uri, run.info.run_id) if run else self._new_run(experiment)
@@ -98,7 +98,7 @@ class Registry:
         return Registered(str(version.version), remote.experiment_id, remote.run_id, run is not None)
 
     def _run_of(self, origin: Origin | None) -> Run | None:
-        """The newest run in any experiment that a shipper has made of this run directory."""
+        """The newest run in any experiment that a shipper has created for this run directory."""
         if origin is None or not re.fullmatch(r"[\w.-]+", origin.run_id):
             return None
         with translated():
@@ -129,7 +129,7 @@ class Registry:
             undo.callback(self._drop, self._client.delete_logged_model, model_id)
             if store.sqlite_file(self._uri) is not None and logged.artifact_location.startswith("mlflow-artifacts:"):
                 raise Refused(
-                    "its experiment was made by an MLflow server, and keeps artifacts where only that server can write"
+                    "its experiment was created by an MLflow server, and keeps artifacts where only that server can write"
                 )
             about = Model.load(str(package))
             about.model_id = about.model_uuid = model_id
@@ -141,7 +141,7 @@ class Registry:
         return model_id
 
     def _points(self, run_id: str, metrics: Mapping[str, float], step: int) -> list[Point]:
-        """The run's own metrics of that step, with their times: sent again, for the model, they are not doubled."""
+        """The run's own metrics of that step with their times: MLflow does not duplicate them when they are sent again."""
         with translated():
             histories = [self._client.get_metric_history(run_id, name) for name in metrics]
         return [Point(m.key, m.value, m.timestamp, m.step) for history in histories for m in history if m.step == step]
@@ -158,14 +158,14 @@ class Registry:
                 self._name, f"models:/{model_id}", run_id, tags=dict(tags), model_id=model_id, await_creation_for=0
             )
             undo.callback(self._drop, self._client.delete_model_version, self._name, version.version)
-            # By this the UI leads from the logged model to the version.
+            # The UI uses this for its link from the logged model to the version.
             versions = json.dumps([{"name": self._name, "version": version.version}])
             self._client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: versions})
         return version
 
     @staticmethod
     def _drop(delete: Any, *which: str) -> None:
-        # What has failed may have taken the store with it.
+        # The failure may have affected the whole store.
         with contextlib.suppress(Exception):
             delete(*which)
 

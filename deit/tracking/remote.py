@@ -1,9 +1,8 @@
-"""The far end: MLflow, as the shipper writes to it.
+"""The remote end: MLflow, as the shipper writes to it.
 
-Importing this module imports MLflow, which takes seconds; import it where it is needed. MLflow's own retries
-block for minutes and then give up, so they are off: each call fails fast, and the caller tries again.
-
-A call is accepted or raises one of ``deit.tracking.mlflow_errors``.
+Importing this module imports MLflow, which takes seconds; import it late. MLflow's own retries block for minutes and then give
+up, so they are off: each call fails fast, and the caller tries again. A call succeeds or raises one of
+``deit.tracking.mlflow_errors``.
 """
 
 from __future__ import annotations
@@ -26,8 +25,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.pop("MLFLOW_RUN_ID", None)  # inherited from the parent; MLflow would end that run at our exit
-
-# A container with a random user id has neither; MLflow asks for both at its import and for each run.
+# A container with a random user id has neither; MLflow needs both at its import and for each run.
 if "HOME" not in os.environ and os.path.expanduser("~") == "~":  # noqa: PTH111  # Path would raise
     os.environ["HOME"] = tempfile.gettempdir()
 if not any(name in os.environ for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):
@@ -53,9 +51,8 @@ from deit.tracking.records import BATCH, Point
 
 _log = logging.getLogger(__name__)
 _MODEL_TYPE = "checkpoint"
-_LABELS = 100  # parameters or tags MLflow takes in one call
-
-# MLflow brings handlers of its own, which would write past the handler of the process.
+_LABELS = 100  # maximum parameters or tags in one call of MLflow
+# MLflow installs its own handlers, which would bypass the handler of the process.
 for _name in ("mlflow", "alembic", "sqlalchemy"):
     logging.getLogger(_name).handlers.clear()
     logging.getLogger(_name).propagate = True
@@ -64,7 +61,7 @@ for _name in ("mlflow", "alembic", "sqlalchemy"):
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what MLflow raises within into one of ``deit.tracking.mlflow_errors``."""
+    """Turn MLflow's errors into those of ``deit.tracking.mlflow_errors``."""
     try:
         yield
     except MlflowException as error:
@@ -73,17 +70,16 @@ def translated() -> Iterator[None]:
         if error.error_code == "INVALID_PARAMETER_VALUE":
             raise Refused(str(error)) from None
         raise Unavailable(str(error)) from None
-    except SQLAlchemyError as error:  # while the database is opened: no room, locked, damaged
+    except SQLAlchemyError as error:  # while the database is opened: full disk, locked, damaged
         raise Unavailable(str(error)) from None
     except (OSError, ImportError) as error:  # while files are copied: of requests, of a folder, of a missing library
         raise (Refused if permanent(error) else Unavailable)(str(error)) from error
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client of the store at ``uri``; a SQLite database is made if need be.
+    """A client of the store at ``uri``; a missing SQLite database is created.
 
-    Processes that open a fresh SQLite database at once break it, so they take turns by a lock on
-    ``<file>.lock``.
+    Processes that open a new SQLite database at once break it, so they take turns with a lock on ``<file>.lock``.
     """
     database = store.sqlite_file(uri)
     if database is None:
@@ -100,35 +96,35 @@ def connect(uri: str) -> MlflowClient:
 def _opened(database: Path) -> MlflowClient:
     uri = store.sqlite_uri(database)
     client = MlflowClient(tracking_uri=uri)
-    client.search_experiments(max_results=1)  # the first question opens the database
-    if "%" in uri:  # MLflow has made an empty folder with the escaped name
+    client.search_experiments(max_results=1)  # the first query opens the database
+    if "%" in uri:  # MLflow has created an empty folder with the escaped name
         with contextlib.suppress(OSError):
             os.removedirs(Path(uri.removeprefix(store.SQLITE)).parent)
     return client
 
 
 def _make_database(database: Path) -> None:
-    """A new database, which takes MLflow seconds, appears only when it is complete: a torn one could never be opened again."""
+    """A new database, which takes MLflow seconds, appears only when it is complete: a partial one could never be opened."""
     for torn in database.parent.glob(f".{database.name}.*.new*"):
         torn.unlink()
-    # Each attempt has a name of its own: MLflow keeps connections by name, to a file that may be gone.
+    # Each attempt has its own name: MLflow keeps connections by name, to a file that may be gone.
     temporary = database.with_name(f".{database.name}.{secrets.token_hex(4)}.new")
     _opened(temporary)
     temporary.rename(database)
 
 
 def ask(uri: str) -> None:
-    """Ask the store the smallest question. Raises Unavailable where it does not answer."""
+    """Send the smallest query to the store. Raises Unavailable if it does not respond."""
     client = connect(uri)
     with translated():
         client.search_experiments(max_results=1)
 
 
 def find_experiment(client: MlflowClient, uri: str, name: str) -> str:
-    """The id of the experiment called ``name``: found or made; where it was deleted, that of the next free name.
+    """The id of the experiment ``name``: found or created; if it was deleted, that of the next free name.
 
-    Several runs may ask at once; one makes it and the others find it. With SQLite the artifacts lie beside the
-    database, in ``mlruns/<name>``, as an absolute path, so that ``mlflow ui`` shows them from any folder.
+    Several runs may do so at once; one creates it and the others find it. With SQLite the artifacts are next to the database,
+    in ``mlruns/<name>``, as an absolute path, so that ``mlflow ui`` shows them from any folder.
     """
     with translated():
         used = store.usable_experiment(name, lambda one: getattr(client.get_experiment_by_name(one), "lifecycle_stage", None))
@@ -148,9 +144,9 @@ def find_experiment(client: MlflowClient, uri: str, name: str) -> str:
 
 
 def find_run(client: MlflowClient, experiment_id: str, run_id: str, directory: str) -> str | None:
-    """The MLflow run of a run directory, found by its tags; None where there is none.
+    """The MLflow run of a run directory, found by its tags; None if there is none.
 
-    A shipper that was killed right after it made the run finds it so, instead of making a second one.
+    So a shipper that was killed right after creating the run finds it, instead of creating a second one.
     """
     found = _runs_of(client, experiment_id, run_id, directory)
     return str(found[0].info.run_id) if found else None
@@ -162,7 +158,7 @@ def _runs_of(client: MlflowClient, experiment_id: str, run_id: str, directory: s
 
 
 def find_tagged(client: MlflowClient, experiment_id: str, tag: str, value: str) -> list[Run]:
-    """The runs of an experiment whose ``tag`` has this value, the newest first; deleted ones are left out."""
+    """The runs of an experiment whose ``tag`` has this value, newest first, without deleted ones."""
     with translated():
         query = f"tags.`{tag}` = '{value}'"
         return list(client.search_runs([experiment_id], filter_string=query, order_by=["attributes.start_time DESC"]))
@@ -172,20 +168,20 @@ class RemoteRun:
     """One run in MLflow."""
 
     def __init__(self, client: MlflowClient, uri: str, run_id: str) -> None:
-        """Raises RunGone where ``run_id`` is unknown or deleted."""
+        """Raises RunGone if ``run_id`` is unknown or deleted."""
         self._client, self._uri, self.run_id = client, uri, run_id
         run = self._get()
         self.experiment_id = str(run.info.experiment_id)
         self.tags: dict[str, str] = run.data.tags
         self._params: dict[str, str] = run.data.params
-        # A store that only a server can reach, because the experiment was made by one.
+        # The experiment was created by a server, so only that server can reach its artifacts.
         self._no_artifacts = store.sqlite_file(uri) is not None and run.info.artifact_uri.startswith("mlflow-artifacts:")
 
     @classmethod
     def create(
         cls, client: MlflowClient, uri: str, experiment_id: str, name: str, tags: dict[str, str], started: int
     ) -> RemoteRun:
-        """Make a new run that began at ``started``, Unix milliseconds."""
+        """Create a run that started at ``started``, Unix milliseconds."""
         with translated():
             run = client.create_run(experiment_id, start_time=started, tags=tags, run_name=name)
         return cls(client, uri, run.info.run_id)
@@ -200,8 +196,8 @@ class RemoteRun:
     def describe(self, params: dict[str, str], tags: dict[str, str]) -> None:
         """Set parameters and tags.
 
-        MLflow never lets a parameter change. A resumed run may differ from its beginning, in its cards for
-        instance: such a difference goes into the tag ``resumed.changed``.
+        MLflow never changes a parameter. A resumed run may differ from its start, for example in its cards: such a difference
+        goes into the tag ``resumed.changed``.
         """
         changed = [
             f"{key}: {self._params[key]} -> {value}" for key, value in params.items() if self._params.get(key, value) != value
@@ -216,18 +212,18 @@ class RemoteRun:
             self._deliver(labels[start : start + _LABELS], lambda some: self._client.log_batch(self.run_id, tags=some))
 
     def send(self, points: Sequence[Point], model_id: str | None = None) -> None:
-        """Send metrics with the times and steps they were recorded at, for ``model_id`` too if it is given."""
+        """Send metrics with their recorded times and steps, for ``model_id`` too if it is given."""
         metrics = [Metric(p.name, p.value, p.time, p.step, model_id=model_id) for p in points]
         for start in range(0, len(metrics), BATCH):
             self._deliver(metrics[start : start + BATCH], lambda some: self._client.log_batch(self.run_id, metrics=some))
 
     def _deliver(self, items: list[Any], call: Callable[[list[Any]], object]) -> None:
-        """Hand ``items`` to ``call``. What MLflow refuses is found by halving, noted and left out; the others arrive."""
+        """Pass ``items`` to ``call``. Items that MLflow refuses are found by halving, logged and left out."""
         try:
             with translated():
                 call(items)
         except Refused as error:
-            self._get()  # a deleted run refuses everything; that is RunGone
+            self._get()  # a deleted run refuses everything: RunGone
             if len(items) == 1:
                 _log.warning("MLflow refused %s = %s: %s", items[0].key, items[0].value, error)
                 return
@@ -236,7 +232,7 @@ class RemoteRun:
             self._deliver(items[middle:], call)
 
     def put_file(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file, or a folder with all in it, into the run's artifacts. Raises Refused."""
+        """Copy a file or a whole folder into the run's artifacts. Raises Refused."""
         with self._convenience():
             if path.is_dir():
                 self._client.log_artifacts(self.run_id, str(path), folder)
@@ -250,9 +246,9 @@ class RemoteRun:
 
     @contextmanager
     def _convenience(self) -> Iterator[None]:
-        """Send what the run can do without. Only a failure that may pass is Unavailable; any other is Refused.
+        """Send optional data: only a temporary failure is Unavailable, any other is Refused.
 
-        The metrics arrived a moment before, by the same way and with the same credentials.
+        The metrics were sent a moment before, the same way and with the same credentials.
         """
         self._check_artifacts()
         try:
@@ -261,21 +257,23 @@ class RemoteRun:
             raise
         except Exception as error:
             if isinstance(error, RunGone) or getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST":
-                self._get()  # RunGone; else it is the server that lacks this
+                self._get()  # RunGone; otherwise the server lacks this
             foreseen = isinstance(error, (OSError, MlflowException, SQLAlchemyError)) or "botocore" in type(error).__module__
             if permanent(error) or not foreseen:
                 raise Refused(f"{type(error).__name__}: {error}") from error
-            # Of an error without an answer MLflow says 500, too.
+            # MLflow reports 500 also for an error without a response.
             unanswered = (requests.ConnectionError, requests.Timeout)
             away = any(isinstance(cause, unanswered) for cause in chain(error))
             raise (Failing if http_status(error) == 500 and not away else Unavailable)(str(error)) from error
 
     def _check_artifacts(self) -> None:
         if self._no_artifacts:
-            raise Refused("its experiment was made by an MLflow server, and keeps artifacts where only that server can write")
+            raise Refused(
+                "its experiment was created by an MLflow server, and keeps artifacts where only that server can write"
+            )
 
     def begin(self) -> None:
-        """Show the run as running, also one that had ended and goes on."""
+        """Show the run as running, also one that had ended and is resumed."""
         with translated():
             self._client.update_run(self.run_id, status="RUNNING")
 
@@ -285,9 +283,9 @@ class RemoteRun:
             self._client.set_terminated(self.run_id, status, ended)
 
     def delete_strays(self, run_id: str, directory: str) -> None:
-        """Delete the empty doubles of this MLflow run, which is that of the run directory given.
+        """Delete the empty duplicates of this MLflow run, which belongs to the given run directory.
 
-        A slow server makes one after the shipper has given up waiting for it and has asked for another.
+        A slow server creates one after the shipper's call has timed out and the shipper has repeated it.
         """
         for run in _runs_of(self._client, self.experiment_id, run_id, directory):
             if run.info.run_id != self.run_id and not run.data.metrics and run.info.status == "RUNNING":
@@ -296,7 +294,7 @@ class RemoteRun:
                     self._client.delete_run(run.info.run_id)
 
     def annotate(self, text: str, written: str | None) -> bool:
-        """Set the description of the run's page; not where it is another than the one whose SHA-256 is ``written``."""
+        """Set the description of the run's page, unless its SHA-256 differs from ``written``: somebody has edited it."""
         there = self._get().data.tags.get(MLFLOW_RUN_NOTE)
         if there and (written is None or hashlib.sha256(there.encode()).hexdigest() != written):
             return False
@@ -304,7 +302,7 @@ class RemoteRun:
         return True
 
     def put_datasets(self, datasets: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        """Name the data sets of the run, each with its context, as ``describe.datasets`` has them. Raises Refused."""
+        """Record the data sets of the run, each with its context, from ``describe.datasets``. Raises Refused."""
         inputs = []
         for context, about in datasets:
             profile = {"num_images": about["images"], "num_classes": len(about["classes"])}
@@ -323,8 +321,8 @@ class RemoteRun:
     def register(self, name: str, tags: dict[str, str], points: Sequence[Point], signature: ModelSignature) -> None:
         """Give a checkpoint an entry among MLflow's models, with the metrics ``points``, but without a copy.
 
-        A run has one such entry: an equal one is kept, so that a repetition changes nothing, any other is replaced.
-        Raises Refused.
+        A run has one such entry: an equal one is kept, so that a repetition changes nothing, any other is replaced. Raises
+        Refused.
         """
         query = f"source_run_id = '{self.run_id}'"
         with self._convenience():
@@ -341,7 +339,7 @@ class RemoteRun:
             self.send(points, model_id)
 
     def _create_model(self, name: str, tags: dict[str, str], signature: ModelSignature) -> str:
-        """What ``mlflow.create_external_model`` does, by this client, and with the signature of the network."""
+        """As ``mlflow.create_external_model``, with this client and the signature of the network."""
         model = self._client.create_logged_model(
             self.experiment_id,
             name,

@@ -1,6 +1,6 @@
-"""Sends what a run directory holds to one MLflow store: only what is new, exactly once, however often it is called.
+"""Sends a run directory to one MLflow store: only what is new, exactly once, however often it is called.
 
-``deit.tracking.shipper`` calls it all through a run, ``task=sync`` and ``deit.tracking.stale`` afterwards.
+``deit.tracking.shipper`` uses it during a run, ``task=sync`` and ``deit.tracking.stale`` afterwards.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ _OUTCOMES = {status.FINISHED: "FINISHED", status.FAILED: "FAILED", status.INTERR
 
 
 def own_uri(run: RunDirectory, config: RunConfig) -> str:
-    """Where the run itself is tracked; a relative SQLite path as seen from where the run was last launched.
+    """Where the run itself is tracked; a relative SQLite path is relative to where the run was last launched.
 
-    Raises UserError where the run is not tracked.
+    Raises UserError if the run is not tracked.
     """
     if config.tracking.backend != "mlflow" or config.tracking.uri is None:
-        raise UserError(f"{run.config}: tracking.backend is {config.tracking.backend}; only mlflow is shipped to.")
+        raise UserError(f"{run.config}: tracking.backend is {config.tracking.backend}; only mlflow can be sent to.")
     return store.anchored(config.tracking.uri, Path(last_launch(run).get("working_directory", "")))
 
 
 def store_of(run: RunDirectory, config: RunConfig) -> str:
-    """``own_uri`` for what writes there later, by itself.
+    """``own_uri``, for later writes without a typed URI.
 
-    Raises UserError where the run was copied or moved away from where it was launched, and the SQLite file it was tracked in is
-    not the one here: a copied project must not write into the original.
+    Raises UserError if the run was copied or moved, and its SQLite file is not the one here: a copied project must not write
+    into the original.
     """
     own, here = own_uri(run, config), store.anchored(str(config.tracking.uri), Path.cwd())
     folder = last_launch(run).get("working_directory")
@@ -76,7 +76,7 @@ class Sender:
         self.run, self.config, self.uri = run, config, uri
         self.progress = progress.read(run, store.identity(uri))
         self.points = self.files = 0  # accepted by MLflow since this object was made
-        self.accepted: Callable[[int], None] = lambda points: None  # told of each batch
+        self.accepted: Callable[[int], None] = lambda points: None  # called after each batch
         self._remote: RemoteRun | None = None
 
     def reload(self) -> None:
@@ -84,34 +84,33 @@ class Sender:
         self.progress = progress.read(self.run, self.progress.server)
 
     def in_trouble(self, error: Exception | None) -> None:
-        """Note why nothing can be sent at present, for the launcher to say; None once MLflow takes what it is sent."""
+        """Record why nothing can be sent at present, for the launcher to print; None once MLflow accepts data again."""
         trouble = None if error is None else redact(reason(error))
         if trouble != self.progress.trouble:
             self.progress.trouble = trouble
             self._note()
 
     def retry_refused(self) -> None:
-        """Try what MLflow refused once more: somebody may have found the cause."""
+        """Retry what MLflow refused: the cause may be fixed."""
         for name in self.progress.refused:
             self.progress.artifacts.pop(name, None)
         self.progress.refused.clear()
         self.progress.closed = None
 
     def unsent(self) -> int:
-        """How many points are not sent yet; those of a damaged journal are not counted."""
+        """The number of points that are not sent yet, without those of a damaged journal."""
         count = 0
         for name in self._journals():
             try:
                 count += sum(len(batch.points) for batch in self._batches(name))
-            except UserError:  # ``send`` says so
+            except UserError:  # reported by ``send``
                 continue
         return count
 
     def send(self, outcome: str | None) -> None:
-        """Send all there is. ``outcome``, ``FINISHED``, ``FAILED`` or ``KILLED``, closes the run.
+        """Send everything. ``outcome``, ``FINISHED``, ``FAILED`` or ``KILLED``, closes the run.
 
-        Raises Unavailable, Refused, RunGone and whatever MLflow has beside these; what was accepted until then is not
-        sent again.
+        Raises Unavailable, Refused, RunGone and other errors of MLflow; what was accepted before is not sent again.
         """
         from deit.tracking import artifacts  # imports MLflow
 
@@ -127,10 +126,10 @@ class Sender:
                     self.accepted(len(batch.points))
             if outcome:
                 remote.delete_strays(self.run.id, str(self.run.path))
-                # The tags once more: by now it is known how the run ended.
+                # Tags again: now it is known how the run ended.
                 remote.describe({}, describe.tags(self.run, self.config) | {describe.OUTCOME_TAG: describe.outcome(now)})
                 self._annotate(remote)
-                # The run ended when its status says so, not when a server was back to hear of it.
+                # The end time is that of the status, not of this call, which may come long after.
                 remote.end(outcome, int(now.updated * 1000) if now.updated else now_ms())
             self.files += artifacts.put(self.run, self.config, remote, self.progress, final=outcome is not None)
             if outcome:
@@ -138,7 +137,7 @@ class Sender:
                 self._note()
             self.in_trouble(None)
         except RunGone:
-            self._remote = None  # the next attempt looks whether it is really gone, and then makes another
+            self._remote = None  # the next attempt checks whether it is really gone, and then creates another
             raise
 
     def _journals(self) -> dict[str, Path]:
@@ -178,7 +177,7 @@ class Sender:
             self._note()
 
     def _known(self, client: MlflowClient) -> RemoteRun | None:
-        """The MLflow run of an earlier attempt; None where there was none, or where it was deleted."""
+        """The MLflow run of an earlier attempt; None if there was none, or if it was deleted."""
         from deit.tracking import remote as far
 
         if self.progress.run_id is None:
@@ -191,7 +190,7 @@ class Sender:
             return None
 
     def _new(self, client: MlflowClient, experiment_id: str, tags: dict[str, str]) -> RemoteRun:
-        """A new MLflow run, or the one made by an attempt that was killed before it could note its id."""
+        """A new MLflow run, or that of an attempt that was killed before it could record its id."""
         from deit.tracking import remote as far
 
         run_id = far.find_run(client, experiment_id, self.run.id, str(self.run.path))
@@ -203,11 +202,11 @@ class Sender:
 
 
 def deliver(sender: Sender, outcome: str | None) -> Exception | None:
-    """Send a run now or say what is in the way: a few attempts within seconds, unless MLflow itself is slow to answer."""
+    """Send a run now, or return the error: a few attempts within seconds, unless MLflow itself is slow."""
     for pause in (*PAUSES, None):
         try:
             sender.send(outcome)
-        except Exception as error:  # whatever it is: the run directory keeps all for a later attempt
+        except Exception as error:  # any error: the run directory keeps everything for a later attempt
             if pause is None:
                 return error
             time.sleep(pause)

@@ -1,11 +1,11 @@
-"""The shipper: sends the journal of one run to MLflow, beside the training and never in its way.
+"""The shipper: sends the journal of one run to MLflow, next to the training and without delaying it.
 
     python -m deit.tracking.shipper RUN_DIR
 
-The launcher starts it with the workers, in the launcher's working directory (a relative SQLite path is seen
-from there). It reads what the workers append, remembers how far it has come, and repeats whatever was not
-accepted; killed and started again, by hand too, it goes on where it was. It ends by itself when the run has
-ended and all is sent, or when the launcher and the worker are both gone. SIGTERM gives it two seconds.
+The launcher starts it with the workers, in the launcher's working directory, to which a relative SQLite path is relative. It
+reads what the workers append, records its progress, and repeats what was not accepted; started again after a kill, also by
+hand, it resumes. It exits when the run has ended and all is sent, or when launcher and worker are both gone. SIGTERM gives it
+two seconds.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from deit.tracking.system import Sampler
 _log = logging.getLogger(__name__)
 
 POLL = 2.0  # seconds between two looks at the journal
-LONGEST_WAIT = 30.0  # seconds between two attempts while MLflow is away
-ABANDONED = 600.0  # seconds for which a shipper whose launcher is gone tries to reach MLflow after the end of the run
-ORPHAN_WAIT = 5.0  # seconds in which a dead launcher's run may be taken over, by resume= for instance
+LONGEST_WAIT = 30.0  # seconds between two attempts while MLflow is unreachable
+ABANDONED = 600.0  # seconds for which a shipper without a launcher tries to reach MLflow after the end of the run
+ORPHAN_WAIT = 5.0  # seconds in which a dead launcher's run may be resumed
 LAST_FLUSH = 2.0  # seconds from SIGTERM to the end
 
 
 class Shipper:
-    """Ships one run. One process does so at a time; ``serve`` waits for its turn."""
+    """Ships one run. One process at a time does so; ``serve`` waits for its turn."""
 
     def __init__(self, run: RunDirectory) -> None:
-        """Raises UserError where ``run`` holds no configuration, or one without MLflow."""
+        """Raises UserError if ``run`` has no configuration, or one without MLflow."""
         self._run = run
         self._config = frozen.load(run.config)
         self._uri = with_credentials(own_uri(run, self._config))
@@ -50,9 +50,9 @@ class Shipper:
         self._stopping = False
 
     def stop(self, *_: Any) -> None:
-        """One more attempt, then the end: within two seconds, whatever a call is waiting for.
+        """One more attempt, then exit, within two seconds even if a call blocks.
 
-        Being cut off is harmless: progress is only recorded for what was accepted.
+        This is harmless: progress is only recorded for what was accepted.
         """
         self._stopping = True
         companion_main.end_within(LAST_FLUSH)
@@ -62,10 +62,10 @@ class Shipper:
         told = False
 
         def goes_on() -> bool:
-            # The shipper of a killed launcher may still be at its last work when the run is resumed.
+            # The shipper of a killed launcher may still be running when the run is resumed.
             nonlocal told
             if not told:
-                _log.info("another shipper is at work on this run; waiting for it")
+                _log.info("another shipper is working on this run; waiting for it")
             told = True
             return not self._stopping
 
@@ -80,15 +80,15 @@ class Shipper:
 
     def _loop(self, sender: Sender, sampler: Sampler | None) -> None:
         failures = 0
-        abandoned: float | None = None  # since when nobody waits for the end any more
+        abandoned: float | None = None  # since when no process of the run is left
         while True:
-            # All are looked at before the journal is: what was written before the end is then read after it.
+            # Read before the journal, so that everything written before the end is read after it.
             stopping, outcome, ending = self._stopping, self._outcome(), progress.ending(status.read(self._run))
             if outcome and sampler:
                 sampler.stop()
             try:
                 sender.send(outcome)
-            except Exception as error:  # whatever it is, the training goes on, and a later attempt may succeed
+            except Exception as error:  # any error: the training continues, and a later attempt may succeed
                 failures += 1
                 self._report(error, failures)
                 sender.in_trouble(error)
@@ -100,17 +100,17 @@ class Shipper:
                     _log.info("all is sent; the run is %s", outcome)
                     return
             if stopping:
-                _log.info("asked to stop; unsent metrics stay in the run directory")
+                _log.info("stopped; unsent metrics stay in the run directory")
                 return
             if outcome and not self._alive(status.read(self._run).launcher_pid):
                 abandoned = abandoned or time.monotonic()
                 if time.monotonic() - abandoned > ABANDONED:
-                    _log.info("neither MLflow nor the launcher is there; unsent metrics stay in the run directory")
+                    _log.info("neither MLflow nor the launcher is running; unsent metrics stay in the run directory")
                     return
             self._wait(failures)
 
     def _is_last(self, ending: str) -> bool:
-        """Wait for the launcher, which may have a word on how the run ended after the worker has; whether it had none."""
+        """Wait for the launcher, which may change the end that the worker recorded; returns whether it did not."""
         while not self._stopping:
             now = status.read(self._run)
             if progress.ending(now) != ending:
@@ -128,7 +128,7 @@ class Shipper:
             time.sleep(0.1)
 
     def _report(self, error: Exception, failures: int) -> None:
-        # An outage of a night is two lines in the log, not one a minute; an unforeseen error shows where it came from.
+        # An outage of a night is two lines in the log, not one per minute; an unexpected error has a traceback.
         if failures == 1:
             foreseen = isinstance(error, (Unavailable, Refused, RunGone, UserError))
             reason = str(error).strip().partition("\n")[0]
@@ -139,7 +139,7 @@ class Shipper:
         now = status.read(self._run)
         if now.ended:
             return word_for(now)
-        # Without a launcher, a worker started by hand for instance, only the worker's own word counts.
+        # Without a launcher (a worker started by hand) only the worker's own status counts.
         if now.launcher_pid is None or self._alive(now.launcher_pid) or self._alive(now.worker_pid):
             self._orphaned = None
             return None

@@ -1,4 +1,4 @@
-"""The launcher's side of tracking: starts the shipper, keeps it alive, waits for it at the end, says where to look."""
+"""The launcher's side of tracking: starts the shipper, keeps it alive, waits for it at the end, prints the address."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from deit.tracking import progress
 from deit.tracking.sender import own_uri
 from deit.tracking.uri import identity, run_url, ui_command
 
-LOOK = 2.0  # seconds between two looks at how the shipper gets on
+LOOK = 2.0  # seconds between two checks of the shipper
 
 
 class Shipper(Companion):
-    """The process ``python -m deit.tracking.shipper`` of one run; nothing at all where nothing is tracked."""
+    """The process ``python -m deit.tracking.shipper`` of one run; nothing if the run is not tracked."""
 
     name, module = "shipper", "deit.tracking.shipper"
 
     def __init__(self, run: RunDirectory, config: RunConfig) -> None:
         super().__init__(run)
         self.run, self.config = run, config
-        self._in_trouble, self._troubled = False, 0  # looks in a row that found trouble
+        self._in_trouble, self._troubled = False, 0  # checks in a row that found trouble
         self._look = 0.0
 
     def start(self) -> None:
-        """Start the shipper, unless it is at work already, and at first the search for runs that were killed."""
+        """Start the shipper, unless it is running, and the first time the search for killed runs."""
         if self.process is not None and self.process.poll() is None:
             return
         if self.config.hardware.node_rank not in (None, 0):
             return
         if not self._started:
-            # Not waited for: what it does concerns other runs.
+            # Not waited for: it concerns other runs.
             self._spawn("deit.tracking.stale", Path(runs_copy(self.config.runs_dir)).absolute())
         self._started = time.monotonic()
         if self.config.tracking.backend == "none" or not self.config.task.tracked:
@@ -45,9 +45,9 @@ class Shipper(Companion):
         self._begin()
 
     def news(self) -> str | None:
-        """A line to show when MLflow stops taking what it is sent, or takes it again; None where nothing has changed.
+        """A line when MLflow stops or resumes accepting data; None if nothing has changed.
 
-        A single failed attempt is not worth a line: MLflow may be busy.
+        A single failed attempt is not reported: MLflow may be busy.
         """
         if self.process is None or time.monotonic() < self._look:
             return None
@@ -62,10 +62,9 @@ class Shipper(Companion):
         return f"MLflow accepts no metrics at present ({trouble}); the run keeps them and retries"
 
     def finish(self, hurry: Callable[[], bool]) -> None:
-        """Wait until all is sent, and print where it is to be seen.
+        """Wait until all is sent, and print its address.
 
-        At most ``tracking.flush_timeout`` seconds, and only until ``hurry`` says that somebody wants to go; then the shipper
-        is ended.
+        Waits at most ``tracking.flush_timeout`` seconds, and only until ``hurry`` returns True; then kills the shipper.
         """
         if self.process is None:
             return
@@ -76,7 +75,7 @@ class Shipper(Companion):
                 self.watch()
                 time.sleep(0.1)
         if not self._done():
-            # What it was sending is sent again later, so that nothing is lost by not waiting for its answer.
+            # What it was sending is sent again later, so nothing is lost.
             self.process.kill()
             self.process.wait()
             trouble = self._progress().trouble

@@ -1,9 +1,9 @@
-"""Runs that are recorded as running although their launcher and workers are gone: by SIGKILL, or with the machine.
+"""Runs that are recorded as running although their launcher and workers are gone, after a SIGKILL or a crash of the machine.
 
     python -m deit.tracking.stale RUNS_DIR
 
-The launcher starts it beside every run, in the background. It gives such runs of this machine the state ``interrupted``,
-then tells MLflow. Runs of other machines are theirs to judge, and a run with any living process is left alone.
+The launcher starts it in the background with every run. It sets such runs of this machine to ``interrupted``, and updates
+MLflow. Runs of other machines, and runs with any living process, are left alone.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from deit.tracking.sender import Sender, deliver, own_uri, word_for
 
 _log = logging.getLogger(__name__)
 
-NEWEST = 1000  # runs looked at, so that a folder of years costs no more than one of weeks
+NEWEST = 1000  # runs checked, so that a folder of years takes no longer than one of weeks
 
 
 def settle(run: RunDirectory) -> bool:
-    """Give the run its end if all its processes on this machine are gone; whether it was so.
+    """Mark the run as ended if all its processes on this machine are gone; returns whether they were.
 
-    Its time stays that of the last sign of life. ValueError where the files are no JSON.
+    Its time stays that of its last update. Raises ValueError if its files are not JSON.
     """
     if not _gone(run):
         return False
@@ -62,13 +62,13 @@ def _gone(run: RunDirectory) -> bool:
 
 @contextmanager
 def _held(run: RunDirectory) -> Iterator[bool]:
-    """The lock a launcher holds as long as it lives; False where one does, be it one this process cannot see."""
+    """The lock of a launcher; False if one is alive, even if this process cannot see it."""
     with open(run.path / ".lock", "a") as lock:
         yield locks.take(lock)
 
 
 def main(arguments: list[str]) -> int:
-    """Correct the newest runs of a folder; the exit code: 1 if MLflow could not be updated."""
+    """Correct the newest runs of a folder; returns the exit code: 1 if MLflow could not be updated."""
     if len(arguments) != 1:
         print("usage: python -m deit.tracking.stale RUNS_DIR", file=sys.stderr)
         return 2
@@ -80,7 +80,7 @@ def main(arguments: list[str]) -> int:
             if settle(run):
                 _log.info("%s: %s; it is now %s", run.path, status.GONE, status.INTERRUPTED)
                 settled.append(run)
-        except (OSError, ValueError) as error:  # not writable for us, or no run of this program
+        except (OSError, ValueError) as error:  # not writable, or not a run of this program
             _log.warning("%s: %s", run.path, error)
     return max([_tell(run) for run in settled], default=0)
 
@@ -94,7 +94,7 @@ def _tell(run: RunDirectory) -> int:
     except UserError as error:
         _log.warning("%s", error)
         return 1
-    # Where a shipper has survived its launcher, it is at this already.
+    # A shipper that has survived its launcher is already doing this.
     with progress.turn(run, store.identity(uri), goes_on=lambda: False) as mine:
         problem = deliver(Sender(run, config, uri), word_for(status.read(run))) if mine else None
     if problem:

@@ -1,7 +1,7 @@
-"""Use of the machine while a run works, sampled into ``system.jsonl`` of the run directory.
+"""Machine usage during a run, sampled into ``system.jsonl`` of the run directory.
 
-The names are MLflow's standard ones, which its UI shows under "System metrics". MLflow's own monitor is not
-used: it ends for good after one failed call, and keeps nothing while the server is away.
+The names are MLflow's standard ones, which its UI shows under "System metrics". MLflow's own monitor is not used: it stops for
+good after one failed call, and keeps nothing while the server is unreachable.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _log = logging.getLogger(__name__)
 
 
 class Sampler:
-    """Samples in a thread of its own, so that a slow tracking server leaves no holes."""
+    """Samples in its own thread, so that a slow tracking server leaves no gaps."""
 
     def __init__(self, run: RunDirectory, every: float) -> None:
-        """Sample ``run``'s machine once in ``every`` seconds; the step of a sample is its number."""
+        """Sample ``run``'s machine every ``every`` seconds; the step of a sample is its number."""
         self._run, self._every = run, every
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="system metrics", daemon=True)
@@ -35,7 +35,7 @@ class Sampler:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the sampling; what was sampled is in the journal when this returns."""
+        """Stop sampling; all samples are in the journal when this returns."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -54,9 +54,9 @@ class Sampler:
 
 
 def sample(run: RunDirectory) -> dict[str, float]:
-    """Present use of CPU, memory, the disk of the run directory, the workers' memory and the cards.
+    """Current use of CPU, memory, the disk of the run directory, the workers' memory and the cards.
 
-    Megabytes are 10^6 bytes, as MLflow counts them. CPU is the mean since the last call.
+    Megabytes are 10^6 bytes, as in MLflow. CPU is the mean since the last call.
     """
     memory, disk = psutil.virtual_memory(), psutil.disk_usage(str(run.path))
     metrics = {
@@ -75,11 +75,11 @@ def sample(run: RunDirectory) -> dict[str, float]:
 
 
 def _memory(pids: Sequence[int]) -> int:
-    """Resident bytes of the processes; pages that several share count for each of them."""
+    """Resident bytes of the processes; shared pages count for each of them."""
     total = 0
     for pid in pids:
         try:
             total += psutil.Process(pid).memory_info().rss
         except psutil.Error:
-            continue  # gone meanwhile, or not ours
+            continue  # ended, or of another user
     return total

@@ -1,7 +1,7 @@
-"""What a tracking URI says about itself, known without importing MLflow, which takes seconds.
+"""Tracking URIs: what can be known without importing MLflow, which takes seconds.
 
-Three kinds of store are allowed: a SQLite file, a database server and an MLflow server. MLflow itself would
-take a URI without a scheme for a folder and fail much later, so a URI is judged before anything starts.
+Three kinds of store are allowed: a SQLite file, a database server and an MLflow server. MLflow itself would take a URI without
+a scheme for a folder and fail much later, so a URI is checked before anything starts.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from deit.errors import UserError
 from deit.secrets import redact, with_credentials
 
 ALLOWED = "sqlite:///FILE, http(s)://HOST:PORT, postgresql://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE"
-EXPERIMENT_NAME, RUN_NAME = 256, 250  # characters that the databases of MLflow have room for
+EXPERIMENT_NAME, RUN_NAME = 256, 250  # maximum characters in MLflow's databases
 SQLITE = "sqlite:///"
-_FOLDER = 100  # bytes of a folder's name, of which most file systems take 255
+_FOLDER = 100  # bytes of a folder's name; most file systems allow 255
 UI_VARIABLE = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
-LOCAL_UI = "http://127.0.0.1:5000"  # where `mlflow ui` listens when nothing else is said
-
-# The Python module a database URI needs: by the driver named behind the +, or SQLAlchemy's choice without one.
+LOCAL_UI = "http://127.0.0.1:5000"  # the default address of `mlflow ui`
+# The Python module for a database URI: for the driver after the +, or SQLAlchemy's default.
 _DRIVERS = {
     "postgresql": "psycopg",
     "postgresql+psycopg": "psycopg",
@@ -37,9 +36,9 @@ _DRIVERS = {
 
 
 def check_uri(uri: str | None) -> None:
-    """Raise UserError unless ``uri``, the value of ``tracking.uri``, is one MLflow can be reached by.
+    """Raise UserError unless MLflow can use ``uri``, the value of ``tracking.uri``.
 
-    Looks at the text, at the folder of a SQLite file and at installed database drivers; it asks no server.
+    Checks the text, the folder of a SQLite file and installed database drivers; contacts no server.
     """
     if uri is None:
         raise _refusal("null", "which names no store")
@@ -49,7 +48,7 @@ def check_uri(uri: str | None) -> None:
         parts = urlsplit(uri)
         host = parts.hostname and (parts.port or True)
     except ValueError as error:
-        raise _refusal(shown, f"which is no URI ({error})") from None
+        raise _refusal(shown, f"which is not a URI ({error})") from None
     if parts.scheme == "sqlite":
         _check_sqlite(uri, parts)
     elif parts.scheme in ("http", "https") or parts.scheme in _DRIVERS:
@@ -76,9 +75,9 @@ def _refusal(shown: str, problem: str) -> UserError:
 
 def _check_sqlite(uri: str, parts: SplitResult) -> None:
     if parts.netloc:
-        raise _refusal(uri, "with two slashes where three belong")
+        raise _refusal(uri, "with two slashes instead of three")
     if "?" in uri:
-        raise _refusal(uri, "with options behind the ?, which nothing reads")
+        raise _refusal(uri, "with options after the ?, which are not supported")
     file = sqlite_file(uri)
     if file is None or file.name == ":memory:" or uri[len(SQLITE) :] in ("", "/"):
         raise _refusal(uri, "which names no file")
@@ -90,9 +89,9 @@ def _check_sqlite(uri: str, parts: SplitResult) -> None:
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The absolute path of a SQLite URI's file, seen from the working directory; None for other stores.
+    """The absolute path of a SQLite URI's file; None for other stores.
 
-    It is read as SQLAlchemy, and so ``mlflow ui``, reads it: ``%23`` is a ``#``, a bare ``#`` is one, too.
+    Read as SQLAlchemy and ``mlflow ui`` do: ``%23`` is a ``#``, and so is a bare ``#``.
     """
     if not uri.lower().startswith(SQLITE):
         return None
@@ -100,27 +99,27 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def sqlite_uri(file: Path) -> str:
-    """The URI of a SQLite file: the inverse of ``sqlite_file``, whatever characters the path has.
+    """The URI of a SQLite file: the inverse of ``sqlite_file``, for any characters in the path.
 
-    Only what would be read as something else is escaped: MLflow makes the parent folder by the letters of the URI.
+    Only what would be misread is escaped: MLflow creates the parent folder with the unescaped letters of the URI.
     """
     return SQLITE + str(file).replace("%", "%25").replace("?", "%3F")
 
 
 def artifact_location(folder: Path) -> str:
-    """A folder as MLflow keeps it: the path itself, or where it would read that as another one, a ``file:`` URI."""
+    """A folder as MLflow stores it: the path itself, or a ``file:`` URI if MLflow would misread the path."""
     return str(folder) if quote(str(folder)) == str(folder) else folder.as_uri()
 
 
 def anchored(uri: str, folder: Path) -> str:
-    """``uri`` with the path of a SQLite file made absolute, as seen from ``folder``; any other as it is."""
+    """``uri`` with the path of a SQLite file made absolute, relative to ``folder``; others are unchanged."""
     if sqlite_file(uri) is None:
         return uri
     return sqlite_uri(folder.absolute() / unquote(uri[len(SQLITE) :].partition("?")[0]))
 
 
 def identity(uri: str) -> str:
-    """The store that ``uri`` means, without the credentials and the driver it is reached with: two are the same or not."""
+    """The store of ``uri`` without credentials and driver, to compare two URIs."""
     file = sqlite_file(uri)
     if file is not None:
         return f"{SQLITE}{file}"
@@ -130,10 +129,10 @@ def identity(uri: str) -> str:
 
 
 def ui_command(uri: str) -> str | None:
-    """The command that shows a database in the browser; None for an MLflow server, which shows itself.
+    """The command that shows a database in the browser; None for an MLflow server, which has its own page.
 
-    It is the cheap form, one process of a third of the start-up time: the others serve tracing and evaluation jobs of language
-    models. The password of a database server is left for the reader to fill in.
+    One process without the services for language models, which starts in a third of the time. The user fills in the password
+    of a database server.
     """
     if urlsplit(uri).scheme in ("http", "https"):
         return None
@@ -141,7 +140,7 @@ def ui_command(uri: str) -> str | None:
 
 
 def ui_url(uri: str) -> str:
-    """Where the UI of a store is; for a database that of a ``mlflow ui`` started with its defaults."""
+    """The address of a store's UI; for a database that of ``mlflow ui`` with its defaults."""
     parts = urlsplit(uri)
     if parts.scheme not in ("http", "https"):
         return LOCAL_UI
@@ -149,10 +148,10 @@ def ui_url(uri: str) -> str:
 
 
 def usable_experiment(name: str, stage: Callable[[str], str | None]) -> str:
-    """``name``, or where that experiment was deleted the first of ``name-2``, ``name-3``, ... that was not.
+    """``name``, or if that experiment was deleted the first of ``name-2``, ``name-3``, ... that was not.
 
-    To restore a deleted experiment would bring back all its runs, which somebody did not want any more.
-    ``stage`` tells ``active`` or ``deleted`` of a name, or None where there is no such experiment.
+    Restoring a deleted experiment would bring back all its runs, which somebody did not want any more. ``stage`` returns
+    ``active`` or ``deleted`` for a name, or None if there is no such experiment.
     """
     tried, number = name, 1
     while stage(tried) == "deleted":
@@ -162,7 +161,7 @@ def usable_experiment(name: str, stage: Callable[[str], str | None]) -> str:
 
 
 def artifact_folder(name: str) -> str:
-    """The folder of an experiment's artifacts: its name, as a file system takes it."""
+    """The folder of an experiment's artifacts: its name, made safe for a file system."""
     folder = re.sub(r"[^\w.-]", "_", name)
     if len(folder.encode()) > _FOLDER or not folder.strip("."):
         folder = f"{folder[: _FOLDER // 4].strip('.')}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -57,7 +57,7 @@ def files_of_checkpoint(text: str, config: RunConfig) -> dict[str, Path]:
     if file is not None:
         return {"val": file} | ({"val_ema": file} if holds_ema(file) else {})
     raise UserError(
-        f"checkpoint={text}: there is no such file or folder.{nearest(text, OFFICIAL)} Allowed: a file "
+        f"checkpoint={text}: no such file or folder.{nearest(text, OFFICIAL)} Allowed: a file "
         f"({FORMATS}), a checkpoint folder, or an official name such as {next(iter(OFFICIAL))}."
     )
 

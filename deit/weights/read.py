@@ -98,7 +98,7 @@ def format_of(path: Path) -> str:
             head = file.read(16)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
-        raise UserError(f"{path}: " + ("there is no such file." if missing else f"not readable ({error.strerror}).")) from None
+        raise UserError(f"{path}: " + ("no such file." if missing else f"not readable ({error.strerror}).")) from None
     if head[8:9] == b"{":
         return SAFETENSORS
     if head[:2] == b"PK" or head[:1] == b"\x80":

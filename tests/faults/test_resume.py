@@ -388,7 +388,7 @@ def test_where_no_checkpoint_is_whole_all_are_named_and_left(tmp_path: Path) -> 
     for step in (8, 16):
         flip(checkpoint.write(run, step, {"model": WEIGHTS}, {"best": {}}) / "model.safetensors")
     report = Report(run, status.Status())
-    with pytest.raises(UserError, match=r"no checkpoint of .* is whole") as error:
+    with pytest.raises(UserError, match=r"all checkpoints of .* are damaged") as error:
         newest(run, report, 0, 1)
     assert "step_00000016" in str(error.value) and "step_00000008" in str(error.value)
     assert len(checkpoint.complete(run)) == 2

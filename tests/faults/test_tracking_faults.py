@@ -241,7 +241,7 @@ def test_an_artifact_that_is_refused_for_good_is_one_warning(
     refused = send().progress.refused
     assert refused and all("500" in why for why in refused.values())
     assert len([line for line in caplog.messages if "MLflow refused" in line]) == 1
-    assert progress.refusal(refused).startswith(f"MLflow has all metrics but does not take {len(refused)} artifacts")
+    assert progress.refusal(refused).startswith(f"MLflow has all metrics but refuses {len(refused)} artifacts")
     proxy.fault = None
     assert send().progress.refused == {}  # task=sync run= tries them again
 
@@ -371,7 +371,7 @@ def test_a_dead_shipper_is_started_again_but_not_for_ever(
     assert (there.info.status, there.data.tags["outcome"]) == ("KILLED", "pruned at step 150")
 
     set_status(run, status.RUNNING)
-    for _ in range(companion.RESTARTS - log(run).count("it is started again (")):
+    for _ in range(companion.RESTARTS - log(run).count("restarting it (")):
         assert killed_and_watched()
     assert not killed_and_watched(patience=1)
 

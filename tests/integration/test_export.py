@@ -240,8 +240,8 @@ def test_damaged_exports_are_refused(plain: RunDirectory, tmp_path: Path, graph_
     [
         (("task.format=air", "task.batch=1"), "only on a machine with an Ascend card, and this one has none"),
         (("task.format=air",), "task.format=air has a batch of one size only"),
-        (("task.output=.",), "is there already"),
-        (("task.output=no/where",), "make it first"),
+        (("task.output=.",), "already exists"),
+        (("task.output=no/where",), "create it first"),
         (("task.format=safetensors", "task.batch=4"), "task.batch has no effect with task.format=safetensors"),
         (("optim.base_lr=1",), "optim.base_lr has no effect with task=export"),
         (("hardware.cards=2",), "hardware.cards has no effect with task=export"),

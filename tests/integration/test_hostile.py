@@ -194,8 +194,8 @@ def test_a_damaged_pointer_is_named(text: str, theirs: RunDirectory) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"files": {"../../x.safetensors": {"bytes": 1, "sha256": "0"}}}, "no file of a checkpoint folder"),
-        ({"files": {"/etc/passwd": {"bytes": 1, "sha256": "0"}}}, "no file of a checkpoint folder"),
+        ({"files": {"../../x.safetensors": {"bytes": 1, "sha256": "0"}}}, "not a file of a checkpoint folder"),
+        ({"files": {"/etc/passwd": {"bytes": 1, "sha256": "0"}}}, "not a file of a checkpoint folder"),
         ({"files": {"model.safetensors": {"bytes": "many", "sha256": "0"}}}, "does not say what is in model.safetensors"),
         ({"files": {"model.safetensors": 3}}, "does not say what is in model.safetensors"),
         ({"files": []}, "lists no files"),
@@ -214,9 +214,9 @@ def test_no_file_of_a_checkpoint_is_a_link(theirs: RunDirectory, tmp_path: Path)
     for name in ("model.safetensors", checkpoint.STATE):
         (folder / name).rename(tmp_path / name)
         (folder / name).symlink_to(tmp_path / name)
-        with pytest.raises(UserError, match=rf"{name}: a link"):
+        with pytest.raises(UserError, match=rf"{name}: is a link"):
             checkpoint.weights_of_run(theirs, "last")
-        with pytest.raises(UserError, match=rf"{name}: a link"):
+        with pytest.raises(UserError, match=rf"{name}: is a link"):
             checkpoint.read_part(folder, "model")
         (folder / name).unlink()
         (tmp_path / name).rename(folder / name)

@@ -130,7 +130,7 @@ def test_a_tracking_server_that_is_not_there_costs_nothing_but_the_wait(tmp_path
     ended = launch(tmp_path, *SMALL, "schedule.epochs=2", "tracking.uri=http://127.0.0.1:9", "tracking.flush_timeout=2")
     assert ended.returncode == 0, ended.stderr
     assert "tracking.flush_timeout=2 s (" in ended.stdout and "best results" in ended.stdout  # with the cause
-    assert ended.stderr.count("tracking.uri=http://127.0.0.1:9 does not answer") == 1 and "Connection refused" in ended.stderr
+    assert ended.stderr.count("tracking.uri=http://127.0.0.1:9 does not respond") == 1 and "Connection refused" in ended.stderr
     assert len(metrics(only_run(tmp_path))["val/top1"]) == 2
 
 

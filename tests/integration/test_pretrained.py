@@ -119,7 +119,7 @@ PLAIN = f"checkpoint={FIXTURES}/weights_plain.pth"
         ((PLAIN, *NETWORK, "task.output=x.safetensors", "task.weights=raw"), "task.weights has no effect with checkpoint=FILE"),
         ((PLAIN, *NETWORK, "task.output=x.safetensors", "seed=1"), "seed has no effect with task=convert"),
         ((PLAIN, *NETWORK, "task.output=x.safetensors", "data=cifar10", "data.root=x"), "data.root has no effect"),
-        (("checkpoint=nothing.pth", *NETWORK, "task.output=x.safetensors"), "there is no such file"),
+        (("checkpoint=nothing.pth", *NETWORK, "task.output=x.safetensors"), "no such file"),
     ],
 )
 def test_convert_refuses(command: Callable, tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
@@ -273,7 +273,7 @@ def test_prepare_finds_the_file_for_every_later_place(trained: Path, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("model.pretrained=nothing",), "there is no such file or folder"),
+        (("model.pretrained=nothing",), "no such file or folder"),
         (("model.pretrained=deit_tiny_patch16_224",), "deit_tiny_patch16_224-a1311bcf.pth is not there"),
         ((f"model.pretrained={FIXTURES}/weights_plain.pth",), "nothing in"),
         ((f"model.pretrained={FIXTURES}/weights_whole_module.pth",), "refused: it names 'torch.nn.modules"),

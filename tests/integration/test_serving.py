@@ -273,7 +273,7 @@ def test_where_its_files_cannot_be_put_nothing_is_registered(
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        (("run=nobody", NAME), "run=nobody: there is no such directory"),
+        (("run=nobody", NAME), "run=nobody: no such directory"),
         (("run=RUN",), "task.registered_model_name is not set"),
         ((NAME,), "but neither is given"),
         (("run=RUN", NAME, "task.model=x"), "but found are task.model=x, run="),
@@ -300,7 +300,7 @@ def test_damaged_and_outdated_exports_are_refused(place: Place, command: Callabl
     path = tmp_path / "mine" / "model.onnx"
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     outcome = command("task=register", "task.model=mine", NAME)
-    assert outcome.code == 2 and "is damaged, its SHA-256 is not the one in model.json" in outcome.err
+    assert outcome.code == 2 and "is damaged, its SHA-256 differs from the one in model.json" in outcome.err
     assert not (tmp_path / "mlflow.db").exists()
 
     # The same of a run whose export is of another checkpoint than the best of now.
@@ -340,7 +340,7 @@ def test_a_store_that_does_not_answer_ends_it_at_once(
             threading.Thread(target=server.serve_forever, daemon=True).start()
             outcome = command("task=register", "run=run", NAME, f"tracking.uri=http://127.0.0.1:{server.server_port}")
             server.shutdown()
-    assert outcome.code == 1 and "its model registry does not answer" in outcome.err, outcome.err
+    assert outcome.code == 1 and "its model registry does not respond" in outcome.err, outcome.err
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert not (tmp_path / "run" / "exports").exists()  # it was not even exported
 

@@ -138,7 +138,7 @@ def test_large_and_single_objects_and_a_store_that_is_away(store: Server, tmp_pa
     store.stop()
     try:
         said = staged("s3://large/archives/shard.tar")
-        assert "does not answer" in said and "is used as it is" in said
+        assert "does not respond" in said and "is used as it is" in said
         assert "data.root=s3://large/other: the store at" in staged("s3://large/other", code=1)
     finally:
         store.start()
@@ -172,7 +172,7 @@ def test_what_is_wrong_is_said_in_one_message(
     store.fill("there", {"a": b"1", "a/b": b"2"})
     assert "data.root=s3://no-bucket/x: there is no bucket no-bucket at http" in refused("s3://no-bucket/x")
     assert "data.root=s3://there/none: no objects found" in refused("s3://there/none")
-    assert "with the name of its folder are both there" in refused("s3://there")
+    assert "an object with the name of its folder" in refused("s3://there")
     for wrong in ("s3://user:hidden-word@there/a", "s3://there/a?X-Amz-Signature=hidden-word", "s3://", "s3://there/../x"):
         said = typed(f"data.root='{wrong}'")
         assert said.startswith("data.root ") and "hidden-word" not in said
@@ -192,7 +192,7 @@ def test_what_is_wrong_is_said_in_one_message(
     assert "refuses (Access Denied). Check the keys and their rights." in refused("s3://there/x")
     server.shutdown()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    assert "data.root=s3://there/x: the store at http://127.0.0.1:9 does not answer" in refused("s3://there/x")
+    assert "data.root=s3://there/x: the store at http://127.0.0.1:9 does not respond" in refused("s3://there/x")
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     assert "set OBS_ENDPOINT" in refused("obs://there/x")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
@@ -205,7 +205,7 @@ def test_what_is_wrong_is_said_in_one_message(
 
 def test_names_that_no_file_may_have() -> None:
     for name in ("../x", "a//b", "a/../../b", "x" * 300):
-        with pytest.raises(UserError, match="a name that no file can have"):
+        with pytest.raises(UserError, match="a name that is not allowed for files"):
             download.check_names([Object(name, f"s3://b/{name}", 1, "", None)], "data.root")
 
 

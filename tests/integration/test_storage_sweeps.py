@@ -144,7 +144,7 @@ def test_a_killed_sweep_goes_on_on_another_machine(
     launcher.wait()
     signal_workers(working.directory, signal.SIGCONT)
     until(lambda: not any(held(trial.directory) for trial in before))
-    until(lambda: "all is copied, and nobody is at work any more" in (first.logs / "uploader.log").read_text())
+    until(lambda: "all is copied, and no process is left" in (first.logs / "uploader.log").read_text())
     assert status.read(working.directory).state == status.INTERRUPTED and checkpoint.complete(working.directory)
     assert before[waits].state == WAITING and status.read(before[quick].directory).state == status.FINISHED
     whole, here = store.content("results", "runs/"), kept(sweep.cache / "runs/s3/results/runs")
@@ -251,9 +251,9 @@ def test_a_store_that_is_away_at_the_end_and_sync_later(store: Server, tmp_path:
     waits = sweep.read_trials()[1].directory
     with locks.alone(waits.path / LOCK, lambda who: None):
         said = command("task=sync", "runs_dir=s3://later/runs").out
-    assert "1 files copied, 2 are not there yet, others are at work on them" in said
+    assert "1 files copied, 2 still missing, their uploaders are working on them" in said
     outcome = command("task=sync", "runs_dir=s3://later/runs")
-    assert outcome.code == 0 and f"{sweep.address}: " in outcome.out and "not there yet" not in outcome.out, outcome
+    assert outcome.code == 0 and f"{sweep.address}: " in outcome.out and "still missing" not in outcome.out, outcome
     assert store.content("later", "runs/") == kept(sweep.path.parents[1])
     assert f"{sweep.address}: all is there" in command("task=sync", "runs_dir=s3://later/runs").out
 
@@ -346,14 +346,14 @@ def test_what_no_sweep_can_go_on_with_is_refused(store: Server, tmp_path: Path, 
     assert "sweep.resume=last: no sweep found in s3://copies/empty/sweeps" in refused(
         "sweep.resume=last", "runs_dir=s3://copies/empty"
     )
-    assert "it holds no sweep.json" in refused("sweep.resume=s3://copies/runs/sweeps/some")
+    assert "sweep.json is missing" in refused("sweep.resume=s3://copies/runs/sweeps/some")
     assert "no objects found" in refused("task=report", "sweep.dir=s3://copies/runs/sweeps/other")
     sweep = small_sweep(tmp_path, [WAITING])
     store.fill("moved", {f"runs/sweeps/{sweep.id}/{name}": file.read_bytes() for name, file in named(sweep).items()})
     said = refused(f"sweep.resume=s3://moved/runs/sweeps/{sweep.id}")
-    assert f"was begun with runs_dir={RUNS}, where" in said
+    assert f"was started with runs_dir={RUNS}, where" in said
     store.fill("lost", {f"runs/sweeps/{sweep.id}/sweep.json": sweep.info.read_bytes()})
-    assert "its trials are not there" in refused(f"sweep.resume=s3://lost/runs/sweeps/{sweep.id}")
+    assert "has no trials" in refused(f"sweep.resume=s3://lost/runs/sweeps/{sweep.id}")
     assert read_json(sweep.info)["runs_dir"] == RUNS
 
 

@@ -439,7 +439,7 @@ def test_a_dry_run_of_report_writes_nothing(tmp_path: Path, command: Callable[..
     [
         ((), "task=report needs sweep.dir"),
         (("sweep.dir=last",), "sweep.dir=last: no sweep found in runs/sweeps/"),
-        (("sweep.dir=.",), "holds no sweep.json"),
+        (("sweep.dir=.",), "sweep.json is missing"),
         (("sweep.dir=.", "checkpoint=x"), "checkpoint=x with task=report: it reports a sweep; give sweep.dir= instead."),
         (("sweep.dir=last", "model.depth=3"), "model.depth has no effect with task=report"),
         (("sweep.dir=last", "tracking.uri=sqlite:///x.db"), "tracking.uri has no effect with task=report"),

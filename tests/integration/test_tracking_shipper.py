@@ -300,7 +300,7 @@ def test_a_killed_shipper_leaves_neither_gap_nor_double(tmp_path: Path) -> None:
         kills += 1
     # A second shipper waits for the first.
     first, second = _start(run, tmp_path), _start(run, tmp_path)
-    _until(lambda: "another shipper is at work" in _log(run))
+    _until(lambda: "another shipper is working" in _log(run))
     _until(lambda: _state(run)["offsets"]["journal"] == size and _state(run)["offsets"]["system"])
     _set_status(run, status.FINISHED)
     assert [first.wait(PATIENCE), second.wait(PATIENCE)] == [0, 0]
@@ -433,11 +433,13 @@ def test_everything_arrives_at_a_server_that_comes_late_and_falls_over(tmp_path:
 
 
 def test_a_server_that_does_not_answer_is_named_with_the_run(server: _Server) -> None:
-    with pytest.raises(UserError, match=rf"MLflow run {'a' * 32}: tracking.uri=http://127.0.0.1:{server.port} does not answer"):
+    with pytest.raises(
+        UserError, match=rf"MLflow run {'a' * 32}: tracking.uri=http://127.0.0.1:{server.port} does not respond"
+    ):
         find_run_directory(f"http://127.0.0.1:{server.port}", "a" * 32)
 
 
 def test_a_run_without_mlflow_is_not_shipped(tmp_path: Path) -> None:
     run = _make_run(tmp_path, backend="none", uri=None)
     assert _start(run, tmp_path).wait(PATIENCE) == 2
-    assert _log(run) == f"{run.config}: tracking.backend is none; only mlflow is shipped to.\n"
+    assert _log(run) == f"{run.config}: tracking.backend is none; only mlflow can be sent to.\n"

@@ -45,7 +45,7 @@ def test_an_experiment_that_contradicts_a_typed_group_is_refused() -> None:
     with pytest.raises(UserError) as caught:
         freeze("experiment=digits_distilled", "model=deit_tiny", "optim=sgd", "optim.base_lr=0.1", "debug=fast")
     assert str(caught.value).splitlines() == [
-        f"model=deit_tiny sets model.{key}={own}, but conf/experiment/digits_distilled.yaml says {its}; give model.{key}=VALUE."
+        f"model=deit_tiny sets model.{key}={own}, but conf/experiment/digits_distilled.yaml sets {its}; give model.{key}=VALUE."
         for key, own, its in (("embed_dim", 192, 64), ("num_heads", 3, 2))
     ]
     assert freeze("experiment=quickstart", "ema=paper", "data=cifar10", "augment=none").schedule.epochs == 48

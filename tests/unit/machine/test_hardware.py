@@ -81,7 +81,7 @@ def test_all_users_share_the_folder_of_leases_or_are_told_who_keeps_it(eight_car
     lease.release()
     shutil.rmtree(leases.FOLDER)
     leases.FOLDER.touch()  # nobody can make a file in it, as in the folder of a user who shares nothing
-    with pytest.raises(UserError, match=f"{leases.FOLDER}: no file can be made there .*chmod 1777"):
+    with pytest.raises(UserError, match=f"{leases.FOLDER}: no file can be created there .*chmod 1777"):
         lease_port("another user")
 
 
@@ -108,7 +108,7 @@ def test_ports_are_leased_once_and_a_taken_master_port_is_refused(eight_cards: N
 
 
 def test_a_rank_table_must_be_there(eight_cards: None, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"hardware.rank_table=/nowhere.json.*msrun needs none"):
+    with pytest.raises(UserError, match=r"hardware.rank_table=/nowhere.json.*msrun does not need one"):
         cards.check(ascend(cards=8, rank_table="/nowhere.json"))
 
 

@@ -80,9 +80,9 @@ def look(uri: str, resume: str | None = None, backend: str = "mlflow") -> None:
 @pytest.mark.parametrize(
     ("code", "body", "told"),
     [
-        (404, "<h1>Not Found</h1>", "what answers there is no MLflow server (404 Not Found"),
-        (200, "<html>a router</html>", "what answers there is no MLflow server (200 OK"),
-        (404, {"message": "no route"}, "what answers there is no MLflow server"),
+        (404, "<h1>Not Found</h1>", "there is no MLflow server (404 Not Found"),
+        (200, "<html>a router</html>", "there is no MLflow server (200 OK"),
+        (404, {"message": "no route"}, "there is no MLflow server"),
         (
             401,
             "You are not authenticated",
@@ -107,10 +107,10 @@ def test_a_server_that_may_answer_later_is_one_line(web: Answers, capsys: pytest
     look(web.uri)
     look(web.uri)
     said = capsys.readouterr().err
-    assert said.count("does not answer (503 Service Unavailable") == 1 and said.count("\n") == 1
+    assert said.count("does not respond (503 Service Unavailable") == 1 and said.count("\n") == 1
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection and says nothing
         look(f"http://127.0.0.1:{silent.getsockname()[1]}")
-    assert "does not answer" in capsys.readouterr().err
+    assert "does not respond" in capsys.readouterr().err
     web.close()
     tracking_store._look.cache_clear()
     look(web.uri)
@@ -158,7 +158,7 @@ def test_a_deleted_experiment_is_said_at_a_server_and_in_a_file(
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("a text " * 100)
-    with pytest.raises(UserError, match=r"notes\.txt is no SQLite database"):
+    with pytest.raises(UserError, match=r"notes\.txt is not an SQLite database"):
         look(f"sqlite:///{tmp_path}/notes.txt")
     (tmp_path / "empty.db").write_text("")  # MLflow fills it
     look(f"sqlite:///{tmp_path}/empty.db")

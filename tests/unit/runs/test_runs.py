@@ -128,7 +128,7 @@ def test_where_no_run_directory_can_be_made_runs_dir_is_named(tmp_path: Path) ->
     (tmp_path / "file").touch()
     (tmp_path / "unmounted").symlink_to(tmp_path / "nothing")
     for place in ("file", "file/below", "unmounted"):
-        with pytest.raises(UserError, match=f"runs_dir={tmp_path / place}: no folder can be made there .*give another"):
+        with pytest.raises(UserError, match=f"runs_dir={tmp_path / place}: no folder can be created there .*give another"):
             directory.create(tmp_path / place, "x")
 
 
@@ -252,7 +252,7 @@ def test_find_run(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     assert find_run("last", "run", str(tmp_path / "runs"), None).path == run.path
     assert find_run(str(run.path), "run", "elsewhere", None).path == run.path
-    for text, told in ((str(tmp_path / "nothing"), "no such directory"), (str(tmp_path), "no config.yaml")):
+    for text, told in ((str(tmp_path / "nothing"), "no such directory"), (str(tmp_path), "config.yaml is missing")):
         with pytest.raises(UserError, match=told):
             find_run(text, "resume", str(tmp_path / "runs"), None)
 

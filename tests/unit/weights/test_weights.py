@@ -404,7 +404,7 @@ def test_find_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for text, told in (
         ("deit_smal_patch16_224", "Did you mean 'deit_small_patch16_224'"),
         ("notes.txt", "no file of weights"),
-        ("w", "no config.yaml"),
+        ("w", "config.yaml is missing"),
         ("0123456789abcdef0123456789abcdef", "MLflow run id"),
     ):
         with pytest.raises(UserError, match=f"model.pretrained={text}.*{told}"):
@@ -419,7 +419,7 @@ def test_files_of_checkpoint(tmp_path: Path) -> None:
         "val_ema": folder / "ema.safetensors",
     }
     assert files_of_checkpoint(str(PLAIN), config) == {"val": PLAIN}
-    with pytest.raises(UserError, match="checkpoint=nothing: there is no such file or folder"):
+    with pytest.raises(UserError, match="checkpoint=nothing: no such file or folder"):
         files_of_checkpoint("nothing", config)
 
 
