@@ -11,13 +11,16 @@ own bookkeeping and the host.
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import steps  # beside this file; first, as it silences MindSpore
+
+from deit.engine import profiling
 
 
 def main() -> None:
@@ -45,30 +48,17 @@ def main() -> None:
     what = "forward pass" if chosen.forward else "train step"
     print(f"{what} of {config.model.name}, {config.model.img_size} px, batch {batch}, {config.precision.level}")
     print(f"median {statistics.median(taken):.1f} ms without the profiler; first call {first:.1f} s; operators {total:.1f} ms")
-    print("\n| operator | ms | share | calls |\n|---|---:|---:|---:|")
-    for name, milliseconds, calls in table[: chosen.operators]:
-        print(f"| {name} | {milliseconds:.1f} | {100 * milliseconds / total:.1f} % | {calls} |")
+    print(f"\n{profiling.table(table, chosen.operators)}")
 
 
-def profile(run: object, count: int) -> list[tuple[str, float, int]]:
+def profile(run: Callable[[], Any], count: int) -> list[tuple[str, float, int]]:
     """(kind of operator, milliseconds a step, calls a step), the slowest first."""
-    from mindspore import profiler
-
-    assert callable(run)
     with tempfile.TemporaryDirectory() as folder:
-        recorder = profiler.profile(
-            activities=[profiler.ProfilerActivity.CPU], on_trace_ready=profiler.tensorboard_trace_handler(folder)
-        )
-        recorder.start()
-        for _ in range(count):
-            run()
-        recorder.stop()
-        (file,) = Path(folder).glob("*/FRAMEWORK/cpu_op_type_info_*.csv")
-        rows = list(csv.DictReader(file.open(encoding="utf-8")))
-    found = [
-        (row["op_type"], float(row["total_compute_time"]) / count, round(int(row["type_occurrences"]) / count)) for row in rows
-    ]
-    return sorted(found, key=lambda row: -row[1])
+        with profiling.Recording(Path(folder), count) as recording:
+            for _ in range(count):
+                run()
+                recording.step()
+        return profiling.operators(Path(folder), count)
 
 
 if __name__ == "__main__":

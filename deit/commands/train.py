@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from deit.commands.task import Task
 from deit.compose import rules
-from deit.config.schema import RunConfig
+from deit.config.schema import PROFILE_WARMUP, RunConfig
 from deit.config.tasks import TrainTask
-from deit.errors import nearest
+from deit.errors import UserError, nearest
 from deit.lookup.base_run import References
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Train(Task[TrainTask]):
         if config.resume is not None:
             check_unfinished(config)
         check_space(config)
+        _check_profile(config)
         return config
 
     def recipe(self, config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
@@ -58,15 +59,33 @@ class Train(Task[TrainTask]):
         from deit.recipe.lr_curve import draw
 
         draw(config, run.lr_curve)  # a resumed run may have another schedule
+        count = config.hardware.profile
+        recorded = [] if count is None else [f"records {count} steps after {PROFILE_WARMUP} with the profiler: {run.profile}"]
         if not begins_pretrained(config):
-            return []
+            return recorded
         taken = [f"  {line}" for line in pretrained_fit(config).lines()]
-        return [f"weights of {config.model.pretrained}", *taken, f"  every name: {run.pretrained.name} in the run directory"]
+        every = f"  every name: {run.pretrained.name} in the run directory"
+        return [*recorded, f"weights of {config.model.pretrained}", *taken, every]
 
     def show(self, run: RunDirectory, results: dict[str, Any]) -> RenderableType:
         from deit.launching.accuracy_table import accuracy_table
 
         return accuracy_table(run, "best results", results["best"], "epoch", results.get("teacher"))
+
+
+def _check_profile(config: RunConfig) -> None:
+    """Raise UserError where a new training is over before the steps that it should record."""
+    from deit.recipe.plan import known_train_images, plan
+
+    images = known_train_images(config)
+    if config.hardware.profile is None or config.resume is not None or images is None:
+        return
+    needed, total = PROFILE_WARMUP + config.hardware.profile, plan(config, images).total_steps
+    if total < needed:
+        raise UserError(
+            f"hardware.profile={config.hardware.profile} records the steps {PROFILE_WARMUP + 1} to {needed}, but the training "
+            f"has {total}. Give fewer, or a longer training."
+        )
 
 
 def _objectives(config: RunConfig) -> list[str]:

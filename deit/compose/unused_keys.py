@@ -59,6 +59,7 @@ def _of_any_task(found: Unused) -> Unused:
     augment, schedule, precision = config.augment, config.schedule, config.precision
     found.add(not is_remote(config.data.root), "without a data.root in a store (s3://, obs://)", "data.cache_dir")
     found.add(not is_remote(config.runs_dir), "without a runs_dir in a store (s3://, obs://)", "checkpointing.upload_timeout")
+    found.add(config.task.name != "train", "without task=train", "hardware.profile")
     if config.hardware.cards * config.hardware.nodes == 1:
         found.add(True, "with one process", *(f"hardware.{key}" for key in ("bind_core", "rank_table", "cluster_timeout")))
     found.add(config.sweep.resume is None, "without sweep.resume", "sweep.retry_failed")

@@ -14,6 +14,8 @@ from typing import Optional
 from deit.config.field import option
 from deit.config.tasks import TASKS, TaskConfig
 
+PROFILE_WARMUP = 8  # steps before those of hardware.profile; MindSpore tries numbers of threads in the first of an operator
+
 
 @dataclass
 class ModelConfig:
@@ -248,6 +250,14 @@ class HardwareConfig:
         unit="seconds",
         low=1,
         default=60,
+    )
+    profile: Optional[int] = option(
+        f"Steps of the training to record with MindSpore's profiler, after {PROFILE_WARMUP} others, into profile/ of the run "
+        "directory; null: off.",
+        unit="steps",
+        low=1,
+        high=100,
+        default=None,
     )
     bind_core: bool = option("Let msrun pin each process to its own cores.", default=False)
     rank_table: Optional[str] = option("Rank table file, for clusters that still need one; msrun needs none.", default=None)

@@ -16,6 +16,7 @@ runs/<name>/<date_time_id>/
     pretrained.json    what was loaded from model.pretrained, name by name
     nonfinite.json     the images of a step with a loss or gradient that was not finite, if that ended the training
     lr_curve.png       the learning rate of a training, drawn before it starts
+    profile/           what MindSpore's profiler recorded of hardware.profile steps
     preview_*.png      the pictures of a preview
     models/            each model's part of a comparison; next to it compare.json and the rest of comparison.output_files
     exports/           networks that task=export wrote from this run's checkpoints
@@ -63,6 +64,7 @@ class RunDirectory:
         self.lr_curve = self.path / "lr_curve.png"
         self.preview_train = self.path / "preview_train.png"
         self.preview_eval = self.path / "preview_eval.png"
+        self.profile = self.path / "profile"
         self.partial = self.path / ".partial"
 
     @property

@@ -30,6 +30,7 @@ from deit.engine.loss import build_loss
 from deit.engine.meter import Meter
 from deit.engine.nonfinite import Verdict, Watch
 from deit.engine.pace import Pace
+from deit.engine.profiling import StepProfiler
 from deit.engine.saver import Saver
 from deit.engine.state import TrainState, first_weights
 from deit.engine.step import TrainStep
@@ -88,6 +89,7 @@ class Trainer:
         self.teacher: dict[str, Any] | None = None  # its description and accuracy
         self.meter = Meter(dynamic=config.precision.loss_scale == "dynamic")
         self.meter.begin(self.state.scale())
+        self.profiler = StepProfiler(config.hardware.profile if rank == 0 else None, context.run.profile)
         self.pace, self.watch = Pace(), Watch(config, self.report)
         self.data_wait = DataWait(config, self.report)
         self.saver = Saver(context.run, config.checkpointing, self.report, self.steps_per_epoch, writes=rank == 0)
@@ -146,7 +148,9 @@ class Trainer:
     def step(self, micro_batches: Any, epoch: int) -> bool:
         """Do one optimizer step, judge and report it; whether the epoch continues with the next."""
         began, lr = time.monotonic(), self.plan.learning_rate(self.done)
+        self.profiler.begin_step()
         self.meter.add(self.done, *self.optimizer_step(self.context, micro_batches, self.done, lr))
+        self.profiler.end_step(self.done, self.report)
         self.done += 1
         self.saver.check()
         end_of_epoch = self.done % self.steps_per_epoch == 0 or self.done == self.total_steps

@@ -24,7 +24,8 @@ from deit.runs.directory import RunDirectory
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A finished training, tracked in MLflow's default database of its folder."""
     folder = tmp_path_factory.mktemp("trained")
-    return folder, launch(folder, *SMALL, "tracking.system_metrics_every=1", "tracking.flush_timeout=900")
+    extra = ("tracking.system_metrics_every=1", "tracking.flush_timeout=900", "hardware.profile=2")
+    return folder, launch(folder, *SMALL, *extra)
 
 
 # ---------------------------------------------------------------------------------------- a whole training
@@ -48,6 +49,10 @@ def test_a_training_ends_well_and_says_where_to_look(trained: tuple[Path, subpro
     for name in ("config.yaml", "overrides.yaml", "environment.json", "journal.jsonl", "lr_curve.png", "logs/worker_0.log"):
         assert (run.path / name).stat().st_size > 0 or name.endswith(".log")
     environment = read_json(run.environment)
+    profiled = [entry for entry in map(json.loads, run.journal.read_text().splitlines()) if entry.get("event") == "profiled"]
+    assert [(entry["step"], entry["steps"]) for entry in profiled] == [(9, 2)]
+    table = (run.profile / "operators.md").read_text()
+    assert "| MatMul |" in table and list(run.profile.glob("*/FRAMEWORK/cpu_op_type_info_0.csv"))
     assert "git" in environment and environment["versions"]["mindspore"].startswith("2.")
     assert environment["device"] == {"target": "CPU"}  # noted by the worker
 
