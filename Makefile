@@ -1,12 +1,14 @@
 # The commands of the README. They install into .venv alone.
 PYTHON ?= python3.11
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
+# Another MindSpore than that of constraints.txt: `make install MINDSPORE=2.9.0`, or export MINDSPORE (docs/hardware.md).
+MINDSPORE ?= $(shell sed -n 's/^mindspore==//p' constraints.txt)
 REFERENCE := .reference
 
-.PHONY: quickstart test test-fast lint format docs install clean fixtures fidelity
+.PHONY: quickstart test test-fast test-versions lint format docs install install-check-aarch64 clean fixtures fidelity
 
-quickstart: $(VENV)/.lean
+quickstart: $(VENV)/.lean-$(MINDSPORE)
 	$(BIN)/python launch.py experiment=quickstart
 
 # Two files of tests at a time: much of a test is waiting for a server, a signal or a grace period.
@@ -19,6 +21,15 @@ test: install
 # Unit tests that neither start processes nor compile a network: less than 90 seconds on two cores.
 test-fast: install
 	$(BIN)/python -m pytest tests/unit -m "not slow and not process" --numprocesses 2 --dist worksteal
+
+# Training, resume, evaluation, export and two processes with every MindSpore that is supported: half an hour and 3 GB each.
+# `make test-versions VERSIONS=2.9.0` tests one.
+VERSIONS ?= 2.7.2 2.8.0 2.9.0 2.10.0
+test-versions: $(VERSIONS:%=test-version-%)
+
+test-version-%:
+	$(MAKE) install VENV=.versions/$* MINDSPORE=$*
+	.versions/$*/bin/python -m pytest tests/integration -m versions
 
 lint: install
 	$(BIN)/ruff check .
@@ -50,18 +61,30 @@ $(REFERENCE)/.installed: tests/reference/requirements.txt tests/reference/requir
 		--requirement tests/reference/requirements-timm-0.3.2.txt
 	touch $@
 
-install: $(VENV)/.installed
+install: $(VENV)/.installed-$(MINDSPORE)
 
-# What a run needs, which is all that the quickstart installs.
-$(VENV)/.lean: constraints.txt pyproject.toml
+# What a run needs, which is all that the quickstart installs. The file says by its name which MindSpore is there.
+$(VENV)/.lean-$(MINDSPORE): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	rm -f $(VENV)/.lean-* $(VENV)/.installed-*
+	sed 's/^mindspore==.*/mindspore==$(MINDSPORE)/' constraints.txt > $(VENV)/constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt --editable .
 	touch $@
 
 # With the extras and the tools of the tests.
-$(VENV)/.installed: $(VENV)/.lean
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+$(VENV)/.installed-$(MINDSPORE): $(VENV)/.lean-$(MINDSPORE)
+	$(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt --editable '.[dev]'
 	touch $@
 
+# Whether every pin has a wheel for an aarch64 server with glibc 2.28 or newer; nothing is installed. antlr4 has none on any
+# platform: pip builds it, which needs setuptools and no compiler.
+GLIBC := 17 24 26 27 28
+install-check-aarch64:
+	grep -v '^antlr4-python3-runtime' constraints.txt | $(PYTHON) -m pip install --dry-run --quiet --no-deps --ignore-installed \
+		--target none --only-binary=:all: --implementation cp --abi cp311 --abi abi3 --abi none \
+		--python-version $$($(PYTHON) -c 'import platform; print(platform.python_version())') \
+		$(GLIBC:%=--platform manylinux_2_%_aarch64) --platform manylinux2014_aarch64 --requirement /dev/stdin
+	@echo "constraints.txt has wheels for aarch64"
+
 clean:
-	rm -rf $(VENV) $(REFERENCE)
+	rm -rf $(VENV) $(REFERENCE) .versions
