@@ -26,12 +26,12 @@ from deit.secrets import redact
 
 @dataclass(frozen=True)
 class Draft:
-    """A trial that is checked, but not yet written anywhere."""
+    """A checked trial that is not written anywhere yet."""
 
     number: int
     overrides: list[str]  # as typed, without Hydra's own
     config: RunConfig
-    ignored: list[str]  # complaints about keys that were typed and that this trial does not use
+    ignored: list[str]  # messages about typed keys that this trial does not use
     unused: Collection[str] = ()  # all the keys that it does not use
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ class Draft:
 
 
 class Tasks(Protocol):
-    """What checks a configuration: ``deit.commands.table``."""
+    """The functions that check a configuration: ``deit.commands.table``."""
 
     def configured(self, composed: DictConfig, typed: Sequence[Override]) -> RunConfig: ...
 
@@ -52,12 +52,12 @@ class Composer:
     """Composes, freezes and checks trials of one sweep."""
 
     def __init__(self, loader: ConfigLoader, config: DictConfig, tasks: Tasks, look: Callable[[RunConfig], RunConfig]) -> None:
-        """``look`` answers what only the place where the trials run can tell, and raises UserError for what it lacks."""
+        """``look`` fills in what depends on the machine of the trials, and raises UserError for what it lacks."""
         self._loader, self._config, self._tasks, self._look = loader, config, tasks, look
-        self._composed: dict[tuple[str, ...], DictConfig | None] = {}  # by all overrides but those of single keys
+        self._composed: dict[tuple[str, ...], DictConfig | None] = {}  # by all overrides except those of single keys
 
     def drafts(self, trials: Sequence[Sequence[str]], first: int = 0) -> list[Draft]:
-        """All trials of a sweep. Raises UserError with all that is wrong in any of them."""
+        """All trials of a sweep. Raises UserError with the problems of all of them."""
         drafts: list[Draft] = []
         problems: dict[str, list[str]] = {}  # message -> the trials that have it
         with progress_bar("composing trials", len(trials)) as bar:
@@ -69,7 +69,7 @@ class Composer:
                 bar.advance(1)
         if problems:
             raise UserError("\n".join(f"{_some(names)}: {message}" for message, names in problems.items()))
-        # One value of a sweep may well make a key idle that another value needs.
+        # A value of a sweep may make a key unused that another value needs.
         ignored = set.intersection(*(set(draft.ignored) for draft in drafts))
         if ignored:
             raise UserError("\n".join(f"In every trial: {message}" for message in sorted(ignored)))
@@ -79,11 +79,11 @@ class Composer:
         for draft in drafts:
             other = known.setdefault(identity(draft.config), draft)
             if other is not draft:
-                raise UserError(f"{other} and {draft} are the same configuration; leave one out.")
+                raise UserError(f"{other} and {draft} are the same configuration; remove one.")
         return drafts
 
     def draft(self, number: int, texts: Sequence[str]) -> Draft:
-        """One trial, composed and checked by itself. Raises UserError."""
+        """One trial, composed and checked. Raises UserError."""
         typed = _own(texts)
         try:
             given = overrides.check(typed, sweeping=False)
@@ -94,7 +94,7 @@ class Composer:
         if is_remote(config.runs_dir) and launcher != "cards":
             raise UserError(
                 f"runs_dir={config.runs_dir} is in a store, but trials of hydra/launcher={launcher} run on other machines, "
-                "which do not share its copy on this one; allowed: hydra/launcher=cards, or as runs_dir a folder they share."
+                "which do not share its copy on this one; allowed: hydra/launcher=cards, or a shared folder as runs_dir."
             )
         return Draft(
             number,
@@ -107,7 +107,7 @@ class Composer:
     def looked_at(self, drafts: Sequence[Draft]) -> list[Draft]:
         """The trials as they will run: `last` as a teacher must not become the trial before it.
 
-        Raises UserError where one lacks cards, data, weights or a teacher.
+        Raises UserError if one lacks cards, data, weights or a teacher.
         """
         looked = []
         with progress_bar("checking trials", len(drafts)) as bar:
@@ -120,10 +120,10 @@ class Composer:
         return looked
 
     def _compose(self, number: int, texts: Sequence[str], given: Sequence[Override]) -> DictConfig:
-        """What Hydra makes of ``texts``, of which those that are not Hydra's own are ``given``, parsed.
+        """Hydra's composition of ``texts``; those that are not Hydra's own are ``given``, parsed.
 
-        Hydra sets single keys last, so trials that differ in nothing else share one composition of the files, which takes a
-        hundred times as long. Not so where a value refers to Hydra's own settings, such as ``${hydra:job.num}``.
+        Hydra sets single keys last, so trials that differ only in these share one composition of the files, which takes a
+        hundred times as long, unless a value refers to Hydra's own settings, such as ``${hydra:job.num}``.
         """
         values = [override for override in given if override.key_or_group in keys.table()]
         of_values = {override.input_line for override in values}
@@ -143,7 +143,7 @@ class Composer:
             ours, its = self._config.hydra[part], composed.hydra[part]
             if OmegaConf.to_container(ours) != OmegaConf.to_container(its):
                 raise UserError(
-                    f"The option brings hydra.{part} settings of its own, which a sweep over it would ignore; run it alone."
+                    f"The option has its own hydra.{part} settings, which a sweep over it would ignore; run it alone."
                 )
         with open_dict(composed):
             composed.hydra.job.num = composed.hydra.job.id = number
@@ -153,7 +153,7 @@ class Composer:
 
 
 def settings_of(drafts: Sequence[Draft]) -> SweepConfig:
-    """The settings of the sweep, which its trials must agree on. Raises UserError."""
+    """The settings of the sweep, which must be equal in all trials. Raises UserError."""
     settings = [dataclasses.replace(draft.config.sweep, case=None) for draft in drafts]
     for draft, other in zip(drafts, settings, strict=True):
         for name, value in vars(settings[0]).items():
@@ -166,7 +166,7 @@ def settings_of(drafts: Sequence[Draft]) -> SweepConfig:
 
 
 def _one_store(drafts: Sequence[Draft]) -> None:
-    """The runs of a sweep in a store are found beside its own directory. Raises UserError."""
+    """Check that all runs of a sweep in a store are next to its own directory. Raises UserError."""
     first = drafts[0].config.runs_dir
     for draft in drafts:
         if draft.config.runs_dir != first and (is_remote(first) or is_remote(draft.config.runs_dir)):
@@ -181,5 +181,5 @@ def _own(texts: Sequence[str]) -> list[str]:
 
 
 def _some(names: list[str]) -> str:
-    """The first names, and how many more there are."""
+    """The first names, and the number of the others."""
     return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")

@@ -15,12 +15,12 @@ from deit.errors import UserError
 from deit.sweeps.space import Choice, Space
 
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-optuna.logging.set_verbosity(optuna.logging.ERROR)  # what there is to say, the sweep says
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # the sweep prints its own messages
 
 
 @dataclass(frozen=True)
 class Settings:
-    """``hydra.sweeper`` as it was composed. ``sampler`` and ``pruner`` hold the ``name`` and Optuna's own arguments."""
+    """``hydra.sweeper`` as composed. ``sampler`` and ``pruner`` have the ``name`` and Optuna's own arguments."""
 
     n_trials: int | None
     seed: int
@@ -33,13 +33,10 @@ class Settings:
 
 
 def check(settings: Settings, space: Space, objectives: Sequence[str], epochs: int) -> None:
-    """Raise UserError for settings that do not go together, or with the space.
-
-    ``epochs`` is what a training of this search takes.
-    """
+    """Raise UserError for settings that contradict each other or the space. ``epochs`` are those of a training."""
     name, n_trials = settings.sampler["name"], settings.n_trials
     if n_trials is None and name != "grid":
-        raise UserError("hydra.sweeper.n_trials is not given; give how many trials the search may start, such as 20.")
+        raise UserError("hydra.sweeper.n_trials is not set; give the number of trials that the search may start, such as 20.")
     if n_trials is not None and n_trials < 1:
         raise UserError(f"hydra.sweeper.n_trials is {n_trials}; allowed: a whole number, at least 1.")
     if settings.seed < 0:
@@ -51,7 +48,7 @@ def check(settings: Settings, space: Space, objectives: Sequence[str], epochs: i
     if settings.pruner["name"] != "none":
         if len(objectives) > 1:
             raise UserError(
-                f"hydra/sweeper/pruner={settings.pruner['name']} judges by one metric, but sweep.objectives has "
+                f"hydra/sweeper/pruner={settings.pruner['name']} uses one metric, but sweep.objectives has "
                 f"{len(objectives)}; give one objective, or hydra/sweeper/pruner=none."
             )
         intermediate(objectives[0])
@@ -78,28 +75,28 @@ def _check_cmaes(space: Space, objectives: Sequence[str]) -> None:
 def sampler(settings: Settings, number: int) -> optuna.samplers.BaseSampler:
     """The sampler for the proposal with this number.
 
-    What it draws is a function of the seed, the number and the results so far: a search that was killed and goes on
-    proposes what it would have proposed, and never its first combinations again.
+    Its random draws depend only on the seed, the number and the results so far: a resumed search proposes what it would have
+    proposed without the interruption.
     """
     seed = int(np.random.SeedSequence((settings.seed, number)).generate_state(1)[0])
     given = {key: value for key, value in settings.sampler.items() if key != "name"}
     match settings.sampler["name"]:
         case "tpe":
-            # Trials run side by side: constant_liar keeps a proposal away from those still running. How the
-            # parameters act together is learned (multivariate) where there is one objective.
+            # Trials run in parallel: constant_liar keeps a proposal away from those still running. With one
+            # objective the interaction of the parameters is learned (multivariate).
             return optuna.samplers.TPESampler(seed=seed, constant_liar=True, **given)
         case "cmaes":
             return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False, **given)
         case "nsga2":
             return optuna.samplers.NSGAIISampler(seed=seed, **given)
-        case "random" | "grid":  # a grid's combinations are handed to Optuna, which draws nothing
+        case "random" | "grid":  # the combinations of a grid are passed to Optuna, which draws nothing
             return optuna.samplers.RandomSampler(seed=seed)
         case name:
             raise UserError(f"hydra.sweeper.sampler.name is {name!r}; choose hydra/sweeper/sampler=OPTION.")
 
 
 def pruner(settings: Settings, epochs: int) -> optuna.pruners.BasePruner:
-    """The pruner; it counts in epochs. Hyperband's largest resource is a whole training unless it is given."""
+    """The pruner; it counts in epochs. Hyperband's largest resource is a whole training by default."""
     given = {key: value for key, value in settings.pruner.items() if key != "name"}
     match settings.pruner["name"]:
         case "none":
@@ -120,9 +117,9 @@ def pruner(settings: Settings, epochs: int) -> optuna.pruners.BasePruner:
 
 
 def intermediate(objective: str) -> str:
-    """The metric of each evaluation that an objective sums up: ``val/top1`` for ``best/val_top1``.
+    """The metric of each evaluation behind an objective: ``val/top1`` for ``best/val_top1``.
 
-    Raises UserError where it is none of an evaluation.
+    Raises UserError if it is not a metric of an evaluation.
     """
     name = objective
     if objective.startswith("best/"):
@@ -130,7 +127,7 @@ def intermediate(objective: str) -> str:
         name = f"{prefix}/{metric}"
     if name not in [f"{prefix}/{metric}" for prefix in ("val", "val_ema") for metric in ("top1", "top5", "loss")]:
         raise UserError(
-            f"sweep.objectives: a pruner judges by evaluations, which do not tell {objective}; allowed: best/val_top1, "
+            f"sweep.objectives: a pruner uses evaluations, which do not have {objective}; allowed: best/val_top1, "
             "best/val_ema_top1, and top1, top5, loss of val/ and val_ema/, or hydra/sweeper/pruner=none."
         )
     return name

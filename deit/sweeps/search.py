@@ -1,14 +1,14 @@
-"""A search: each trial is proposed from the results so far, by Optuna, whose record is ``study.db`` of the sweep.
+"""A search: each trial is proposed by Optuna from the results so far; the study is ``study.db`` of the sweep.
 
-A proposal is made when a trial can start, so no card waits for the end of a round. The user attribute ``trial`` of
-Optuna's trials connects the study with ``trials.jsonl``. Differences that a kill -9 leaves between the two are repaired
-when the search is opened again:
+A proposal is made when a trial can start, so no card waits for the end of a round. The user attribute ``trial`` of Optuna's
+trials connects the study with ``trials.jsonl``. Differences between the two after a kill -9 are repaired when the search is
+opened again:
 
 - a proposal that has not become a trial is used first;
 - the end of a trial that Optuna does not know yet is reported;
 - a resumed trial stays the same trial of the study, with the values it has reported.
 
-Pruners see the metric of each evaluation at its epoch, so trials with different batch sizes can be compared.
+Pruners see the metric of each evaluation at its epoch, so trials with different batch sizes are comparable.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from deit.sweeps.space import Space
 from deit.sweeps.trial_source import Source
 from deit.tracking.uri import sqlite_uri
 
-STUDY = "search"  # always the same name: Hyperband sorts trials into its brackets by it
-FRUITLESS = 20  # proposals in a row that became no trial end the search
+STUDY = "search"  # always the same name: Hyperband assigns trials to brackets by it
+FRUITLESS = 20  # this many unusable proposals in a row end the search
 
 STATES = {FINISHED: TrialState.COMPLETE, PRUNED: TrialState.PRUNED, FAILED: TrialState.FAIL}
 
-Make = Callable[[int, list[str], dict[str, str]], Trial]  # number, overrides, those that tell the trial apart
+Make = Callable[[int, list[str], dict[str, str]], Trial]  # number, overrides, those that distinguish the trial
 
 
 def epochs(config: RunConfig) -> int:
@@ -51,15 +51,15 @@ def epochs(config: RunConfig) -> int:
 
 @dataclass
 class _Reader:
-    """Where the reading of a running trial's journal stands."""
+    """The position in the journal of a running trial."""
 
     offset: int = 0
     epoch: float = 0.0  # of the records read so far
-    last: int = 0  # epoch after which there is nothing left to prune
+    last: int = 0  # the last epoch, at which pruning is useless
 
 
 class Search(Source):
-    """The trials that a sampler proposes for a space. ``problem`` says, in the end, why it ended before its time."""
+    """The trials that a sampler proposes for a space. ``problem`` says why it ended early, if it did."""
 
     def __init__(
         self,
@@ -71,10 +71,10 @@ class Search(Source):
         directions: Sequence[str],
         epochs: int,
     ) -> None:
-        """Open the search of ``directory``, or begin it.
+        """Open the search of ``directory``, or start it.
 
-        ``make`` composes, checks and freezes a trial; it raises UserError where its values break a rule. ``epochs`` is what a
-        training takes. Raises UserError where the search was begun with another space or other objectives.
+        ``make`` composes, checks and freezes a trial; it raises UserError if its values break a rule. ``epochs`` are those of a
+        training. Raises UserError if the search was started with another space or other objectives.
         """
         self.trials = directory.read_trials()
         self.problem: str | None = None
@@ -91,8 +91,8 @@ class Search(Source):
             load_if_exists=True,
         )
         self._hold_to_its_beginning(directory)
-        self._numbers: dict[int, int] = {}  # of our trials in the study; of two the one tried later
-        self._pending: list[FrozenTrial] = []  # proposals that became no trial
+        self._numbers: dict[int, int] = {}  # trial number -> number in the study; of two the later one
+        self._pending: list[FrozenTrial] = []  # proposals that have not become trials
         for record in self._records():
             number = record.user_attrs.get("trial")
             if number is not None and number < len(self.trials):
@@ -101,9 +101,7 @@ class Search(Source):
                 self._pending.append(record)
         for trial in self.trials:
             if trial.number not in self._numbers:
-                raise UserError(
-                    f"{directory.study}: knows nothing of {trial}; put back the file as it was, or start a new search."
-                )
+                raise UserError(f"{directory.study}: does not contain {trial}; restore the file, or start a new search.")
             if trial.state in STATES and not self._record(trial).state.is_finished():
                 self.ended(trial)
 
@@ -123,8 +121,8 @@ class Search(Source):
         return self._over and not any(trial.state == WAITING for trial in self.trials)
 
     def ended(self, trial: Trial) -> None:
-        """Tell Optuna. A trial that finished without its objectives becomes a failed one."""
-        if trial.state == INTERRUPTED:  # it will go on, as the same trial of the study
+        """Report the end to Optuna. A trial that finished without its objectives fails."""
+        if trial.state == INTERRUPTED:  # it will be resumed as the same trial of the study
             return
         self._report_all(trial)
         values = None
@@ -154,7 +152,7 @@ class Search(Source):
         return reasons
 
     def _hold_to_its_beginning(self, directory: SweepDirectory) -> None:
-        """The results of a search count for one space and one aim."""
+        """Check that space and objectives are those of the start."""
         now = [text for text in self._space.fixed if re.split("[.=]", text)[0] not in CIRCUMSTANCES]
         now += [f"{key}={re.sub(' ', '', text)}" for key, text in self._space.typed.items()]
         pairs = zip(self._study.directions, self._objectives, strict=True)
@@ -172,7 +170,7 @@ class Search(Source):
             )
 
     def _propose(self) -> Trial | None:
-        """The next trial; None where there will be none."""
+        """The next trial; None if there are no more."""
         self._hear_of_finished()
         reasons: list[str] = []
         while len(reasons) < FRUITLESS:
@@ -185,7 +183,7 @@ class Search(Source):
             number, swept = len(self.trials), self._space.swept(values)
             twins = [record for record in self._records() if record.params == values and record.number != asked.number]
             if twins:
-                # A run is a function of its configuration: it would find the same again.
+                # A run depends only on its configuration, so the result would be the same.
                 twin = next((record for record in twins if record.state == TrialState.COMPLETE), twins[0])
                 asked.set_user_attr("same_as", twin.number)
                 if twin.state == TrialState.COMPLETE:
@@ -209,12 +207,12 @@ class Search(Source):
             return trial
         self.problem = (
             f"The search ended after {len(self.trials)} trials: {FRUITLESS} proposals in a row could not be tried; "
-            f"of the last: {reasons[-1]}"
+            f"the last reason: {reasons[-1]}"
         )
         return None
 
     def _hear_of_finished(self) -> None:
-        """Trials that still send metrics to MLflow have given their cards back: what they found counts for the next one."""
+        """Report finished trials that still send metrics to MLflow: their cards are free, so the next proposal needs them."""
         for trial in self.trials:
             record = self._record(trial)
             if trial.state == RUNNING and record.state == TrialState.RUNNING:
@@ -224,7 +222,7 @@ class Search(Source):
                     self._study.tell(record.number, found)
 
     def _ask(self) -> optuna.trial.Trial | None:
-        """A proposal of the sampler; None where a grid has no more."""
+        """A proposal of the sampler; None if a grid has no more."""
         records = self._records()
         number = self._pending[0].number if self._pending else len(records)
         self._study.sampler = samplers.sampler(self._settings, number)
@@ -245,7 +243,7 @@ class Search(Source):
         return self._records()[self._numbers[trial.number]]
 
     def _add_again(self, trial: Trial, record: FrozenTrial, state: TrialState, values: list[float] | None) -> None:
-        """A trial that failed, as Optuna was told, was tried again: what became of it now is a further record."""
+        """Add a new record for a retried trial that was already reported to Optuna as failed."""
         self._study.add_trial(
             optuna.trial.create_trial(
                 state=state,
@@ -259,20 +257,20 @@ class Search(Source):
         self._numbers[trial.number] = len(self._records()) - 1
 
     def _values_of(self, trial: Trial) -> list[float] | None:
-        """The objectives of a finished trial; None where its journal lacks one, or it is not a number."""
+        """The objectives of a finished trial; None if its journal lacks one, or it is not finite."""
         found = journal.latest(trial.directory.journal, self._objectives)
         values = [found.get(name, math.nan) for name in self._objectives]
         return values if all(map(math.isfinite, values)) else None
 
     def _report_all(self, trial: Trial) -> None:
-        """Report what is new of a trial that has ended: others will be measured by its whole course."""
+        """Report the rest of an ended trial, because the pruner compares others with its whole curve."""
         if self._settings.pruner["name"] != "none" and not self._record(trial).state.is_finished():
             for _ in self._reported(trial):
                 pass
         self._readers.pop(trial.number, None)
 
     def _reported(self, trial: Trial) -> Iterator[tuple[optuna.trial.Trial, int, float]]:
-        """Report to Optuna each evaluation that it does not know yet, and yield it: its trial, epoch and value."""
+        """Report to Optuna each evaluation that it does not know yet, and yield its trial, epoch and value."""
         if trial.number not in self._readers:
             self._readers[trial.number] = _Reader(last=epochs(frozen.load(trial.directory.config)))
         reader, metric = self._readers[trial.number], samplers.intermediate(self._objectives[0])

@@ -1,12 +1,12 @@
-"""The space of a search: Hydra's sweep syntax as dimensions, and values of them back as override texts.
+"""The space of a search: Hydra's sweep syntax as dimensions, and their values as override texts.
 
-    optim=adamw,sgd  choice(...)  glob(...)   one of these, in no order
-    range(2,12,2)                             evenly spaced numbers, the end left out
+    optim=adamw,sgd  choice(...)  glob(...)   one of these, unordered
+    range(2,12,2)                             evenly spaced numbers without the end
     interval(1e-5,1e-3)                       any number between
     int(interval(1,100))                      any whole number between
-    tag(log, interval(1e-5,1e-3))             the same, evenly in the logarithm
+    tag(log, interval(1e-5,1e-3))             the same, uniform in the logarithm
 
-Everything else holds for all trials. What a dimension writes, Hydra reads as the very value that was meant.
+Everything else is the same in all trials. Hydra reads the text of a value as exactly that value.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from deit.compose import groups, keys
 from deit.errors import UserError
 from deit.runs.trial_record import CIRCUMSTANCES
 
-if TYPE_CHECKING:  # the package is optional, and a grid does without
+if TYPE_CHECKING:  # the package is optional, and a grid does not need it
     import optuna
 
 Checked = TypeVar("Checked")
 Value = str | int | float
-TRIES = 8  # combinations in which a value may prove itself before it is refused
+TRIES = 8  # combinations in which a value is tried before it is rejected
 
 
 class Dimension(ABC):
@@ -44,20 +44,20 @@ class Dimension(ABC):
 
     @abstractmethod
     def text(self, value: Any) -> str:
-        """The text after ``key=`` that Hydra reads as a value which ``suggest`` or ``values`` gave."""
+        """The text after ``key=`` that Hydra reads as a value from ``suggest`` or ``values``."""
 
     @abstractmethod
     def ends(self) -> Sequence[Value]:
-        """The values that show whether all are allowed: each of a choice, the ends of a range."""
+        """The values to check: each of a choice, the ends of a range."""
 
     @abstractmethod
     def values(self) -> Sequence[Value] | None:
-        """All values in the order given; None where they are without number."""
+        """All values in order; None if they are infinite."""
 
 
 @dataclass(frozen=True)
 class Choice(Dimension):
-    """Values without an order; they are kept as Hydra writes them, so that lists and quoted text come back whole."""
+    """Unordered values, kept as Hydra writes them, so that lists and quoted text are preserved."""
 
     key: str
     texts: tuple[str, ...]
@@ -77,7 +77,7 @@ class Choice(Dimension):
 
 @dataclass(frozen=True)
 class Range(Dimension):
-    """Evenly spaced numbers, both ends among them."""
+    """Evenly spaced numbers, including both ends."""
 
     key: str
     low: int | float
@@ -107,7 +107,7 @@ class Range(Dimension):
 
 @dataclass(frozen=True)
 class Interval(Dimension):
-    """Every number between two ends, both included; whole numbers where the ends are."""
+    """Every number between two ends, inclusive; whole numbers if the ends are."""
 
     key: str
     low: int | float
@@ -133,18 +133,18 @@ class Interval(Dimension):
 class Space:
     fixed: list[str]  # overrides of all trials, as typed
     dimensions: dict[str, Dimension]  # by key
-    typed: dict[str, str]  # the same as it was typed, without the key
+    typed: dict[str, str]  # the same as typed, without the key
 
     def overrides(self, values: Mapping[str, Any]) -> list[str]:
         """The overrides of one trial."""
         return self.fixed + [f"{key}={text}" for key, text in self.swept(values).items()]
 
     def swept(self, values: Mapping[str, Any]) -> dict[str, str]:
-        """Those that tell it apart, as key and text."""
+        """The overrides that distinguish a trial, as key and text."""
         return {key: dimension.text(values[key]) for key, dimension in self.dimensions.items()}
 
     def combinations(self) -> Iterator[dict[str, Value]]:
-        """Every combination, the last dimension fastest. Raises UserError where an interval leaves them without number."""
+        """Every combination, the last dimension fastest. Raises UserError if an interval makes them infinite."""
         found = {key: dimension.values() for key, dimension in self.dimensions.items()}
         endless = [key for key, values in found.items() if values is None]
         if endless:
@@ -156,10 +156,10 @@ class Space:
             yield dict(zip(self.dimensions, values, strict=True))
 
     def probe(self, check: Callable[[list[str]], Checked]) -> list[Checked]:
-        """Call ``check``, which raises UserError, on overrides until each value at an end or in a choice has passed once.
+        """Call ``check``, which raises UserError, on overrides until each value of a choice and each end has passed once.
 
-        A value is given a few combinations: one that breaks a rule may well be good in another. Returns what ``check``
-        gave for those that passed. Raises UserError with what is wrong with the values that never pass.
+        A value is tried in a few combinations: one that breaks a rule may be allowed in another. Returns the results of
+        ``check``. Raises UserError with the problems of values that never pass.
         """
         ends = {key: dimension.ends() for key, dimension in self.dimensions.items()}
         good = {key: values[0] for key, values in ends.items()}
@@ -183,7 +183,7 @@ class Space:
                 else:
                     always = [line for line in messages[0] if all(line in message for message in messages)]
                     problems += [line for line in always or messages[0] if line not in problems]
-            if not found:  # nothing good with any value of a whole key: others would only say the same
+            if not found:  # no value of this key passes: other keys would only repeat the problem
                 raise UserError("\n".join(problems))
         if problems:
             raise UserError("\n".join(problems))
@@ -191,7 +191,7 @@ class Space:
 
 
 def _around(combination: dict[str, Value], key: str, ends: Mapping[str, Sequence[Value]]) -> Iterator[dict[str, Value]]:
-    """The combination, and then with another value of one other dimension."""
+    """The combination, then with another value of one other dimension."""
     yield combination
     for other, values in ends.items():
         if other != key:
@@ -199,16 +199,15 @@ def _around(combination: dict[str, Value], key: str, ends: Mapping[str, Sequence
 
 
 def parse(overrides: Sequence[Override]) -> Space:
-    """The space that parsed overrides describe; of two for the same key the later one counts.
+    """The space of parsed overrides; of two for the same key the later one counts.
 
-    The overrides must have been parsed with Hydra's loader, which knows the options of a ``glob(...)``. Raises UserError
-    for what no search can draw from.
+    They must be parsed with Hydra's loader, which knows the options of a ``glob(...)``. Raises UserError for unsupported ones.
     """
     given = {override.get_key_element(): override for override in overrides}
     swept = {key: _dimension(override) for key, override in given.items() if override.is_sweep_override()}
     if not swept:
         raise UserError(
-            "Nothing to search: no key has more than one value. Give such as "
+            "Nothing to search: no key has more than one value. Give for example "
             "'optim.base_lr=tag(log, interval(1e-4, 1e-2))' or model=deit_tiny,deit_small."
         )
     texts = {key: str(override.input_line) for key, override in given.items()}
@@ -224,9 +223,9 @@ def _dimension(override: Override) -> Dimension:
     allowed = {"log"} if isinstance(value, IntervalSweep) else set()
     if tags - allowed:
         unknown = ", ".join(sorted(tags - allowed))
-        raise UserError(f"{text}: the tag {unknown} means nothing here; allowed: log, for an interval.")
+        raise UserError(f"{text}: unknown tag {unknown}; allowed: log, for an interval.")
     if getattr(value, "shuffle", False):
-        raise UserError(f"{text}: shuffle is for a grid; in a search the sampler decides what is tried next.")
+        raise UserError(f"{text}: shuffle is for a grid; in a search the sampler decides the order.")
     if not isinstance(value, (IntervalSweep, RangeSweep)):
         return Choice(key, tuple(choices(override)))
     if key in groups.groups():

@@ -1,4 +1,4 @@
-"""A sweep from its checked trials to its exit: directories, the loop, summaries; and resuming an earlier one."""
+"""A sweep from its checked trials to its exit (directories, the loop, summaries), and resuming one."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ from deit.sweeps.trial_tables import overview, ranking, use_of_cards
 from deit.sweeps.work import Work
 from deit.text import duration
 
-SETTLE = 120.0  # seconds the trials of a sweep that was killed have to write their checkpoints, and more to copy them
+SETTLE = 120.0  # seconds for the trials of a killed sweep to write and copy their checkpoints
 RESUMING = ("sweep.resume", "sweep.retries", "sweep.retry_failed", "sweep.trial_timeout", "sweep.cards", "runs_dir")
 
 
 def open_new(
     first: Draft, settings: SweepConfig, launcher: str, options: dict[str, Any], search: dict[str, Any] | None
 ) -> SweepDirectory:
-    """Make the directory of a new sweep, next to the runs of its first trial.
+    """Create the directory of a new sweep, next to the runs of its first trial.
 
-    ``launcher`` is the option of hydra/launcher, with its ``options``; ``search`` says how trials are found, if they are.
+    ``launcher`` is the option of hydra/launcher, with its ``options``; ``search`` describes a search, if it is one.
     """
     sweep = sweep_directory.create(first.config.runs_dir)
     sweep.write_info(
@@ -69,13 +69,13 @@ def open_new(
 
 
 def make_trials(sweep: SweepDirectory, drafts: Sequence[Draft]) -> list[Trial]:
-    """Freeze every trial into a run directory of its own."""
+    """Freeze every trial into its own run directory."""
     apart = swept([draft.overrides for draft in drafts])
     return [make_trial(sweep, draft, values) for draft, values in zip(drafts, apart, strict=True)]
 
 
 def make_trial(sweep: SweepDirectory, draft: Draft, values: dict[str, str]) -> Trial:
-    """Freeze one trial; ``values`` tell it apart from the others."""
+    """Freeze one trial; ``values`` distinguish it from the others."""
     mark = {"id": sweep.id, "trial": draft.number, "overrides": draft.overrides, "swept": values}
     typed = [redact(text) for text in sys.argv[1:]]
     run = create_run(draft.config, draft.overrides, {"command": ["python", sys.argv[0], *typed], "sweep": mark}, draft.unused)
@@ -97,7 +97,7 @@ def show(drafts: Sequence[Draft]) -> None:
 
 
 def start(sweep: SweepDirectory, source: Source, executor: Executor, settings: SweepConfig) -> None:
-    """Run the trials of ``source`` and sum up. Raises UserError: exit code 1 if any failed, 130 or 143 after a signal."""
+    """Run the trials of ``source`` and summarise. Raises UserError: exit code 1 if any failed, 130 or 143 after a signal."""
     uploader = SweepUploader(sweep)
     try:
         with sweep.locked():
@@ -112,17 +112,17 @@ def start(sweep: SweepDirectory, source: Source, executor: Executor, settings: S
 
 
 def resume(config: RunConfig, given: Sequence[Override]) -> list[str] | None:
-    """Resume the sweep that ``config.sweep.resume`` names; ``given`` is what was typed.
+    """Resume the sweep ``config.sweep.resume``; ``given`` are the typed overrides.
 
-    Settings of the sweep that are given now replace its own. Returns None when all is done; for a search, whose trials are not
-    all known, the arguments to compose it again by. Raises UserError as ``start`` does, and for what cannot be given.
+    Typed settings of the sweep replace its own. Returns None when all is done; for a search, whose trials are not all known,
+    the arguments to compose it again. Raises UserError as ``start`` does, and for overrides that are not allowed.
     """
     assert config.sweep.resume is not None
     keys = [override.key_or_group for override in given]
     wrong = [key for key in keys if key not in RESUMING]
     if wrong:
         raise UserError(
-            f"{wrong[0]} cannot go with sweep.resume=, whose trials already have their complete configuration. Allowed: "
+            f"{wrong[0]} is not allowed with sweep.resume=, whose trials already have their complete configuration. Allowed: "
             f"{', '.join(RESUMING[1:])}."
         )
     if "runs_dir" in keys and config.sweep.resume != "last":
@@ -148,24 +148,24 @@ def resume(config: RunConfig, given: Sequence[Override]) -> list[str] | None:
 
 
 def folder_of(info: dict[str, Any]) -> Path:
-    """Where a sweep goes on: the folder it was begun in, on another machine that of the command."""
+    """The working directory of a resumed sweep: that of its start, or on another machine that of the command."""
     begun = Path(info["folder"])
     # Not Path.is_dir: it raises where it is below the home of another user.
     return begun if os.access(begun, os.R_OK | os.X_OK) else Path.cwd()
 
 
 def merged(info: dict[str, Any], typed: SweepConfig, given: Sequence[str]) -> SweepConfig:
-    """The settings of a sweep that goes on: its own, but for what is given now."""
+    """The settings of a resumed sweep: its own, replaced by typed ones."""
     known = {field.name for field in dataclasses.fields(SweepConfig)}
     values = {name: value for name, value in info["settings"].items() if name in known}
     return dataclasses.replace(SweepConfig(**values), **{name: getattr(typed, name) for name in given})
 
 
 def again(sweep: SweepDirectory, settings: SweepConfig, executor: Executor) -> list[Trial]:
-    """The trials of a sweep that goes on: what is finished stays so, the rest waits; failed ones with ``retry_failed``.
+    """The trials of a resumed sweep: finished ones stay, the rest waits, also failed ones with ``retry_failed``.
 
-    Trials of a sweep that was killed end by themselves, with a checkpoint; that is waited for. Jobs of a cluster go on, and are
-    taken up again. Raises UserError where a frozen configuration is not the one that was written, or a checkpoint is elsewhere.
+    Waits for the trials of a killed sweep, which write a checkpoint and end by themselves. Cluster jobs continue. Raises
+    UserError if a frozen configuration has changed, or a checkpoint is not on this machine.
     """
     _check_whole(sweep)
     with sweep.locked():
@@ -173,8 +173,8 @@ def again(sweep: SweepDirectory, settings: SweepConfig, executor: Executor) -> l
         for trial in trials:
             if identity(frozen.load(trial.directory.config)) != trial.identity:
                 raise UserError(
-                    f"{trial.directory.config}: was changed after the sweep started, so its results would not be those of "
-                    f"{trial}. Put it back, or start a new sweep."
+                    f"{trial.directory.config}: has changed since the sweep started, so its results would not be those of "
+                    f"{trial}. Restore it, or start a new sweep."
                 )
         executor.begin(sweep)
         going = [trial for trial in trials if trial.state not in DONE and executor.takes_up(trial)]
@@ -182,12 +182,12 @@ def again(sweep: SweepDirectory, settings: SweepConfig, executor: Executor) -> l
         _wait_for_ends([trial for trial in trials if trial not in going], patience)
         for trial in trials:
             if trial in going:
-                trial.state = WAITING  # its attempt stays open, and its status is its own
+                trial.state = WAITING  # its attempt and its status stay open
                 continue
             found = status.read(trial.directory)
             last = trial.attempts[-1] if trial.attempts else None  # a kill may have come between a start and its record
             if last is not None and last.ended is None:
-                last.ended = max(last.began, found.updated)  # it may not have come to a status of its own
+                last.ended = max(last.began, found.updated)  # it may not have written its own status yet
             if trial.state not in DONE and found.state == status.FINISHED:
                 trial.state, trial.message = FINISHED, None
                 if last is not None:
@@ -229,12 +229,12 @@ def _conclude(sweep: SweepDirectory, executor: Executor, began: float, received:
         ways = {FAILED: "failed", INTERRUPTED: "were interrupted"}
         lines = [" and ".join(f"{count} of {len(trials)} trials {ways[state]}" for state, count in counts.items()) + ":"]
         lines += [f"{trial}: {(trial.message or '').rstrip('.')}; see {trial.directory}" for trial in unfinished]
-        lines.append(f"Try them again with:  {on}{' sweep.retry_failed=true' if counts[FAILED] else ''}")
+        lines.append(f"Retry them with:  {on}{' sweep.retry_failed=true' if counts[FAILED] else ''}")
         raise UserError("\n".join(lines), exit_code=1)
 
 
 def _sum_up(sweep: SweepDirectory, trials: Sequence[Trial], executor: Executor, began: float) -> None:
-    """The best trials, the use of the cards, the files that compare, the links."""
+    """Print the best trials, the usage of the cards and the links, and write the summary files."""
     now = time.time()
     with harmless("the results of the sweep"):
         found = trial_results.read(sweep)
@@ -247,5 +247,5 @@ def _sum_up(sweep: SweepDirectory, trials: Sequence[Trial], executor: Executor, 
     console().print(f"{len(trials)} trials in {duration(now - began)}{used}")
     try:
         show_report(sweep, mlflow=True)
-    except Exception as error:  # a page that cannot be drawn is no reason to call the trials failed
+    except Exception as error:  # an error in the page does not make the trials failed
         console().print(f"no report: {type(error).__name__}: {error}")

@@ -1,7 +1,6 @@
-"""What came of a sweep: a row for each trial, and the settings that were compared, ranked by their mean over seeds.
+"""The results of a sweep: a row for each trial, and the settings ranked by their mean over seeds.
 
-Everything is read from the directory of the sweep and those of its runs, so that it can be asked for at any time, also
-while trials run.
+All is read from the directories of the sweep and its runs, so it works at any time, also while trials run.
 """
 
 from __future__ import annotations
@@ -25,38 +24,38 @@ SEED = "seed"  # the swept key over which means are taken
 
 @dataclass
 class Row:
-    """One trial and its results. Only finished trials have a rank: the others were not given the same chance."""
+    """One trial and its results. Only finished trials have a rank, because others are not comparable."""
 
     trial: Trial
-    objectives: list[float | None]  # None where there is none yet, or where it is not finite
-    results: dict[str, float]  # best/val_top1, best/val_epoch, last/val_loss ..., as far as the run has come
+    objectives: list[float | None]  # None if missing or not finite
+    results: dict[str, float]  # best/val_top1, best/val_epoch, last/val_loss ..., those recorded so far
     seconds: float  # over all attempts
     card_seconds: float
-    spans: list[tuple[float, float]]  # when each attempt began and ended, Unix seconds
-    rank: int | None = None  # from 1; of several objectives first the Pareto front, then the front behind it
-    front: bool = False  # no finished trial is better in one objective and as good in the others
+    spans: list[tuple[float, float]]  # start and end of each attempt, Unix seconds
+    rank: int | None = None  # from 1; with several objectives first the Pareto front, then the next front
+    front: bool = False  # on the Pareto front of the finished trials
 
 
 @dataclass
 class Setting:
-    """Finished trials that differ only in their seed, so that noise is not taken for merit.
+    """Finished trials that differ only in their seed, so that noise does not decide.
 
-    ``intervals`` are of the mean, 95 %: Student's over the seeds; of a single seed the binomial one of its validation images
-    where the objective is an accuracy, which leaves out the luck of the seed, else None.
+    ``intervals`` are 95 % intervals of the mean: Student's t over the seeds; for a single seed the binomial one of its
+    validation images if the objective is an accuracy, which ignores the variation between seeds, else None.
     """
 
     swept: dict[str, str]  # without the seed
     rows: list[Row]
     mean: list[float | None] = field(default_factory=list)
-    deviation: list[float | None] = field(default_factory=list)  # sample standard deviation; None of a single value
+    deviation: list[float | None] = field(default_factory=list)  # sample standard deviation; None for a single value
     intervals: list[Interval | None] = field(default_factory=list)
-    # Of the first objective: whether it differs from the best setting's; None for the best itself, and where nothing tells.
+    # For the first objective: whether it differs from the best setting; None for the best itself, and if untestable.
     distinguishable: bool | None = None
-    p: float | None = None  # of that test, corrected for all settings by Holm's procedure
+    p: float | None = None  # of that test, after Holm's correction for all settings
 
     @property
     def label(self) -> str:
-        """Its swept values, or the number of its trial where there are none."""
+        """Its swept values, or the number of its trial if there are none."""
         return label(self.swept) or f"trial {self.rows[0].trial.number}"
 
 
@@ -67,7 +66,7 @@ class Results:
     info: dict[str, Any]
     objectives: list[str]
     directions: list[str]
-    parameters: list[str]  # swept keys, in the order in which trials name them
+    parameters: list[str]  # swept keys, in the order of the trials
     rows: list[Row]
 
     def ranked(self) -> list[Row]:
@@ -81,12 +80,12 @@ class Results:
 
     @functools.cached_property
     def settings(self) -> list[Setting]:
-        """What was compared, the best mean of the first objective first: settings, not single lucky trials."""
+        """The settings, the best mean of the first objective first."""
         found: dict[tuple[tuple[str, str], ...], Setting] = {}
         for row in self.rows:
             if row.trial.state == FINISHED:
                 others = {key: value for key, value in row.trial.swept.items() if key != SEED}
-                # Trials of a search are settings of their own, also where two are alike.
+                # Each trial of a search is its own setting, even if two are equal.
                 key = tuple(sorted(others.items())) if SEED in self.parameters else (("trial", str(row.trial.number)),)
                 found.setdefault(key, Setting(others, [])).rows.append(row)
         for setting in found.values():
@@ -111,7 +110,7 @@ class Results:
             setting.p, setting.distinguishable = p, p < ALPHA
 
     def verdict(self) -> str | None:
-        """The best setting in a sentence, and how many are not distinguishable from it; None where nothing has finished."""
+        """One sentence on the best setting and those not distinguishable from it; None if nothing has finished."""
         if not self.settings or self.settings[0].mean[0] is None:
             return None
         best, others = self.settings[0], self.settings[1:]
@@ -125,12 +124,12 @@ class Results:
         elif others and not unknown:
             said += "; all others are distinguishable from it"
         if unknown:
-            said += f"; of {unknown} nothing tells: sweep several seeds"
+            said += f"; {unknown} cannot be tested: sweep several seeds"
         return said
 
 
 def with_intervals(settings: Sequence[Setting], objective: int) -> list[str]:
-    """``71.250 [70.100, 72.400]`` for each setting, all with equal decimals; without an interval the mean alone."""
+    """``71.250 [70.100, 72.400]`` for each setting, with equal decimals; only the mean without an interval."""
     limits = [setting.intervals[objective] for setting in settings]
     means = [setting.mean[objective] for setting in settings]
     lows, highs = ([None if limit is None else end(limit) for limit in limits] for end in (_low, _high))
@@ -151,7 +150,7 @@ def _high(limit: Interval) -> float:
 
 
 def against_best(setting: Setting, best: Setting) -> str:
-    """``best``, ``not distinguishable``, ``worse``, or nothing if it cannot be decided."""
+    """``best``, ``not distinguishable``, ``worse``, or empty if it cannot be tested."""
     if setting is best:
         return "best"
     return {True: "worse", False: "not distinguishable", None: ""}[setting.distinguishable]
@@ -173,7 +172,7 @@ def _interval(setting: Setting, known: Sequence[float], name: str) -> Interval |
 
 
 def _counts(setting: Setting, known: Sequence[float], name: str) -> tuple[int, int] | None:
-    """Images that are right, and all, over the seeds; None where the objective is no accuracy, or images were not counted."""
+    """Correct images and all images, over the seeds; None if the objective is no accuracy, or images were not counted."""
     accuracy = re.fullmatch(r"(?:(best|last)/)?(val(?:_ema)?)[/_]top[15]", name)
     if accuracy is None or not known:
         return None
@@ -193,7 +192,7 @@ def _p(best: Setting, other: Setting, name: str) -> float | None:
 
 
 def read(sweep: SweepDirectory) -> Results:
-    """The results of ``sweep`` as they stand now."""
+    """The results of ``sweep`` as they are now."""
     info = sweep.read_info()
     objectives, directions = info["settings"]["objectives"], info["settings"]["directions"]
     trials = sweep.read_trials()
@@ -224,7 +223,7 @@ def _row(trial: Trial, objectives: list[str]) -> Row:
 
 
 def _end(attempt: Attempt, now: status.Status) -> float:
-    # An attempt without an end runs, or its launch was killed. The run refreshes its status as long as it works.
+    # An attempt without an end is running, or its launch was killed. A run updates its status regularly.
     return attempt.ended if attempt.ended is not None else max(attempt.began, now.updated)
 
 
@@ -244,7 +243,7 @@ def _sign(direction: str) -> int:
 
 
 def _rank(rows: Iterable[Row], directions: Sequence[str]) -> None:
-    """Give ranks: by the one objective, or by Pareto fronts, and within a front by the first objective."""
+    """Set the ranks: by the only objective, or by Pareto fronts, and within a front by the first objective."""
     signs = [_sign(direction) for direction in directions]
     points = [
         (row, tuple(sign * value for sign, value in zip(signs, row.objectives, strict=True) if value is not None))
@@ -254,7 +253,7 @@ def _rank(rows: Iterable[Row], directions: Sequence[str]) -> None:
     points.sort(key=lambda item: item[1], reverse=True)
     rank, first = 1, True
     while points:
-        # Only what stands before it in this order can be better, and if any is, one of the front is.
+        # Only an earlier row in this order can be better, and if one is, one of the front is.
         front: list[tuple[Row, tuple[float, ...]]] = []
         for row, point in points:
             if not any(_dominates(other, point) for _, other in front):

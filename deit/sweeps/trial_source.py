@@ -1,4 +1,4 @@
-"""Where trials come from: a list that is known from the start, or a search that makes the next from the results so far."""
+"""The source of trials: a fixed list, or a search that makes the next from the results so far."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Source(ABC):
 
     @abstractmethod
     def waiting(self) -> Sequence[Trial]:
-        """Trials that could start now, the one to try first in front. A search may make a new one for it."""
+        """Trials that could start now, in order of preference. A search may create a new one."""
 
     @property
     @abstractmethod
@@ -23,7 +23,7 @@ class Source(ABC):
         """Whether no further trial will come, once those that run have ended."""
 
     def ended(self, trial: Trial) -> None:  # noqa: B027  # a list has nothing to learn
-        """Hear that a trial has ended for good: its state is FINISHED, FAILED, PRUNED or INTERRUPTED."""
+        """Called when a trial has ended for good: its state is FINISHED, FAILED, PRUNED or INTERRUPTED."""
 
     def to_prune(self, running: Sequence[Trial]) -> dict[int, str]:
         """Which of the running trials (by number) should be stopped, and why."""
@@ -31,9 +31,9 @@ class Source(ABC):
 
 
 class Listed(Source):
-    """Trials known from the start, those that take longest first, and of these the ones of most cards.
+    """A fixed list of trials: the longest first, and of these the ones with the most cards.
 
-    What is short and small then fills the gaps, also at the end (benchmarks/pool_simulation.py compares other orders).
+    Short and small ones then fill the gaps, also at the end (benchmarks/pool_simulation.py compares other orders).
     """
 
     def __init__(self, trials: list[Trial]) -> None:

@@ -1,4 +1,4 @@
-"""What a person sees of a sweep: the trials before they start, and a live table while they run."""
+"""The terminal output of a sweep: the trials before they start, and a live table while they run."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from deit.sweeps.trial_source import Source
 from deit.text import column, label
 
 MOST_ROWS = 30  # of a table
-FRAME = 5  # lines of the live table beside its rows, and one for the shell's prompt
+FRAME = 5  # lines of the live table besides its rows, and one for the shell's prompt
 STYLES = {RUNNING: "cyan", FINISHED: "green", FAILED: "red", PRUNED: "yellow", INTERRUPTED: "yellow", WAITING: "dim"}
 
 
 def overview(rows: Sequence[tuple[int, str, RunConfig]]) -> Table:
-    """The trials of a sweep before they start; ``rows`` are number, what tells it apart, configuration."""
+    """The trials of a sweep before they start; ``rows`` are number, label, configuration."""
     table = Table(title=f"{len(rows)} trials", title_justify="left")
     for name in ("trial", "cards", "batch", "epochs", "steps"):
         table.add_column(name, justify="right")
@@ -51,7 +51,7 @@ def _numbers(config: RunConfig) -> tuple[str, ...]:
 
 
 def ranking(found: Results) -> Table:
-    """The settings of a sweep that has ended, the best mean first, with 95 % intervals; below them what has not finished."""
+    """The settings of an ended sweep, the best mean first, with 95 % intervals; then unfinished trials."""
     settings = found.settings[:MOST_ROWS]
     table = Table(title="settings, the best first; 95 % intervals in brackets", title_justify="left")
     table.add_column("seeds" if found.over_seeds else "trial", justify="right")
@@ -74,7 +74,7 @@ def ranking(found: Results) -> Table:
 
 
 class LiveTable:
-    """All trials and the use of the cards, on a terminal; elsewhere the lines of the loop tell enough."""
+    """All trials and the usage of the cards, on a terminal; elsewhere the loop's lines are enough."""
 
     def __init__(self, sweep: SweepDirectory, source: Source, executor: Executor) -> None:
         self._sweep, self._source, self._executor = sweep, source, executor
@@ -89,7 +89,7 @@ class LiveTable:
         self._area.__exit__(kind, error, trace)
 
     def update(self) -> None:
-        """Show how the trials are now; never raises."""
+        """Redraw the table; never raises."""
         if not self._area.on:
             return
         try:
@@ -108,7 +108,7 @@ class LiveTable:
         return table
 
     def _foot(self) -> str:
-        """How many trials are in which state, and how well the cards are used."""
+        """The number of trials in each state, and the usage of the cards."""
         counts = Counter(trial.state for trial in self._source.trials)
         parts = [f"{counts[state]} {state}" for state in STYLES if counts[state]]
         if self._executor.size:
@@ -118,7 +118,7 @@ class LiveTable:
 
 
 def most_telling(trials: Sequence[Trial], most: int = MOST_ROWS) -> list[Trial]:
-    """At most so many trials: those that run, then the latest to end, then those that wait; by number."""
+    """At most ``most`` trials: running ones, then the latest to end, then waiting ones; by number."""
     order = {RUNNING: 0, WAITING: 2}
     telling = sorted(
         trials, key=lambda t: (order.get(t.state, 1), -((t.attempts[-1].ended or 0) if t.attempts else 0), t.number)
@@ -137,7 +137,7 @@ def use_of_cards(trials: Sequence[Trial], size: int, began: float, ended: float)
 
 
 def _progress(trial: Trial) -> tuple[str, str, str, str, str]:
-    """Epoch, loss of the training, best accuracy of the raw weights, time left, cards."""
+    """Epoch, training loss, best accuracy of the raw weights, remaining time, cards."""
     if not trial.attempts:
         return "", "", "", "", ""
     now = status.read(trial.directory)

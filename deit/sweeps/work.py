@@ -1,7 +1,7 @@
-"""The loop over the trials of a sweep: start where there is room, watch, stop, try again, write down.
+"""The loop over the trials of a sweep: start, watch, stop, retry, record.
 
-A failed, killed or hanging trial does not affect the others. After each event ``trials.jsonl`` has the state of
-every trial, so that a killed sweep can be resumed with ``sweep.resume=``.
+A failed, killed or hanging trial does not affect the others. After each event ``trials.jsonl`` has the state of every trial, so
+that a killed sweep can be resumed with ``sweep.resume=``.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from deit.text import duration
 
 POLL = 0.3  # seconds
 PRUNE_EVERY = 2.0  # seconds
-SETTLE = 30.0  # seconds a trial has beyond hardware.grace_period from the request to stop to its end
+SETTLE = 30.0  # seconds for a trial to end after a stop request, in addition to hardware.grace_period
 
 
 @dataclass
 class _Running:
-    """A trial at work. Times are those of ``time.monotonic``."""
+    """A running trial. Times are those of ``time.monotonic``."""
 
     trial: Trial
     handle: Handle
-    began: float | None = None  # when its process was first seen; a job of a cluster waits before that
+    began: float | None = None  # when its process was first seen; a cluster job waits before that
     asked: float | None = None  # when it was asked to stop
-    becomes: str | None = None  # its state once it has stopped, and why
+    becomes: str | None = None  # its state once it has stopped
     reason: str | None = None
 
 
 class Work:
-    """Sees all trials of ``source`` through, on ``executor``."""
+    """Runs all trials of ``source`` on ``executor``."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Work:
         settings: SweepConfig,
         beside: Companion | None = None,
     ) -> None:
-        """``beside`` is started again where it dies."""
+        """``beside`` is restarted if it dies."""
         self._beside = beside
         self.sweep, self.source, self.executor, self.settings = sweep, source, executor, settings
         self.signals: list[int] = []
@@ -88,7 +88,7 @@ class Work:
                         return self.signals[0] if self.signals else None
                     time.sleep(POLL)
         finally:
-            for running in self._running.values():  # only after a fault of our own
+            for running in self._running.values():  # only after an error of this process
                 running.handle.stop()
             self.executor.close()
 
@@ -104,7 +104,7 @@ class Work:
             handle = self.executor.start(trial, config)
             if handle is None:
                 continue  # a smaller one may fit
-            going = bool(trial.attempts) and trial.attempts[-1].ended is None  # since an earlier launch of the sweep
+            going = bool(trial.attempts) and trial.attempts[-1].ended is None  # started by an earlier launch of the sweep
             if not going:
                 trial.attempts.append(Attempt(began=time.time(), cards=handle.cards))
             failures = sum(attempt.failed for attempt in trial.attempts)
@@ -141,11 +141,11 @@ class Work:
         took = duration(trial.attempts[-1].ended - trial.attempts[-1].began)
         values = zip(self.settings.objectives, trial.objectives or (), strict=False)
         more = [f"{name} {value:.4g}" for name, value in values] + ([trial.message] if trial.message else [])
-        what = "failed, and will be tried again" if trial.state == WAITING else trial.state
+        what = "failed, and will be retried" if trial.state == WAITING else trial.state
         self._say(f"{trial} {what} after {took}{': ' if more else ''}{', '.join(more)}")
 
     def _judge(self, running: _Running, code: int) -> None:
-        """The state a trial has ended in, and why."""
+        """Set the state in which a trial has ended, and why."""
         trial, now = running.trial, status.read(running.trial.directory)
         if code == 0:
             trial.state, trial.message = FINISHED, None
@@ -157,14 +157,14 @@ class Work:
             trial.state, trial.message = FAILED, f"its launcher was killed by {signal.Signals(-code).name}"
         else:
             trial.state, trial.message = FAILED, now.message if now.ended else _last_line(trial)
-        if not now.ended:  # nobody is left who could
+        if not now.ended:  # no process is left that could record it
             now.state = status.FAILED if trial.state == FAILED else status.INTERRUPTED
             now.exit_code, now.message = 1 if code < 0 else code, trial.message
             status.write(trial.directory, now)
 
     def _may_try_again(self, trial: Trial, code: int) -> bool:
         left = self._failures[trial.number] <= self.settings.retries
-        return left and code != 2 and not self.signals  # 2: it would be the same again
+        return left and code != 2 and not self.signals  # 2: a retry would fail the same way
 
     def _stop_late_ones(self) -> None:
         limit = self.settings.trial_timeout
@@ -186,7 +186,7 @@ class Work:
     def _stop_all(self) -> None:
         name = signal.Signals(self.signals[0]).name
         for running in self._running.values():
-            self._ask_to_stop(running, INTERRUPTED, f"the sweep was stopped by {name}")  # also the reason of one that is killed
+            self._ask_to_stop(running, INTERRUPTED, f"the sweep was stopped by {name}")  # also the reason if it is killed
             if len(self.signals) > 1:
                 running.handle.kill()
             self._insist(running)
@@ -221,7 +221,7 @@ def _cards(cards: list[int], config: RunConfig) -> str:
 
 
 def _last_line(trial: Trial) -> str:
-    """What a trial that failed before its run began has said."""
+    """The last line of a trial that failed before its run started."""
     log = trial.directory.logs / "launch.log"
     lines = log.read_text(errors="replace").split("\n") if log.exists() else []
     return next((line for line in reversed(lines) if line.strip()), "it ended without a message")

@@ -94,7 +94,7 @@ def test_intervals_come_back_from_hydra_bit_for_bit(text: str, kind: type, log: 
     ("text", "said"),
     [
         ("seed=1", "Nothing to search"),
-        ("optim.base_lr=tag(logarithmic,interval(1,2))", "the tag logarithmic means nothing here; allowed: log"),
+        ("optim.base_lr=tag(logarithmic,interval(1,2))", "unknown tag logarithmic; allowed: log"),
         ("optim.base_lr=tag(log,choice(1e-3,1e-2))", "the tag log means nothing here"),
         ("optim.base_lr=tag(log,interval(0,1))", "numbers above 0"),
         ("optim.base_lr=interval(2,1)", "begins with its lower number"),
@@ -390,19 +390,19 @@ def test_hyperband_lets_about_a_third_go_on(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("sampler", "pruner", "text", "objectives", "said"),
     [
-        (RANDOM, NONE, LR, ["val/top1"], "n_trials is not given"),
+        (RANDOM, NONE, LR, ["val/top1"], "n_trials is not set"),
         ({"name": "grid"}, NONE, LR, ["val/top1"], "no single values"),
         ({"name": "cmaes"}, NONE, "seed=1,2", ["val/top1"], "moves along numbers"),
         ({"name": "cmaes"}, NONE, LR, ["val/top1", "val/loss"], "one objective"),
         ({"name": "nsga2", "population_size": 1}, NONE, LR, ["val/top1", "val/loss"], "population_size"),
-        (TPE, MEDIAN, LR, ["val/top1", "val/loss"], "judges by one metric"),
+        (TPE, MEDIAN, LR, ["val/top1", "val/loss"], "uses one metric"),
         (TPE, MEDIAN, LR, ["perf/step_ms"], "do not tell perf/step_ms"),
         (TPE, {**HYPERBAND, "min_resource": 10}, LR, ["val/top1"], "min_resource is 10 and max_resource 9"),
     ],
 )
 def test_settings_that_do_not_go_together(sampler: dict, pruner: dict, text: str, objectives: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        samplers.check(Settings(None if "not given" in said else 3, 0, sampler, pruner), parsed(text), objectives, 9)
+        samplers.check(Settings(None if "not set" in said else 3, 0, sampler, pruner), parsed(text), objectives, 9)
 
 
 # --- the command

@@ -224,8 +224,8 @@ def test_srun_alone(slurm: Slurm, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         ((), ["hardware.target is auto", "ascend, gpu, cpu"]),
-        (("hardware=cpu", "hydra.launcher.partition=nowhere"), ["sbatch refuses such a job", "invalid partition"]),
-        (("hardware=ascend8", "hardware.cards=9", "data.batch_size=8"), ["sbatch refuses such a job (1 node, gres npu:9)"]),
+        (("hardware=cpu", "hydra.launcher.partition=nowhere"), ["sbatch rejects such a job", "invalid partition"]),
+        (("hardware=ascend8", "hardware.cards=9", "data.batch_size=8"), ["sbatch rejects such a job (1 node, gres npu:9)"]),
         (
             ("hardware=ascend2x8", "hardware.node_rank=0", "data.batch_size=8"),
             ["hardware.node_rank=0", "Slurm chooses the machines"],

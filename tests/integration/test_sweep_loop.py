@@ -130,14 +130,14 @@ def test_a_changed_configuration_is_not_gone_on_with(tmp_path: Path, command: Ca
     config = trials[1].directory.config
     config.write_text(config.read_text().replace("seed: 0", "seed: 7"))
     outcome = command("sweep.resume=last")
-    assert outcome.code == 2 and "was changed after the sweep started" in outcome.err and "config.yaml" in outcome.err
+    assert outcome.code == 2 and "has changed since the sweep started" in outcome.err and "config.yaml" in outcome.err
 
 
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("sweep.objectives=[val/loss]", "sweep.objectives cannot go with sweep.resume="),
-        ("seed=1", "seed cannot go with sweep.resume="),
+        ("sweep.objectives=[val/loss]", "sweep.objectives is not allowed with sweep.resume="),
+        ("seed=1", "seed is not allowed with sweep.resume="),
         ("runs_dir=elsewhere", "runs_dir has no effect unless sweep.resume is last"),
     ],
 )

@@ -115,7 +115,7 @@ def test_without_seeds_and_images_nothing_is_claimed(tmp_path: Path) -> None:
     found = trial_results.read(seeds(tmp_path, {"a": [71.0], "b": [40.0]}))
     assert [setting.distinguishable for setting in found.settings] == [None, None]
     said = found.verdict()
-    assert said is not None and said.endswith("of 1 nothing tells: sweep several seeds")
+    assert said is not None and said.endswith("1 cannot be tested: sweep several seeds")
 
 
 def test_a_sweep_at_work(tmp_path: Path) -> None:
@@ -412,7 +412,7 @@ def test_a_store_that_is_away_is_told_and_nothing_else_happens(tmp_path: Path) -
     report_files.write(sweep)
     ended = publish(sweep, tmp_path)
     assert ended.returncode == 1 and ended.stdout == "" and len(ended.stderr.splitlines()) == 1
-    assert "MLflow did not take the report" in ended.stderr and "python -m deit.sweeps.reporting.publish" in ended.stderr
+    assert "MLflow did not accept the report" in ended.stderr and "python -m deit.sweeps.reporting.publish" in ended.stderr
     assert "sesame" not in ended.stderr
 
 

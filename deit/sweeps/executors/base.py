@@ -1,4 +1,4 @@
-"""Where trials run: what the loop over the trials (``deit.sweeps.work``) asks of a machine or a cluster."""
+"""Where trials run: the interface of a machine or a cluster for the loop over the trials (``deit.sweeps.work``)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from deit.runs.trial_record import Trial
 class Handle(ABC):
     """A trial that was started."""
 
-    cards: list[int]  # which it got; empty where that is not known (yet)
+    cards: list[int]  # its cards; empty if not known (yet)
     began: float | None = None  # since when, Unix seconds, it has them; None: since its start
-    freed: float | None = None  # since when, Unix seconds, others may have them; a trial may end a little later
+    freed: float | None = None  # since when, Unix seconds, they are free again; a trial may end a little later
 
     @abstractmethod
     def poll(self) -> int | None:
         """The exit code of ``python -m deit.trial``, negative for a signal; None while it runs or waits.
 
-        An executor that learns of an end otherwise, as from a batch system, takes it from the run's status.
+        An executor that learns of an end indirectly, as from a batch system, reads it from the run's status.
         """
 
     @abstractmethod
@@ -33,37 +33,37 @@ class Handle(ABC):
 
 
 class Executor(ABC):
-    """Starts trials where there is room."""
+    """Starts trials when there are free cards."""
 
     @property
     @abstractmethod
     def size(self) -> int | None:
-        """Cards there are in all, for the use shown in the table; None where that is not for us to know."""
+        """Total number of cards, for the usage in the table; None if unknown."""
 
     @property
     def full(self) -> bool:
-        """Whether no trial could start now, whatever it needs: a search is not asked for one before there is room."""
+        """Whether no trial could start now, whatever it needs: then a search is not asked for one."""
         return False
 
     @property
     def outlives(self) -> bool:
-        """Whether trials at work are left alone when the sweep is stopped."""
+        """Whether running trials continue when the sweep is stopped."""
         return False
 
     @abstractmethod
     def check(self, config: RunConfig) -> None:
-        """Raise UserError where ``config`` could never run here, such as one of more cards than there are."""
+        """Raise UserError if ``config`` could never run here, for example because it needs more cards than there are."""
 
     def begin(self, sweep: SweepDirectory) -> None:  # noqa: B027  # most need nothing of it
-        """Hear which sweep it is, before anything is asked about its trials."""
+        """Called with the sweep before anything else about its trials."""
 
     def takes_up(self, trial: Trial) -> bool:
-        """Whether what an earlier launch has started for a trial still waits or works here; ``start`` then takes it up."""
+        """Whether a trial that an earlier launch has started still waits or runs here; ``start`` then continues with it."""
         return False
 
     @abstractmethod
     def start(self, trial: Trial, config: RunConfig) -> Handle | None:
-        """Start a trial, whose run directory is complete; None where there is no room at the moment."""
+        """Start a trial, whose run directory is complete; None if there are no free cards at the moment."""
 
     def close(self) -> None:  # noqa: B027  # most have nothing to give back
-        """Give back what the executor holds. Called once, after the last trial has ended."""
+        """Release what the executor holds. Called once, after the last trial has ended."""

@@ -1,4 +1,4 @@
-"""The executor that an option of hydra/launcher stands for."""
+"""The executor for an option of hydra/launcher."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deit.sweeps.executors.base import Executor
 
 
 def build(launcher: str, options: dict[str, Any], settings: SweepConfig, folder: Path) -> Executor:
-    """The executor of an option of hydra/launcher, with that option's own keys; ``folder`` is where trials work."""
+    """The executor for an option of hydra/launcher and its keys; ``folder`` is the working directory of the trials."""
     if launcher == "cards":
         from deit.sweeps.executors.local import Local
 

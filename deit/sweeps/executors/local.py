@@ -1,4 +1,4 @@
-"""Trials on this machine: each a process group of its own, on cards (on the CPU: slots with cores) of a shared pool."""
+"""Trials on this machine: each in its own process group, on cards (on the CPU: slots with cores) of a shared pool."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from deit.sweeps.executors.pool import CardPool
 
 
 class Local(Executor):
-    """The cards of this machine. There is a pool for each kind of device that the trials ask for."""
+    """The cards of this machine, with a pool for each kind of device that the trials use."""
 
     def __init__(self, cards: int | None, folder: Path) -> None:
-        """``cards``: how many of each kind may be used, None for all. ``folder`` is where the trials work."""
+        """``cards``: how many of each kind may be used, None for all. ``folder``: working directory of the trials."""
         self._limit, self._folder = cards, folder
         self._pools: dict[str, CardPool] = {}
 
@@ -69,7 +69,7 @@ class Local(Executor):
             [sys.executable, "-m", "deit.trial", trial.run],
             environment,
             trial.directory.logs / "launch.log",
-            # Should the sweep die, its trials write a checkpoint and end.
+            # If the sweep dies, its trials write a checkpoint and end.
             death_signal=signal.SIGTERM,
             folder=self._folder,
         )
@@ -85,12 +85,12 @@ class Local(Executor):
                 used = busy(target)
                 cards = [card for card in card_ids(target) if card not in used][: self._limit]
                 for card, user in used.items():
-                    console().print(f"card {card} is left out: {user} is at work on it")
+                    console().print(f"card {card} is left out: {user} is using it")
             self._pools[target] = CardPool(cards)
         return self._pools[target]
 
     def _take(self, pool: CardPool, trial: Trial, config: RunConfig) -> tuple[list[int], list[leases.Lease]] | None:
-        """Cards and their leases; cards that another launch has are passed over, and looked at again the next time."""
+        """Cards and their leases; cards leased by another launch are skipped, and tried again next time."""
         machine = config.hardware
         foreign: set[int] = set()
         while (cards := pool.take(machine.cards, machine.card_ids, foreign)) is not None:
@@ -107,7 +107,7 @@ class Local(Executor):
         return None
 
     def _cores(self, pool: CardPool, slots: list[int]) -> list[int]:
-        """The CPU cores of some slots; all, where there are more slots than cores."""
+        """The CPU cores of some slots; all of them if there are more slots than cores."""
         cores = sorted(os.sched_getaffinity(0))
         share = len(cores) // len(pool.cards)
         return [core for slot in slots for core in cores[slot * share : (slot + 1) * share]] or cores
@@ -123,7 +123,7 @@ class _Process(Handle):
     def poll(self) -> int | None:
         code = self._process.poll()
         if code is not None and self.freed is None:
-            kill_all(self._run)  # of a killed trial; others have ended theirs
+            kill_all(self._run)  # the remaining processes of a killed trial
             self._free()
         elif self.freed is None and status.read(self._run).released:
             self._free()  # the trial itself may still wait for MLflow

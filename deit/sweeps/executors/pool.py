@@ -1,8 +1,8 @@
-"""Cards given out to trials and taken back: arithmetic alone, so that benchmarks can simulate it.
+"""Allocation of cards to trials, without side effects, so that benchmarks can simulate it.
 
-Cards of a server are wired in groups (four Ascend 910 of eight form a ring), and numbered so that groups are
-neighbours. So a trial of n cards gets neighbours that begin at a multiple of n where there are some, out of the
-smallest gap that has room, and large gaps stay for large trials.
+Cards of a server are wired in groups (four Ascend 910 of eight form a ring), and numbered so that a group is contiguous. So a
+trial of n cards gets n contiguous ones that begin at a multiple of n if possible, from the smallest sufficient gap, which
+keeps large gaps for large trials.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ SERVER = 16  # cards of the largest servers
 
 
 class CardPool:
-    """Cards by number; ``take`` and ``give_back`` are all that changes it."""
+    """Cards by number; only ``take`` and ``give_back`` change it."""
 
     def __init__(self, cards: Collection[int]) -> None:
         self.cards = tuple(sorted(cards))
         self.free = set(self.cards)
 
     def take(self, count: int, wanted: Sequence[int] | None = None, without: Collection[int] = ()) -> list[int] | None:
-        """``count`` free cards, or exactly those ``wanted``; none of ``without``. None where they are not free."""
+        """``count`` free cards, or exactly those ``wanted``, without those in ``without``. None if they are not free."""
         free = self.free - set(without)
         if wanted is not None:
             chosen = list(wanted) if free.issuperset(wanted) else None
@@ -38,7 +38,7 @@ class CardPool:
 
 
 def _neighbours(free: set[int], count: int) -> list[int] | None:
-    """Aligned neighbours of the smallest gap that has them: blocks of twice, four times ... the size are kept whole."""
+    """An aligned block in the smallest gap that has one, which keeps larger blocks whole."""
     starts = sorted({card - card % count for card in free})
     blocks = [list(range(start, start + count)) for start in starts]
     fitting = [block for block in blocks if free.issuperset(block)]
@@ -46,7 +46,7 @@ def _neighbours(free: set[int], count: int) -> list[int] | None:
 
 
 def _room(free: set[int], start: int, count: int) -> int:
-    """Size of the largest aligned free block around a free one; those of a whole server and more are alike."""
+    """Size of the largest aligned free block around a free one, up to the size of a server."""
     size = count
     while size < SERVER:
         around = start - start % (2 * size)

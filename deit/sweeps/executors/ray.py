@@ -1,7 +1,7 @@
-"""Trials as tasks of Ray, on its machines with NPUs, GPUs or CPUs to spare.
+"""Trials as Ray tasks, on machines with free NPUs, GPUs or CPUs.
 
-A task only starts the trial's process, in a session of its own, and waits for it: neither its end by a signal nor that of
-Ray's worker harms another trial. A file in its run tells it to stop, on whatever machine it runs.
+A task only starts the trial's process, in its own session, and waits for it: neither the end of that process nor of Ray's
+worker affects another trial. A file in its run directory tells it to stop, on whatever machine it runs.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ POLL = 0.5  # seconds
 
 
 class Ray(Executor):
-    """A cluster of Ray, or this machine alone. Raises UserError where there is none at ``address``."""
+    """A Ray cluster, or this machine alone. Raises UserError if there is none at ``address``."""
 
     def __init__(self, address: str | None, settings: SweepConfig, folder: Path) -> None:
-        """``folder`` is where the trials work, on every machine."""
+        """``folder`` is the working directory of the trials, on every machine."""
         import ray
 
         if settings.cards is not None:
-            raise UserError(f"sweep.cards={settings.cards} has no effect with hydra/launcher=ray, where the cards are Ray's.")
+            raise UserError(f"sweep.cards={settings.cards} has no effect with hydra/launcher=ray, where Ray assigns the cards.")
         quiet: dict[str, Any] = {
             "log_to_driver": False,
             "logging_level": "ERROR",
@@ -48,7 +48,7 @@ class Ray(Executor):
             if address is None:
                 npus, gpus = (len(card_ids(target)) for target in ("ascend", "gpu"))
                 found = {"num_cpus": cores(), "num_gpus": gpus, "resources": {"NPU": npus} if npus else {}}
-                # Ray's workers would be as nice as 15, and the trials with them.
+                # Otherwise Ray's workers run with nice 15, and the trials with them.
                 ray.init(**found, include_dashboard=False, _system_config={"worker_niceness": 0}, **quiet)
             else:
                 ray.init(address=address, **quiet)
@@ -85,7 +85,7 @@ class Ray(Executor):
             wanted["resources"] = {"NPU": machine.cards}
         for file in (_told(trial.directory), _place(trial.directory)):
             file.unlink(missing_ok=True)
-        # Whether it is tried again is not Ray's to decide.
+        # This program decides about retries, not Ray.
         task = ray.remote(max_retries=0, **wanted)(_see_through)
         return _Task(trial, task.remote(trial.run, str(self._folder), VISIBLE.get(machine.target)))
 
@@ -120,9 +120,9 @@ class _Task(Handle):
 
 
 def _see_through(path: str, folder: str, visible: str | None) -> int:
-    """What a task does: start the trial's process, hand it signals, return its exit code."""
+    """The task: start the trial's process, forward signals, return its exit code."""
     run = RunDirectory(path)
-    if read_json(_told(run)) is not None:  # before its turn came
+    if read_json(_told(run)) is not None:  # stopped before it started
         return 128 + signal.SIGTERM
     cards = [int(card) for card in os.environ.get(visible, "").split(",") if card] if visible else []
     write_json(_place(run), {"began": time.time(), "cards": cards})

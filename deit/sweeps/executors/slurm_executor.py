@@ -1,8 +1,8 @@
-"""Trials as jobs of Slurm: submitted through submitit, watched with squeue.
+"""Trials as Slurm jobs: submitted through submitit, watched with squeue.
 
-Accounting (sacct) is not asked: a job that is neither waiting nor running has ended, and the run's status says how. A job
-that Slurm takes its machine from is queued again and goes on from its checkpoint, here it stays one trial at work. Jobs outlive
-this process: a sweep that was killed finds them again by ``slurm/jobs.json`` in its directory.
+Accounting (sacct) is not used: a job that is neither waiting nor running has ended, and the run's status says how. A preempted
+job is requeued and resumes from its checkpoint; here it stays one running trial. Jobs outlive this process: a sweep that was
+killed finds them again through ``slurm/jobs.json`` in its directory.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
 TOOLS = ("sbatch", "srun", "squeue", "scontrol", "scancel")
 GRES = {"ascend": "npu", "gpu": "gpu"}
-LAG = 30.0  # seconds until a shared file system shows what a job wrote last
+LAG = 30.0  # seconds until a shared file system shows the last writes of a job
 KILLED = ("CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE")
 
 
-# Keys of hydra-submitit-launcher that other keys stand for here, and the value that leaves them alone.
+# Keys of hydra-submitit-launcher that other keys replace here, and the value that leaves them unset.
 REPLACED = {
     "nodes": (1, "give hardware.nodes"),
-    "tasks_per_node": (1, "one process on each machine starts those of the cards"),
+    "tasks_per_node": (1, "one process per machine starts those of the cards"),
     "submitit_folder": ("${hydra.sweep.dir}/.submitit/%j", "the folders of jobs are in the directory of the sweep"),
     "array_parallelism": (256, "give hydra.launcher.max_jobs"),
 }
@@ -57,11 +57,11 @@ class Settings:
     poll_interval: float
     cancel_jobs: bool
     max_jobs: int | None = None
-    gres: str | None = None  # instead of the one made from hardware.cards
+    gres: str | None = None  # replaces the one made from hardware.cards
 
 
 def build(options: dict[str, Any], settings: SweepConfig, folder: Path) -> Slurm:
-    """The executor from the keys of hydra.launcher. Raises UserError for what makes no sense here."""
+    """The executor from the keys of hydra.launcher. Raises UserError for unsupported ones."""
     given = {key: value for key, value in options.items() if value is not None}
     for key, (unset, instead) in REPLACED.items():
         value = given.pop(key, unset)
@@ -69,7 +69,7 @@ def build(options: dict[str, Any], settings: SweepConfig, folder: Path) -> Slurm
             raise UserError(f"hydra.launcher.{key}={value} has no effect with hydra/launcher=slurm: {instead}.")
     if settings.cards is not None:
         raise UserError(
-            f"sweep.cards={settings.cards} has no effect with hydra/launcher=slurm, where the cards are Slurm's; "
+            f"sweep.cards={settings.cards} has no effect with hydra/launcher=slurm, where Slurm assigns the cards; "
             "give hydra.launcher.max_jobs."
         )
     own = {
@@ -79,14 +79,14 @@ def build(options: dict[str, Any], settings: SweepConfig, folder: Path) -> Slurm
 
 
 class Slurm(Executor):
-    """A cluster. Raises UserError where Slurm's commands are not here."""
+    """A cluster. Raises UserError if Slurm's commands are missing."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
-        """``folder`` is where the trials work, on every machine."""
+        """``folder`` is the working directory of the trials, on every machine."""
         missing = [tool for tool in TOOLS if shutil.which(tool) is None]
         if missing:
             raise UserError(
-                f"hydra/launcher=slurm: there is no `{missing[0]}` here. Call it where jobs are submitted, on a login node."
+                f"hydra/launcher=slurm: there is no `{missing[0]}` here. Run it where jobs are submitted, on a login node."
             )
         self._settings, self._folder = settings, folder
         self._queue = _Queue(settings.poll_interval)
@@ -117,10 +117,10 @@ class Slurm(Executor):
     def check(self, config: RunConfig) -> None:
         machine = config.hardware
         if machine.card_ids is not None:
-            raise UserError(f"hardware.card_ids={machine.card_ids}: Slurm chooses the cards; give hardware.cards alone.")
+            raise UserError(f"hardware.card_ids={machine.card_ids}: Slurm chooses the cards; give only hardware.cards.")
         for key in ("node_rank", "master_addr"):
             if getattr(machine, key) is not None:
-                raise UserError(f"hardware.{key}={getattr(machine, key)}: Slurm chooses the machines; leave it out.")
+                raise UserError(f"hardware.{key}={getattr(machine, key)}: Slurm chooses the machines; remove it.")
         wanted = (machine.nodes, self._gres(machine))
         if wanted not in self._fits:
             self._ask_whether_it_fits(machine)
@@ -140,22 +140,22 @@ class Slurm(Executor):
     def _submit(self, trial: Trial, machine: HardwareConfig) -> str:
         from submitit.core.utils import FailedJobError
 
-        # The login node's cards say nothing about those of the job.
+        # The cards visible on the login node do not apply to the job.
         for name in VISIBLE.values():
             os.environ.pop(name, None)
         patience = max(5.0, self._settings.parameters["signal_delay_s"] - 10.0)
         try:
             job = self._submitit(machine, self._jobs_folder / "%j").submit(Job(trial.run, str(self._folder), patience))
         except FailedJobError as error:
-            raise UserError(f"{trial}: sbatch refused the job: {_said(error)}") from None
+            raise UserError(f"{trial}: sbatch rejected the job: {_said(error)}") from None
         return str(job.job_id)
 
     def ended(self, number: str) -> None:
-        """Hear from a handle that its job has ended."""
+        """Called by a handle when its job has ended."""
         self._running.discard(number)
 
     def job_state(self, number: str, since: float) -> str | None:
-        """The state of a job that waits or runs, from a look after ``since`` (``time.monotonic``); None once it has ended."""
+        """The state of a waiting or running job, queried after ``since`` (``time.monotonic``); None once it has ended."""
         return self._queue.state(number, since)
 
     @property
@@ -177,35 +177,35 @@ class Slurm(Executor):
         from submitit import SlurmExecutor
 
         executor = SlurmExecutor(folder, max_num_timeout=self._settings.max_num_timeout)
-        # The jobs must find this code, wherever they are started.
+        # The jobs must find this code from any working directory.
         setup = [f"export PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}}"]
         setup += self._settings.parameters.get("setup", ())
         given = self._settings.parameters | {"setup": setup, "nodes": machine.nodes, "tasks_per_node": 1}
         if (gres := self._gres(machine)) is not None:
             given["gres"] = gres
-        executor.update_parameters(**executor._convert_parameters(given))  # from the names that all its executors share
+        executor.update_parameters(**executor._convert_parameters(given))  # from the names common to all its executors
         return executor
 
     def _ask_whether_it_fits(self, machine: HardwareConfig) -> None:
-        """Let sbatch judge the parameters without a job: a wrong partition, or cards that no machine has."""
+        """Let sbatch check the parameters without a job: a wrong partition, or cards that no machine has."""
         script = self._submitit(machine, Path("none"))._make_submission_file_text("true", "check")
         try:
             subprocess.run(["sbatch", "--test-only"], input=script, capture_output=True, text=True, timeout=60, check=True)
         except subprocess.SubprocessError as error:
             gres = self._gres(machine)
             asked = f"{machine.nodes} {'node' if machine.nodes == 1 else 'nodes'}{f', gres {gres}' if gres else ''}"
-            raise UserError(f"hydra/launcher=slurm: sbatch refuses such a job ({asked}): {_said(error)}") from None
+            raise UserError(f"hydra/launcher=slurm: sbatch rejects such a job ({asked}): {_said(error)}") from None
 
 
 class _Submitted(Handle):
-    """A job of Slurm."""
+    """A Slurm job."""
 
     def __init__(self, cluster: Slurm, trial: Trial, number: str, folder: Path) -> None:
         self.cards = []
         self._cluster, self._trial, self._number, self._folder = cluster, trial, number, folder
         self._since = time.monotonic()
-        self._seen = ""  # the state at the last look
-        self._gone: float | None = None  # when the job was seen to have ended
+        self._seen = ""  # the last known state
+        self._gone: float | None = None  # when the end of the job was noticed
         self._code: int | None = None
 
     def poll(self) -> int | None:
@@ -226,7 +226,7 @@ class _Submitted(Handle):
         return self._code
 
     def stop(self) -> None:
-        # A job that waits has nobody who could write a checkpoint.
+        # A waiting job has no process that could write a checkpoint.
         if self._cluster.job_state(self._number, time.monotonic()) == "RUNNING":
             _tell("scancel", "--signal=TERM", self._number)
         else:
@@ -236,7 +236,7 @@ class _Submitted(Handle):
         _tell("scancel", self._number)
 
     def _outcome(self) -> int | None:
-        """The exit code of a job that has left the queue; None while its last word may not have reached us."""
+        """The exit code of a job that has left the queue; None while its last writes may not be visible here."""
         self._gone = self._gone or time.monotonic()
         how = _ask_state(self._number)
         now = status.read(self._trial.directory)
@@ -255,7 +255,7 @@ class _Submitted(Handle):
 
 
 class _Queue:
-    """The states of all our jobs, from one call of squeue at a time."""
+    """The states of all our jobs, from one call of squeue."""
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
@@ -264,7 +264,7 @@ class _Queue:
         self._silent = False
 
     def state(self, number: str, since: float) -> str | None:
-        """The state of a job that has not ended, from a look after ``since``, or the last one known if Slurm is silent."""
+        """The state of a job that has not ended, queried after ``since``, or the last known one if Slurm does not respond."""
         if self._looked < since or time.monotonic() - self._looked > self._interval:
             self._look()
         if self._looked < since:
@@ -276,7 +276,7 @@ class _Queue:
         answer = _run("squeue", "--noheader", f"--user={os.getuid()}", "--format=%i %T")
         if answer is None:
             if not self._silent:
-                console(stderr=True).print("Slurm does not answer; its jobs go on, and so does the waiting")
+                console(stderr=True).print("Slurm does not respond; its jobs and the waiting continue")
             self._silent = True
             return
         self._silent = False
@@ -285,13 +285,13 @@ class _Queue:
 
 
 def _ask_state(number: str) -> str:
-    """The state of a job that has ended, as long as Slurm remembers it: ``COMPLETED``, ``OUT_OF_MEMORY``; empty later."""
+    """The state of an ended job, as long as Slurm remembers it: ``COMPLETED``, ``OUT_OF_MEMORY``; empty later."""
     found = re.search(r"\bJobState=(\w+)", _run("scontrol", "show", "job", number) or "")
     return found[1] if found else ""
 
 
 def _cards_of(number: str) -> list[int] | None:
-    """The cards a job has on its first machine, as far as Slurm tells them; None while it does not answer."""
+    """The cards of a job on its first machine, if Slurm reports them; None while it does not respond."""
     shown = _run("scontrol", "show", "job", "--details", number)
     if shown is None:
         return None
@@ -308,7 +308,7 @@ def _tell(*command: str) -> None:
 
 
 def _run(*command: str) -> str | None:
-    """What a command printed; None where it failed."""
+    """The output of a command; None if it failed."""
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, stdin=subprocess.DEVNULL).stdout
     except (OSError, subprocess.SubprocessError):
@@ -316,7 +316,7 @@ def _run(*command: str) -> str | None:
 
 
 def _said(error: Exception) -> str:
-    """The message of a Slurm command that failed, without the frame that submitit puts around it."""
+    """The message of a failed Slurm command, without submitit's wrapping."""
     text = str(getattr(error, "stderr", None) or error)
     lines = [line.strip() for line in text.splitlines() if "error:" in line or "failure:" in line]
     return " ".join(lines) or text.strip().splitlines()[-1]

@@ -1,7 +1,7 @@
-"""What submitit starts on each machine of a trial's job: the trial's process, and Slurm's signals handed to it.
+"""The process that submitit starts on each machine of a trial's job: it runs the trial and forwards Slurm's signals.
 
-Slurm signals all processes of a step or only the first ones, as the cluster is set up. So the process of the trial gets its
-SIGTERM from here, too (a second one at once does no harm), and what is not meant for it is kept from it and all it starts.
+Depending on the cluster, Slurm signals all processes of a step or only the first ones. So the trial gets its SIGTERM from here,
+too (a second one at once is harmless), and other signals are blocked for it and its children.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from deit.machine.python import python_environment
 from deit.runs import status
 from deit.runs.directory import RunDirectory
 
-WARNING = signal.SIGUSR2  # what submitit lets Slurm send before the time is up
+WARNING = signal.SIGUSR2  # sent by Slurm for submitit before the time limit
 
 
 class Job:
-    """A trial on the machines of a job; submitit keeps it in a file, calls it there, and again when the job is requeued."""
+    """A trial on the machines of a job; submitit pickles it and calls it there, again when the job is requeued."""
 
     def __init__(self, run: str, folder: str, patience: float) -> None:
-        """``run``: its directory; ``folder``: where it works; ``patience``: seconds it has to write a checkpoint."""
+        """``run``: its directory; ``folder``: working directory; ``patience``: seconds to write a checkpoint."""
         self.run, self.folder, self.patience = run, folder, patience
         self.pid: int | None = None
 
     def __call__(self) -> None:
-        """See the trial through; ends with its exit code."""
+        """Run the trial; exits with its exit code."""
         signal.signal(signal.SIGTERM, self._hand_on)  # submitit would ignore it
         process = subprocess.Popen(
             [sys.executable, "-m", "deit.trial", self.run],
@@ -46,9 +46,9 @@ class Job:
         sys.exit(code if code >= 0 else 128 - code)
 
     def checkpoint(self) -> Any:
-        """submitit calls it when the time is up or the machine is wanted back: what to do once the job is requeued.
+        """Called by submitit at the time limit or a preemption: returns what to run when the job is requeued.
 
-        None, so that it is not, where the trial has ended by itself meanwhile.
+        None, which prevents the requeue, if the trial has ended meanwhile.
         """
         from submitit.helpers import DelayedSubmission
 
@@ -68,15 +68,15 @@ class Job:
                 return
 
     def _alive(self) -> bool:
-        """Whether the trial's process is. This runs in a handler, while ``Popen.wait`` is at work and holds its lock."""
+        """Whether the trial's process is alive. Runs in a signal handler, while ``Popen.wait`` holds its lock."""
         if self.pid is None:
             return False
         try:
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-        except ChildProcessError:  # it has been waited for
+        except ChildProcessError:  # already waited for
             return False
 
 
 def _shielded(parent: int) -> None:
-    signal.signal(WARNING, signal.SIG_IGN)  # whose default is the end; inherited by all that the trial starts
+    signal.signal(WARNING, signal.SIG_IGN)  # the default is to terminate; inherited by all children
     end_with_parent(signal.SIGTERM, parent)

@@ -1,4 +1,4 @@
-"""How the metrics of the trials went over the epochs, in so few points that hundreds of trials fit on a page."""
+"""The metrics of the trials by epoch, thinned out so that hundreds of trials fit on a page."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from deit.runs.directory import RunDirectory
 from deit.sweeps.trial_results import Results
 
 METRICS = ("val/top1", "val_ema/top1", "val/loss", "train/loss")
-_POINTS = 50_000  # on the whole page, some 14 bytes each
-_LEAST, _MOST = 24, 500  # points of one curve
+_POINTS = 50_000  # on the whole page, about 14 bytes each
+_LEAST, _MOST = 24, 500  # points per curve
 
 Curve = list[tuple[float, float]]  # (epoch, value)
 
 
 def curves(results: Results) -> dict[str, dict[int, Curve]]:
-    """For each metric that has a curve the curves by trial number, thinned out."""
+    """For each metric the thinned curves by trial number."""
     found: dict[str, dict[int, Curve]] = {}
     for row in results.rows:
         for name, curve in _read(row.trial.directory).items():
@@ -37,16 +37,16 @@ def _read(run: RunDirectory) -> dict[str, Curve]:
         for name in METRICS:
             if math.isfinite(values.get(name, math.nan)):  # a diverged loss ends its curve
                 steps.setdefault(name, []).append((record["step"], values[name]))
-    if not epochs_per_step:  # not a training, or one that has only begun
+    if not epochs_per_step:  # not a training, or one that has just started
         return {}
     return {name: [(step * epochs_per_step, value) for step, value in points] for name, points in steps.items()}
 
 
 def thin(curve: Sequence[tuple[float, float]], most: int) -> Curve:
-    """At most ``most`` (3 or more) of the points, with the look of the curve kept.
+    """At most ``most`` (3 or more) of the points, keeping the shape of the curve.
 
-    Largest-Triangle-Three-Buckets (Steinarsson, 2013): the first and the last stay, and of each bucket between them the point
-    that spans the largest triangle with the point kept before it and the mean of the next bucket.
+    Largest-Triangle-Three-Buckets (Steinarsson, 2013): keeps the first and last point, and from each bucket between them the
+    point with the largest triangle to the previous kept point and the mean of the next bucket.
     """
     if len(curve) <= most:
         return list(curve)

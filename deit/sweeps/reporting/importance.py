@@ -1,15 +1,13 @@
 """How much each swept key matters for the first objective.
 
-A random forest (Breiman, 2001) learns the objective from the swept values of the finished trials. The importance of a key
-is how much worse the forest becomes when the values of that key alone are shuffled among the trials, as a share of all
-keys. Numbers that span a decade are taken as logarithms, and each category is a column that is shuffled with the others of
-its key.
-
-No shares are given, but the reason, unless
+A random forest (Breiman, 2001) learns the objective from the swept values of the finished trials. The importance of a key is
+how much worse the forest predicts when the values of that key alone are shuffled among the trials, as a share of all keys.
+Numbers that span a decade are taken as logarithms; the category columns of a key are shuffled together. Instead of shares a
+reason is given unless
 
 - at least two keys differ among the finished trials,
-- there are at least ``LEAST_TRIALS`` finished trials, and ``TRIALS_PER_KEY`` for each key, and
-- the forest predicts the trials that each of its trees has not seen better than their mean does (R2 out of bag above 0).
+- there are at least ``LEAST_TRIALS`` finished trials, and ``TRIALS_PER_KEY`` per key, and
+- the forest predicts out-of-bag trials better than their mean does (R2 above 0).
 """
 
 from __future__ import annotations
@@ -24,21 +22,21 @@ from deit.sweeps.trial_results import Results
 LEAST_TRIALS = 8
 TRIALS_PER_KEY = 2
 _TREES, _SHUFFLES = 300, 20
-_LEAF = 2  # trials; of single ones the forest would learn their noise, of more it would miss the steps of a small grid
+_LEAF = 2  # trials; with 1 the forest would fit noise, with more it would miss the steps of a small grid
 
 
 @dataclass
 class Importance:
-    """``shares`` sum to 1, the largest first; empty where ``reason`` says why there are none."""
+    """``shares`` sum to 1, the largest first; empty if ``reason`` says why there are none."""
 
     shares: dict[str, float]
     reason: str | None = None
-    r2: float | None = None  # out of bag: 1 where the forest predicts unseen trials exactly, 0 where their mean does as well
+    r2: float | None = None  # out of bag: 1 for exact predictions, 0 if no better than the mean
     trials: int = 0
 
 
 def importance(results: Results) -> Importance:
-    """Shares for the swept keys; the same for the same trials."""
+    """Shares for the swept keys; deterministic."""
     chosen = [index for index, row in enumerate(results.rows) if row.rank is not None]
     keys = [(parameter, _columns(parameter, chosen)) for parameter in parameters(results)]
     keys = [(parameter, columns) for parameter, columns in keys if columns.shape[1]]
@@ -51,7 +49,7 @@ def importance(results: Results) -> Importance:
     if np.ptp(target) == 0:
         return Importance({}, f"{results.objectives[0]} is the same in all finished trials")
 
-    from sklearn.ensemble import RandomForestRegressor  # takes a second
+    from sklearn.ensemble import RandomForestRegressor  # late: takes a second
 
     inputs = np.concatenate([columns for _, columns in keys], axis=1)
     forest = RandomForestRegressor(_TREES, min_samples_leaf=_LEAF, oob_score=True, random_state=0).fit(inputs, target)
@@ -76,12 +74,12 @@ def importance(results: Results) -> Importance:
 
 
 def _columns(parameter: Parameter, chosen: list[int]) -> np.ndarray:
-    """The key's values in the chosen trials as columns of numbers; none where they do not differ."""
+    """The key's values in the chosen trials as numeric columns; empty if they do not differ."""
     values = [parameter.values[index] for index in chosen]
     if len(set(values)) < 2:
         return np.empty((len(values), 0))
     if not parameter.numeric:
         levels = list(dict.fromkeys(values))
         return np.array([[float(value == level) for level in levels] for value in values])
-    numbers = np.array([np.nan if value is None else value for value in values], float)  # a forest splits off nan
+    numbers = np.array([np.nan if value is None else value for value in values], float)  # the forest handles nan
     return (np.log(numbers) if parameter.log else numbers)[:, None]

@@ -1,4 +1,4 @@
-"""Where the trials of a sweep stand side by side in MLflow's UI."""
+"""Links that show the trials of a sweep side by side in MLflow's UI."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deit.tracking import progress
 from deit.tracking.sender import own_uri
 from deit.tracking.uri import identity, run_url, ui_command, ui_url
 
-MOST_COMPARED = 20  # runs in one link, which has 35 characters for each
+MOST_COMPARED = 20  # runs in one link, 35 characters each
 
 
 @dataclass
@@ -30,9 +30,9 @@ class Sent:
 
 @dataclass
 class Places:
-    """What of a sweep is in MLflow: the store, and by its number each trial of which something was sent."""
+    """The parts of a sweep that are in MLflow: the store, and the sent trials by number."""
 
-    config: RunConfig | None  # of one of these trials: it names the store, which they share
+    config: RunConfig | None  # of one of these trials; they share the store
     sent: dict[int, Sent]
 
     @property
@@ -40,13 +40,13 @@ class Places:
         return self.config.tracking.uri if self.config else None
 
     def url(self, number: int) -> str | None:
-        """The page of a trial's run; None where nothing of it was sent."""
+        """The page of a trial's run; None if nothing of it was sent."""
         place = self.sent.get(number)
         return run_url(self.uri, place.experiment_id, place.run_id) if place and self.uri else None
 
 
 def places(trials: Sequence[Trial]) -> Places:
-    """Where the trials are in MLflow, according to their run directories; contacts no server."""
+    """The trials' runs in MLflow, according to their run directories; contacts no server."""
     configs = (frozen.load(trial.directory.config) for trial in trials)
     config = next((config for config in configs if config.tracking.backend == "mlflow"), None)
     if config is None:
@@ -62,15 +62,14 @@ def places(trials: Sequence[Trial]) -> Places:
 def of_sweep(sweep: SweepDirectory) -> list[str]:
     """Lines to print: how to open MLflow's UI, the charts of all trials, and the comparison of their runs.
 
-    There are none where nothing was sent to MLflow. Trials in several experiments (of several data sets) have a chart link
-    for each.
+    Empty if nothing was sent to MLflow. Trials in several experiments (of several data sets) have a chart link for each.
     """
     found = trial_results.read(sweep)
     return of_results(found, places(sweep.read_trials()), sweep.id)
 
 
 def of_results(found: Results, there: Places, sweep_id: str) -> list[str]:
-    """The lines of ``of_sweep`` for a sweep that was read already."""
+    """The lines of ``of_sweep`` for results that were already read."""
     if there.uri is None:
         return []
     sent = [there.sent[row.trial.number] for row in found.ranked() if row.trial.number in there.sent]
@@ -85,7 +84,7 @@ def of_results(found: Results, there: Places, sweep_id: str) -> list[str]:
 
 
 def charts_url(uri: str, experiment_id: str, sweep_id: str) -> str:
-    """The charts of the runs that carry the tag ``sweep.id``, and of no others."""
+    """The charts of the runs with the tag ``sweep.id``."""
     asked = {"searchFilter": f"tags.`sweep.id`='{sweep_id}'", "compareRunsMode": "CHART"}
     return f"{ui_url(uri)}/#/experiments/{experiment_id}/runs?{_query(asked)}"
 
@@ -99,6 +98,6 @@ def compare_url(uri: str, runs: Sequence[Sent]) -> str:
 
 
 def _query(asked: dict[str, str]) -> str:
-    # Without workflowType the UI opens its views for language models. It comes last: the comparison page of MLflow 3.17 reads
-    # its runs from the beginning of the query only.
+    # Without workflowType the UI opens its views for language models. It comes last, because the comparison page of MLflow 3.17
+    # reads its runs only at the start of the query.
     return urlencode({**asked, "workflowType": "machine_learning"}, quote_via=quote)

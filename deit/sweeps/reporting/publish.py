@@ -1,10 +1,10 @@
-"""Gives a sweep a place of its own in MLflow: one run that holds its summary, its report and its trials as files.
+"""Send a sweep to MLflow as one run, with its summary, report and list of trials as files.
 
     python -m deit.sweeps.reporting.publish SWEEP_DIR
 
-A process of its own, because importing MLflow takes seconds and a store may be away: then it says so and ends with exit code
-1, and nothing else is touched. Done again, it finds the run by its tag ``sweep.report`` and replaces the files. That run
-does not carry ``sweep.id``, so that it does not stand among the trials.
+A separate process, because importing MLflow takes seconds and a store may be unreachable: then it prints that and exits with
+code 1. Repeated, it finds the run by its tag ``sweep.report`` and replaces the files. That run has no tag ``sweep.id``, so it
+is not among the trials.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ TAG = "sweep.report"
 
 
 def publish(sweep: SweepDirectory) -> str | None:
-    """Send what there is; returns the address of the run's page, or None where nothing of the trials was sent.
+    """Send the files; returns the address of the run's page, or None if no trial was sent.
 
-    Raises Unavailable, Refused or RunGone where MLflow does not take it.
+    Raises Unavailable, Refused or RunGone if MLflow does not accept it.
     """
     there = places(sweep.read_trials())
     if there.config is None or there.uri is None:
         return None
     info = sweep.read_info()
     if Path(info["folder"]).is_dir():
-        os.chdir(info["folder"])  # a relative SQLite path was meant from there
+        os.chdir(info["folder"])  # a relative SQLite path is relative to it
     with open(sweep.path / ".publish.lock", "w") as lock:
-        locks.hold(lock)  # two at once would make two runs
+        locks.hold(lock)  # two at once would create two runs
         return _send(sweep, with_credentials(there.uri), there.config.tracking.experiment, info)
 
 
@@ -75,22 +75,22 @@ def _send(sweep: SweepDirectory, uri: str, experiment: str, info: dict[str, Any]
 
 
 def main(arguments: list[str]) -> int:
-    """Publish the sweep named by ``arguments``; the exit code: 0, 1 where MLflow does not take it, 2 for wrong usage."""
+    """Publish the sweep in ``arguments``; returns the exit code: 0, 1 if MLflow does not accept it, 2 for wrong usage."""
     if len(arguments) != 1:
         print("usage: python -m deit.sweeps.reporting.publish SWEEP_DIR", file=sys.stderr)
         return 2
     sweep = SweepDirectory(arguments[0])
     if not sweep.info.is_file():
-        print(f"{arguments[0]}: not the directory of a sweep, it holds no sweep.json.", file=sys.stderr)
+        print(f"{arguments[0]}: not the directory of a sweep, sweep.json is missing.", file=sys.stderr)
         return 2
     try:
         url = publish(sweep)
     except (Unavailable, Refused, RunGone, UserError, OSError) as error:
         reason = redact(str(error).strip().partition("\n")[0])
-        print(f"MLflow did not take the report of the sweep ({reason}); it is in {sweep}. ", end="", file=sys.stderr)
+        print(f"MLflow did not accept the report of the sweep ({reason}); it is in {sweep}. ", end="", file=sys.stderr)
         print(f"Send it later: python -m deit.sweeps.reporting.publish {sweep}", file=sys.stderr)
         return 1
-    print("Nothing of its trials is in MLflow, so nothing is sent." if url is None else f"report in MLflow: {url}")
+    print("None of its trials is in MLflow, so nothing is sent." if url is None else f"report in MLflow: {url}")
     return 0
 
 

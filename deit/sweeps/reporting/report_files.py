@@ -1,8 +1,8 @@
-"""``report.html``: a sweep on one page that needs no network, and the files beside it.
+"""``report.html``: a sweep on one page that needs no network, and the files next to it.
 
-The page is put together from ``page/``: a frame, a style sheet and scripts, which draw what the page contains as
-JSON. Overrides and messages are anybody's text: in the frame they are escaped, in the JSON no ``<`` is left, the scripts
-set text and never markup, and a policy in the page lets nothing run but those scripts and lets nothing be loaded.
+The page is built from ``page/``: a frame, a style sheet and scripts, which draw the JSON in the page. Overrides and messages
+are untrusted text: they are escaped in the frame, the JSON contains no ``<``, the scripts set text and never markup, and a
+policy in the page allows only those scripts and no loading.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from deit.sweeps.reporting.links import Places
 from deit.sweeps.reporting.parameters import parameters
 from deit.sweeps.trial_results import Results, Row, against_best, with_intervals
 
-# In the order in which they build on each other.
+# In order of their dependencies.
 _SCRIPTS = ("chart.js", "select.js", "table.js", "plots.js", "gantt.js", "main.js")
 
 
 def write(sweep: SweepDirectory) -> None:
-    """Write summary.csv, summary.md and report.html of ``sweep`` as it stands now, each replaced as a whole."""
+    """Write summary.csv, summary.md and report.html of ``sweep`` as it is now, each atomically."""
     found = trial_results.read(sweep)
     shares, there = importance(found), links.places([row.trial for row in found.rows])
     write_text(sweep.summary_csv, summary.csv_text(found))
@@ -119,7 +119,7 @@ def _data(found: Results, shares: Importance, there: Places, sweep_id: str) -> d
 
 
 def _card(found: Results) -> str:
-    """What the trials share: on the CPU no cards, but slots."""
+    """``slot`` on the CPU, else ``card``."""
     paths = [row.trial.directory.config for row in found.rows if row.trial.directory.config.exists()]
     return "slot" if paths and frozen.load(paths[0]).hardware.target == "cpu" else "card"
 
@@ -156,12 +156,12 @@ def _trial(row: Row, url: str | None) -> dict[str, Any]:
 
 
 def _short(values: Any) -> list[float]:
-    """Five digits are more than a pixel can show."""
+    """Values with five digits, more than a pixel can show."""
     return [float(f"{value:.5g}") for value in values]
 
 
 def show(sweep: SweepDirectory, *, mlflow: bool) -> None:
-    """Write the files and print where they are and where the trials are in MLflow; with ``mlflow`` send them there, too."""
+    """Write the files, print their paths and the trials' links to MLflow; with ``mlflow`` also send them there."""
     from deit.sweeps.reporting import links
 
     write(sweep)

@@ -17,9 +17,10 @@ from deit.sweeps.trial_results import SEED, Results, Row, against_best, with_int
 from deit.text import column, duration
 
 INTERVALS = (
-    "In brackets 95 % intervals of the mean: Student's over the seeds, or, of one seed, the binomial one of its validation "
-    "images, which leaves out the luck of the seed. A setting is worse than the best where Welch's test over the seeds, or "
-    "Fisher's on the images, says so with p below 0.05, corrected for all settings (Holm); else they are not distinguishable."
+    "Brackets contain 95 % intervals of the mean: Student's t over the seeds, or, for one seed, the binomial interval of its "
+    "validation images, which ignores the variation between seeds. A setting is worse than the best if Welch's test over the "
+    "seeds, or Fisher's on the images, gives p below 0.05 after Holm's correction for all settings; else it is not "
+    "distinguishable."
 )
 FACTS = ("seconds", "cards", "card_hours", "attempts", "run", "message")
 
@@ -27,7 +28,7 @@ FACTS = ("seconds", "cards", "card_hours", "attempts", "run", "message")
 def csv_text(results: Results) -> str:
     """A line for each trial: rank, number, state, swept values, objectives, best and last results, and ``FACTS``.
 
-    A value that is not there is an empty cell.
+    A missing value is an empty cell.
     """
     found = list(dict.fromkeys(name for row in results.rows for name in row.results))
     columns = list(dict.fromkeys([*results.objectives, *found]))
@@ -48,7 +49,7 @@ def csv_text(results: Results) -> str:
 
 
 def markdown(results: Results, shares: Importance, links: Sequence[str]) -> str:
-    """In short as tables: settings by their mean over seeds, trials, the importance of each key, the links to MLflow."""
+    """A summary as tables: settings by their mean over seeds, trials, the importance of each key, the links to MLflow."""
     ranked = results.ranked()
     cells = [column([row.objectives[place] for row in ranked], none="") for place in range(len(results.objectives))]
     names = [f"{name} ({'high' if way == 'maximize' else 'low'} is better)" for name, way in _objectives(results)]
@@ -71,10 +72,10 @@ def markdown(results: Results, shares: Importance, links: Sequence[str]) -> str:
     ]
     messages = [f"- trial {row.trial.number}: {escaped(row.trial.message)}" for row in results.rows if row.trial.message]
     if messages:
-        parts += ["## What was not finished", "\n".join(messages)]
+        parts += ["## Unfinished trials", "\n".join(messages)]
     parts += [f"## What {escaped(results.objectives[0])} depends on"]
     if shares.reason:
-        parts += [f"Not told: {shares.reason}."]
+        parts += [f"Not available: {shares.reason}."]
     else:
         parts += [
             f"Shares of a random forest over {shares.trials} trials (R2 out of bag {shares.r2:.2f}).",
@@ -86,7 +87,7 @@ def markdown(results: Results, shares: Importance, links: Sequence[str]) -> str:
 
 
 def note(results: Results) -> str:
-    """The best settings for the description of the sweep's run in MLflow; empty where nothing has finished."""
+    """The best settings for the description of the sweep's run in MLflow; empty if nothing has finished."""
     return redact("\n\n".join(_settings(results, most=20)[1:]))
 
 
@@ -119,12 +120,12 @@ def _objectives(results: Results) -> Iterable[tuple[str, str]]:
 
 
 def command(info: dict[str, Any]) -> str:
-    """What was typed, as one could type it again."""
+    """The command line, ready to be typed again."""
     return redact(f"python launch.py {shlex.join(info['typed'])}".strip())
 
 
 def code(info: dict[str, Any]) -> str:
-    """The commit it ran from, in words; empty where that is not known."""
+    """The commit it ran from, in words; empty if unknown."""
     git = info.get("git") or {}
     return f"Commit {git['commit'][:10]}{' with changes' if git.get('dirty') else ''}." if git.get("commit") else ""
 
@@ -144,7 +145,7 @@ def states(rows: Sequence[Row]) -> str:
 
 
 def escaped(text: Any) -> str:
-    """``text`` so that Markdown shows it as it is, on one line."""
+    """``text`` so that Markdown shows it unchanged, on one line."""
     plain = html.escape(" ".join(str(text).split()), quote=False)
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", plain)
 

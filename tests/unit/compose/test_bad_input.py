@@ -284,7 +284,7 @@ FILES = [
     (
         "sweep",
         GLOBAL + "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      hydra/launcher: slurm\n      seed: 1,2\n",
-        ["trial 0 (seed=1", "hydra.launcher settings of its own"],
+        ["trial 0 (seed=1", "its own hydra.launcher settings"],
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""hydra/launcher=ray: each trial of a sweep is a task of Ray, an optional package."""
+"""hydra/launcher=ray: each trial of a sweep is a Ray task. Ray is optional."""
 
 # No postponed annotations here: Hydra runs plugin modules before sys.modules knows them, where dataclasses look.
 
@@ -15,7 +15,7 @@ from deit.errors import UserError
 @dataclass
 class RayConf:
     _target_: str = "hydra_plugins.deit_ray.launcher.Ray"
-    # Of a cluster, as in ray.init: `auto`, HOST:PORT; null: this machine alone.
+    # Address of a cluster, as in ray.init: `auto`, HOST:PORT; null: this machine alone.
     address: Optional[str] = None
 
 
@@ -23,7 +23,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayConf, p
 
 
 class Ray(Elsewhere):
-    """Tasks of a Ray that runs already, or of one started for the sweep."""
+    """Tasks of a running Ray cluster, or of one started for the sweep."""
 
     name = "ray"
     conf = RayConf

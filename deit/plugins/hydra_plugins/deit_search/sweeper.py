@@ -1,4 +1,4 @@
-"""hydra/sweeper=optuna: trials that are proposed from the results so far, until ``n_trials`` of them were started.
+"""hydra/sweeper=optuna: trials proposed from the results so far, up to ``n_trials``.
 
 Hydra imports this module at each start, so it imports Optuna only when it sweeps.
 """
@@ -45,7 +45,7 @@ class TpeConf(SamplerConf):
     """Tree-structured Parzen estimator."""
 
     name: str = "tpe"
-    n_startup_trials: int = 10  # drawn at random before it learns
+    n_startup_trials: int = 10  # drawn at random at first
     n_ei_candidates: int = 24
 
 
@@ -100,7 +100,7 @@ class MedianConf(PrunerConf):
 
 @dataclass
 class HyperbandConf(PrunerConf):
-    """Brackets of successive halving: of ``reduction_factor`` trials about one goes on at each rung."""
+    """Brackets of successive halving: about one of ``reduction_factor`` trials continues at each rung."""
 
     name: str = "hyperband"
     min_resource: int = 1  # epochs
@@ -117,7 +117,7 @@ class OptunaConf:
     seed: int = 0
     sampler: SamplerConf = MISSING
     pruner: PrunerConf = MISSING
-    params: dict[str, Any] = field(default_factory=dict)  # the space, and settings of all trials, for templates
+    params: dict[str, Any] = field(default_factory=dict)  # for templates: the space, and settings of all trials
 
 
 RESUMING = ("sweep.resume=", "sweep.retry_failed=")
@@ -145,7 +145,7 @@ class Optuna(sweeper.Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """``arguments`` are the overrides typed, which replace those of ``params``. Raises UserError."""
+        """``arguments`` are the typed overrides, which replace those of ``params``. Raises UserError."""
         if importlib.util.find_spec("optuna") is None:
             raise UserError("hydra/sweeper=optuna needs the package optuna: pip install 'deit-mindspore[search]'.")
         if not hasattr(self.launcher, "search"):
@@ -169,11 +169,11 @@ class Optuna(sweeper.Sweeper):
             raise UserError("\n".join(f"In every trial: {message}" for message in sorted(ignored)))
         task = drafts[0].config.task.name
         if task != "train":
-            raise UserError(f"task={task}: a search compares what trainings find; leave hydra/sweeper=optuna out.")
+            raise UserError(f"task={task}: a search compares trainings; remove hydra/sweeper=optuna.")
         aims, epochs = drafts[0].config.sweep, max(search.epochs(draft.config) for draft in drafts)
         samplers.check(settings, space, aims.objectives, epochs)
         _show(settings, space, aims)
-        # How a sweep goes on is no part of its trials.
+        # The arguments that resume a sweep are not part of its trials.
         trials = replace(space, fixed=[text for text in space.fixed if not text.startswith(RESUMING)])
         found: list[Search] = []
 
@@ -191,7 +191,7 @@ class Optuna(sweeper.Sweeper):
 
 
 def _show(settings: "Settings", space: "Space", aims: SweepConfig) -> None:
-    """What is searched, and how, in a few lines."""
+    """Print a summary of the search."""
     most = "every combination" if settings.n_trials is None else f"{settings.n_trials} trials"
     pruner = "" if settings.pruner["name"] == "none" else f", pruner {settings.pruner['name']}"
     goals = ", ".join(f"{way} {name}" for way, name in zip(aims.directions, aims.objectives, strict=True))

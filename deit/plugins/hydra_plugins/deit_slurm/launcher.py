@@ -1,6 +1,6 @@
-"""hydra/launcher=slurm: each trial of a sweep is a job of Slurm.
+"""hydra/launcher=slurm: each trial of a sweep is a Slurm job.
 
-The keys are those of hydra-submitit-launcher, an optional package: without it the option is there all the same, and says so.
+The keys are those of hydra-submitit-launcher, an optional package: without it the option exists and says that it is missing.
 """
 
 # No postponed annotations here: Hydra runs plugin modules before sys.modules knows them, where dataclasses look.
@@ -18,7 +18,7 @@ from deit.errors import UserError, nearest
 try:
     from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf  # imports no submitit
 except ImportError:
-    # Takes every key, so that it is the missing package that is spoken of.
+    # Accepts every key, so that the error is about the missing package.
     _node: Any = OmegaConf.create({"_target_": "hydra_plugins.deit_slurm.launcher.NotInstalled"}, flags={"struct": False})
 
 else:
@@ -27,7 +27,7 @@ else:
     class SlurmConf(SlurmQueueConf):
         _target_: str = "hydra_plugins.deit_slurm.launcher.Slurm"
         name: str = "deit"
-        # How often a job that ran out of its time is queued again; it goes on from its checkpoint.
+        # How often a job that reached its time limit is requeued; it resumes from its checkpoint.
         max_num_timeout: int = 100
         # Jobs in the queue at once; null: one for every trial.
         max_jobs: Optional[int] = None
@@ -43,7 +43,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="slurm", node=_node, p
 
 
 class Elsewhere(Cards):
-    """Everything is composed, checked and frozen here; the trials run on machines of which nothing is known."""
+    """Everything is composed, checked and frozen here; the trials run on machines that cannot be checked."""
 
     conf: Any = None  # the structured configuration of the option
 
@@ -56,7 +56,7 @@ class Elsewhere(Cards):
         super().setup(**given)
         names = [field.name for field in fields(self.conf) if field.name != "_target_"]
         for name in self.options:
-            if name not in names:  # behind a `+`, which Hydra lets pass
+            if name not in names:  # after a `+`, which Hydra accepts
                 raise UserError(
                     f"hydra.launcher.{name}: hydra/launcher={self.name} has no such key.{nearest(name, names)} "
                     f"Allowed: {', '.join(sorted(names))}."
@@ -67,7 +67,7 @@ class Elsewhere(Cards):
 
         if config.hardware.target == "auto":
             raise UserError(
-                "hardware.target is auto, but the trials run on other machines, of which nothing is known here; "
+                "hardware.target is auto, but the trials run on other machines, which cannot be checked here; "
                 f"allowed with hydra/launcher={self.name}: ascend, gpu, cpu."
             )
         return prepare(config, here=False)
@@ -84,7 +84,7 @@ class Slurm(Elsewhere):
 
 
 class NotInstalled(Cards):
-    """In the place of ``Slurm`` where its packages are missing."""
+    """Replaces ``Slurm`` if its packages are missing."""
 
     def setup(self, **given: Any) -> None:
         raise UserError('hydra/launcher=slurm needs submitit: pip install "deit-mindspore[slurm]"')

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from deit.sweeps.executors.base import Executor
     from deit.sweeps.trial_source import Source
 
-    MakeTrial = Callable[[int, list[str], dict[str, str]], Trial]  # number, overrides, those that tell it apart
+    MakeTrial = Callable[[int, list[str], dict[str, str]], Trial]  # number, overrides, those that distinguish it
 
 
 @dataclass
@@ -35,7 +35,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="cards", node=CardsCon
 
 
 class Cards(launcher.Launcher):
-    """Every trial is composed, checked and frozen before the first one starts; then a pool of cards is shared out.
+    """Every trial is composed, checked and frozen before the first one starts; then they share a pool of cards.
 
     A launcher for another place has its own ``name``, known to ``deit.sweeps.executors.choose.build``, and its own ``look``.
     """
@@ -50,13 +50,13 @@ class Cards(launcher.Launcher):
         self.config = config
 
     def look(self, config: RunConfig) -> RunConfig:
-        """What only the place of the trials can tell. Raises UserError for what it lacks."""
+        """Fill in what depends on the machine of the trials. Raises UserError for what it lacks."""
         from deit.commands import table
 
         return table.prepare(config)
 
     def executor(self, settings: SweepConfig, folder: Path) -> "Executor":
-        """Where the trials run; ``folder`` is the working directory they have there."""
+        """Where the trials run, with the working directory ``folder``."""
         from deit.sweeps.executors.choose import build
 
         return build(self.name, self.options, settings, folder)
@@ -72,7 +72,7 @@ class Cards(launcher.Launcher):
         settings = settings_of(drafts)
         if settings.resume is not None:
             raise UserError(
-                f"sweep.resume={settings.resume}: the sweep brings its trials; give it without -m and values to sweep."
+                f"sweep.resume={settings.resume}: the sweep has its own trials; give it without -m and values to sweep."
             )
         if not drafts[0].config.dry_run:
             drafts = composer.looked_at(drafts)
@@ -97,7 +97,7 @@ class Cards(launcher.Launcher):
         """Run the trials that a search finds; with ``sweep.resume`` resume an earlier one.
 
         ``build`` makes the search from the sweep's directory and a function that composes, checks and freezes a trial;
-        ``about`` describes it for ``sweep.json``. ``check`` comes before. Raises UserError as ``launch`` does.
+        ``about`` describes it for ``sweep.json``. ``check`` is called before. Raises UserError as ``launch`` does.
         """
         from deit.lookup import sweeps
         from deit.sweeps import start
@@ -106,7 +106,7 @@ class Cards(launcher.Launcher):
         composer, first = self._composer(), self.checked
         settings = settings_of([first])
         if first.config.dry_run:
-            _say("a search finds its trials as it goes; one that is possible:")
+            _say("a search chooses its trials as it runs; a possible one:")
             start.show([first])
             return []
         folder = Path.cwd()
@@ -137,13 +137,13 @@ class Cards(launcher.Launcher):
 
 
 def _check(drafts: "Sequence[Draft]", executor: "Executor") -> None:
-    """Refuse what could never be a trial here. Raises UserError."""
+    """Reject what could never be a trial here. Raises UserError."""
     from deit.commands.table import task_of
 
     for draft in drafts:
         if not task_of(draft.config.task.name).is_trial:
             raise UserError(
-                f"{draft}: task={draft.config.task.name} makes no run, so it is no trial of a sweep; call it alone."
+                f"{draft}: task={draft.config.task.name} makes no run, so it cannot be a trial of a sweep; run it alone."
             )
         try:
             executor.check(draft.config)
@@ -152,7 +152,7 @@ def _check(drafts: "Sequence[Draft]", executor: "Executor") -> None:
 
 
 def _returned(trial: "Trial") -> JobReturn:
-    """What Hydra wants to hear of a job."""
+    """The result of a job for Hydra."""
     result = JobReturn(overrides=trial.overrides, status=JobStatus.COMPLETED)
     result.return_value = trial.objectives
     return result

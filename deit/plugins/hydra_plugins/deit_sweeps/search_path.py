@@ -1,4 +1,4 @@
-"""Adds ``multirun_templates/`` to the places Hydra looks in, so that ``sweep=NAME`` finds its file."""
+"""Adds ``multirun_templates/`` to Hydra's search path, so that ``sweep=NAME`` finds its file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deit.compose.groups import TEMPLATES
 
 
 class Templates(SearchPathPlugin):
-    """Hydra calls it at each start."""
+    """Called by Hydra at each start."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append(provider="deit", path=f"file://{TEMPLATES}")

@@ -1,4 +1,4 @@
-"""The grid of ``-m``: Hydra's own, without the file it writes and with the mistakes it lets pass refused."""
+"""The grid of ``-m``: Hydra's own, without its file, and with checks for mistakes that it accepts."""
 
 # No postponed annotations here: Hydra runs plugin modules before sys.modules knows them, where dataclasses look.
 
@@ -26,9 +26,9 @@ ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridConf, 
 
 
 class Grid(basic_sweeper.BasicSweeper):
-    """Every combination of the values given, as one batch, so that the launcher sees all trials before it starts one.
+    """Every combination of the values, as one batch, so that the launcher sees all trials before it starts one.
 
-    Values of ``hydra.sweeper.params`` (a template) give way to what is typed. ``hydra.sweeper.cases`` lists overrides that go
+    Typed overrides replace those of ``hydra.sweeper.params`` (a template). ``hydra.sweeper.cases`` lists overrides that belong
     together, each list under a name: every combination is tried with each of them.
     """
 
@@ -51,13 +51,15 @@ class Grid(basic_sweeper.BasicSweeper):
         typed_keys = {override.get_key_element(): override for override in typed}
         for name, texts in self.cases.items():
             if not re.fullmatch(r"\w+", name):
-                raise UserError(f"hydra.sweeper.cases: {name!r} is to name a trial; allowed: letters, digits and `_`.")
+                raise UserError(
+                    f"hydra.sweeper.cases: {name!r} must be usable as a trial's name; allowed: letters, digits and `_`."
+                )
             for override in overrides.check(texts, sweeping=False):
                 same = typed_keys.get(override.get_key_element())
                 if same is not None:
                     raise UserError(
-                        f"{same.input_line}: the case {name} of the template gives {override.input_line}, so it would not hold "
-                        "there; leave it out, or write a template without that case."
+                        f"{same.input_line}: the case {name} of the template sets {override.input_line}, so it would have no "
+                        "effect there; remove it, or write a template without that case."
                     )
         return [[*overrides.readable(texts), f"sweep.case={name}"] for name, texts in self.cases.items()] or [[]]
 
