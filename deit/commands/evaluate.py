@@ -27,7 +27,9 @@ class Evaluate(Task[EvaluateTask]):
         super().unused(found)
         config = found.config
         found.with_task("data.batch_size", "data.train_limit", "data.train_size", "seed")
-        found.with_task("model.drop_rate", "model.drop_path_rate", "model.pretrained", "tracking.log_every")
+        found.with_task(
+            "model.drop_rate", "model.drop_path_rate", "model.drop_path_mode", "model.pretrained", "tracking.log_every"
+        )
         found.with_task(*(f"precision.{key}" for key in vars(config.precision) if key.startswith("loss_scale")))
         found.add(config.run is None, "without run=", "task.which")
         found.add(not config.model.distilled, "without model.distilled", "task.heads")

@@ -52,7 +52,7 @@ class Inference(Task[Keys]):
         # An MLflow run id is looked up at tracking.uri.
         found.all_but("tracking", *(("backend", "uri") if config.run is not None else ()))
         found.all_but("hardware", "target", "card_ids", "jit", "grace_period", "hang_timeout", "max_restarts")
-        found.with_task("seed", "model.drop_rate", "model.drop_path_rate", "model.pretrained")
+        found.with_task("seed", "model.drop_rate", "model.drop_path_rate", "model.drop_path_mode", "model.pretrained")
         found.with_task(*(f"precision.{key}" for key in vars(config.precision) if key.startswith("loss_scale")))
         if not self.needs_network:
             found.with_task("model.attention", "task.weights", "task.which", "runs_dir")

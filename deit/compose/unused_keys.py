@@ -80,6 +80,7 @@ def _of_any_task(found: Unused) -> Unused:
     found.add(config.distill.type == "none", "with distill.type=none", "distill.alpha", "distill.tau")
     found.add(config.distill.type == "hard", "with distill.type=hard", "distill.tau")
     found.add(not config.model.distilled, "without model.distilled", "optim.decay_dist_token")
+    found.add(config.model.drop_path_rate == 0, "while model.drop_path_rate is 0", "model.drop_path_mode")
     found.add(schedule.warmup_epochs == 0, "while schedule.warmup_epochs is 0", "schedule.warmup_lr")
     constant = schedule.name == "constant" and schedule.cooldown_epochs == 0
     found.add(constant, "with schedule.name=constant and no cooldown", "schedule.min_lr")

@@ -32,7 +32,9 @@ class ModelConfig:
     drop_rate: float = option(
         "Dropout after the position embedding, the attention projection and in the MLP.", low=0, high=0.99
     )
-    drop_path_rate: float = option("Stochastic depth of the last block; earlier blocks grow linearly from 0.", low=0, high=0.99)
+    drop_path_rate: float = option(
+        "Stochastic depth: how often a residual branch is dropped; drop_path_mode says in which blocks.", low=0, high=0.99
+    )
     attention: str = option(
         "auto: flash attention on Ascend in half precision, plain elsewhere.", choices=("auto", "plain", "flash")
     )
@@ -44,6 +46,15 @@ class ModelConfig:
         "Accept pretrained weights whose blocks, norms or embeddings do not all fit; the others keep their initial values.",
         default=False,
     )
+    drop_path_mode: str = option(
+        "linear: the rate of a block grows from 0 to drop_path_rate in the last; uniform: every block has drop_path_rate.",
+        choices=("linear", "uniform"),
+        default="linear",
+    )
+    init_values: Optional[float] = option(
+        "LayerScale: initial value of the factors of each residual branch; null: no LayerScale.", above=0, default=None
+    )
+    no_embed_class: bool = option("The position embedding is of the patches alone, not of the class token.", default=False)
 
 
 @dataclass

@@ -22,7 +22,7 @@ Parts = dict[str, dict[str, np.ndarray]]
 def first_weights(config: RunConfig) -> dict[str, np.ndarray]:
     """The initial weights of ``config``'s model, a function of its seed (``deit.models.initialisation``)."""
     assert config.data.num_classes is not None  # the launcher has counted the classes
-    return initial_weights(parameter_shapes(config.model, config.data.num_classes), config.seed)
+    return initial_weights(parameter_shapes(config.model, config.data.num_classes), config.seed, config.model.init_values)
 
 
 class TrainState:

@@ -15,14 +15,15 @@ def drop_path(config: RunConfig, micro_step: int, rank: int, world: int) -> Tens
     """Factors [2 * depth, B] of the residual branches: 0 or 1 / keep, None without stochastic depth.
 
     Drawn for the whole global batch, over all ranks and micro steps, and cut to the images of this micro step, so that they
-    do not depend on how the batch is split. The rate grows linearly from 0 to ``model.drop_path_rate`` over the blocks
-    (DeiT paper, table 9).
+    do not depend on how the batch is split. The rate of the blocks grows linearly from 0 to ``model.drop_path_rate`` (DeiT
+    paper, table 9), or with drop_path_mode uniform is the same in all (DeiT III, section 3.1).
     """
     if config.model.drop_path_rate == 0:
         return None
     batch, depth, passes = config.data.batch_size, config.model.depth, config.optim.accumulation_steps
     step, micro = divmod(micro_step, passes)
-    keep = 1 - np.linspace(0, config.model.drop_path_rate, depth, dtype=np.float32).repeat(2)[:, None]
+    first_rate = 0 if config.model.drop_path_mode == "linear" else config.model.drop_path_rate
+    keep = 1 - np.linspace(first_rate, config.model.drop_path_rate, depth, dtype=np.float32).repeat(2)[:, None]
     draws = generator(config.seed, "drop_path", step).random((2 * depth, batch * world * passes), dtype=np.float32)
     first = (micro * world + rank) * batch
     return Tensor(((draws < keep) / keep)[:, first : first + batch].astype(np.float32))

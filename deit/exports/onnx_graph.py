@@ -91,6 +91,13 @@ def _network(graph: _Graph, model: ModelConfig, weights: Mapping[str, np.ndarray
         y = graph.add("Transpose", graph.add("MatMul", shares, v), perm=[0, 2, 1, 3])
         return dense(graph.add("Reshape", y, graph.shape(0, tokens, width)), f"{name}.proj")
 
+    def layer_scale(x: str, name: str) -> str:
+        if model.init_values is None:
+            return x
+        return graph.narrow(
+            graph.add("Mul", graph.wide(x), graph.wide(graph.stored(f"{name}.gamma", weights[f"{name}.gamma"])))
+        )
+
     def gelu(x: str) -> str:
         erf = graph.add("Erf", graph.add("Div", x, graph.number(math.sqrt(2))))
         return graph.add("Mul", graph.add("Mul", x, graph.add("Add", erf, graph.number(1))), graph.number(0.5))
@@ -105,19 +112,22 @@ def _network(graph: _Graph, model: ModelConfig, weights: Mapping[str, np.ndarray
         strides=[model.patch_size] * 2,
     )
     x = graph.add("Transpose", graph.add("Reshape", patches, graph.shape(0, width, -1)), perm=[0, 2, 1])
+    positions = weights["pos_embed"].astype(np.float32)
+    if model.no_embed_class:
+        positions = np.concatenate([np.zeros((1, prefix, width), np.float32), positions], axis=1)
     # The tokens before the patches are the same for all images. Rows of zeros make room for them, and they are added
     # with their positions: no part of the graph has to repeat a token for each image of an unknown batch.
     x = graph.add("Pad", x, graph.shape(0, prefix, 0, 0, 0, 0))
-    positions = weights["pos_embed"].astype(np.float32).copy()
+    positions = positions.copy()
     positions[:, 0] += weights["cls_token"][0, 0]
     if model.distilled:
         positions[:, 1] += weights["dist_token"][0, 0]
     x = graph.add("Add", x, graph.stored("tokens_and_positions", positions))
     for block in range(model.depth):
         name = f"blocks.{block}"
-        x = graph.add("Add", x, attention(norm(x, f"{name}.norm1"), f"{name}.attn"))
+        x = graph.add("Add", x, layer_scale(attention(norm(x, f"{name}.norm1"), f"{name}.attn"), f"{name}.ls1"))
         hidden = gelu(dense(norm(x, f"{name}.norm2"), f"{name}.mlp.fc1"))
-        x = graph.add("Add", x, dense(hidden, f"{name}.mlp.fc2"))
+        x = graph.add("Add", x, layer_scale(dense(hidden, f"{name}.mlp.fc2"), f"{name}.ls2"))
 
     def head(row: int, name: str) -> str:
         token = graph.add("Gather", x, graph.constant(np.array(row, np.int64)), axis=1)

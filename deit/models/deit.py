@@ -1,4 +1,5 @@
-"""DeiT: the vision transformer of "Training data-efficient image transformers & distillation through attention".
+"""DeiT: the vision transformer of "Training data-efficient image transformers & distillation through attention", and of
+"DeiT III: Revenge of the ViT", which adds LayerScale and keeps the class token out of the position embedding.
 
 It computes what timm's VisionTransformer and VisionTransformerDistilled compute. Unlike theirs, the forward pass
 is a function of its arguments: stochastic depth and dropout get their randomness handed in, and without it
@@ -15,9 +16,9 @@ from deit.config.schema import ModelConfig
 from deit.errors import UserError
 from deit.models import operators
 from deit.models.dropout import Dropout
-from deit.models.layers import Dense, LayerNorm, PatchEmbed
+from deit.models.layers import Dense, LayerNorm, LayerScale, PatchEmbed
 from deit.models.precision import FLOAT32, ComputeTypes
-from deit.models.shapes import mlp_width, token_count
+from deit.models.shapes import mlp_width, position_count
 
 
 class Attention(nn.Cell):
@@ -89,15 +90,21 @@ class Block(nn.Cell):
         width, drop_layer = model.embed_dim, 1 + 3 * number  # layer 0 follows the position embedding
         self.norm1 = LayerNorm(width, types)
         self.attn = Attention(width, model.num_heads, model.drop_rate, drop_layer, types, flash)
+        self.ls1 = _layer_scale(model, types)
         self.norm2 = LayerNorm(width, types)
         self.mlp = Mlp(width, mlp_width(model), model.drop_rate, drop_layer + 1, types)
+        self.ls2 = _layer_scale(model, types)
 
     def construct(self, x: Tensor, attn_path: Tensor | None, mlp_path: Tensor | None, dropout_key: Tensor | None) -> Tensor:
         """``attn_path`` and ``mlp_path`` [B, 1, 1] multiply the two branches of each image."""
-        y = self.attn(self.norm1(x), dropout_key)
+        y = self.ls1(self.attn(self.norm1(x), dropout_key))
         x = x + (y if attn_path is None else y * attn_path)
-        y = self.mlp(self.norm2(x), dropout_key)
+        y = self.ls2(self.mlp(self.norm2(x), dropout_key))
         return x + (y if mlp_path is None else y * mlp_path)
+
+
+def _layer_scale(model: ModelConfig, types: ComputeTypes) -> nn.Cell:
+    return nn.Identity() if model.init_values is None else LayerScale(model.embed_dim, types)
 
 
 class DeiT(nn.Cell):
@@ -106,10 +113,10 @@ class DeiT(nn.Cell):
     def __init__(self, model: ModelConfig, num_classes: int, types: ComputeTypes, flash: bool) -> None:
         super().__init__()
         width = model.embed_dim
-        self.distilled = model.distilled
+        self.distilled, self.no_embed_class = model.distilled, model.no_embed_class
         self.rest_type = types.rest
         self.cls_token = Parameter(initializer("zeros", (1, 1, width)), name="cls_token")
-        self.pos_embed = Parameter(initializer("zeros", (1, token_count(model), width)), name="pos_embed")
+        self.pos_embed = Parameter(initializer("zeros", (1, position_count(model), width)), name="pos_embed")
         if model.distilled:
             self.dist_token = Parameter(initializer("zeros", (1, 1, width)), name="dist_token")
         self.patch_embed = PatchEmbed(width, model.patch_size, types)
@@ -147,7 +154,8 @@ class DeiT(nn.Cell):
         tokens = [self.token(self.cls_token, batch)]
         if self.distilled:
             tokens.append(self.token(self.dist_token, batch))
-        x = ops.concat([*tokens, x], 1) + self.pos_embed.astype(self.rest_type)
+        positions = self.pos_embed.astype(self.rest_type)
+        x = ops.concat([*tokens, x + positions], 1) if self.no_embed_class else ops.concat([*tokens, x], 1) + positions
         return self.pos_drop(x, dropout_key)
 
     def classify(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:

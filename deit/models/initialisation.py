@@ -14,25 +14,32 @@ import numpy as np
 from deit.randomness import generator
 
 CONV = "patch_embed.proj"
+LAYER_SCALES = (".ls1.gamma", ".ls2.gamma")
 
 
-def initial_weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
+def initial_weights(
+    shapes: Mapping[str, tuple[int, ...]], seed: int, layer_scale: float | None = None
+) -> dict[str, np.ndarray]:
     """float32 arrays of the given shapes (``deit.models.shapes.parameter_shapes``).
 
-    Norms are the identity and dense biases 0. Tokens, position embedding and dense weights are normal with standard
-    deviation .02; timm cuts them at +-2, a hundred deviations away, so there is nothing to cut. (Its arithmetic in
-    float32 makes one value of some 2**24 exactly -2; that is not repeated.) The patch convolution has torch's
-    default: uniform within +-1 / sqrt(fan in), weight (Kaiming with a = sqrt 5) and bias alike.
+    Norms are the identity, dense biases 0 and LayerScale's factors ``layer_scale``. Tokens, position embedding and dense
+    weights are normal with standard deviation .02; timm cuts them at +-2, a hundred deviations away, so there is nothing to
+    cut. (Its arithmetic in float32 makes one value of some 2**24 exactly -2; that is not repeated.) The patch convolution
+    has torch's default: uniform within +-1 / sqrt(fan in), weight (Kaiming with a = sqrt 5) and bias alike.
     """
-    return {name: _initial(name, shapes, seed) for name in shapes}
+    return {name: _initial(name, shapes, seed, layer_scale) for name in shapes}
 
 
-def _initial(name: str, shapes: Mapping[str, tuple[int, ...]], seed: int) -> np.ndarray:
+def _initial(name: str, shapes: Mapping[str, tuple[int, ...]], seed: int, layer_scale: float | None) -> np.ndarray:
     shape = shapes[name]
     random = generator(seed, f"init:{name}")
     if name.startswith(CONV):
         bound = 1 / math.sqrt(math.prod(shapes[f"{CONV}.weight"][1:]))
         return random.uniform(-bound, bound, shape).astype(np.float32)
+    if name.endswith(LAYER_SCALES):
+        if layer_scale is None:
+            raise ValueError(f"{name} needs an initial value")
+        return np.full(shape, layer_scale, np.float32)
     if name.endswith(".gamma"):
         return np.ones(shape, np.float32)
     if name.endswith((".beta", ".bias")):

@@ -1,4 +1,4 @@
-"""The layers with parameters: dense, norm and patch embedding, each casting its float32 parameters to its type.
+"""The layers with parameters: dense, norm, LayerScale and patch embedding, each casting its float32 parameters to its type.
 
 Parameters start at zero: ``deit.models.initialisation`` says what they begin with.
 """
@@ -48,6 +48,19 @@ class LayerNorm(nn.Cell):
     def construct(self, x: Tensor) -> Tensor:
         y, _, _ = self.norm(x.astype(self.norm_type), self.gamma.astype(self.norm_type), self.beta.astype(self.norm_type))
         return y.astype(self.rest_type)
+
+
+class LayerScale(nn.Cell):
+    """A learned factor for each channel of a residual branch, [..., width] (CaiT, arXiv 2103.17239; timm: LayerScale)."""
+
+    def __init__(self, width: int, types: ComputeTypes) -> None:
+        super().__init__()
+        self.norm_type, self.rest_type = types.norm, types.rest
+        self.gamma = _zeros("gamma", width)
+
+    def construct(self, x: Tensor) -> Tensor:
+        # In the type of the norms: factors begin so small that float16 would round them.
+        return (x.astype(self.norm_type) * self.gamma.astype(self.norm_type)).astype(self.rest_type)
 
 
 class PatchProjection(nn.Cell):

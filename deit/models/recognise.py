@@ -17,15 +17,17 @@ from deit.models.shapes import parameter_shapes
 from deit.notes import note
 
 Shape = tuple[int, ...]
-HEAD_WIDTH = 64  # of an attention head in every published DeiT; shapes do not show it
+INITIAL = 1e-4  # LayerScale's factors, which the weights replace: facebookresearch/deit's models_v2.py
+# Width of an attention head in every published DeiT, which shapes do not show; the one exception by its embed_dim.
+HEAD_WIDTH, OTHER_HEAD_WIDTH = 64, {1280: 80}  # DeiT III huge
 
 
 def recognise(shapes: Mapping[str, Shape], metadata: Mapping[str, str], source: str) -> tuple[ModelConfig | RegNetY, int]:
     """The model and its number of classes.
 
     ``shapes`` are under MindSpore's names (a RegNetY's under timm's), ``metadata`` is the file's own. A DeiT says what it
-    is in its metadata (checkpoints, files of ``task=convert``); one that does not is taken for a published one, whose heads
-    are 64 wide. Raises UserError, naming ``source``, where the weights are those of no such network.
+    is in its metadata (checkpoints, files of ``task=convert``); one that does not is taken for a published one.
+    Raises UserError, naming ``source``, where the weights are those of no such network.
     """
     if is_regnet(shapes):
         regnet = read_regnet(shapes, source)
@@ -67,32 +69,38 @@ def _guessed(shapes: Mapping[str, Shape], source: str) -> tuple[ModelConfig, int
         return shape[axis] if axis < len(shape) else 0
 
     width, patch = size("cls_token", 2), size("patch_embed.proj.weight", 2)
-    if width == 0 or width % HEAD_WIDTH:
+    head_width = OTHER_HEAD_WIDTH.get(width, HEAD_WIDTH)
+    if width == 0 or width % head_width:
         raise UserError(
             f"{source}: the file does not say how many attention heads its model has, and with a width of {width} it is no "
-            f"published DeiT, whose heads are {HEAD_WIDTH} wide. Give the run or checkpoint it comes from, or a file of "
+            f"published DeiT, whose heads are {head_width} wide. Give the run or checkpoint it comes from, or a file of "
             "task=convert."
         )
     note(
-        f"{source}: the file does not say how many attention heads its model has; taken are {width // HEAD_WIDTH}, each "
-        f"{HEAD_WIDTH} wide, as in every published DeiT. If its model had others, convert it with their number first: "
-        "task=convert checkpoint=FILE model.num_heads=N and the rest of its model."
+        f"{source}: the file does not say how many attention heads its model has; taken are {width // head_width}, each "
+        f"{head_width} wide, as in the published DeiT of this width. If its model had others, convert it with their number "
+        "first: task=convert checkpoint=FILE model.num_heads=N and the rest of its model."
     )
     distilled = "dist_token" in shapes
     blocks = {match[1] for name in shapes if (match := re.match(r"blocks\.(\d+)\.", name))}
-    side = math.isqrt(max(0, size("pos_embed", 1) - 1 - distilled))
+    # Squares of patches and squares plus one or two are never equal, so the rows tell whether special tokens have theirs.
+    rows = size("pos_embed", 1)
+    no_embed_class = rows > 0 and math.isqrt(rows) ** 2 == rows
+    side = math.isqrt(max(0, rows - (0 if no_embed_class else 1 + distilled)))
     model = ModelConfig(
         name="deit",
         img_size=side * patch,
         patch_size=max(1, patch),
         embed_dim=width,
         depth=len(blocks),
-        num_heads=width // HEAD_WIDTH,
+        num_heads=width // head_width,
         mlp_ratio=size("blocks.0.mlp.fc1.weight", 0) / width,
         distilled=distilled,
         drop_rate=0.0,
         drop_path_rate=0.0,
         attention="auto",
         pretrained=None,
+        init_values=INITIAL if "blocks.0.ls1.gamma" in shapes else None,
+        no_embed_class=no_embed_class,
     )
     return model, size("head.weight", 0)

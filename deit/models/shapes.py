@@ -19,6 +19,11 @@ def token_count(model: ModelConfig) -> int:
     return 1 + model.distilled + (model.img_size // model.patch_size) ** 2
 
 
+def position_count(model: ModelConfig) -> int:
+    """Rows of the position embedding: one for each token, with ``no_embed_class`` one for each patch."""
+    return token_count(model) - (1 + model.distilled if model.no_embed_class else 0)
+
+
 def mlp_width(model: ModelConfig) -> int:
     """Hidden width of a block's MLP."""
     return int(model.embed_dim * model.mlp_ratio)
@@ -27,18 +32,21 @@ def mlp_width(model: ModelConfig) -> int:
 def parameter_shapes(model: ModelConfig, num_classes: int) -> dict[str, Shape]:
     """Shape of each parameter, in the order of timm's state_dict (timm: VisionTransformer, VisionTransformerDistilled)."""
     width, hidden, patch = model.embed_dim, mlp_width(model), model.patch_size
-    shapes: dict[str, Shape] = {"cls_token": (1, 1, width), "pos_embed": (1, token_count(model), width)}
+    shapes: dict[str, Shape] = {"cls_token": (1, 1, width), "pos_embed": (1, position_count(model), width)}
     if model.distilled:
         shapes["dist_token"] = (1, 1, width)
     shapes |= {"patch_embed.proj.weight": (width, 3, patch, patch), "patch_embed.proj.bias": (width,)}
+    scaled = model.init_values is not None
     for block in range(model.depth):
         layers = (
             _norm("norm1", width)
             | _dense("attn.qkv", width, 3 * width)
             | _dense("attn.proj", width, width)
+            | ({"ls1.gamma": (width,)} if scaled else {})
             | _norm("norm2", width)
             | _dense("mlp.fc1", width, hidden)
             | _dense("mlp.fc2", hidden, width)
+            | ({"ls2.gamma": (width,)} if scaled else {})
         )
         shapes |= {f"blocks.{block}.{name}": shape for name, shape in layers.items()}
     shapes |= _norm("norm", width) | _dense("head", width, num_classes)

@@ -150,15 +150,17 @@ def _shapes(weights: Mapping[str, np.ndarray]) -> dict[str, Shape]:
     return {name: value.shape for name, value in weights.items()}
 
 
-def _prefix(named: Mapping[str, object]) -> int:
-    """Tokens before the patches: the class token, and the distillation token where there is one."""
-    return 2 if DIST_TOKEN in named else 1
+def _special(shapes: Shapes) -> list[str]:
+    """The tokens before the patches that have a row in the position embedding: none where its rows alone are a square."""
+    if side(shapes[POS_EMBED][1], 0) is not None:
+        return []
+    return ["class token", "distillation token"] if DIST_TOKEN in shapes else ["class token"]
 
 
 def _grid(shapes: Shapes) -> int | None:
     """Patches along a side, by the position embedding; None where it is of no square."""
     shape = shapes[POS_EMBED]
-    return side(shape[1], _prefix(shapes)) if len(shape) == 3 else None
+    return side(shape[1], len(_special(shapes))) if len(shape) == 3 else None
 
 
 def _resizing(found: Shapes, needed: Shapes) -> str | None:
@@ -167,10 +169,9 @@ def _resizing(found: Shapes, needed: Shapes) -> str | None:
     if old is None or new is None or found[POS_EMBED][2] != needed[POS_EMBED][2]:
         return None
     done = [f"from {old} x {old} to {new} x {new} patches"] if old != new else []
-    if DIST_TOKEN in found and DIST_TOKEN not in needed:
-        done.append("without the row of the distillation token")
-    if DIST_TOKEN in needed and DIST_TOKEN not in found:
-        done.append("with an initial row for the distillation token")
+    rows, wanted = _special(found), _special(needed)
+    done += [f"without the row of the {token}" for token in rows if token not in wanted]
+    done += [f"with an initial row for the {token}" for token in wanted if token not in rows]
     return ", ".join(done)
 
 
@@ -178,9 +179,10 @@ def _resized(weights: Mapping[str, np.ndarray], initial: Mapping[str, np.ndarray
     old, new = weights[POS_EMBED], initial[POS_EMBED]
     grid = _grid(_shapes(initial))
     assert grid is not None
-    both = min(_prefix(weights), _prefix(initial))
-    patches = resize(old, _prefix(weights), grid)[:, _prefix(weights) :]
-    return np.concatenate([old[:, :both], new[:, both : _prefix(initial)], patches], axis=1).astype(new.dtype)
+    rows, wanted = len(_special(_shapes(weights))), len(_special(_shapes(initial)))
+    both = min(rows, wanted)
+    patches = resize(old, rows, grid)[:, rows:]
+    return np.concatenate([old[:, :both], new[:, both:wanted], patches], axis=1).astype(new.dtype)
 
 
 def some(names: Iterable[str]) -> str:

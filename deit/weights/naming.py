@@ -1,6 +1,7 @@
 """Names of a DeiT's parameters in MindSpore and in timm: the same, but for the norms.
 
-MindSpore calls a norm's weight gamma and its bias beta. Names that are already right stay as they are, so a mapping may
+MindSpore calls a norm's weight gamma and its bias beta. facebookresearch/deit calls LayerScale's factors gamma_1 and gamma_2,
+which timm, as this program, calls ls1.gamma and ls2.gamma. Names that are already right stay as they are, so a mapping may
 come from either side.
 """
 
@@ -16,6 +17,7 @@ Value = TypeVar("Value")
 
 NAMINGS = ("mindspore", "timm")
 _NORM = r"((?:^|.*\.)norm\d*\.)"  # `norm.`, `blocks.0.norm1.`
+_LAYER_SCALE = re.compile(r"((?:^|.*\.)blocks\.\d+\.)gamma_([12])")  # `blocks.0.gamma_1`
 _TO_MINDSPORE = {"weight": "gamma", "bias": "beta"}
 _TO_TIMM = {new: old for old, new in _TO_MINDSPORE.items()}
 
@@ -37,9 +39,9 @@ def _renamed(weights: Mapping[str, Value], words: Mapping[str, str]) -> dict[str
     pattern = re.compile(f"{_NORM}({'|'.join(words)})")
     renamed: dict[str, Value] = {}
     for name, value in weights.items():
-        norm = pattern.fullmatch(name)
-        new = norm[1] + words[norm[2]] if norm else name
+        norm, scale = pattern.fullmatch(name), _LAYER_SCALE.fullmatch(name)
+        new = norm[1] + words[norm[2]] if norm else f"{scale[1]}ls{scale[2]}.gamma" if scale else name
         if new in renamed:
-            raise UserError(f"The weights hold {new} twice, under timm's name and under MindSpore's.")
+            raise UserError(f"The weights hold {new} twice, under two of its names.")
         renamed[new] = value
     return renamed

@@ -16,7 +16,7 @@ from deit.weights.naming import to_mindspore
 from deit.weights.read import read_shapes, said_of
 
 # What a network computes, but for the image size, for which position embeddings can be resized. Shapes do not show num_heads.
-STRUCTURE = ("patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "distilled")
+STRUCTURE = ("patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "distilled", "no_embed_class")
 
 
 def require_exact(path: Path, model: ModelConfig, classes: int, key: str, weights: str = "raw") -> None:

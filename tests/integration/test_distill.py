@@ -123,13 +123,25 @@ def test_other_regnets_are_refused(shapes: dict[str, tuple[int, ...]], word: str
     assert str(error.value).startswith("file:") and word in str(error.value)
 
 
-@pytest.mark.parametrize("option", ["deit_tiny", "deit_small_distilled", "deit_base_384", "deit_base_distilled_384"])
+@pytest.mark.parametrize(
+    "option", ["deit_tiny", "deit_small_distilled", "deit_base_384", "deit_base_distilled_384", "deit3_large_384", "deit3_huge"]
+)
 def test_published_deits_are_known_by_their_shapes(option: str) -> None:
     distilled = ("distill=hard", "distill.teacher=t") if "distilled" in option else ()
     model = composed(f"model={option}", *distilled, "hardware=cpu").model
     found, classes = recognise(parameter_shapes(model, 1000), {}, "file")
     assert isinstance(found, ModelConfig)
-    same = ("img_size", "patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "distilled")
+    same = (
+        "img_size",
+        "patch_size",
+        "embed_dim",
+        "depth",
+        "num_heads",
+        "mlp_ratio",
+        "distilled",
+        "no_embed_class",
+        "init_values",
+    )
     assert [getattr(found, key) for key in same] == [getattr(model, key) for key in same] and classes == 1000
 
 
@@ -150,7 +162,8 @@ def test_what_a_file_says_of_itself_goes_before_a_guess() -> None:
         (parameter_shapes(deit(), 10), {"model": '{"depth": 1}', "num_classes": "10"}, "damaged"),
         (parameter_shapes(deit(), 10), {"model": "[]", "num_classes": "10"}, "damaged"),
         (parameter_shapes(deit(), 10), description(dataclasses.asdict(deit(depth=2)), 10, "timm"), "blocks.1"),
-        (parameter_shapes(deit(embed_dim=64), 10) | {"blocks.0.ls1.gamma": (64,)}, {}, "blocks.0.ls1.gamma"),
+        (parameter_shapes(deit(embed_dim=64), 10) | {"blocks.0.attn.q_norm.weight": (64,)}, {}, "blocks.0.attn.q_norm.weight"),
+        (parameter_shapes(deit(embed_dim=64), 10) | {"blocks.0.ls1.gamma": (64,)}, {}, "blocks.0.ls2.gamma"),
         (parameter_shapes(deit(embed_dim=64), 10) | {"pos_embed": (1, 7, 64)}, {}, "pos_embed"),
         (parameter_shapes(deit(embed_dim=64), 10) | {"patch_embed.proj.weight": (64,)}, {}, "patch_embed.proj.weight"),
     ],

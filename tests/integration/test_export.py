@@ -37,7 +37,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3)).astype(np.uin
 
 def weights_of(config: RunConfig, seed: int) -> dict[str, np.ndarray]:
     """Random weights, larger than initial ones so that attention is not even and the classes are told apart."""
-    found = initial_weights(parameter_shapes(config.model, 10), seed)
+    found = initial_weights(parameter_shapes(config.model, 10), seed, config.model.init_values)
     larger = {name: 20 if name.startswith("head") else 5 for name, value in found.items() if value.ndim > 1}
     return {name: value * np.float32(larger.get(name, 1)) for name, value in found.items()}
 
@@ -67,6 +67,11 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 @pytest.fixture(scope="module")
 def distilled(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     return make_run(tmp_path_factory.mktemp("distilled"), *DISTILLED)
+
+
+@pytest.fixture(scope="module")
+def layer_scaled(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    return make_run(tmp_path_factory.mktemp("layer_scaled"), "model.init_values=0.5", "model.no_embed_class=true")
 
 
 def export(run: RunDirectory, *typed: str) -> tuple[Path, description.Description]:
@@ -108,6 +113,7 @@ def answers_of(run: RunDirectory, part: str) -> np.ndarray:
         ("plain", ("task.format=onnx",), "onnx_ema", 1e-5),
         ("plain", ("task.format=onnx", "task.preprocess_in_graph=true", "task.weights=raw"), "onnx_raw_pixels", 1e-5),
         ("distilled", ("task.format=onnx", "task.batch=4"), "onnx_ema_batch4", 1e-5),
+        ("layer_scaled", ("task.format=onnx",), "onnx_ema", 1e-5),
         ("distilled", ("task.format=onnx", "task.precision=float16"), "onnx_ema_float16", 2e-2),
         ("distilled", ("task.format=safetensors", "task.weights=raw"), "safetensors_raw", 1e-6),
         ("plain", ("task.format=safetensors", "task.precision=float16"), "safetensors_ema_float16", 2e-2),

@@ -28,6 +28,8 @@ CONF = Path(__file__).parents[3] / "conf" / "model"
 CLASSES = 5
 TINY = ModelConfig("test", 8, 4, 16, 2, 2, 4.0, False, 0.0, 0.0, "plain")
 DISTILLED = dataclasses.replace(TINY, distilled=True)
+DEIT3 = dataclasses.replace(TINY, init_values=0.1, no_embed_class=True)
+DEIT3_DISTILLED = dataclasses.replace(DEIT3, distilled=True)
 
 
 pytestmark = pytest.mark.usefixtures("graph_mode")
@@ -40,7 +42,7 @@ def model(name: str) -> ModelConfig:
 def lively_weights(config: ModelConfig) -> dict[str, np.ndarray]:
     """Weights with nothing zero or one in them, so that each parameter shows in the output."""
     random = np.random.default_rng(1)
-    weights = initial_weights(parameter_shapes(config, CLASSES), seed=0)
+    weights = initial_weights(parameter_shapes(config, CLASSES), 0, config.init_values)
     return {name: w + 0.3 * random.standard_normal(w.shape, np.float32) for name, w in weights.items()}
 
 
@@ -55,7 +57,7 @@ def loaded(config: ModelConfig, types: ComputeTypes = FLOAT32) -> DeiT:
 
 
 def reference(config: ModelConfig, x: np.ndarray, drop_path: np.ndarray | None = None) -> list[np.ndarray]:
-    """The logits of each head in float64, written from the papers (ViT, section 3.1; DeiT, section 4)."""
+    """The logits of each head in float64, written from the papers (ViT, section 3.1; DeiT, section 4; CaiT, equation 4)."""
     w = {name: value.astype(np.float64) for name, value in lively_weights(config).items()}
     heads, size, grid = config.num_heads, config.patch_size, config.img_size // config.patch_size
 
@@ -88,12 +90,14 @@ def reference(config: ModelConfig, x: np.ndarray, drop_path: np.ndarray | None =
     ]
     tokens = [w["cls_token"][0], *([w["dist_token"][0]] if config.distilled else [])]
     first = [np.repeat(token, len(x), axis=0) for token in tokens]
-    t = np.stack([*first, *(p + w["patch_embed.proj.bias"] for p in patches)], axis=1) + w["pos_embed"]
+    t = np.stack([*first, *(p + w["patch_embed.proj.bias"] for p in patches)], axis=1)
+    t[:, len(tokens) if config.no_embed_class else 0 :] += w["pos_embed"]
     factors = np.ones((2 * config.depth, len(x))) if drop_path is None else drop_path
     for i in range(config.depth):
-        t = t + factors[2 * i][:, None, None] * attention(f"blocks.{i}.attn", norm(f"blocks.{i}.norm1", t))
+        scales = [w.get(f"blocks.{i}.ls{number}.gamma", 1) for number in (1, 2)]
+        t = t + factors[2 * i][:, None, None] * scales[0] * attention(f"blocks.{i}.attn", norm(f"blocks.{i}.norm1", t))
         hidden = gelu(dense(f"blocks.{i}.mlp.fc1", norm(f"blocks.{i}.norm2", t)))
-        t = t + factors[2 * i + 1][:, None, None] * dense(f"blocks.{i}.mlp.fc2", hidden)
+        t = t + factors[2 * i + 1][:, None, None] * scales[1] * dense(f"blocks.{i}.mlp.fc2", hidden)
     t = norm("norm", t)
     return [dense(head, t[:, i]) for i, head in enumerate(["head", *(["head_dist"] if config.distilled else [])])]
 
@@ -112,6 +116,8 @@ def reference(config: ModelConfig, x: np.ndarray, drop_path: np.ndarray | None =
         ("deit_base_distilled", 87_338_192, "17.657"),
         ("deit_base_384", 86_859_496, "55.484"),
         ("deit_base_distilled_384", 87_630_032, "55.591"),
+        ("deit3_small", 22_059_496, "4.599"),
+        ("deit3_huge", 632_126_440, "167.295"),
     ],
 )
 def test_sizes_are_the_published_ones(name: str, parameters: int, work: str) -> None:
@@ -126,7 +132,7 @@ def test_shapes_need_no_mindspore() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("config", [TINY, DISTILLED], ids=["plain", "distilled"])
+@pytest.mark.parametrize("config", [TINY, DISTILLED, DEIT3, DEIT3_DISTILLED], ids=["plain", "distilled", "3", "3 distilled"])
 def test_the_network_has_exactly_these_parameters(config: ModelConfig) -> None:
     network = build_model(config, CLASSES)
     assert [(p.name, p.shape) for p in network.trainable_params()] == list(parameter_shapes(config, CLASSES).items())
@@ -142,13 +148,14 @@ def test_logits_equal_the_reference() -> None:
     np.testing.assert_allclose(logits.asnumpy(), reference(TINY, images())[0], atol=1e-5)
 
 
-def test_distilled_logits_and_drop_path_equal_the_reference() -> None:
-    keep = np.random.default_rng(3).random((2 * DISTILLED.depth, 3)) < 0.6
+@pytest.mark.parametrize("config", [DISTILLED, DEIT3_DISTILLED], ids=["deit", "deit3"])
+def test_distilled_logits_and_drop_path_equal_the_reference(config: ModelConfig) -> None:
+    keep = np.random.default_rng(3).random((2 * config.depth, 3)) < 0.6
     drop_path = (keep / 0.6).astype(np.float32)
     assert 0 < keep.sum() < keep.size
-    heads = loaded(DISTILLED)(Tensor(images()), Tensor(drop_path))
+    heads = loaded(config)(Tensor(images()), Tensor(drop_path))
     assert len(heads) == 2
-    for ours, expected in zip(heads, reference(DISTILLED, images(), drop_path), strict=True):
+    for ours, expected in zip(heads, reference(config, images(), drop_path), strict=True):
         np.testing.assert_allclose(ours.asnumpy(), expected, atol=1e-5)
 
 
@@ -278,6 +285,13 @@ def test_initial_weights_are_timms() -> None:
         else:
             assert abs(w.std() / 0.02 - 1) < 4 / math.sqrt(2 * w.size), name
             assert abs(w.mean()) < 4 * 0.02 / math.sqrt(w.size), name
+
+
+def test_layer_scale_begins_with_its_initial_value() -> None:
+    weights = initial_weights(parameter_shapes(DEIT3, CLASSES), 0, DEIT3.init_values)
+    factors = {name: value for name, value in weights.items() if ".ls" in name}
+    assert len(factors) == 2 * DEIT3.depth and all((value == np.float32(0.1)).all() for value in factors.values())
+    assert (weights["blocks.0.norm1.gamma"] == 1).all()
 
 
 def test_initial_weights_are_a_function_of_seed_and_name() -> None:

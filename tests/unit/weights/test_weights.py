@@ -236,10 +236,18 @@ def test_a_part_of_a_checkpoint_is_checked_and_describes_itself(tmp_path: Path) 
 def test_names_go_there_and_back(name: str) -> None:
     shapes = parameter_shapes(option(name), 10)
     theirs = to_timm(shapes)
-    assert not any(name.endswith(("gamma", "beta")) for name in theirs)
+    assert not any(re.search(r"norm\d*\.(gamma|beta)$", name) for name in theirs)
     assert {"norm.weight", "blocks.0.norm1.bias", "blocks.1.norm2.weight", "patch_embed.proj.weight"} <= theirs.keys()
     assert list(to_mindspore(theirs).items()) == list(shapes.items())
     assert to_mindspore(shapes) == shapes and to_timm(theirs) == theirs
+
+
+def test_layer_scale_by_the_name_of_facebook() -> None:
+    named = {"blocks.3.gamma_1": 1, "blocks.3.gamma_2": 2, "norm.weight": 3}
+    assert to_mindspore(named) == {"blocks.3.ls1.gamma": 1, "blocks.3.ls2.gamma": 2, "norm.gamma": 3}
+    assert to_timm(named) == {"blocks.3.ls1.gamma": 1, "blocks.3.ls2.gamma": 2, "norm.weight": 3}
+    with pytest.raises(UserError, match=r"ls1\.gamma twice"):
+        to_mindspore({"blocks.3.gamma_1": 1, "blocks.3.ls1.gamma": 1})
 
 
 def test_two_names_for_one_parameter_are_refused() -> None:
@@ -259,7 +267,8 @@ def micro(**changes: object) -> ModelConfig:
 
 
 def weights(classes: int = 10, seed: int = 0, **changes: object) -> dict[str, np.ndarray]:
-    return initial_weights(parameter_shapes(micro(**changes), classes), seed)
+    model = micro(**changes)
+    return initial_weights(parameter_shapes(model, classes), seed, model.init_values)
 
 
 def test_the_same_model_is_taken_whole() -> None:
@@ -306,6 +315,29 @@ def test_plain_into_distilled_begins_its_token_anew() -> None:
     np.testing.assert_array_equal(rows[:, 2:], theirs["pos_embed"][:, 1:])
     assert told.missing == ["dist_token", "head_dist.weight", "head_dist.bias"]
     assert told.resized["pos_embed"] == "with an initial row for the distillation token"
+
+
+def test_a_position_embedding_of_the_patches_alone_is_resized() -> None:
+    theirs = weights(seed=1, no_embed_class=True, init_values=1e-4)
+    named = {name.replace("ls1.gamma", "gamma_1").replace("ls2.gamma", "gamma_2"): value for name, value in theirs.items()}
+    fitted, told = fit(named, weights(img_size=48, no_embed_class=True, init_values=1e-2, classes=7))
+    np.testing.assert_array_equal(fitted["pos_embed"], resize(theirs["pos_embed"], 0, 6))
+    np.testing.assert_array_equal(fitted["blocks.1.ls2.gamma"], theirs["blocks.1.ls2.gamma"])
+    assert told.resized == {"pos_embed": "from 4 x 4 to 6 x 6 patches"} and not told.lost
+    assert list(told.replaced) == ["head.weight", "head.bias"]
+
+
+@pytest.mark.parametrize("distilled", [False, True])
+def test_the_class_token_may_have_a_position_in_one_model_alone(distilled: bool) -> None:
+    alone, first = weights(seed=1, no_embed_class=True, distilled=distilled), weights(distilled=distilled)
+    tokens = 1 + distilled
+    fitted, told = fit(alone, first)
+    np.testing.assert_array_equal(fitted["pos_embed"][:, :tokens], first["pos_embed"][:, :tokens])
+    np.testing.assert_array_equal(fitted["pos_embed"][:, tokens:], alone["pos_embed"])
+    assert told.resized["pos_embed"].startswith("with an initial row for the class token")
+    fitted, told = fit(first, alone)
+    np.testing.assert_array_equal(fitted["pos_embed"], first["pos_embed"][:, tokens:])
+    assert told.resized["pos_embed"].startswith("without the row of the class token")
 
 
 def test_every_other_name_is_told() -> None:
@@ -433,7 +465,8 @@ def test_official_files_are_of_our_models(entry: official.Official) -> None:
     config = option(entry.model)
     assert entry.megabytes == round(4e-6 * parameter_count(config, 1000))
     assert (str(config.img_size) in entry.name) and config.distilled == ("distilled" in entry.name)
-    # The headers of conf/model/ state the same accuracy.
+    # The headers of conf/model/ state the accuracy of the first file of their model.
+    entry = next(first for first in OFFICIAL.values() if first.model == entry.model)
     header = groups.describe(groups.CONF / "model" / f"{entry.model}.yaml")
     assert f"{entry.top1:.1f} % top-1" in header
 
@@ -448,9 +481,13 @@ def test_the_document_has_the_official_files() -> None:
         assert row.split(" | ") == [
             f"[{entry.file_name}]({entry.url})",
             f"{entry.megabytes} MB",
-            f"`{entry.sha256}`",
+            f"`{entry.sha256}`" if entry.sha256 else "not published",
             f"`model={entry.model}`" if entry.model else "teacher alone",
-            f"{entry.top1:.3f} / {entry.top5:.3f}" if entry.top1 else "not stated",
+            f"{entry.top1:.3f} / {entry.top5:.3f}"
+            if entry.top5
+            else f"{entry.top1:.1f} / not stated"
+            if entry.top1
+            else "not stated",
         ]
 
 
