@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import signal
 from collections.abc import Mapping, Sequence
 
 DIGITS = 5  # significant digits of the largest number in a column
@@ -28,6 +29,16 @@ def byte_size(size: int) -> str:
             break
         amount /= 1000
     return f"{amount:.0f} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
+
+
+def exit_text(code: int) -> str:
+    """``exit code 3`` of a process, or ``killed by SIGKILL`` where ``code`` is the negative number of a signal."""
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def ended_text(code: int) -> str:
+    """``ended with exit code 3``, ``was killed by SIGKILL``."""
+    return f"{'was' if code < 0 else 'ended with'} {exit_text(code)}"
 
 
 def label(values: Mapping[str, str]) -> str:

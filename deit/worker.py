@@ -26,6 +26,7 @@ from deit.errors import UserError
 from deit.machine.lifeline import end_with_parent
 from deit.runs import circumstances, status
 from deit.runs.directory import DISK_FULL, RunDirectory
+from deit.runs.outcome import FINISHED, Outcome, finished, interrupted, of_error
 
 LAST_WORD = 60.0  # seconds that a slow disk may take to sync the journal and the status
 
@@ -87,44 +88,45 @@ def work(run: RunDirectory, config: RunConfig, rank: int, world: int) -> int:
         report = Report(run, now) if rank == 0 else Mute()
     except UserError as error:  # the journal is damaged
         print(error, file=sys.stderr)
-        return status.end(run, now, status.FAILED, error.exit_code, str(error))
+        return status.end(run, now, of_error(error))
     context = Context(run, config, report, rank, world)
     if rank == 0:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda received, frame: context.stop_signals.append(received))
     report.progress(now=True, phase="starting")
-
-    def ended(state: str, exit_code: int, message: str | None) -> int:
-        report.close()
-        if rank == 0:
-            now.state, now.exit_code, now.message = state, exit_code, message
-            try:
-                status.write(run, now)
-            except OSError as error:
-                if error.errno not in DISK_FULL:
-                    raise
-                print(f"{run.status} cannot be written: {error.strerror}", file=sys.stderr, flush=True)
-                return exit_code or 1  # nobody could see that it has finished
-        elif state == status.FINISHED:
-            _await_last_word(run)
-        return exit_code
-
     try:
         processes = config.hardware.cards * config.hardware.nodes
         if world != processes:
             raise UserError(f"{run.config} is for {processes} processes, but there are {world}. Use launch.py.")
         report.results(task.run(context))
+        outcome = finished()
     except Interrupted as stop:
-        return ended(status.INTERRUPTED, stop.exit_code, f"stopped by {stop}")
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return ended(status.FAILED, error.exit_code, str(error))
+        outcome = interrupted(stop.signal)
     except Exception as error:
-        traceback.print_exc()
-        # MindSpore frames its messages with lines of dashes, and starts headings with a dash.
-        said = next((line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("-")), "")
-        return ended(status.FAILED, 1, f"{type(error).__name__}: {said}")
-    return ended(status.FINISHED, 0, None)
+        if isinstance(error, UserError):
+            print(error, file=sys.stderr)
+        else:
+            traceback.print_exc()
+        outcome = of_error(error)
+    report.close()
+    if rank == 0:
+        return _record(run, now, outcome)
+    if outcome.state == FINISHED:
+        _await_last_word(run)
+    return outcome.exit_code
+
+
+def _record(run: RunDirectory, now: status.Status, outcome: Outcome) -> int:
+    """Write how the run ended; returns the exit code."""
+    now.outcome = outcome
+    try:
+        status.write(run, now)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        print(f"{run.status} cannot be written: {error.strerror}", file=sys.stderr, flush=True)
+        return outcome.exit_code or 1  # nobody could see that it has finished
+    return outcome.exit_code
 
 
 def _await_last_word(run: RunDirectory) -> None:

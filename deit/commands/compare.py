@@ -48,6 +48,7 @@ from deit.preflight.recipe_data import with_data
 from deit.runs import status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
+from deit.runs.outcome import FINISHED, INTERRUPTED, Outcome, failed, finished, signal_code
 from deit.tracking.shipper_process import Shipper
 
 CLASSES = "classes.txt"
@@ -127,7 +128,7 @@ def compare(run: RunDirectory, config: RunConfig, cards: Sequence[int]) -> int:
         assert now.exit_code is not None
         return now.exit_code
     now.progress, now.results = {}, {"models": len(found.models), "pairs": len(found.pairs)}
-    code = status.end(run, now, status.FINISHED, 0)
+    code = status.end(run, now, finished())
     compare_table.show(run, found)
     _send(run, config)
     return code
@@ -147,15 +148,15 @@ def _found(
         part = _part(run, config, models, data, number)
         console().print(f"{number} of {len(models)}: {model.text}")
         final = _answer(part, cards)
-        if signalled or final.state == status.INTERRUPTED:
+        if signalled or final.state == INTERRUPTED:
             how = f"stopped at {model.label}"
             console().print(f"{how}; resume with:  {again}")
-            code = final.exit_code if final.state == status.INTERRUPTED and final.exit_code else 128 + signalled[0]
-            status.end(run, now, status.INTERRUPTED, code, how)
+            code = final.exit_code if final.state == INTERRUPTED and final.exit_code else signal_code(signalled[0])
+            status.end(run, now, Outcome(INTERRUPTED, code, how))
             return None
-        if final.state != status.FINISHED:
+        if final.state != FINISHED:
             console().print(f"after fixing it, resume with:  {again}")
-            status.end(run, now, status.FAILED, final.exit_code or 1, f"{model.label}: {final.message}")
+            status.end(run, now, failed(f"{model.label}: {final.message}", final.exit_code or 1))
             return None
     found, of_models = _results(run, config, models, data)
     output_files.write(run, found, of_models, class_list(config, models) or data.classes)
@@ -173,7 +174,7 @@ class _Part(Supervisor):
         self.shipper = _Unsent(run, config)
 
     def _show(self, final: status.Status) -> None:
-        if final.state != status.FINISHED:
+        if final.state != FINISHED:
             super()._show(final)
 
 
@@ -207,7 +208,7 @@ def _part(run: RunDirectory, config: RunConfig, models: Sequence[Model], data: D
 
 def _answer(part: RunDirectory, cards: Sequence[int]) -> status.Status:
     """Run the worker of a part, unless it has already finished; returns its final status."""
-    if status.read(part).state == status.FINISHED and (part.path / answers.FILE).is_file():
+    if status.finished(part) and (part.path / answers.FILE).is_file():
         console().print("already finished")
         return status.read(part)
     status.write(part, status.Status(launcher_pid=os.getpid()))

@@ -88,7 +88,7 @@ def resolved(config: RunConfig) -> RunConfig:
     labelled images, or if the comparison to resume has already finished.
     """
     task = expect(config.task, CompareTask)
-    if config.resume is not None and status.read(RunDirectory(config.resume)).state == status.FINISHED:
+    if config.resume is not None and status.finished(RunDirectory(config.resume)):
         raise UserError(f"resume={config.resume}: this comparison has already finished.")
     if config.name == config.model.name:
         config = dataclasses.replace(config, name="compare")

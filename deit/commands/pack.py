@@ -50,7 +50,7 @@ from deit.machine.python import python_environment
 from deit.progress_bar import Bars, progress_bars
 from deit.runs.directory import shown
 from deit.storage.data_cache import stage
-from deit.text import byte_size
+from deit.text import byte_size, ended_text
 
 STATE = ".pack"  # in OUTPUT.part: the lock, the plan, and a record of each finished shard
 CHUNK = 256  # files per thread and turn when sizes are read
@@ -436,7 +436,7 @@ class MindRecordProcess:
             raise _Stopped
         code = process.wait()
         said = tail(self.log)
-        raise UserError(f"{path}: the process that writes it ended with {code}." + (said and f"\n{said}"), exit_code=1)
+        raise UserError(f"{path}: the process that writes it {ended_text(code)}." + (said and f"\n{said}"), exit_code=1)
 
     def _start(self) -> subprocess.Popen[str]:
         with open(self.log, "wb") as log:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import signal
 from typing import TYPE_CHECKING
 
 from deit.commands.inference import Inference
@@ -43,6 +42,7 @@ class Predict(Inference[PredictTask]):
         from deit.machine import signals
         from deit.progress_bar import progress_bar
         from deit.runs import status
+        from deit.runs.outcome import finished, interrupted
 
         run, now = start.run, status.Status(state=status.RUNNING, launcher_pid=os.getpid())
         status.write(run, now)
@@ -57,12 +57,12 @@ class Predict(Inference[PredictTask]):
                 with progress_bar("images") as bar:
                     now.results = predict(run, start.config, progress)
             except KeyboardInterrupt:
-                how = f"stopped by {signal.Signals(got[0]).name}"
-                console().print(f"{how}; no predictions were written")
-                return status.end(run, now, status.INTERRUPTED, 128 + got[0], how)
+                outcome = interrupted(got[0])
+                console().print(f"{outcome.message}; no predictions were written")
+                return status.end(run, now, outcome)
         console().print(self.show(run, now.results))
         console().print(f"the run directory is {run}")
-        return status.end(run, now, status.FINISHED, 0)
+        return status.end(run, now, finished())
 
 
 TASK = Predict()

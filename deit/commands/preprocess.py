@@ -14,7 +14,6 @@ import dataclasses
 import json
 import math
 import re
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +34,7 @@ from deit.inference.reading import batches
 from deit.machine import signals
 from deit.preflight import networks
 from deit.progress_bar import progress_bar
+from deit.runs.outcome import interrupted
 from deit.text import byte_size
 
 DESCRIPTION, LABELS, INPUTS = "preprocess.json", "labels.csv", "inputs"
@@ -111,8 +111,9 @@ def preprocess(config: RunConfig, task: PreprocessTask) -> int:
     except OSError as error:
         raise UserError(f"task.output={task.output}: could not be written ({error.strerror}).", exit_code=1) from None
     except KeyboardInterrupt:
-        console(stderr=True).print(f"stopped by {signal.Signals(got[0]).name}; nothing was written")
-        return 128 + got[0]
+        outcome = interrupted(got[0])
+        console(stderr=True).print(f"{outcome.message}; nothing was written")
+        return outcome.exit_code
     kind = f"{dtype} {shape}"
     console().print(
         f"{output / INPUTS}: {len(rows) - 1:,} inputs, {kind} each" + (f"; {left_out} images left out" if left_out else "")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +34,7 @@ from deit.lookup.base_run import References
 from deit.machine import signals
 from deit.machine.logs import log_to
 from deit.runs.directory import RunDirectory, shown
+from deit.runs.outcome import interrupted
 from deit.secrets import redact
 from deit.tracking import uri as store
 from deit.tracking.mlflow_errors import Refused, RunGone, Unavailable, reason
@@ -147,8 +147,9 @@ def _registry(config: RunConfig) -> list[str]:
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
     """Exit through SystemExit, so that the package is removed and a partial upload is undone."""
-    console(stderr=True).print(f"stopped by {signal.Signals(number).name}; nothing was registered")
-    raise SystemExit(128 + number)
+    outcome = interrupted(number)
+    console(stderr=True).print(f"{outcome.message}; nothing was registered")
+    raise SystemExit(outcome.exit_code)
 
 
 def _store(config: RunConfig, overrides: Sequence[str]) -> str:

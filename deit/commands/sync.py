@@ -33,7 +33,7 @@ from deit.tracking import progress, stale
 from deit.tracking import uri as store
 from deit.tracking.mlflow_errors import reason
 from deit.tracking.progress import refusal
-from deit.tracking.sender import Sender, deliver, own_uri, store_of, word_for
+from deit.tracking.sender import Sender, deliver, own_uri, store_of
 
 LOCK_PATIENCE = 25  # attempts, 0.2 seconds apart, to lock the run after another shipper
 
@@ -177,7 +177,7 @@ def _send(sender: Sender, away: set[str], show: Callable[[int], None], *, again:
         if again:
             sender.retry_refused()
         sender.accepted = show
-        error = deliver(sender, word_for(status.read(sender.run)))
+        error = deliver(sender, status.read(sender.run).outcome)
     result.points, result.files, result.refused = sender.points, sender.files, sender.progress.refused
     if error is not None:
         away.add(server)

@@ -31,6 +31,7 @@ from deit.data.rows import Arrays, Bad, Places, Rows
 from deit.data.shared_batch import DIED, LARGEST, LEFT, ORDER, REPLY, TASK, SharedLayout
 from deit.errors import UserError
 from deit.machine.python import python_environment
+from deit.text import ended_text
 
 CHUNKS = 50  # most messages about a batch: so many of AHEAD + 1 batches fit into the socket
 SHIELDED = (signal.SIGINT, signal.SIGTERM)  # they go to the group; the training decides what is done
@@ -155,10 +156,10 @@ class Processes(Prefetcher):
 
     def _ended(self, process: int, code: int) -> UserError:
         """``code`` is an exit code, or minus the number of a signal."""
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         memory = "; if the machine or its container ran out of memory, lower data.workers" if code == -signal.SIGKILL else ""
         return UserError(
-            f"a process that reads images ({process}, one of data.workers={self.workers}) {how}{memory}.", exit_code=1
+            f"a process that reads images ({process}, one of data.workers={self.workers}) {ended_text(code)}{memory}.",
+            exit_code=1,
         )
 
 

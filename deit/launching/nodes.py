@@ -18,6 +18,7 @@ from deit.files import read_json, write_json
 from deit.machine import slurm
 from deit.runs import status
 from deit.runs.directory import RunDirectory
+from deit.runs.outcome import Outcome
 
 
 @dataclass
@@ -31,6 +32,14 @@ class Word:
     dead_rank: int | None = None
     signal: int | None = None  # received by this launcher
     start: str | None = None  # which start of the run, if Slurm counts them
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended there; the message names the machine."""
+        message = self.message
+        if message is not None and not message.startswith("machine "):
+            message = f"machine {self.node}: {message}"
+        return Outcome(self.state, self.exit_code, message)
 
 
 class Machines:

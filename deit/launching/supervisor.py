@@ -30,8 +30,9 @@ from deit.machine import leases, processes, signals
 from deit.machine.ports import lease_port
 from deit.runs import checkpoint, status
 from deit.runs.directory import DISK_FULL, RunDirectory
+from deit.runs.outcome import FAILED, FINISHED, Outcome, decide, failed, finished, interrupted
 from deit.runs.run_processes import kill_all
-from deit.text import duration
+from deit.text import duration, exit_text
 from deit.tracking.shipper_process import Shipper
 
 SETTLE = 3.0  # seconds for the other ranks to end by themselves after one has failed or stopped
@@ -108,8 +109,8 @@ class Supervisor:
             if restarts == 0:
                 self._introduce()
             final = self._watch(worker, display)
-            # Exit code 2 is a user's mistake, which a restart would repeat.
-            if final.state != status.FAILED or final.exit_code != 1 or restarts >= self.config.hardware.max_restarts:
+            outcome = final.outcome
+            if outcome is None or not outcome.retryable or restarts >= self.config.hardware.max_restarts:
                 return final
             step = final.progress.get("step", 0)
             if step == crashed_at:
@@ -230,7 +231,7 @@ class Supervisor:
                 deadline = self._forward(now, forwarded)
             ended = self._ended(now)
             if ended and deadline is None:
-                deadline = time.monotonic() + (TEARDOWN if ended == status.FINISHED else SETTLE)
+                deadline = time.monotonic() + (TEARDOWN if ended == FINISHED else SETTLE)
             elif dead is None and not ended and (dead := self._dead_rank()) is not None:
                 deadline = min(deadline or float("inf"), time.monotonic() + SETTLE)
             elif hang.found(now) and deadline is None:
@@ -249,7 +250,7 @@ class Supervisor:
             if word.state == status.RUNNING:
                 if self.machines.first and not self.signals and word.signal is not None:
                     self.signals.append(word.signal)
-            elif self._elsewhere is None and (word.state != status.FINISHED or word.node == 0):
+            elif self._elsewhere is None and (word.state != FINISHED or word.node == 0):
                 self._elsewhere = word
 
     def _ended(self, now: status.Status) -> str | None:
@@ -305,45 +306,49 @@ class Supervisor:
         return None
 
     def _final(self, code: int, dead: int | None, hung: str | None) -> status.Status:
+        """The final status, also on disk. ``code`` is that of the process that was started, ``dead`` a rank that is gone."""
         final = status.read(self.run) if self.machines.first else status.Status()
-        if final.state in (status.FINISHED, status.FAILED):
+        if final.state in (FINISHED, FAILED):
             return final
-        if self._elsewhere and self._elsewhere.state != status.FINISHED:
-            word = self._elsewhere
-            final.state, final.exit_code, dead = word.state, word.exit_code, word.dead_rank
-            final.message = (
-                word.message
-                if word.message is None or word.message.startswith("machine ")
-                else f"machine {word.node}: {word.message}"
-            )
-        elif self.signals:
-            in_vain = self.task.resumable and not final.ended
-            written = ", before a checkpoint could be written" if in_vain else ""
-            reason = read_json(self.run.stop_reason) or f"stopped by {signal.Signals(self.signals[0]).name}"
-            final.state, final.exit_code = status.INTERRUPTED, 128 + self.signals[0]
-            final.message = f"{reason}{written}"
-        elif code == 0 and not self.machines.first:  # rank 0 and its results are on another machine
-            final.state, final.exit_code = status.FINISHED, 0
-        elif not final.ended:
-            how = _exit_text(code)
-            if self.multiple and (first := self._first_to_die()) is not None:
-                dead, how = first[0], _exit_text(first[1])
-            elif dead is not None:
-                how = "it is gone"
-            who = f"rank {dead}" if dead is not None else "msrun" if self.multiple else "the worker"
-            final.state, final.exit_code = status.FAILED, 1
-            final.message = hung or f"{who} ended unexpectedly ({how})"
-            # A full disk could explain why neither the status nor the log has a reason.
-            if not hung and (free := shutil.disk_usage(self.run.path).free) < FULL:
-                final.message += f"; the disk of {self.run} is full: {free} bytes are free"
+        elsewhere, how = self._elsewhere, exit_text(code)
+        if elsewhere is not None and elsewhere.state != FINISHED:
+            dead = elsewhere.dead_rank
+        elif self.multiple and not self.signals and (first := self._first_to_die()) is not None:
+            dead, how = first[0], exit_text(first[1])
+        elif dead is not None:
+            how = "it is gone"
+        final.outcome = decide(
+            final.outcome,
+            elsewhere.outcome if elsewhere else None,
+            self._stopped(in_vain=self.task.resumable and not final.ended) if self.signals else None,
+            lambda: self._seen(code, how, dead, hung),
+        )
         final.progress["dead_rank"] = dead
         self._record(final)
         return final
 
+    def _stopped(self, in_vain: bool) -> Outcome:
+        reason = read_json(self.run.stop_reason) or f"stopped by {signal.Signals(self.signals[0]).name}"
+        written = ", before a checkpoint could be written" if in_vain else ""
+        return interrupted(self.signals[0], f"{reason}{written}")
+
+    def _seen(self, code: int, how: str, dead: int | None, hung: str | None) -> Outcome:
+        """How the processes ended, where none of them could say it."""
+        if code == 0 and not self.machines.first:  # rank 0 and its results are on another machine
+            return finished()
+        if hung:
+            return failed(hung)
+        who = f"rank {dead}" if dead is not None else "msrun" if self.multiple else "the worker"
+        message = f"{who} ended unexpectedly ({how})"
+        # A full disk could explain why neither the status nor the log has a reason.
+        if (free := shutil.disk_usage(self.run.path).free) < FULL:
+            message += f"; the disk of {self.run} is full: {free} bytes are free"
+        return failed(message)
+
     def _show(self, final: status.Status) -> None:
         """Print how the run ended and what to do next."""
         took = duration(time.monotonic() - self.began)
-        if final.state == status.FINISHED:
+        if final.state == FINISHED:
             if final.results:
                 with harmless("the results"):
                     console().print(self.task.show(self.run, final.results))
@@ -351,7 +356,7 @@ class Supervisor:
             return
         error = console(stderr=True)
         error.print(f"{final.state} after {took}: {final.message}")
-        if final.state == status.FAILED and final.exit_code == 1:
+        if final.state == FAILED and final.exit_code == 1:
             log = self._telling_log(final.progress.get("dead_rank"))
             error.print(f"the end of {log}:\n{processes.tail(log)}")
         if self.task.resumable and checkpoint.complete(self.run):
@@ -390,7 +395,3 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def _exit_text(code: int) -> str:
-    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from deit.machine import processes
 from deit.machine.python import python_environment
+from deit.text import ended_text
 
 STOP_PATIENCE = 5.0  # seconds to end after SIGINT
 RESTARTS = 5  # maximum restarts
@@ -75,10 +76,9 @@ class Companion(abc.ABC):
             return
         self._restarts += 1
         self._due = None
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         try:
             with open(self.place.logs / f"{self.name}.log", "a", encoding="utf-8") as log:
-                log.write(f"the {self.name} {how}; restarting it ({self._restarts} of {RESTARTS})\n")
+                log.write(f"the {self.name} {ended_text(code)}; restarting it ({self._restarts} of {RESTARTS})\n")
             self._begin()
         except OSError:  # full disk or process limit, which must not end the training
             return

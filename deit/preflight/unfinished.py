@@ -28,7 +28,7 @@ def check_unfinished(config: RunConfig) -> None:
             f"{key}={value} ends the training with step {planned.total_steps}, but {run} has done {done} "
             f"({done / planned.steps_per_epoch:.1f} epochs); give more, or start a new run."
         )
-    if done == planned.total_steps and status.read(run).state == status.FINISHED:
+    if done == planned.total_steps and status.finished(run):
         raise UserError(
             f"resume={run}: the run has already finished step {done} of {planned.total_steps}. "
             "To train longer give a larger schedule.epochs (or schedule.max_steps)."

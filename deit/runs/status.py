@@ -13,13 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from deit.errors import UserError
 from deit.files import read_json, write_json
 from deit.runs.directory import RunDirectory
+from deit.runs.outcome import ENDED, FINISHED, Outcome, of_error
 
-CREATED, RUNNING, FINISHED, FAILED, INTERRUPTED = "created", "running", "finished", "failed", "interrupted"
-ENDED = (FINISHED, FAILED, INTERRUPTED)
-GONE = "its launcher and workers are gone: killed, or the machine went down"  # nobody could record the end
+CREATED, RUNNING = "created", "running"  # the states of a run that has not ended
 
 
 @dataclass
@@ -40,6 +38,15 @@ class Status:
     def ended(self) -> bool:
         return self.state in ENDED
 
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the run ended; None before that."""
+        return Outcome(self.state, 1 if self.exit_code is None else self.exit_code, self.message) if self.ended else None
+
+    @outcome.setter
+    def outcome(self, outcome: Outcome) -> None:
+        self.state, self.exit_code, self.message = outcome.state, outcome.exit_code, outcome.message
+
 
 def read(run: RunDirectory) -> Status:
     """The status on disk; a new one if it is missing or unreadable."""
@@ -52,11 +59,16 @@ def read(run: RunDirectory) -> Status:
     return Status(**{name: value for name, value in values.items() if name in known})
 
 
-def end(run: RunDirectory, status: Status, state: str, exit_code: int, message: str | None = None) -> int:
-    """Record the end of a run that has no process left; returns ``exit_code``."""
-    status.state, status.exit_code, status.message, status.released = state, exit_code, message, True
+def finished(run: RunDirectory) -> bool:
+    """Whether the run has ended with success."""
+    return read(run).state == FINISHED
+
+
+def end(run: RunDirectory, status: Status, outcome: Outcome) -> int:
+    """Record the end of a run that has no process left; returns the exit code."""
+    status.outcome, status.released = outcome, True
     write(run, status)
-    return exit_code
+    return outcome.exit_code
 
 
 @contextmanager
@@ -64,11 +76,8 @@ def failure_recorded(run: RunDirectory, status: Status) -> Iterator[None]:
     """An error in the block ends the run as failed before it propagates."""
     try:
         yield
-    except UserError as error:
-        end(run, status, FAILED, error.exit_code, str(error))
-        raise
     except Exception as error:
-        end(run, status, FAILED, 1, f"{type(error).__name__}: {error}")
+        end(run, status, of_error(error))
         raise
 
 

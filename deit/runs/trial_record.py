@@ -13,16 +13,10 @@ from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.runs import journal, status
 from deit.runs.directory import RunDirectory
+from deit.runs.outcome import FINISHED
 from deit.text import label
 
-WAITING, RUNNING, FINISHED, FAILED, PRUNED, INTERRUPTED = (
-    "waiting",
-    "running",
-    "finished",
-    "failed",
-    "pruned",
-    "interrupted",
-)
+WAITING, RUNNING, PRUNED = "waiting", "running", "pruned"  # besides the states of a run that has ended
 DONE = (FINISHED, PRUNED)  # complete
 # Groups and keys that do not affect a trial's results: the rest of the configuration is its identity.
 CIRCUMSTANCES = ("sweep", "tracking", "runs_dir", "dry_run", "resume")

@@ -28,8 +28,9 @@ from deit.config.schema import RunConfig
 from deit.console import console
 from deit.errors import UserError
 from deit.runs import journal, status
+from deit.runs.outcome import FAILED, FINISHED, INTERRUPTED
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial_record import CIRCUMSTANCES, FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Trial
+from deit.runs.trial_record import CIRCUMSTANCES, PRUNED, RUNNING, WAITING, Trial
 from deit.sweeps import samplers
 from deit.sweeps.samplers import Settings
 from deit.sweeps.space import Space
@@ -216,7 +217,7 @@ class Search(Source):
         for trial in self.trials:
             record = self._record(trial)
             if trial.state == RUNNING and record.state == TrialState.RUNNING:
-                found = self._values_of(trial) if status.read(trial.directory).state == status.FINISHED else None
+                found = self._values_of(trial) if status.finished(trial.directory) else None
                 if found is not None:
                     self._report_all(trial)
                     self._study.tell(record.number, found)

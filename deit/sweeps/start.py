@@ -24,8 +24,9 @@ from deit.recipe.plan import expected_length
 from deit.runs import status, sweep_directory
 from deit.runs.create import create as create_run
 from deit.runs.lock import held
+from deit.runs.outcome import FAILED, FINISHED, INTERRUPTED, signal_code
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial_record import DONE, FAILED, FINISHED, INTERRUPTED, WAITING, Trial, identity, swept
+from deit.runs.trial_record import DONE, WAITING, Trial, identity, swept
 from deit.secrets import redact
 from deit.storage.uploader_process import SweepUploader
 from deit.sweeps import trial_results
@@ -188,7 +189,7 @@ def again(sweep: SweepDirectory, settings: SweepConfig, executor: Executor) -> l
             last = trial.attempts[-1] if trial.attempts else None  # a kill may have come between a start and its record
             if last is not None and last.ended is None:
                 last.ended = max(last.began, found.updated)  # it may not have written its own status yet
-            if trial.state not in DONE and found.state == status.FINISHED:
+            if trial.state not in DONE and found.state == FINISHED:
                 trial.state, trial.message = FINISHED, None
                 if last is not None:
                     last.exit_code = 0
@@ -221,7 +222,7 @@ def _conclude(sweep: SweepDirectory, executor: Executor, began: float, received:
     trials = sweep.read_trials()
     on = f"python launch.py sweep.resume={shlex.quote(str(sweep))}"
     if received is not None:
-        raise UserError(f"The sweep was stopped. Resume it with:  {on}", exit_code=128 + received)
+        raise UserError(f"The sweep was stopped. Resume it with:  {on}", exit_code=signal_code(received))
     _sum_up(sweep, trials, executor, began)
     unfinished = [trial for trial in trials if trial.state in (FAILED, INTERRUPTED)]
     if unfinished:

@@ -15,8 +15,9 @@ from typing import Any
 
 from deit.comparison.statistics import ALPHA, Interval, fisher, holm, mean_interval, welch, wilson
 from deit.runs import journal, status
+from deit.runs.outcome import FINISHED
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial_record import FINISHED, Attempt, Trial
+from deit.runs.trial_record import Attempt, Trial
 from deit.text import column, label
 
 SEED = "seed"  # the swept key over which means are taken

@@ -16,8 +16,9 @@ from deit.console import LiveArea, console
 from deit.launching.display import eta
 from deit.recipe.plan import global_batch, known_train_images, plan
 from deit.runs import status
+from deit.runs.outcome import FAILED, FINISHED, INTERRUPTED
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial_record import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Trial
+from deit.runs.trial_record import PRUNED, RUNNING, WAITING, Trial
 from deit.sweeps.executors.base import Executor
 from deit.sweeps.trial_results import Results, against_best, with_intervals
 from deit.sweeps.trial_source import Source

@@ -19,8 +19,9 @@ from deit.files import write_json
 from deit.machine import signals
 from deit.machine.companion import Companion
 from deit.runs import status
+from deit.runs.outcome import FAILED, FINISHED, INTERRUPTED, USAGE, Outcome, of_trial
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial_record import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Attempt, Trial
+from deit.runs.trial_record import PRUNED, RUNNING, WAITING, Attempt, Trial
 from deit.sweeps.executors.base import Executor, Handle
 from deit.sweeps.trial_source import Source
 from deit.sweeps.trial_tables import LiveTable
@@ -147,24 +148,17 @@ class Work:
     def _judge(self, running: _Running, code: int) -> None:
         """Set the state in which a trial has ended, and why."""
         trial, now = running.trial, status.read(running.trial.directory)
-        if code == 0:
-            trial.state, trial.message = FINISHED, None
-        elif running.becomes is not None:
+        outcome = of_trial(code, now.outcome, lambda: _last_line(trial))
+        trial.state, trial.message = outcome.state, outcome.message
+        if running.becomes is not None and outcome.state != FINISHED:
             trial.state, trial.message = running.becomes, running.reason
-        elif code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
-            trial.state, trial.message = INTERRUPTED, now.message
-        elif code < 0:
-            trial.state, trial.message = FAILED, f"its launcher was killed by {signal.Signals(-code).name}"
-        else:
-            trial.state, trial.message = FAILED, now.message if now.ended else _last_line(trial)
-        if not now.ended:  # no process is left that could record it
-            now.state = status.FAILED if trial.state == FAILED else status.INTERRUPTED
-            now.exit_code, now.message = 1 if code < 0 else code, trial.message
-            status.write(trial.directory, now)
+            outcome = Outcome(FAILED if running.becomes == FAILED else INTERRUPTED, outcome.exit_code, running.reason)
+        if now.outcome is None:  # no process is left that could record it
+            status.end(trial.directory, now, outcome)
 
     def _may_try_again(self, trial: Trial, code: int) -> bool:
         left = self._failures[trial.number] <= self.settings.retries
-        return left and code != 2 and not self.signals  # 2: a retry would fail the same way
+        return left and code != USAGE and not self.signals
 
     def _stop_late_ones(self) -> None:
         limit = self.settings.trial_timeout

@@ -19,7 +19,7 @@ class Interrupted(Exception):
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal.Signals(signal_number).name)
-        self.exit_code = 128 + signal_number
+        self.signal = signal_number
 
 
 class StopRequested(Exception):

@@ -20,6 +20,7 @@ from deit.config.schema import RunConfig
 from deit.files import read_json
 from deit.runs import status
 from deit.runs.directory import RunDirectory
+from deit.runs.outcome import Outcome
 from deit.secrets import redact
 from deit.text import label
 from deit.tracking.uri import RUN_NAME
@@ -68,9 +69,9 @@ def tags(run: RunDirectory, config: RunConfig) -> dict[str, str]:
     return {_name(key): _text(value, _TAG_LENGTH) for key, value in values.items() if value not in (None, "")}
 
 
-def outcome(now: status.Status) -> str:
-    """How a run ended, for the tag ``outcome``: the message of its status, else the state."""
-    return _text(now.message or (now.state if now.ended else status.GONE), _TAG_LENGTH)
+def outcome(ended: Outcome) -> str:
+    """How a run ended, for the tag ``outcome``."""
+    return _text(ended.text, _TAG_LENGTH)
 
 
 def short_name(run: RunDirectory, name: str) -> str:
@@ -104,7 +105,7 @@ def note(run: RunDirectory, config: RunConfig) -> str:
     typed = safe_yaml.load(run.overrides) if run.overrides.exists() else None
     command = shlex.join(["python", "launch.py", *(typed or ())])
     lines.append(f"```\n{command}\n```")
-    lines.append(f"{outcome(now) if now.ended else 'running'}; the run directory is `{run.path}`")
+    lines.append(f"{outcome(now.outcome) if now.outcome else 'running'}; the run directory is `{run.path}`")
     return redact("\n\n".join(lines))
 
 

@@ -19,6 +19,7 @@ from deit.runs import status
 from deit.runs.circumstances import last_launch
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import now_ms
+from deit.runs.outcome import Outcome
 from deit.secrets import redact, with_credentials
 from deit.tracking import describe, progress, records
 from deit.tracking import uri as store
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 PAUSES = (1.0, 3.0)  # seconds between the attempts of ``deliver``
-
-_OUTCOMES = {status.FINISHED: "FINISHED", status.FAILED: "FAILED", status.INTERRUPTED: "KILLED"}
 
 
 def own_uri(run: RunDirectory, config: RunConfig) -> str:
@@ -62,11 +61,6 @@ def store_of(run: RunDirectory, config: RunConfig) -> str:
         f"{run}: launched in {folder} and tracked in {own}, but it is a copy, or was moved. Give the store to write into: "
         f"tracking.uri={here} (here), or tracking.uri={own} (that of the original)."
     )
-
-
-def word_for(now: status.Status) -> str | None:
-    """MLflow's status for the end of a run; None if the run has not ended."""
-    return _OUTCOMES.get(now.state)
 
 
 class Sender:
@@ -107,8 +101,8 @@ class Sender:
                 continue
         return count
 
-    def send(self, outcome: str | None) -> None:
-        """Send everything. ``outcome``, ``FINISHED``, ``FAILED`` or ``KILLED``, closes the run.
+    def send(self, outcome: Outcome | None) -> None:
+        """Send everything. ``outcome`` closes the run.
 
         Raises Unavailable, Refused, RunGone and other errors of MLflow; what was accepted before is not sent again.
         """
@@ -124,15 +118,15 @@ class Sender:
                     self.progress.offsets[name] = batch.offset
                     self._note()
                     self.accepted(len(batch.points))
-            if outcome:
+            if outcome is not None:
                 remote.delete_strays(self.run.id, str(self.run.path))
                 # Tags again: now it is known how the run ended.
-                remote.describe({}, describe.tags(self.run, self.config) | {describe.OUTCOME_TAG: describe.outcome(now)})
+                remote.describe({}, describe.tags(self.run, self.config) | {describe.OUTCOME_TAG: describe.outcome(outcome)})
                 self._annotate(remote)
                 # The end time is that of the status, not of this call, which may come long after.
-                remote.end(outcome, int(now.updated * 1000) if now.updated else now_ms())
+                remote.end(outcome.mlflow_status, int(now.updated * 1000) if now.updated else now_ms())
             self.files += artifacts.put(self.run, self.config, remote, self.progress, final=outcome is not None)
-            if outcome:
+            if outcome is not None:
                 self.progress.closed = progress.ending(now)
                 self._note()
             self.in_trouble(None)
@@ -201,7 +195,7 @@ class Sender:
         return far.RemoteRun.create(client, self.uri, experiment_id, name, tags, started)
 
 
-def deliver(sender: Sender, outcome: str | None) -> Exception | None:
+def deliver(sender: Sender, outcome: Outcome | None) -> Exception | None:
     """Send a run now, or return the error: a few attempts within seconds, unless MLflow itself is slow."""
     for pause in (*PAUSES, None):
         try:

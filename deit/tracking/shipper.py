@@ -22,10 +22,11 @@ from deit.errors import UserError
 from deit.machine import companion_main, processes
 from deit.runs import status
 from deit.runs.directory import RunDirectory
+from deit.runs.outcome import Outcome, gone
 from deit.secrets import with_credentials
 from deit.tracking import progress, uri
 from deit.tracking.mlflow_errors import Refused, RunGone, Unavailable
-from deit.tracking.sender import Sender, own_uri, word_for
+from deit.tracking.sender import Sender, own_uri
 from deit.tracking.system import Sampler
 
 _log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ class Shipper:
                     _log.info("all is sent again, after %d failed attempts", failures)
                 failures = 0
                 if outcome and self._is_last(ending):
-                    _log.info("all is sent; the run is %s", outcome)
+                    _log.info("all is sent; the run is %s", outcome.mlflow_status)
                     return
             if stopping:
                 _log.info("stopped; unsent metrics stay in the run directory")
@@ -134,18 +135,18 @@ class Shipper:
             reason = str(error).strip().partition("\n")[0]
             _log.warning("will try again: %s: %s", type(error).__name__, reason, exc_info=None if foreseen else error)
 
-    def _outcome(self) -> str | None:
-        """MLflow's status for the end of the run; None while it is alive."""
+    def _outcome(self) -> Outcome | None:
+        """How the run ended; None while it is alive."""
         now = status.read(self._run)
-        if now.ended:
-            return word_for(now)
+        if now.outcome is not None:
+            return now.outcome
         # Without a launcher (a worker started by hand) only the worker's own status counts.
         if now.launcher_pid is None or self._alive(now.launcher_pid) or self._alive(now.worker_pid):
             self._orphaned = None
             return None
         if self._orphaned is None:
             self._orphaned = time.monotonic()
-        return "KILLED" if time.monotonic() - self._orphaned >= ORPHAN_WAIT else None
+        return gone() if time.monotonic() - self._orphaned >= ORPHAN_WAIT else None
 
     def _alive(self, pid: int | None) -> bool:
         if pid is None:

@@ -24,10 +24,11 @@ from deit.runs import status
 from deit.runs.circumstances import last_launch
 from deit.runs.directory import RunDirectory
 from deit.runs.listing import newest
+from deit.runs.outcome import gone
 from deit.runs.run_processes import of_run
 from deit.tracking import progress
 from deit.tracking import uri as store
-from deit.tracking.sender import Sender, deliver, own_uri, word_for
+from deit.tracking.sender import Sender, deliver, own_uri
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def settle(run: RunDirectory) -> bool:
         if not mine or not _gone(run):  # it may have been resumed meanwhile
             return False
         now = status.read(run)
-        now.state, now.exit_code, now.message = status.INTERRUPTED, 1, status.GONE
+        now.outcome = gone()
         status.write(run, now, updated=now.updated)
     return True
 
@@ -78,7 +79,7 @@ def main(arguments: list[str]) -> int:
     for run in newest(Path(arguments[0]), NEWEST):
         try:
             if settle(run):
-                _log.info("%s: %s; it is now %s", run.path, status.GONE, status.INTERRUPTED)
+                _log.info("%s: %s; it is now %s", run.path, gone().message, gone().state)
                 settled.append(run)
         except (OSError, ValueError) as error:  # not writable, or not a run of this program
             _log.warning("%s: %s", run.path, error)
@@ -96,7 +97,7 @@ def _tell(run: RunDirectory) -> int:
         return 1
     # A shipper that has survived its launcher is already doing this.
     with progress.turn(run, store.identity(uri), goes_on=lambda: False) as mine:
-        problem = deliver(Sender(run, config, uri), word_for(status.read(run))) if mine else None
+        problem = deliver(Sender(run, config, uri), status.read(run).outcome) if mine else None
     if problem:
         _log.warning("%s: MLflow was not updated: %s", run.path, problem)
     return 1 if problem else 0

@@ -15,6 +15,7 @@ from launching import PATIENCE, SMALL, Running, metrics
 from deit.files import read_json
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
+from deit.runs.outcome import FAILED
 from deit.runs.run_processes import of_run
 
 
@@ -81,6 +82,6 @@ def test_a_hanging_run_is_ended_with_the_stacks_of_its_ranks(
     said = running.output.read_text()
     # An epoch is short: the ranks may as well have stood still in its evaluation.
     assert re.search(r"no progress for hardware\.hang_timeout=60 s while (training|evaluating)", said), said
-    assert status.read(run).state == status.FAILED and not of_run(run)
+    assert status.read(run).state == FAILED and not of_run(run)
     log = Path(run.logs / "worker_0.log").read_text(errors="replace")
     assert "Current thread" in log and "train.py" in log

@@ -41,6 +41,7 @@ from deit.randomness import generator
 from deit.runs import checkpoint, directory, status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import read
+from deit.runs.outcome import FAILED, FINISHED
 from deit.runs.run_processes import kill_all, of_run
 
 # All that changes from step to step, or is drawn: half precision whose loss scale begins far too high and grows again
@@ -324,7 +325,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunDirectory]:
 
 def test_skip_passes_over_bad_batches_and_counts_them(small: dict[str, RunDirectory]) -> None:
     run = small["skipped"]
-    assert status.read(run).state == status.FINISHED
+    assert status.read(run).state == FINISHED
     assert metrics(run)["train/overflows"][-1] == (16, 3.0)
     assert all(np.isfinite(value) for _, value in metrics(run)["train/loss"])
     assert [step for event in events(run, "nonfinite") for step in event["steps"]] == [4, 5, 9]
@@ -525,7 +526,7 @@ def test_the_end_of_a_run_is_noted_once_the_full_disk_has_room(small_disk: Path,
             except OSError:
                 time.sleep(0.005)
     ballast.unlink()
-    assert running.end() == 1 and status.read(run).state == status.FAILED
+    assert running.end() == 1 and status.read(run).state == FAILED
     assert "this run: " in running.output.read_text(), running.output.read_text()
 
 
@@ -643,10 +644,10 @@ def finished(tmp_path: Path, state: str, *extra: str) -> RunConfig:
 
 
 def test_what_is_left_to_do(tmp_path: Path) -> None:
-    config = finished(tmp_path, status.FINISHED)
+    config = finished(tmp_path, FINISHED)
     with pytest.raises(UserError, match="step 16 of 16, nothing is left"):
         check_unfinished(config)
-    check_unfinished(finished(tmp_path, status.FAILED))  # killed in its last evaluation
+    check_unfinished(finished(tmp_path, FAILED))  # killed in its last evaluation
     longer = dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, epochs=3))
     check_unfinished(longer)
     shorter = dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, max_steps=12))

@@ -35,6 +35,7 @@ from deit.machine import companion
 from deit.runs import directory, run_processes, status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
+from deit.runs.outcome import ENDED, FAILED, FINISHED, GONE, INTERRUPTED, finished
 from deit.runs.run_processes import RUN_VARIABLE
 from deit.tracking import progress, sender, shipper_process, stale, uri
 
@@ -77,7 +78,7 @@ def make_run(folder: Path, uri: str, points: int = 100, **tracking: Any) -> RunD
 
 
 def set_status(run: RunDirectory, state: str, launcher: int | None = None, updated: float | None = None) -> None:
-    released = state in status.ENDED
+    released = state in ENDED
     status.write(run, status.Status(state=state, launcher_pid=launcher or os.getpid(), released=released), updated=updated)
 
 
@@ -164,22 +165,20 @@ def test_sync_chooses_what_has_ended_and_is_not_all_sent(tmp_path: Path, command
     """A dry run asks no server."""
     ended = make_run(tmp_path, "sqlite:///mlflow.db", points=7)
     write_json(ended.environment, {"host": "node01", "working_directory": "/elsewhere"})  # from where the path is seen
-    set_status(ended, status.FAILED)
+    set_status(ended, FAILED)
     untracked = make_run(tmp_path, "sqlite:///mlflow.db", backend="none")
-    set_status(untracked, status.FINISHED)
+    set_status(untracked, FINISHED)
     going, killed = make_run(tmp_path, "http://node01:5000"), make_run(tmp_path, "http://node01:5000", points=8)
     set_status(killed, status.RUNNING, launcher=_dead_pid())
     done = make_run(tmp_path, "http://node01:5000")
-    set_status(done, status.FINISHED)
+    set_status(done, FINISHED)
     progress.write(
         done,
-        progress.Progress(
-            "http://node01:5000", offsets={"journal": done.journal.stat().st_size, "system": 0}, closed=status.FINISHED
-        ),
+        progress.Progress("http://node01:5000", offsets={"journal": done.journal.stat().st_size, "system": 0}, closed=FINISHED),
     )
 
     damaged = make_run(tmp_path, "http://node01:5000")
-    set_status(damaged, status.FINISHED)
+    set_status(damaged, FINISHED)
     with open(damaged.journal, "a") as file:
         file.write("no record\n")
 
@@ -194,7 +193,7 @@ def test_sync_chooses_what_has_ended_and_is_not_all_sent(tmp_path: Path, command
     rows = [row(ended, "sqlite:////elsewhere/mlflow.db", 7), row(killed, "http://node01:5000", 8)]
     rows.append(row(damaged, "http://node01:5000", 0))
     assert sorted(planned()) == sorted(rows)
-    assert status.read(killed).state == status.INTERRUPTED
+    assert status.read(killed).state == INTERRUPTED
     assert planned(f"run={going.path}") == [row(going, "http://node01:5000", 100)]
     assert planned(f"run={done.path}", "tracking.uri=http://node02:5000") == [row(done, "http://node02:5000", 100)]
     assert planned(f"run={untracked.path}", "tracking=mlflow", "tracking.uri=http://node02:5000")[0][2] == "100"
@@ -219,13 +218,13 @@ def test_an_artifact_that_is_refused_for_good_is_one_warning(
     checkpoint = run.checkpoints / "step_00000009"
     checkpoint.mkdir(parents=True)
     write_json(run.best, {"val": {"checkpoint": "step_00000009", "step": 9, "top1": 50.0}})
-    set_status(run, status.FINISHED)
+    set_status(run, FINISHED)
 
     def send() -> sender.Sender:
         sending = sender.Sender(run, frozen.load(run.config), proxy.uri)
         sending.retry_refused()
         caplog.clear()
-        assert sender.deliver(sending, "FINISHED") is None
+        assert sender.deliver(sending, finished()) is None
         assert progress.complete(run, uri.identity(proxy.uri)) and lost_and_doubled(server.uri, run) == (0, 0)
         return sending
 
@@ -237,7 +236,7 @@ def test_an_artifact_that_is_refused_for_good_is_one_warning(
     proxy.fault, proxy.only = "500", "mlflow-artifacts"
     sending = sender.Sender(run, frozen.load(run.config), proxy.uri)
     # Five attempts are three of this call and two of the next, as a shipper and task=sync make them.
-    assert sender.deliver(sending, "FINISHED") is not None
+    assert sender.deliver(sending, finished()) is not None
     refused = send().progress.refused
     assert refused and all("500" in why for why in refused.values())
     assert len([line for line in caplog.messages if "MLflow refused" in line]) == 1
@@ -254,9 +253,9 @@ def test_artifacts_that_nobody_can_write_do_not_hold_a_run_up(tmp_path: Path) ->
     for name, root in (("blocked", f"{tmp_path}/file/mlruns"), ("azure", "wasbs://b@a.blob.core.windows.net/runs")):
         there.create_experiment(name, artifact_location=root)
         run = make_run(tmp_path, store_uri, points=3, experiment=name)
-        set_status(run, status.FINISHED)
+        set_status(run, FINISHED)
         sending = sender.Sender(run, frozen.load(run.config), store_uri)
-        assert sender.deliver(sending, "FINISHED") is None
+        assert sender.deliver(sending, finished()) is None
         assert {"config.yaml", "journal.jsonl"} <= set(sending.progress.refused)
         assert lost_and_doubled(store_uri, run) == (0, 0) and remote_runs(store_uri, run)[0].info.status == "FINISHED"
 
@@ -292,7 +291,7 @@ def test_runs_of_dead_processes_are_settled_and_others_left_alone(tmp_path: Path
         lasting.kill()
         lasting.wait()
     now = status.read(runs["reused"])
-    assert (now.state, now.updated, now.message, now.exit_code) == (status.INTERRUPTED, before, status.GONE, 1)
+    assert (now.state, now.updated, now.message, now.exit_code) == (INTERRUPTED, before, GONE, 1)
     assert {status.read(runs[name]).state for name in ("alive", "other", "locked")} == {status.RUNNING}
     assert status.read(runs["waiting"]).state == status.CREATED
     assert stale.settle(worker) and stale.settle(runs["locked"])
@@ -321,9 +320,9 @@ def test_killed_launcher_worker_and_shipper_then_the_next_launch_then_resume(
 
     # Any next launch sets it right, whatever it does itself.
     assert launch(tmp_path, "task=preview", *SMALL[:1], "tracking=none").returncode == 0
-    until(lambda: status.read(run).state == status.INTERRUPTED)
+    until(lambda: status.read(run).state == INTERRUPTED)
     (there,) = until(lambda: [r for r in remote_runs(server.uri, run) if r.info.status == "KILLED"])
-    assert there.data.tags["outcome"] == status.GONE
+    assert there.data.tags["outcome"] == GONE
     assert lost_and_doubled(server.uri, run) == (0, 0)
 
     resumed = launch(tmp_path, f"resume={run.path}", f"schedule.max_steps={status.read(run).progress['step'] + 40}")
@@ -357,7 +356,7 @@ def test_a_dead_shipper_is_started_again_but_not_for_ever(
     assert killed_and_watched()
     until(lambda: lost_and_doubled(server.uri, run) == (0, 0))
     write(run, range(100, 150))
-    set_status(run, status.INTERRUPTED)
+    set_status(run, INTERRUPTED)
     shipper.finish(hurry=lambda: False)
     assert "this run: http" in capsys.readouterr().out
     assert lost_and_doubled(server.uri, run) == (0, 0) and len(remote_runs(server.uri, run)) == 1
@@ -386,7 +385,7 @@ def test_a_slow_server_makes_no_second_run(server: Server, proxy: Proxy, tmp_pat
     until(lambda: not proxy.held)
     assert len(remote_runs(server.uri, run)) > 1
     until(lambda: lost_and_doubled(server.uri, run) == (0, 0))
-    set_status(run, status.FINISHED)
+    set_status(run, FINISHED)
     assert process.wait(PATIENCE) == 0, log(run)
     assert len(remote_runs(server.uri, run)) == 1 and "is an empty duplicate" in log(run)
     assert lost_and_doubled(server.uri, run) == (0, 0)
@@ -400,7 +399,7 @@ def test_a_locked_database_delays_nobody(tmp_path: Path, capsys: pytest.CaptureF
     with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         shipper.start()
-        set_status(run, status.FINISHED)
+        set_status(run, FINISHED)
         time.sleep(6)  # it hangs in a call to SQLite now, where it hears no signal
         shipper.finish(hurry=lambda: False)
         assert "not everything was sent within tracking.flush_timeout=1 s" in capsys.readouterr().out
@@ -435,7 +434,7 @@ def test_a_full_disk_is_survived_while_the_database_is_made_and_later(small_disk
             pass
     write(run, range(100, 3000))
     until(lambda: log(run).count("will try again") == 2)
-    set_status(run, status.FINISHED)
+    set_status(run, FINISHED)
     (small_disk / "filler").unlink()
     assert process.wait(PATIENCE) == 0, log(run)
     assert lost_and_doubled(uri, run) == (0, 0) and len(remote_runs(uri, run)) == 1
@@ -459,7 +458,7 @@ def test_a_shipper_killed_while_it_makes_the_database_leaves_none_that_is_torn(t
     process.kill()
     process.wait()
     assert not (tmp_path / "mlflow.db").exists()
-    set_status(run, status.FINISHED)
+    set_status(run, FINISHED)
     assert start(run).wait(PATIENCE) == 0, log(run)
     assert lost_and_doubled(uri, run) == (0, 0)
     assert not list(tmp_path.glob(".mlflow.db.*"))

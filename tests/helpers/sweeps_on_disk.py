@@ -17,8 +17,9 @@ from deit.runs import directory as runs
 from deit.runs import status, sweep_directory, trial_record
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
+from deit.runs.outcome import FAILED, FINISHED
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial_record import FAILED, FINISHED, Attempt, Trial
+from deit.runs.trial_record import Attempt, Trial
 
 BEGAN = 1_790_000_000.0  # Unix seconds
 
@@ -53,7 +54,7 @@ def train(run: RunDirectory, best: float, *, epochs: int = 10, steps: int = 4, s
             journal.metrics(step, {"val/top1": top1, "val/loss": entry["loss"], "best/val_top1": found})
     journal.close()
     results = {"best": {"val": entry | {"top1": found}}, "last": {"val": entry}}
-    status.write(run, status.Status(status.FINISHED, exit_code=0, results=results))
+    status.write(run, status.Status(FINISHED, exit_code=0, results=results))
 
 
 def make_sweep(
@@ -110,6 +111,6 @@ def failed(folder: Path, number: int, overrides: list[str], message: str) -> Tri
     """A trial that ended before its first evaluation."""
     run = make_run(folder)
     swept = dict(text.split("=", 1) for text in overrides)
-    status.write(run, status.Status(status.FAILED, message=message, exit_code=1))
+    status.write(run, status.Status(FAILED, message=message, exit_code=1))
     attempts = [Attempt(BEGAN, [0], BEGAN + 5, 1, failed=True)]
     return Trial(number, overrides, swept, str(run.path), f"{number}", 1, FAILED, message, None, attempts)

@@ -32,6 +32,7 @@ from deit.files import write_json
 from deit.models.shapes import parameter_shapes
 from deit.runs import checkpoint, directory, status
 from deit.runs.directory import RunDirectory
+from deit.runs.outcome import FINISHED
 from deit.tasks.compare import run as compare_task
 from deit.tasks.context import Context
 from deit.tracking import progress, uri
@@ -253,7 +254,7 @@ def test_a_stopped_comparison_goes_on_with_the_model_that_is_not_done(compared: 
     )
     assert compared.outcome.code == 0, compared.outcome.err
     assert compared.outcome.out.count("already finished") == 1
-    assert status.read(compared.run).state == status.FINISHED
+    assert status.read(compared.run).state == FINISHED
     assert [path.name for path in sorted((compared.run.path / "models").iterdir())] == ["1", "2", "3"]
 
 

@@ -18,6 +18,7 @@ from launching import PATIENCE, SMALL, Running, launch, metrics, only_run, same_
 from deit.files import read_json
 from deit.runs import checkpoint, run_processes, status
 from deit.runs.directory import RunDirectory
+from deit.runs.outcome import FAILED, FINISHED, INTERRUPTED
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def test_a_training_ends_well_and_says_where_to_look(trained: tuple[Path, subpro
     assert ended.returncode == 0, ended.stderr
     run = only_run(folder)
     final = status.read(run)
-    assert (final.state, final.exit_code) == (status.FINISHED, 0)
+    assert (final.state, final.exit_code) == (FINISHED, 0)
     best = final.results["best"]
     for prefix in ("val", "val_ema"):
         assert f"{best[prefix]['top1']:.3f}" in ended.stdout and best[prefix]["images"] == 100
@@ -160,7 +161,7 @@ def _signalled(background: Callable[..., Running], number: int, *extra: str) -> 
     signal_workers(run, signal.SIGCONT)
     assert running.end() == 128 + number, running.output.read_text()
     assert f"resume={run.path.relative_to(running.folder)}" in running.output.read_text()
-    assert status.read(run).state == status.INTERRUPTED and run_processes.of_run(run) == []
+    assert status.read(run).state == INTERRUPTED and run_processes.of_run(run) == []
     return run
 
 
@@ -210,7 +211,7 @@ def test_a_killed_worker_ends_the_run_at_once(background: Callable[..., Running]
     said = running.output.read_text()
     assert "resume=" in said
     assert ("rank 1" if cards == 2 else "the worker") + " ended unexpectedly (killed by SIGKILL)" in said
-    assert status.read(run).state == status.FAILED
+    assert status.read(run).state == FAILED
     from mlflow.tracking import MlflowClient
 
     (state,) = run.tracking.glob("*.json")

@@ -20,6 +20,7 @@ from deit.data.source import ArrayDataset
 from deit.files import write_json
 from deit.inference import confusion
 from deit.runs.directory import RunDirectory
+from deit.runs.outcome import finished
 from deit.sweeps.reporting.links import Sent, charts_url, compare_url
 from deit.tracking import uri as store
 from deit.tracking.sender import Sender, deliver
@@ -52,7 +53,7 @@ def sent(folder: Path, uri: str, top1: float) -> tuple[RunDirectory, Sender]:
     write_json(run.best, {"val": {"checkpoint": "step_00000040", "step": 40, "top1": top1}})
     (run.checkpoints / "step_00000040").mkdir(parents=True)
     sender = Sender(run, frozen.load(run.config), uri)
-    assert deliver(sender, "FINISHED") is None and sender.progress.refused == {}
+    assert deliver(sender, finished()) is None and sender.progress.refused == {}
     return run, sender
 
 
@@ -102,6 +103,6 @@ def test_the_page_of_a_run_is_worth_opening(tmp_path: Path) -> None:
         client.set_tag(there.info.run_id, "mlflow.note.content", edited)
         run.overrides.write_text("['seed=3']")
         again = Sender(run, frozen.load(run.config), uri)
-        assert deliver(again, "FINISHED") is None
+        assert deliver(again, finished()) is None
         now = client.get_run(there.info.run_id).data.tags["mlflow.note.content"]
         assert (now == edited) is kept and ("seed=3" in now) is not kept

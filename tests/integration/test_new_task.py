@@ -13,6 +13,7 @@ from command import LAUNCH
 from deit.files import read_json
 from deit.runs import status
 from deit.runs.directory import RunDirectory
+from deit.runs.outcome import FINISHED
 
 KEYS = """
 
@@ -91,7 +92,7 @@ def test_a_task_of_a_file_on_each_side_runs(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert "there are 355 images" in ended.stdout
     (run,) = map(RunDirectory, (tmp_path / "runs").glob("*/*"))
-    assert status.read(run).state == status.FINISHED and status.read(run).results["count"] == 355
+    assert status.read(run).state == FINISHED and status.read(run).results["count"] == 355
     assert {"ema.decay", "model.depth", "precision.level"} <= set(read_json(run.unused_keys))
     assert "counted" in launch("dry_run=true").stdout
 

@@ -27,6 +27,7 @@ from deit.inference import picture
 from deit.recipe.augmentation import summary
 from deit.runs import directory, status
 from deit.runs.directory import RunDirectory
+from deit.runs.outcome import FINISHED
 from deit.tasks import preview
 from deit.tasks import train as training
 from deit.tasks.context import Context, Interrupted
@@ -249,7 +250,7 @@ def test_the_command_leaves_two_pictures_and_no_mlflow_run(process, tmp_path: Pa
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]  # no mlflow.db
     assert not run.lr_curve.exists() and list(run.tracking.iterdir()) == []
     final = status.read(run)
-    assert (final.state, final.exit_code) == (status.FINISHED, 0)
+    assert (final.state, final.exit_code) == (FINISHED, 0)
     assert final.results == {"training": "preview_train.png", "evaluation": "preview_eval.png"}
 
     config = frozen.load(run.config)

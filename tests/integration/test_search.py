@@ -25,8 +25,9 @@ from deit.errors import UserError
 from deit.runs import checkpoint, directory, status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
+from deit.runs.outcome import FAILED, FINISHED, INTERRUPTED
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial_record import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, WAITING, Trial
+from deit.runs.trial_record import PRUNED, RUNNING, WAITING, Trial
 from deit.sweeps import samplers, space
 from deit.sweeps.samplers import Settings
 from deit.sweeps.search import FRUITLESS, STUDY, Search
@@ -279,7 +280,7 @@ def test_results_count_before_mlflow_has_them(bench: Bench) -> None:
     bench.open(n_trials=2)
     trial = bench.start()
     bench.evaluate(trial, 9, 44.0)
-    status.write(trial.directory, status.Status(status.FINISHED, released=True))
+    status.write(trial.directory, status.Status(FINISHED, released=True))
     bench.start()
     assert bench.study()[0].values == [44.0] and trial.state == RUNNING
     bench.end(trial)

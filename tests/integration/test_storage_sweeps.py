@@ -28,9 +28,10 @@ from deit.machine import locks
 from deit.runs import checkpoint, directory, journal, status
 from deit.runs.directory import RunDirectory
 from deit.runs.lock import held
+from deit.runs.outcome import FINISHED, INTERRUPTED
 from deit.runs.run_processes import kill_all
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial_record import FINISHED, RUNNING, WAITING, Attempt, Trial, identity
+from deit.runs.trial_record import RUNNING, WAITING, Attempt, Trial, identity
 from deit.storage.fetch_sweep import fetch_sweep
 from deit.storage.mirror_base import LOCK
 from deit.storage.sweep_mirror import SweepMirror
@@ -145,8 +146,8 @@ def test_a_killed_sweep_goes_on_on_another_machine(
     signal_workers(working.directory, signal.SIGCONT)
     until(lambda: not any(held(trial.directory) for trial in before))
     until(lambda: "all is copied, and no process is left" in (first.logs / "uploader.log").read_text())
-    assert status.read(working.directory).state == status.INTERRUPTED and checkpoint.complete(working.directory)
-    assert before[waits].state == WAITING and status.read(before[quick].directory).state == status.FINISHED
+    assert status.read(working.directory).state == INTERRUPTED and checkpoint.complete(working.directory)
+    assert before[waits].state == WAITING and status.read(before[quick].directory).state == FINISHED
     whole, here = store.content("results", "runs/"), kept(sweep.cache / "runs/s3/results/runs")
     # A trial says at its very end that all is copied.
     assert whole.keys() == here.keys() and all(path.endswith("/launch.log") for path in here if here[path] != whole[path])
@@ -188,7 +189,7 @@ def small_sweep(folder: Path, states: list[str], runs_dir: str = RUNS) -> SweepD
         run = directory.create(runs_dir, "quickstart")
         frozen.save(config, run.config)
         if state == FINISHED:
-            status.write(run, status.Status(status.FINISHED, exit_code=0))
+            status.write(run, status.Status(FINISHED, exit_code=0))
         attempts = [] if state == WAITING else [Attempt(1e9 + number, [0], 1e9 + number + 1 if state == FINISHED else None)]
         trials.append(Trial(number, [f"seed={number}"], {"seed": str(number)}, str(run.path), "", 1, state, attempts=attempts))
     sweep = make_sweep(folder, trials)

@@ -14,8 +14,9 @@ from sweeps_on_disk import BEGAN, make_run, make_sweep, train
 
 from deit.config import frozen
 from deit.config.schema import RunConfig, SweepConfig
+from deit.runs.outcome import FAILED, FINISHED, INTERRUPTED
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial_record import FAILED, FINISHED, INTERRUPTED, RUNNING, WAITING, Attempt, Trial, identity
+from deit.runs.trial_record import RUNNING, WAITING, Attempt, Trial, identity
 from deit.sweeps import start
 from deit.sweeps.executors.base import Executor, Handle
 from deit.sweeps.executors.local import Local

@@ -24,8 +24,9 @@ from sweeps_on_disk import BEGAN, failed, grid, make_run, make_sweep, train
 from deit.files import write_json
 from deit.runs import status
 from deit.runs.journal import Journal
+from deit.runs.outcome import FINISHED
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial_record import FINISHED, RUNNING, WAITING, Attempt, Trial
+from deit.runs.trial_record import RUNNING, WAITING, Attempt, Trial
 from deit.sweeps import trial_results
 from deit.sweeps.reporting import curves, links, report_files, summary
 from deit.sweeps.reporting.importance import importance
@@ -83,7 +84,7 @@ def seeds(folder: Path, values: dict[str, list[float]], images: int | None = Non
             swept = {"x": x} | ({"seed": str(number)} if len(several) > 1 else {})
             trials.append(trial(folder, len(trials), [value], **swept))
             entry = {"top1": value} | ({} if images is None else {"images": images})
-            status.write(trials[-1].directory, status.Status(status.FINISHED, results={"best": {"val": entry}}))
+            status.write(trials[-1].directory, status.Status(FINISHED, results={"best": {"val": entry}}))
     return make_sweep(folder, trials)
 
 

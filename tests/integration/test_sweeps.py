@@ -22,7 +22,8 @@ from deit.files import read_json
 from deit.recipe.plan import expected_length
 from deit.runs import checkpoint, journal, run_processes, status
 from deit.runs.directory import RunDirectory
-from deit.runs.trial_record import FAILED, FINISHED, INTERRUPTED, RUNNING, WAITING, Trial, swept
+from deit.runs.outcome import FAILED, FINISHED, INTERRUPTED
+from deit.runs.trial_record import RUNNING, WAITING, Trial, swept
 from deit.sweeps.executors.pool import CardPool
 from deit.sweeps.trial_source import Listed
 from deit.text import label
@@ -267,5 +268,5 @@ def assert_stopped(trial: Trial, state: str, reason: str) -> None:
     assert (trial.state, trial.message) == (state, reason)
     assert checkpoint.complete(trial.directory)
     ended = status.read(trial.directory)
-    assert ended.state == status.INTERRUPTED and ended.message is not None and reason in ended.message
+    assert ended.state == INTERRUPTED and ended.message is not None and reason in ended.message
     assert not run_processes.of_run(trial.directory)

@@ -13,7 +13,7 @@ from terminal import Terminal
 from deit.lookup import sweeps
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
-from deit.runs.trial_record import INTERRUPTED
+from deit.runs.outcome import INTERRUPTED
 
 # The smallest network and data with which everything still happens.
 TINY = ("experiment=quickstart", "debug=fast", "hardware=cpu", "tracking=none", "model.embed_dim=16", "model.depth=2")

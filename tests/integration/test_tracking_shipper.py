@@ -31,6 +31,7 @@ from deit.lookup.mlflow import find_run_directory
 from deit.runs import directory, journal, status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
+from deit.runs.outcome import ENDED, FAILED, FINISHED, INTERRUPTED
 from deit.tracking import describe
 
 PATIENCE = 300.0  # seconds; for processes that import MLflow and make a database, beside whatever else the machine does
@@ -64,7 +65,7 @@ def _make_run(folder: Path, **tracking: Any) -> RunDirectory:
 
 
 def _set_status(run: RunDirectory, state: str, launcher: int | None = None) -> None:
-    status.write(run, status.Status(state=state, launcher_pid=launcher or os.getpid(), released=state in status.ENDED))
+    status.write(run, status.Status(state=state, launcher_pid=launcher or os.getpid(), released=state in ENDED))
 
 
 def _write(run: RunDirectory, steps: range) -> None:
@@ -177,7 +178,7 @@ def test_a_run_arrives_whole_and_goes_on_when_resumed(tmp_path: Path) -> None:
     writer.close()
     run.lr_curve.write_bytes(b"png")
     (run.logs / "worker_0.log").write_text("epoch 1\n")
-    _set_status(run, status.FINISHED)
+    _set_status(run, FINISHED)
     _ship(run, tmp_path)
 
     client = _sqlite(tmp_path)
@@ -237,7 +238,7 @@ def test_a_run_arrives_whole_and_goes_on_when_resumed(tmp_path: Path) -> None:
     writer.metrics(1300, {"train/loss": math.inf})
     _checkpoint(run, writer, 1301, {"val": 95.0})
     writer.close()
-    _set_status(run, status.INTERRUPTED)
+    _set_status(run, INTERRUPTED)
     assert process.wait(PATIENCE) == 0
     found = client.get_run(run_id)
     assert found.info.status == "KILLED"
@@ -266,7 +267,7 @@ def test_a_run_arrives_whole_and_goes_on_when_resumed(tmp_path: Path) -> None:
 def test_four_shippers_open_a_fresh_database_at_once(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    ends = {status.FINISHED: "FINISHED", status.FAILED: "FAILED", status.INTERRUPTED: "KILLED", status.RUNNING: "KILLED"}
+    ends = {FINISHED: "FINISHED", FAILED: "FAILED", INTERRUPTED: "KILLED", status.RUNNING: "KILLED"}
     runs = {}
     for state in ends:
         runs[state] = _make_run(tmp_path)
@@ -302,7 +303,7 @@ def test_a_killed_shipper_leaves_neither_gap_nor_double(tmp_path: Path) -> None:
     first, second = _start(run, tmp_path), _start(run, tmp_path)
     _until(lambda: "another shipper is working" in _log(run))
     _until(lambda: _state(run)["offsets"]["journal"] == size and _state(run)["offsets"]["system"])
-    _set_status(run, status.FINISHED)
+    _set_status(run, FINISHED)
     assert [first.wait(PATIENCE), second.wait(PATIENCE)] == [0, 0]
     client, run_id = _sqlite(tmp_path), _state(run)["run_id"]
     assert len(client.search_runs([_state(run)["experiment_id"]])) == 1
@@ -330,7 +331,7 @@ def test_a_deleted_run_is_replaced_and_a_deleted_experiment_left_alone(tmp_path:
     _write(run, range(40, 50))
     third = _until(lambda: (now := _state(run).get("run_id")) != second and now)
     assert "experiment digits was deleted in MLflow; this run goes to digits-2" in _log(run)
-    _set_status(run, status.FINISHED)
+    _set_status(run, FINISHED)
     assert process.wait(PATIENCE) == 0
     assert client.get_experiment(deleted).lifecycle_stage == "deleted"
     assert client.get_experiment(_state(run)["experiment_id"]).name == "digits-2"
@@ -403,7 +404,7 @@ def test_everything_arrives_at_a_server_that_comes_late_and_falls_over(tmp_path:
         writer.metrics(step, {"train/loss": 3.0 / (step + 1)})
     _checkpoint(run, writer, 1000, {"val": 97.0})
     writer.close()
-    _set_status(run, status.FINISHED)
+    _set_status(run, FINISHED)
     ended = int(status.read(run).updated * 1000)
     time.sleep(1)
     assert process.poll() is None

@@ -139,7 +139,7 @@ RULES: dict[str, set[str]] = {
     "progress_bar": {"console"},
     "config": {"errors", "files"},
     "machine": {"config", "secrets", *PLAIN},
-    "data": {"config", "errors", "files", "machine", "notes", "randomness"},
+    "data": {"config", "machine", "notes", "randomness", *PLAIN},
     "models": {"config", "errors", "files", "notes", "randomness"},
     "optim": {"config", "errors", "randomness"},
     "recipe": {"config", "data", "models", *PLAIN},

@@ -22,6 +22,7 @@ from deit.machine.cards import VISIBLE, card_ids, cores
 from deit.machine.python import python_environment
 from deit.runs.directory import RunDirectory
 from deit.runs.lock import held
+from deit.runs.outcome import signal_code
 from deit.runs.run_processes import kill_all
 from deit.runs.trial_record import Trial
 from deit.sweeps.executors.base import Executor, Handle
@@ -123,7 +124,7 @@ def _see_through(path: str, folder: str, visible: str | None) -> int:
     """The task: start the trial's process, forward signals, return its exit code."""
     run = RunDirectory(path)
     if read_json(_told(run)) is not None:  # stopped before it started
-        return 128 + signal.SIGTERM
+        return signal_code(signal.SIGTERM)
     cards = [int(card) for card in os.environ.get(visible, "").split(",") if card] if visible else []
     write_json(_place(run), {"began": time.time(), "cards": cards})
     process = processes.start(

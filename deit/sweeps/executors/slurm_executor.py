@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from deit.machine import slurm
 from deit.machine.cards import VISIBLE
 from deit.machine.python import ROOT
 from deit.runs import status
+from deit.runs.outcome import failed, interrupted
 from deit.runs.sweep_directory import SweepDirectory
 from deit.runs.trial_record import Trial
 from deit.sweeps.executors.base import Executor, Handle
@@ -240,18 +242,13 @@ class _Submitted(Handle):
         self._gone = self._gone or time.monotonic()
         how = _ask_state(self._number)
         now = status.read(self._trial.directory)
-        if not now.ended:
+        if now.outcome is None:
             if how not in KILLED and time.monotonic() - self._gone < LAG:
                 return None
-            cancelled = how == "CANCELLED"
-            now.state = status.INTERRUPTED if cancelled else status.FAILED
-            now.exit_code = 143 if cancelled else 1
-            now.message = (
-                f"the job {self._number} ended in Slurm{f' as {how}' if how else ''}; see {self._folder / self._number}"
-            )
-            status.write(self._trial.directory, now)
-        assert now.exit_code is not None
-        return now.exit_code
+            message = f"the job {self._number} ended in Slurm{f' as {how}' if how else ''}; see {self._folder / self._number}"
+            outcome = interrupted(signal.SIGTERM, message) if how == "CANCELLED" else failed(message)
+            return status.end(self._trial.directory, now, outcome)
+        return now.outcome.exit_code
 
 
 class _Queue:

@@ -18,6 +18,7 @@ from deit.machine.lifeline import end_with_parent
 from deit.machine.python import python_environment
 from deit.runs import status
 from deit.runs.directory import RunDirectory
+from deit.runs.outcome import FAILED, FINISHED
 
 WARNING = signal.SIGUSR2  # sent by Slurm for submitit before the time limit
 
@@ -56,7 +57,7 @@ class Job:
         end = time.monotonic() + self.patience
         while self._alive() and time.monotonic() < end:
             time.sleep(0.2)
-        if status.read(RunDirectory(self.run)).state in (status.FINISHED, status.FAILED):
+        if status.read(RunDirectory(self.run)).state in (FINISHED, FAILED):
             return None
         return DelayedSubmission(Job(self.run, self.folder, self.patience))
 

@@ -22,6 +22,7 @@ from deit.runs import checkpoint, directory, status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal, read
 from deit.runs.lock import held, locked
+from deit.runs.outcome import FAILED
 from deit.runs.run_processes import RUN_VARIABLE
 
 
@@ -116,7 +117,7 @@ def test_a_damaged_line_of_a_journal_is_named(tmp_path: Path, line: bytes) -> No
 def test_status_round_trip(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     assert status.read(run).state == status.CREATED
-    status.write(run, status.Status(state=status.FAILED, message="why", exit_code=1, progress={"step": 3}))
+    status.write(run, status.Status(state=FAILED, message="why", exit_code=1, progress={"step": 3}))
     found = status.read(run)
     assert (found.state, found.message, found.exit_code, found.progress, found.ended) == ("failed", "why", 1, {"step": 3}, True)
     for torn in ("", '{"state": "fai', "\0\0\0", "[]"):  # by a loss of power

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deit.runs.trial_record import FINISHED, RUNNING, WAITING, Attempt, Trial
+from deit.runs.outcome import FINISHED
+from deit.runs.trial_record import RUNNING, WAITING, Attempt, Trial
 from deit.sweeps.trial_tables import most_telling, use_of_cards
 
 

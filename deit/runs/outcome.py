@@ -1,0 +1,107 @@
+"""How a run ended: the one place that judges it.
+
+A worker sees an exception, a supervisor the exit code of a process, a sweep that of a trial, Slurm's executor the state of a
+job, a later launch only that nobody is left. Each makes an ``Outcome`` of what it saw; ``decide`` says which one counts.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deit.errors import UserError
+from deit.text import ended_text
+
+FINISHED, FAILED, INTERRUPTED = "finished", "failed", "interrupted"
+ENDED = (FINISHED, FAILED, INTERRUPTED)
+GONE = "its launcher and workers are gone: killed, or the machine went down"  # of a run whose end nobody could record
+USAGE = 2  # the exit code of a mistake that a new start would repeat
+
+_MLFLOW = {FINISHED: "FINISHED", FAILED: "FAILED", INTERRUPTED: "KILLED"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. ``state`` is one of ``ENDED``, ``message`` says why for people."""
+
+    state: str
+    exit_code: int
+    message: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Why, or the bare state if there is no more to say."""
+        return self.message or self.state
+
+    @property
+    def mlflow_status(self) -> str:
+        return _MLFLOW[self.state]
+
+    @property
+    def retryable(self) -> bool:
+        """Whether it failed for a reason that a new start may not meet again."""
+        return self.state == FAILED and self.exit_code != USAGE
+
+
+def finished() -> Outcome:
+    return Outcome(FINISHED, 0)
+
+
+def failed(message: str | None, exit_code: int = 1) -> Outcome:
+    return Outcome(FAILED, exit_code, message)
+
+
+def interrupted(number: int, message: str | None = None) -> Outcome:
+    """Stopped by signal ``number``, after which it can be resumed."""
+    return Outcome(INTERRUPTED, signal_code(number), message or f"stopped by {signal.Signals(number).name}")
+
+
+def gone() -> Outcome:
+    """Of a run that nobody works on, although none of its processes has recorded an end."""
+    return Outcome(INTERRUPTED, 1, GONE)
+
+
+def signal_code(number: int) -> int:
+    """The exit code of a process that ends in good order because of a signal: 130 for SIGINT, 143 for SIGTERM."""
+    return 128 + number
+
+
+def of_error(error: Exception) -> Outcome:
+    """Of a task that raised."""
+    if isinstance(error, UserError):
+        return failed(str(error), error.exit_code)
+    # MindSpore frames its messages with lines of dashes, and starts headings with a dash.
+    lines = (line.strip() for line in str(error).splitlines())
+    return failed(f"{type(error).__name__}: {next((line for line in lines if line and not line.startswith('-')), '')}")
+
+
+def of_trial(code: int, recorded: Outcome | None, last_line: Callable[[], str]) -> Outcome:
+    """Of a trial whose process (``python -m deit.trial``) ended with ``code``, negative for a signal that killed it.
+
+    ``last_line`` is asked for what a trial has printed that failed before there was a status.
+    """
+    if code == 0:
+        return finished()
+    message = recorded.message if recorded else None
+    if code in (signal_code(signal.SIGINT), signal_code(signal.SIGTERM)):
+        return Outcome(INTERRUPTED, code, message)
+    if code < 0:
+        return failed(f"its launcher {ended_text(code)}")
+    return failed(message if recorded else last_line(), code)
+
+
+def decide(
+    recorded: Outcome | None, elsewhere: Outcome | None, signalled: Outcome | None, seen: Callable[[], Outcome]
+) -> Outcome:
+    """How a run ended about which its processes may say different things.
+
+    ``recorded`` is what rank 0 wrote, ``elsewhere`` what another machine reports, ``signalled`` is for a signal that was
+    forwarded, and ``seen`` is asked for the end of the processes themselves where nothing else explains it. A rank that fails
+    makes the others stop, so a failure counts before an interruption, and before what the signal made of the rest.
+    """
+    if recorded is not None and recorded.state != INTERRUPTED:
+        return recorded
+    if elsewhere is not None and elsewhere.state != FINISHED:
+        return elsewhere
+    return signalled or recorded or seen()
