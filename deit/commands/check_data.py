@@ -33,7 +33,7 @@ from deit.errors import BAD, BadImage, UserError
 from deit.files import write_json
 from deit.lookup.base_run import References
 from deit.progress_bar import Bars, progress_bars
-from deit.runs.directory import new_file
+from deit.runs.task_output import new_file
 from deit.storage.data_cache import stage
 
 CHUNK = 64  # images per thread and turn
@@ -132,7 +132,7 @@ def _count(config: RunConfig) -> str:
 
 
 def _output(text: str | None) -> Path | None:
-    return None if text is None else new_file(text, "task.output", [".json"], otherwise=", or null")
+    return None if text is None else new_file(text, [".json"], otherwise=", or null")
 
 
 def _look(data: Dataset, workers: int, advance: Callable[[int], Any]) -> Split:

@@ -23,7 +23,8 @@ from deit.files import whole_file
 from deit.lookup.base_run import References
 from deit.models.shapes import parameter_count, parameter_shapes
 from deit.runs import checkpoint
-from deit.runs.directory import RunDirectory, new_file, shown
+from deit.runs.directory import RunDirectory, shown
+from deit.runs.task_output import new_file, writing
 from deit.weights.choice import Choice, choose
 from deit.weights.find import files_of_checkpoint
 from deit.weights.mindspore_ckpt import write_ckpt
@@ -104,7 +105,7 @@ def check(config: RunConfig, task: ConvertTask) -> tuple[Choice, int]:
 
 
 def _output(task: ConvertTask) -> Path:
-    output = new_file(task.output, "task.output", [".safetensors", CKPT])
+    output = new_file(task.output, [".safetensors", CKPT])
     if output.suffix == CKPT and task.naming != "mindspore":
         raise UserError(f"task.output={output}: a {CKPT} file needs task.naming=mindspore; or write a .safetensors file.")
     return output
@@ -116,11 +117,8 @@ def _source_text(config: RunConfig) -> str:
 
 def _write(path: Path, content: bytes) -> None:
     """The file appears only when it is complete."""
-    try:
-        with whole_file(path) as file:
-            file.write(content)
-    except OSError as error:
-        raise UserError(f"task.output={path}: could not be written ({error.strerror}).", exit_code=1) from None
+    with writing(path), whole_file(path) as file:
+        file.write(content)
 
 
 TASK = Convert()

@@ -49,6 +49,7 @@ from deit.machine.processes import tail
 from deit.machine.python import python_environment
 from deit.progress_bar import Bars, progress_bars
 from deit.runs.directory import shown
+from deit.runs.task_output import new_folder
 from deit.storage.data_cache import stage
 from deit.text import byte_size, ended_text
 
@@ -104,7 +105,7 @@ class Pack(Task[PackTask]):
     def dry_run(self, config: RunConfig, typed: list[str]) -> int:
         task = self.of(config)
         kind = f"{task.format} shards of at most {task.shard_mb} MB"
-        console().print(f"dry run: would write {_output(task.output)}: {kind}, of {_count(config)}")
+        console().print(f"dry run: would write {new_folder(task.output, may_be_empty=True)}: {kind}, of {_count(config)}")
         return 0
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
@@ -117,7 +118,7 @@ def pack(config: RunConfig, task: PackTask) -> int:
     Raises UserError: before anything is written if there is nothing to pack, not enough disk space, or the folder exists; with
     exit code 1 if a file cannot be read or written.
     """
-    output = _output(task.output)
+    output = new_folder(task.output, may_be_empty=True)
     stage(config.data)
     folders = _folders(config.data)
     part = output.with_name(f"{output.name}.part")
@@ -137,15 +138,6 @@ def pack(config: RunConfig, task: PackTask) -> int:
         shutil.rmtree(output / STATE)
     _say(output, described, folders, stats, config.data)
     return 0
-
-
-def _output(text: str) -> Path:
-    path = Path(text).absolute()
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise UserError(f"task.output is {text!r}, which already exists; remove it, or give another name.")
-    if not path.parent.is_dir():
-        raise UserError(f"task.output is {text!r}, but the folder {path.parent} does not exist; create it first.")
-    return path
 
 
 def _folders(data: DataConfig) -> dict[str, ImageFolder]:
@@ -212,8 +204,7 @@ def _held(part: Path, output: Path) -> Iterator[int]:
     try:
         if not locks.take(lock):
             raise UserError(f"task.output: another task=pack is writing {part}; wait for it, or give another name.")
-        if output.exists() and any(output.iterdir()):  # another has just finished it
-            raise UserError(f"task.output is {str(output)!r}, which already exists.")
+        new_folder(str(output), may_be_empty=True)  # another may just have finished it
         yield lock
     finally:
         os.close(lock)

@@ -55,7 +55,7 @@ class Postprocess(Task[PostprocessTask]):
         described, _, inputs = _read(task)
         _results(task, inputs, len(described["classes"]))
         if task.output is not None:
-            check_output(task.output, "task.output")
+            check_output(task.output)
         return config
 
     def dry_run(self, config: RunConfig, typed: list[str]) -> int:
@@ -76,7 +76,7 @@ def postprocess(config: RunConfig, task: PostprocessTask, typed: list[str]) -> i
     described, images, inputs = _read(task)
     results = _results(task, inputs, len(described["classes"]))
     if task.output is not None:
-        task = dataclasses.replace(task, output=str(check_output(task.output, "task.output")))
+        task = dataclasses.replace(task, output=str(check_output(task.output)))
     name = described["model"] if config.name == config.model.name else config.name
     run = create(dataclasses.replace(config, task=task, name=name), typed)
     try:

@@ -26,7 +26,7 @@ class Predict(Inference[PredictTask]):
         config = super().check(config)
         task = self.of(config)
         if task.output is not None:
-            task = dataclasses.replace(task, output=str(check_output(task.output, "task.output")))
+            task = dataclasses.replace(task, output=str(check_output(task.output)))
         return dataclasses.replace(config, task=task)
 
     def work(self, start: Start) -> int:

@@ -35,6 +35,7 @@ from deit.machine import signals
 from deit.preflight import networks
 from deit.progress_bar import progress_bar
 from deit.runs.outcome import interrupted
+from deit.runs.task_output import new_folder, writing
 from deit.text import byte_size
 
 DESCRIPTION, LABELS, INPUTS = "preprocess.json", "labels.csv", "inputs"
@@ -89,7 +90,7 @@ def preprocess(config: RunConfig, task: PreprocessTask) -> int:
     rows: list[list[object]] = [["input", "image", "label", "class"]]
     left_out = 0
     try:
-        with signals.noted() as got, whole_folder(output) as folder, progress_bar("images") as bar:
+        with signals.noted() as got, writing(output), whole_folder(output) as folder, progress_bar("images") as bar:
             (folder / INPUTS).mkdir()
             for batch in batches(images, config, AT_ONCE):
                 inputs = batch.images if preprocessing.in_graph else normalize(batch.images, preprocessing)
@@ -108,8 +109,6 @@ def preprocess(config: RunConfig, task: PreprocessTask) -> int:
                 raise UserError(f"task.input={task.input}: none of the {len(images)} images could be read.", exit_code=1)
             (folder / LABELS).write_text(csv_text(rows), encoding="utf-8")
             (folder / DESCRIPTION).write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"task.output={task.output}: could not be written ({error.strerror}).", exit_code=1) from None
     except KeyboardInterrupt:
         outcome = interrupted(got[0])
         console(stderr=True).print(f"{outcome.message}; nothing was written")
@@ -127,12 +126,7 @@ def preprocess(config: RunConfig, task: PreprocessTask) -> int:
 def _prepared(config: RunConfig, task: PreprocessTask) -> tuple[RunConfig, PreprocessTask]:
     config, task = networks.with_network(config, task)
     config = networks.with_images(config, task)
-    output = Path(task.output)
-    if output.exists():
-        raise UserError(f"task.output is {task.output!r}, which already exists; remove it, or give another name.")
-    if not output.absolute().parent.is_dir():
-        raise UserError(f"task.output is {task.output!r}, but the folder {output.parent} does not exist; create it first.")
-    return config, task
+    return config, dataclasses.replace(task, output=str(new_folder(task.output)))
 
 
 def _images(config: RunConfig, task: PreprocessTask, known: list[str] | None) -> Images:

@@ -13,6 +13,7 @@ from deit.exports.description import Metrics, Source
 from deit.models.shapes import parameter_shapes
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
+from deit.runs.task_output import check_new, new_folder
 from deit.weights.choice import choose, measured
 from deit.weights.find import files_of_checkpoint
 from deit.weights.fit import compare
@@ -102,15 +103,11 @@ def output_folder(config: RunConfig, origin: Origin) -> Path:
     """
     task = expect(config.task, ExportTask)
     if task.output is not None:
-        output = Path(task.output).absolute()
-        if not output.parent.is_dir():
-            raise UserError(f"task.output is {task.output!r}, but the folder {output.parent} does not exist; create it first.")
-    elif origin.run is None:
+        return new_folder(task.output)
+    if origin.run is None:
         raise UserError(f"task.output is null, but {origin.file} belongs to no run; give task.output=FOLDER.")
-    else:
-        output = usual_folder(config, origin)
-    if output.exists():
-        raise UserError(f"task.output={output}: already exists; remove it, or give task.output=FOLDER with another name.")
+    output = usual_folder(config, origin)
+    check_new(output, "null")
     return output
 
 

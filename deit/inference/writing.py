@@ -14,14 +14,14 @@ import numpy as np
 
 from deit.files import whole_file
 from deit.inference.likeliest import likeliest, probabilities
-from deit.runs.directory import new_file
+from deit.runs.task_output import new_file
 
 SUFFIXES = (".jsonl", ".csv")
 
 
-def check_output(text: str, key: str) -> Path:
+def check_output(text: str) -> Path:
     """The file to write, absolute. Raises UserError where it has another suffix, is there already, or has no folder."""
-    return new_file(text, key, SUFFIXES).resolve()
+    return new_file(text, SUFFIXES).resolve()
 
 
 class Writer(abc.ABC):

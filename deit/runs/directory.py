@@ -29,10 +29,9 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from deit.config.addresses import expanded, runs_copy
+from deit.config.addresses import runs_copy
 from deit.errors import UserError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # numbers of an OSError: the device, or the user's quota, is full
@@ -117,19 +116,3 @@ def new_folder(runs_dir: str | os.PathLike[str], name: str) -> Path:
         raise UserError(
             f"runs_dir={runs_dir}: no folder can be created there ({reason}); give another runs_dir=FOLDER."
         ) from None
-
-
-def new_file(text: str, key: str, suffixes: Sequence[str], *, otherwise: str = "") -> Path:
-    """The output file ``text``, the value of ``key``.
-
-    Raises UserError if it has none of the ``suffixes``, already exists, or its folder does not exist; ``otherwise`` is what
-    else the message allows.
-    """
-    path = expanded(text)
-    if path.suffix not in suffixes:
-        raise UserError(f"{key} is {text!r}; allowed: the name of a {' or '.join(suffixes)} file{otherwise}.")
-    if path.exists():
-        raise UserError(f"{key} is {text!r}, which already exists; remove it, or give another name.")
-    if not path.parent.is_dir():
-        raise UserError(f"{key} is {text!r}, but the folder {path.parent} does not exist; create it first.")
-    return path

@@ -29,6 +29,7 @@ from deit.exports.predictor import open_export, open_network, preprocessing_of
 from deit.files import whole_folder
 from deit.models.shapes import parameter_shapes
 from deit.models.weights import load_weights
+from deit.runs.task_output import writing
 from deit.tasks.context import Context, Interrupted
 from deit.weights.fit import fit
 from deit.weights.read import description as metadata_of
@@ -55,19 +56,16 @@ def run(context: Context) -> dict[str, Any]:
     weights, told = fit(read_weights(origin.file, origin.weights), zeros)
     resized = told.resized.get("pos_embed")
     output = Path(task.output)
-    try:
-        with whole_folder(output) as folder:
-            report.progress(now=True, phase=f"writing {task.format}")
-            path = folder / f"model.{task.format}"
-            write_network(config, weights, path, data.classes)
-            described = describe(config, origin, data, path, measured=resized is None)
+    with writing(output), whole_folder(output) as folder:
+        report.progress(now=True, phase=f"writing {task.format}")
+        path = folder / f"model.{task.format}"
+        write_network(config, weights, path, data.classes)
+        described = describe(config, origin, data, path, measured=resized is None)
+        description.write(folder, described)
+        if task.format != "air":
+            report.progress(now=True, phase="comparing with the checkpoint", evaluated=0)
+            described = dataclasses.replace(described, verification=_verify(context, weights, origin, data, folder))
             description.write(folder, described)
-            if task.format != "air":
-                report.progress(now=True, phase="comparing with the checkpoint", evaluated=0)
-                described = dataclasses.replace(described, verification=_verify(context, weights, origin, data, folder))
-                description.write(folder, described)
-    except OSError as error:
-        raise UserError(f"task.output={output}: could not be written ({error.strerror}).", exit_code=1) from None
     return {"folder": str(output), "resized": resized, "description": dataclasses.asdict(described)}
 
 

@@ -1,0 +1,50 @@
+"""The file or folder that ``task.output`` names: it must not exist before, and a full disk is one message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from deit.config.addresses import expanded
+from deit.errors import UserError
+
+
+def new_file(text: str, suffixes: Sequence[str], *, otherwise: str = "") -> Path:
+    """The file to write; ``otherwise`` adds what else the message allows.
+
+    Raises UserError where it has none of the ``suffixes``, already exists, or has no folder.
+    """
+    path = expanded(text)
+    if path.suffix not in suffixes:
+        raise UserError(f"task.output is {text!r}; allowed: the name of a {' or '.join(suffixes)} file{otherwise}.")
+    return _new(path, text)
+
+
+def new_folder(text: str, *, may_be_empty: bool = False) -> Path:
+    """The folder to write, absolute; an empty one may exist with ``may_be_empty``. Raises UserError as ``new_file`` does."""
+    path = expanded(text).absolute()
+    return path if may_be_empty and path.is_dir() and not any(path.iterdir()) else _new(path, text)
+
+
+def _new(path: Path, text: str) -> Path:
+    check_new(path, repr(text))
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"task.output is {text!r}, but the folder {path.parent} does not exist; create it first.")
+    return path
+
+
+def check_new(path: Path, found: str) -> None:
+    """Raises UserError where ``path`` exists; ``found`` is what task.output is."""
+    if path.exists() or path.is_symlink():
+        where = "" if str(path) in found or path.name in found else f", so it would be {path}"
+        raise UserError(f"task.output is {found}{where}, which already exists; remove it, or give another name.")
+
+
+@contextmanager
+def writing(output: Path) -> Iterator[None]:
+    """What goes wrong on the disk in the block is a UserError with exit code 1."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"task.output={output}: could not be written ({error.strerror}).", exit_code=1) from error
