@@ -13,7 +13,6 @@ from deit.compose.keys import spoken
 from deit.config.addresses import is_remote
 from deit.config.addresses import problem as remote_problem
 from deit.config.schema import RunConfig
-from deit.config.tasks import PreviewTask
 from deit.errors import UserError
 from deit.recipe import plan
 from deit.recipe.schedule import peak_lr
@@ -182,8 +181,8 @@ def schedule(config: RunConfig) -> list[str]:
 def too_few_images(config: RunConfig, train_images: int) -> str:
     """The message for a batch larger than the data; also for images counted later."""
     cards = f"hardware.cards={config.hardware.cards} x hardware.nodes={config.hardware.nodes}"
-    if isinstance(config.task, PreviewTask) and config.task.ranks is not None:
-        cards = f"task.ranks={config.task.ranks}"
+    if config.task.shown_ranks is not None:
+        cards = f"task.ranks={config.task.shown_ranks}"
     factors = f"data.batch_size={config.data.batch_size} x {cards} x optim.accumulation_steps={config.optim.accumulation_steps}"
     repeated = " (in whole blocks of 256, as augment.repeats is above 1)" if config.augment.repeats > 1 else ""
     return (

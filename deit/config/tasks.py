@@ -19,11 +19,17 @@ _NO_RUN = ("model", "data", *NO_TRAINING, "precision", "hardware")
 @dataclass
 class TaskConfig:
     idle_groups: ClassVar[tuple[str, ...]] = ()  # groups that the task does not use
+    is_training: ClassVar[bool] = False  # whether it has steps and writes checkpoints, which other tasks then take
     tracked: ClassVar[bool] = False  # whether its metrics go to MLflow
     fixed_by_weights: ClassVar[bool] = True  # whether its model is that of a run or of given weights
     resizable: ClassVar[tuple[str, ...]] = ()  # keys of that model that may still change
 
     name: str = option("What to do.", choices=TASKS)
+
+    @property
+    def shown_ranks(self) -> int | None:
+        """Processes of the training that it shows part of; None: those that it runs on itself."""
+        return None
 
 
 Kind = TypeVar("Kind", bound=TaskConfig)
@@ -50,6 +56,7 @@ def task(name: str) -> Callable[[type[Kind]], type[Kind]]:
 class TrainTask(TaskConfig):
     """No keys of its own."""
 
+    is_training: ClassVar[bool] = True
     tracked: ClassVar[bool] = True
 
 
@@ -75,6 +82,10 @@ class PreviewTask(TaskConfig):
         unit="processes",
         low=1,
     )
+
+    @property
+    def shown_ranks(self) -> int | None:
+        return self.ranks
 
 
 @task("convert")

@@ -79,6 +79,6 @@ def _newest(key: str, runs_dir: str) -> RunDirectory:
     candidates = sorted(Path(runs_dir).glob("*/*/config.yaml"), key=lambda path: path.parent.name, reverse=True)
     for path in candidates:
         config = frozen.load(path)
-        if config.task.name == "train" and not config.dry_run:
+        if config.task.is_training and not config.dry_run:
             return RunDirectory(path.parent)
     raise UserError(f"{key}=last: no training run found in {runs_dir}/. Give a run directory, or runs_dir=.")

@@ -19,7 +19,7 @@ from deit.weights.whole import require_whole
 
 def begins_pretrained(config: RunConfig) -> bool:
     """Whether the training starts from ``model.pretrained``: a run with a checkpoint resumes from that instead."""
-    if config.task.name != "train" or config.model.pretrained is None:
+    if config.model.pretrained is None:
         return False
     return config.resume is None or not checkpoint.complete(RunDirectory(config.resume))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deit.config.schema import RunConfig, ScheduleConfig
-from deit.config.tasks import PreviewTask
 from deit.recipe.schedule import learning_rate, peak_lr
 
 
@@ -46,9 +45,7 @@ def plan(config: RunConfig, train_images: int) -> Plan:
 
 def ranks(config: RunConfig) -> int:
     """Processes of the whole training: one a card. A preview runs alone, but shows the first of so many."""
-    if isinstance(config.task, PreviewTask) and config.task.ranks is not None:
-        return config.task.ranks
-    return config.hardware.cards * config.hardware.nodes
+    return config.task.shown_ranks or config.hardware.cards * config.hardware.nodes
 
 
 def global_batch(config: RunConfig) -> int:
@@ -72,7 +69,7 @@ def expected_length(config: RunConfig) -> float:
     from deit.models.shapes import gmacs  # here, so that most commands need no more than arithmetic
 
     cost = gmacs(config.model, config.data.num_classes or 1)
-    if config.task.name != "train":
+    if not config.task.is_training:
         return cost * (config.data.val_size or 1) / ranks(config)
     images = known_train_images(config) or 1
     passes = images * (config.schedule.epochs + config.schedule.cooldown_epochs)

@@ -93,7 +93,7 @@ def newest_run(runs_dir: str, key: str) -> str:
                 continue
             file = brought(store, one, folder / FETCHING / "config.yaml")
         config = frozen.load(file)
-        if config.task.name == "train" and not config.dry_run:
+        if config.task.is_training and not config.dry_run:
             return address
     raise UserError(f"{key}=last: no training run found in {runs_dir}. Give the address of a run, or runs_dir=.")
 

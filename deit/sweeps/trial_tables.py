@@ -44,7 +44,7 @@ def overview(rows: Sequence[tuple[int, str, RunConfig]]) -> Table:
 
 def _numbers(config: RunConfig) -> tuple[str, ...]:
     cards = str(config.hardware.cards * config.hardware.nodes)
-    if config.task.name != "train":
+    if not config.task.is_training:
         return cards, "-", "-", "-"
     images = known_train_images(config)
     steps = "-" if images is None else f"{plan(config, images).total_steps:,}"

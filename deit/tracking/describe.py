@@ -17,6 +17,7 @@ import psutil
 
 from deit.config import frozen, safe_yaml
 from deit.config.schema import RunConfig
+from deit.config.tasks import TaskConfig
 from deit.files import read_json
 from deit.runs import status
 from deit.runs.directory import RunDirectory
@@ -94,7 +95,7 @@ def note(run: RunDirectory, config: RunConfig) -> str:
             lines.append(f"{split}: {of}, digest `{counted['digest']}`")
     if config.run is not None or config.checkpoint is not None:
         lines.append(f"weights: `{config.run or config.checkpoint}`")
-    if config.distill.type != "none" and config.task.name == "train":
+    if config.distill.type != "none" and config.task.is_training:
         lines.append(f"distilled ({config.distill.type}) from `{config.distill.teacher}`")
     if rows:
         table = ["| weights | top-1 % | top-5 % | loss | epoch |", "|---|---|---|---|---|"]
@@ -124,17 +125,18 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 def datasets(run: RunDirectory, config: RunConfig) -> list[tuple[str, dict[str, Any]]]:
     """The content of ``data.json`` for each split, with MLflow's names: ``training`` and ``validation``."""
     data = read_json(run.data) or {}
-    words = {"train": "training", "val": "validation" if config.task.name == "train" else "evaluation"}
+    words = {"train": "training", "val": "validation" if config.task.is_training else "evaluation"}
     about = {"name": str(data.get("name")), "source": str(data.get("source"))}
     return [(word, about | data[split]) for split, word in words.items() if split in data]
 
 
-def run_name(run: RunDirectory, name: str, task: str) -> str:
+def run_name(run: RunDirectory, name: str, task: TaskConfig) -> str:
     """Its name in MLflow: in a sweep the values that distinguish it, ``base_lr=1e-3 seed=2 1a2b3c``, else ``short_name``,
     after the name of a task other than training."""
     swept = (read_json(run.environment) or {}).get("sweep", {}).get("swept")
     if not swept:
-        return short_name(run, name) if task in (name, "train") else f"{task} {short_name(run, name)}"
+        plain = task.is_training or task.name == name
+        return short_name(run, name) if plain else f"{task.name} {short_name(run, name)}"
     return _text(f"{label(swept)} {run.id[-6:]}", RUN_NAME)
 
 

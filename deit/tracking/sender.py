@@ -190,7 +190,7 @@ class Sender:
         run_id = far.find_run(client, experiment_id, self.run.id, str(self.run.path))
         if run_id:
             return far.RemoteRun(client, self.uri, run_id)
-        name = self.config.tracking.run_name or describe.run_name(self.run, self.config.name, self.config.task.name)
+        name = self.config.tracking.run_name or describe.run_name(self.run, self.config.name, self.config.task)
         started = records.first_time(self.run.journal) or now_ms()
         return far.RemoteRun.create(client, self.uri, experiment_id, name, tags, started)
 

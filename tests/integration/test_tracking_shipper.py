@@ -25,6 +25,7 @@ from composition import composed
 from ports import reserved_port
 
 from deit.config import frozen
+from deit.config.tasks import EvaluateTask, TaskConfig, TrainTask
 from deit.errors import UserError
 from deit.files import read_json, write_json
 from deit.lookup.mlflow import find_run_directory
@@ -162,9 +163,9 @@ def test_a_run_outside_a_sweep_is_called_by_its_recipe(tmp_path: Path) -> None:
     run = _make_run(tmp_path)
     write_json(run.environment, {"host": "node01"})
     end = run.id[-6:]
-    assert describe.run_name(run, "quickstart", "train") == f"quickstart-{end}"
-    assert describe.run_name(run, "quickstart", "evaluate") == f"evaluate quickstart-{end}"
-    assert describe.run_name(run, "compare", "compare") == f"compare-{end}"
+    assert describe.run_name(run, "quickstart", TrainTask("train")) == f"quickstart-{end}"
+    assert describe.run_name(run, "quickstart", EvaluateTask("evaluate", "best", False)) == f"evaluate quickstart-{end}"
+    assert describe.run_name(run, "compare", TaskConfig("compare")) == f"compare-{end}"
 
 
 def test_a_run_arrives_whole_and_goes_on_when_resumed(tmp_path: Path) -> None:
