@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+import subprocess
+import sys
 
+import numpy as np
+from sklearn.datasets import load_digits
+
+from deit.data import digits
 from deit.data.digits import held_out
 
 
@@ -13,3 +18,11 @@ def test_every_fifth_scan_of_each_class_is_held_out() -> None:
     assert np.flatnonzero(held & (labels == 0)).tolist() == [8, 18]  # the 5th and the 10th zero
     assert np.flatnonzero(held & (labels == 1)).tolist() == [9, 19]
     assert not held[labels == 2].any()  # fewer than five
+
+
+def test_the_scans_are_those_of_scikit_learn_which_is_not_imported_for_them() -> None:
+    scans, labels = digits._scans()
+    code = "import sys; from deit.data import digits; digits._scans(); sys.exit('sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    theirs, answers = load_digits(return_X_y=True)
+    assert np.array_equal(scans, theirs) and np.array_equal(labels, answers) and labels.dtype == answers.dtype
