@@ -92,7 +92,7 @@ class _Stream(io.TextIOBase):
             os.dup2(_nowhere().fileno(), self.fileno())
         except (OSError, ValueError):
             return
-        if self._name == "stdout":
+        if self._name == "stdout" and not isinstance(error, BrokenPipeError):  # a reader such as `head` has seen enough
             reason = getattr(error, "strerror", None) or str(error)
             console(stderr=True).print(f"warning: stdout cannot be written ({reason}); the program continues without it")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 import signal
 from collections.abc import Mapping, Sequence
 
@@ -39,6 +40,23 @@ def exit_text(code: int) -> str:
 def ended_text(code: int) -> str:
     """``ended with exit code 3``, ``was killed by SIGKILL``."""
     return f"{'was' if code < 0 else 'ended with'} {exit_text(code)}"
+
+
+def line_to_type(key: str, value: object) -> str:
+    """``key=value`` as it is typed in a shell, so that the text key ``key`` gets exactly these letters.
+
+    Hydra reads lists, numbers and comments, and joins blanks, outside of its own quotes, which are inside those of the shell.
+    """
+    text = str(value)
+    if re.fullmatch(r"[A-Za-z0-9_./:@+-]+", text) and text.lower() != "null":
+        return f"{key}={text}"
+    quote = '"' if "'" in text else "'"
+    # A backslash is itself, except before a quote.
+    escaped = re.sub(rf"(\\*)({quote}|\Z)", lambda found: found[1] * 2 + (f"\\{quote}" if found[2] else ""), text)
+    whole = f"{key}={quote}{escaped}{quote}"
+    if not re.search(r'[$`!\\"]', whole):
+        return f'"{whole}"'
+    return f"'{whole}'" if "'" not in whole else shlex.quote(whole)
 
 
 def label(values: Mapping[str, str]) -> str:

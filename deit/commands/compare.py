@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +48,7 @@ from deit.runs import status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
 from deit.runs.outcome import FINISHED, INTERRUPTED, Outcome, failed, finished, signal_code
+from deit.text import line_to_type
 from deit.tracking.shipper_process import Shipper
 
 CLASSES = "classes.txt"
@@ -138,7 +138,7 @@ def _found(
     run: RunDirectory, config: RunConfig, cards: Sequence[int], now: status.Status, signalled: Sequence[int]
 ) -> Results | None:
     """The results of all models, written into the run; None if one did not finish; ``now`` is its status."""
-    again = f"python launch.py resume={shlex.quote(str(run))}"
+    again = f"python launch.py {line_to_type('resume', run)}"
     models = find_models(config)
     data = open_images(config, models)
     _name(run, models)

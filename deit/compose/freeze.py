@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.resolvers.oc import env
 
 from deit.compose import config_files, groups, hydra_guard, keys, limits
 from deit.compose.inherit import inherit
@@ -26,11 +28,19 @@ def register() -> None:
         sys.path.insert(0, str(groups.PLUGINS))
     hydra_guard.install()
     config_files.install()
+    OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=RunConfig)
     for group, kind in keys.node_types().items():
         for option, variant in VARIANTS.get(kind, {}).items():
             store.store(group=f"schema/{group}", name=option, node=variant)
+
+
+def _environment(key: str, *default: object) -> str | None:
+    """OmegaConf's ``${oc.env:NAME,default}``, for which a variable that is set to nothing has the default, as in MLflow."""
+    if default and not os.environ.get(key):
+        return None if default[0] is None else str(default[0])
+    return env(key, *default)
 
 
 def references(composed: DictConfig) -> References:

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from deit.compose import config_files, groups, hydra_guard, keys, text_keys
 from deit.config.schema import VARIANTS
 from deit.errors import UserError, nearest
+from deit.text import line_to_type
 
 # Groups whose files write anywhere in the configuration; none of them must be chosen.
 GLOBAL_GROUPS = ("experiment", "debug", "sweep")
@@ -110,19 +111,19 @@ def _parse(text: str) -> Override:
         parsed = OverridesParser.create().parse_overrides([text_keys.typed(text)])[0]
     except (HydraException, OmegaConfBaseException) as error:
         reason = str(error).split("\nSee https")[0].splitlines()[-1]
-        raise UserError(f"{text}: not readable as key=value ({reason}). {_line_to_type(key, value)}") from None
+        raise UserError(f"{text}: not readable as key=value ({reason}). {_expected(key, value)}") from None
     parsed.input_line = text
     return parsed
 
 
-def _line_to_type(key: str, value: str) -> str:
+def _expected(key: str, value: str) -> str:
     if key not in keys.table():
         return "Settings are given as key=value, such as model=deit_tiny."
     if not text_keys.is_text(key):
         return f"Expected: {keys.table()[key].expected}."
     if value.startswith("["):
         return f"Put each text of a list in quotes, and the whole list in quotes for the shell: \"{key}=['a b','c']\""
-    return f"To give this text, type: {text_keys.line_to_type(key, value)}"
+    return f"To give this text, type: {line_to_type(key, value)}"
 
 
 def _empty(text: str) -> Override:

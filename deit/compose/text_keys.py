@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import functools
 import re
-import shlex
 import typing
 from collections.abc import Sequence
 
 import yaml
-from hydra.core.override_parser.types import Quote, QuotedString
 
 from deit.compose import groups, keys
 
@@ -50,15 +48,6 @@ def typed(override: str) -> str:
         return part[0].replace(bare, f"'{bare}'") if quotes else part[0]
 
     return f"{key}={_PART.sub(quoted, value)}"
-
-
-def line_to_type(key: str, value: str) -> str:
-    """What to type in a shell to set the text key ``key`` to this value."""
-    quote = Quote.double if "'" in value else Quote.single
-    override = f"{key}={QuotedString(value, quote).with_quotes()}"
-    if not re.search(r'[$`!\\"]', override):
-        return f'"{override}"'
-    return f"'{override}'" if "'" not in override else shlex.quote(override)
 
 
 def retag(node: yaml.Node, package: str) -> None:

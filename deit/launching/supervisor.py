@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -32,7 +31,7 @@ from deit.runs import checkpoint, status
 from deit.runs.directory import DISK_FULL, RunDirectory
 from deit.runs.outcome import FAILED, FINISHED, Outcome, decide, failed, finished, interrupted
 from deit.runs.run_processes import kill_all
-from deit.text import duration, exit_text
+from deit.text import duration, exit_text, line_to_type
 from deit.tracking.shipper_process import Shipper
 
 SETTLE = 3.0  # seconds for the other ranks to end by themselves after one has failed or stopped
@@ -360,7 +359,7 @@ class Supervisor:
             log = self._telling_log(final.progress.get("dead_rank"))
             error.print(f"the end of {log}:\n{processes.tail(log)}")
         if self.task.resumable and checkpoint.complete(self.run):
-            error.print(f"resume with:  python launch.py resume={shlex.quote(str(self.run))}")
+            error.print(f"resume with:  python launch.py {line_to_type('resume', self.run)}")
 
     def _telling_log(self, dead: int | None) -> Path:
         log = self.run.logs / f"worker_{dead or 0}.log"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import shlex
 import signal
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from deit.runs.sweep_directory import FOLDER, SweepDirectory
 from deit.storage.mirror_base import LOCK, LOG, Folder
 from deit.storage.run_mirror import Mirror, address_of
 from deit.storage.sweep_mirror import SweepMirror
+from deit.text import line_to_type
 
 POLL = 0.3  # seconds
 LAST_FILES = 10.0  # minimum seconds for the files that a sweep writes at its end
@@ -94,7 +94,7 @@ class Uploader(Uploading):
         return Mirror(self._run, address)
 
     def _later(self) -> str:
-        return f"run={shlex.quote(str(self._run))}"
+        return line_to_type("run", self._run)
 
 
 class SweepUploader(Uploading):
@@ -108,7 +108,7 @@ class SweepUploader(Uploading):
         return SweepMirror(self._sweep, address)
 
     def _later(self) -> str:
-        return f"runs_dir={shlex.quote(self._sweep.read_info()['runs_dir'])}"
+        return line_to_type("runs_dir", self._sweep.read_info()["runs_dir"])
 
     def _left(self) -> float:
         """A trial has already waited for its own files; the sweep does not wait as long again."""

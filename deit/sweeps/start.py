@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
 import sys
 import time
 from collections import Counter
@@ -37,7 +36,7 @@ from deit.sweeps.reporting.report_files import show as show_report
 from deit.sweeps.trial_source import Listed, Source
 from deit.sweeps.trial_tables import overview, ranking, use_of_cards
 from deit.sweeps.work import Work
-from deit.text import duration
+from deit.text import duration, line_to_type
 
 SETTLE = 120.0  # seconds for the trials of a killed sweep to write and copy their checkpoints
 RESUMING = ("sweep.resume", "sweep.retries", "sweep.retry_failed", "sweep.trial_timeout", "sweep.cards", "runs_dir")
@@ -220,7 +219,7 @@ def _wait_for_ends(trials: Sequence[Trial], patience: float) -> None:
 
 def _conclude(sweep: SweepDirectory, executor: Executor, began: float, received: int | None) -> None:
     trials = sweep.read_trials()
-    on = f"python launch.py sweep.resume={shlex.quote(str(sweep))}"
+    on = f"python launch.py {line_to_type('sweep.resume', sweep)}"
     if received is not None:
         raise UserError(f"The sweep was stopped. Resume it with:  {on}", exit_code=signal_code(received))
     _sum_up(sweep, trials, executor, began)

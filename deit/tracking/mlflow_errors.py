@@ -68,7 +68,8 @@ def reason(error: BaseException) -> str:
     """The cause in one line: requests puts it last, after the address and all layers."""
     line = str(error).strip().partition("\n")[0] or type(error).__name__
     system = re.findall(r"\[Errno -?\d+\] [^'\")]+", line)
-    return system[-1] if system else line.rpartition("(Caused by ")[2].removesuffix(")")
+    _, caused, cause = line.rpartition("(Caused by ")
+    return system[-1] if system else cause.removesuffix(")") if caused else line
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from deit.config.schema import RunConfig
 from deit.console import console, waiting
 from deit.machine.companion import Companion
 from deit.runs.directory import RunDirectory
+from deit.text import line_to_type
 from deit.tracking import progress
 from deit.tracking.sender import own_uri
 from deit.tracking.uri import identity, run_url, ui_command
@@ -83,7 +83,7 @@ class Shipper(Companion):
                 f"MLflow: not everything was sent within tracking.flush_timeout={limit} s"
                 f"{f' ({trouble})' if trouble else ''}; the journal in {self.run} is complete. "
                 f"See {self.run.logs / 'shipper.log'}. "
-                f"Send it later: python launch.py task=sync run={shlex.quote(str(self.run))}",
+                f"Send it later: python launch.py task=sync {line_to_type('run', self.run)}",
             )
             return
         uri, sent_to = own_uri(self.run, self.config), self._progress()

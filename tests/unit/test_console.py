@@ -59,7 +59,7 @@ def test_a_lost_stdout_ends_nothing(tmp_path: Path, way: str) -> None:
     elif way == "ascii":
         environment["PYTHONIOENCODING"], said = "ascii", 0
     else:
-        command = f"set -o pipefail; {command} | true"
+        command, said = f"set -o pipefail; {command} | true", 0
     ended = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.endswith("the end\n") and ended.stderr.count("stdout cannot be written") == said

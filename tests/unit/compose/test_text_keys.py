@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from deit.compose import config_files, groups, overrides, text_keys
 from deit.config.tasks import PredictTask
 from deit.errors import UserError
+from deit.text import line_to_type
 
 # Each is something else than text to YAML 1.1, YAML 1.2 or Hydra.
 GUESSED = [
@@ -134,3 +135,31 @@ def test_text_keys_are_those_of_the_schema() -> None:
         assert text_keys.is_text(path)
     for path in ("seed", "data.batch_size", "data.mean", "ema.enabled", "nothing"):
         assert not text_keys.is_text(path)
+
+
+@pytest.mark.parametrize("key", ["resume", "tracking.run_name", "run", "sweep.resume", "runs_dir"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "runs/a/1",
+        "a [x]/b",
+        "a  b",
+        "[x]",
+        "a,b",
+        "it's \\",
+        "a 'b' \"c\"",
+        "\\'",
+        "# 1",
+        "{a:1}",
+        "x=y",
+        "null",
+        "1_0",
+        "图片",
+        " a",
+        "~/a",
+    ],
+)
+def test_a_printed_line_gives_its_letters_back(key: str, text: str) -> None:
+    (typed,) = shlex.split(line_to_type(key, text))
+    (parsed,) = overrides.check([typed], sweeping=False)
+    assert parsed.value() == text

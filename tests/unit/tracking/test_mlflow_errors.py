@@ -89,6 +89,8 @@ def test_may_pass(error: Exception) -> None:
             "pool: Max retries (Caused by ResponseError('too many 500 error responses'))",
             "ResponseError('too many 500 error responses')",
         ),
+        ("Pool(host='h', port=9): Read timed out. (read timeout=1.0)",) * 2,
+        ("('Connection aborted.', RemoteDisconnected('closed without response'))",) * 2,
         ("first\nsecond", "first"),
         ("", "ValueError"),
     ],

@@ -95,6 +95,8 @@ def test_experiments_have_folders_that_a_file_system_takes() -> None:
 
 
 def test_the_variables_of_mlflow_count_where_nothing_is_typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tracking_of_nothing = freeze("experiment=quickstart").tracking
+    assert (tracking_of_nothing.uri, tracking_of_nothing.experiment) == ("sqlite:///mlflow.db", "digits")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:sesame@node01:5000")
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "team/digits, 3")
     monkeypatch.setenv("DEIT_TRACKING_URI", "")  # restored afterwards
@@ -107,8 +109,11 @@ def test_the_variables_of_mlflow_count_where_nothing_is_typed(monkeypatch: pytes
     assert (tracking.uri, tracking.experiment) == ("sqlite:///a.db", "b")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
-    tracking = freeze("experiment=quickstart").tracking
-    assert (tracking.uri, tracking.experiment) == ("sqlite:///mlflow.db", "digits")
+    assert freeze("experiment=quickstart").tracking == tracking_of_nothing
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "IMAGENET_DIR", "DEIT_WEIGHTS"):
+        monkeypatch.setenv(name, "")  # set to nothing is not set
+    assert freeze("experiment=quickstart").tracking == tracking_of_nothing
+    assert freeze("data.num_classes=10").data.root == "./data/imagenet" and freeze().weights_dir == "./weights"
 
 
 @pytest.mark.parametrize("key", ["tracking.experiment", "tracking.run_name"])
