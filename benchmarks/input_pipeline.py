@@ -30,9 +30,8 @@ from composition import composed  # noqa: E402
 from tree_cpu import cpu_seconds  # noqa: E402
 
 from deit.config.schema import RunConfig  # noqa: E402
-from deit.data.crop import random_box  # noqa: E402
 from deit.data.datasets import open_dataset  # noqa: E402
-from deit.data.decode import _opencv  # noqa: E402
+from deit.data.decode import _plain_jpeg, _upper_rows, decode_no_more_than_needed  # noqa: E402
 from deit.data.loader import TrainLoader  # noqa: E402
 from deit.randomness import generator  # noqa: E402
 
@@ -87,13 +86,14 @@ def native(folder: str) -> float:
     loader = TrainLoader(config, open_dataset(config.data, True), 0, 1)
     transform, data, augment, spent = loader.rows.transform, loader.rows.dataset, config.augment, 0.0
     indices = loader.order.epoch(0)[0].ravel()[: BATCH * MEASURED // 2]
+    decode_no_more_than_needed()
     for index in indices:
         content, rng = data.content(int(index)), generator(config.seed, "augment", 0, int(index), 0)
-        height, width = data.image(int(index)).shape[:2]
-        box = random_box(rng, height, width, augment.scale, augment.ratio)
+        jpeg = _plain_jpeg(content)
+        box = transform.box(rng, jpeg.height, jpeg.width)
         flipped, operations = rng.random() < augment.hflip, transform._operations(rng)
         began = time.process_time()
-        image = transform.ops.crop(_opencv(content), box, 224)
+        image = transform.ops.crop(_upper_rows(content, jpeg, box.top + box.height), box, 224)
         if flipped:
             image = transform.ops.flip(image)
         for operation in operations:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,19 @@ class Box(NamedTuple):
     left: int
     height: int
     width: int
+
+
+Choose = Callable[[int, int], Box]  # from the height and the width of an image
+
+
+def whole(height: int, width: int) -> Box:
+    """All of the image."""
+    return Box(0, 0, height, width)
+
+
+def part(image: np.ndarray, box: Box) -> np.ndarray:
+    """The pixels [height, width, 3] in the box, a view of those of the image."""
+    return image[box.top : box.top + box.height, box.left : box.left + box.width]
 
 
 def random_box(rng: np.random.Generator, height: int, width: int, scale: list[float], ratio: list[float]) -> Box:

@@ -18,18 +18,22 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from deit.data.crop import Choose, part, whole
 from deit.errors import BadImage, UserError
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 BYTES_A_PIXEL = 8  # of 16-bit RGBA without compression, the most that a file needs
 LONGEST = 1000  # times the width; an evaluation resizes the short side, and the long one grows with it
 
+MARGIN = 16  # rows below those that are wanted: the decoder's interpolation of colours looks at the next ones
+
 # Pillow's own limit would warn, then refuse, at numbers of its own; data.max_pixels takes its place.
 Image.MAX_IMAGE_PIXELS = None
 
 # Markers of JPEG.
 _START, _END_OF_IMAGE, _SCAN, _QUANTIZATION, _APP2, _APP13 = b"\xff\xd8", 0xD9, 0xDA, 0xDB, 0xE2, 0xED
-_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive, all with Huffman codes
+_PROGRESSIVE = 0xC2
+_FRAMES = (0xC0, 0xC1, _PROGRESSIVE)  # baseline, extended and progressive, all with Huffman codes
 # Huffman and quantisation tables, restart interval, comment, application segments.
 _SEGMENTS = frozenset((0xC4, _QUANTIZATION, 0xDD, 0xFE, *range(0xE0, 0xF0)))
 _BETWEEN_SCANS = (0xC4, _SCAN, _QUANTIZATION, 0xDD)
@@ -42,11 +46,13 @@ _READ = {b"JFIF": 7, b"Adobe": 7, b"ICC_PROFILE\0": 14}
 class _Jpeg(NamedTuple):
     width: int
     height: int
+    frame: int  # where the frame's segment begins
+    rowwise: bool  # one scan, which has the rows in their order
     scan: int  # where the data of the first scan begin
 
 
-def decode(data: bytes, name: str, max_pixels: int) -> np.ndarray:
-    """Decode the file ``name`` to uint8 [H, W, 3].
+def decode(data: bytes, name: str, max_pixels: int, choose: Choose = whole) -> np.ndarray:
+    """Decode the part of the file ``name`` that ``choose`` takes to uint8 [height, width, 3]; it may be called more than once.
 
     Raises BadImage (exit code 1) with the file and the reason where it is no whole image of at most ``max_pixels``, UserError
     where memory is lacking.
@@ -54,9 +60,12 @@ def decode(data: bytes, name: str, max_pixels: int) -> np.ndarray:
     jpeg = _plain_jpeg(data)
     if jpeg is not None:
         check_size(jpeg.width, jpeg.height, name, max_pixels)
-        if _is_whole(data, jpeg.scan) and (found := _opencv(data)) is not None:
-            return found
-    return decode_pillow(data, name, max_pixels)
+        if _is_whole(data, jpeg.scan):
+            box = choose(jpeg.height, jpeg.width)
+            if (found := _upper_rows(data, jpeg, box.top + box.height)) is not None:
+                return part(found, box)
+    image = decode_pillow(data, name, max_pixels)
+    return part(image, choose(*image.shape[:2]))
 
 
 def decode_pillow(data: bytes, name: str, max_pixels: int) -> np.ndarray:
@@ -117,7 +126,43 @@ def check_size(width: int, height: int, name: str, max_pixels: int) -> None:
         raise BadImage(name, "too long", f"{width} x {height}: one side is more than {LONGEST} times the other")
 
 
-def _opencv(data: bytes) -> np.ndarray | None:
+class _ErrorOutput:
+    """Where libjpeg complains of the bytes that it has not read, once ``take`` allows to keep it quiet."""
+
+    def __init__(self) -> None:
+        self.own: int | None = None
+        self.nowhere = -1
+
+    def take(self) -> None:
+        self.own, self.nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+
+
+_error_output = _ErrorOutput()
+
+
+def decode_no_more_than_needed() -> None:
+    """From now on, rows of a JPEG below the part that is wanted are not decoded.
+
+    For processes whose only thread decodes: meanwhile nobody else may write to the error output.
+    """
+    _error_output.take()
+
+
+def _upper_rows(data: bytes, jpeg: _Jpeg, rows: int) -> np.ndarray | None:
+    """At least the upper ``rows`` of an image; None where OpenCV cannot read it."""
+    height = rows + MARGIN
+    if _error_output.own is None or not jpeg.rowwise or height >= jpeg.height:
+        return _opencv(data)
+    shortened = bytearray(data)
+    shortened[jpeg.frame + 5 : jpeg.frame + 7] = height.to_bytes(2, "big")
+    os.dup2(_error_output.nowhere, 2)
+    try:
+        return _opencv(shortened)
+    finally:
+        os.dup2(_error_output.own, 2)
+
+
+def _opencv(data: bytes | bytearray) -> np.ndarray | None:
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:  # such as an image beyond its own limit of size
@@ -131,7 +176,7 @@ def _plain_jpeg(data: bytes) -> _Jpeg | None:
     """
     if data[:2] != _START:
         return None
-    place, length, found = 2, len(data), None
+    place, length, found, frame = 2, len(data), None, 0
     while place + 4 <= length and data[place] == 0xFF:
         marker = data[place + 1]
         end = place + 2 + (data[place + 2] << 8 | data[place + 3])
@@ -139,7 +184,8 @@ def _plain_jpeg(data: bytes) -> _Jpeg | None:
         if end < content or end > length:
             return None
         if marker == _SCAN:
-            return None if found is None else _Jpeg(*found, end)
+            all_components = data[content : content + 1] == data[frame + 9 : frame + 10]
+            return None if found is None else _Jpeg(*found, frame, data[frame + 1] != _PROGRESSIVE and all_components, end)
         if marker in _FRAMES:
             components = data[content + 5] if end >= content + 6 else 0
             if found is not None or data[content] != 8 or components not in (1, 3) or end != content + 6 + 3 * components:
@@ -147,6 +193,7 @@ def _plain_jpeg(data: bytes) -> _Jpeg | None:
             found = data[content + 3] << 8 | data[content + 4], data[content + 1] << 8 | data[content + 2]
             if not all(found):
                 return None
+            frame = place
         elif marker not in _SEGMENTS or not _is_usual(data, marker, content, end):
             return None
         place = end

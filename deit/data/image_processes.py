@@ -20,6 +20,7 @@ import traceback
 import cv2
 import numpy as np
 
+from deit.data.decode import decode_no_more_than_needed
 from deit.data.rows import Arrays, Bad, Rows
 from deit.data.shared_batch import DIED, LEFT, REPLY, TASK, SharedLayout, places_of
 from deit.errors import UserError
@@ -38,6 +39,7 @@ def main(arguments: list[str]) -> int:
         rows: Rows = pickle.load(file)
     with socket.socket(fileno=connection) as channel:
         cv2.setNumThreads(0)  # the processes are the parallelism
+        decode_no_more_than_needed()
         gc.collect()
         gc.freeze()  # what is shared with the copies stays shared
         foreman = os.getpid()

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deit.config.schema import RunConfig
+from deit.data.crop import whole
 from deit.data.prefetch import Made, Prefetcher
 from deit.data.prefetcher_choice import open_prefetcher
 from deit.data.rows import Bad, EvalRows, Places, TrainRows
@@ -129,7 +130,7 @@ class TrainLoader:
         places = Places(epoch, *(each[number] for each in self.order.epoch(epoch)))
         if self.config.data.on_bad_image == "error":
             return places.indices
-        return np.array([self.rows.usable(places, row, [])[0] for row in range(len(places.indices))])
+        return np.array([self.rows.usable(places, row, [], whole)[0] for row in range(len(places.indices))])
 
 
 class EvalLoader:

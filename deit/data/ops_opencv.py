@@ -2,9 +2,9 @@
 
 What maps each level to a level (AutoContrast, Equalize, Invert, Posterize, Solarize, SolarizeAdd,
 Brightness) is one table and equals Pillow's result. Color, Contrast, Desaturate and Sharpness may be one level
-off, where a sum is rounded the other way, GaussianBlur a few, because Pillow rounds more often. The affine
-operations give the same geometry but differ in their interpolation: another cubic, positions in 1/32 pixel,
-rounding where Pillow cuts the fraction off (half a level), and a border that is blended. docs/augmentation.md
+off, where a sum is rounded the other way, GaussianBlur a few, because Pillow rounds more often; so may translations
+and shears (``deit.data.shifting``). Rotate has the same geometry but differs in its interpolation: another cubic, positions in
+1/32 pixel, rounding where Pillow cuts the fraction off (half a level), and a border that is blended. docs/augmentation.md
 has the figures. OpenCV releases the interpreter's lock, so that threads work side by side.
 """
 
@@ -14,14 +14,14 @@ import cv2
 import numpy as np
 
 from deit.data.crop import Box
-from deit.data.geometry import AFFINE, affine_matrix
+from deit.data.geometry import affine_matrix
 from deit.data.operations import Operation
+from deit.data.shifting import CUT_OFF, sheared, translated
 
 INTERPOLATION = {"bicubic": cv2.INTER_CUBIC, "bilinear": cv2.INTER_LINEAR}
 LEVELS = np.arange(256)
 SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13  # Pillow's ImageFilter.SMOOTH
 PASSES = 3  # of box blurs that make a Gaussian blur
-CUT_OFF = -0.49  # Pillow's blend cuts the fraction off where OpenCV rounds; whole levels must stay whole
 
 
 class OpencvOps:
@@ -56,19 +56,28 @@ class OpencvOps:
     def apply(self, image: np.ndarray, operation: Operation) -> np.ndarray:
         """One operation of a policy or of the colour jitter."""
         name, argument = operation
-        if name in AFFINE:
-            return self._affine(image, operation)
-        if name == "Color":
-            return _color(image, argument)
-        if name == "Desaturate":
-            return _color(image, 1 - argument)
+        if name == "Rotate":
+            return self._rotated(image, operation)
+        if name.endswith("X"):
+            return self._moved(image, operation)
+        if name.endswith("Y"):
+            return cv2.transpose(self._moved(cv2.transpose(image), operation))
+        if name in ("Color", "Desaturate"):
+            return _color(image, argument if name == "Color" else 1 - argument)
         if name == "GaussianBlur":
             return _blur(image, argument)
         if name == "Sharpness":
             return _sharpness(image, argument)
         return cv2.LUT(image, _table(image, operation))
 
-    def _affine(self, image: np.ndarray, operation: Operation) -> np.ndarray:
+    def _moved(self, image: np.ndarray, operation: Operation) -> np.ndarray:
+        """ShearX or TranslateX."""
+        cubic = self.interpolation == cv2.INTER_CUBIC
+        if operation.name.startswith("Shear"):
+            return sheared(image, operation.argument, cubic, self.fill)
+        return translated(image, operation.argument * image.shape[1], cubic, self.fill)
+
+    def _rotated(self, image: np.ndarray, operation: Operation) -> np.ndarray:
         height, width = image.shape[:2]
         a, b, c, d, e, f = affine_matrix(operation, width, height)
         # OpenCV counts from the centre of the first pixel, Pillow from its corner.

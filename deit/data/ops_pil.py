@@ -24,7 +24,7 @@ class PilOps:
 
     def start(self, image: np.ndarray) -> Image.Image:
         """From uint8 [H, W, 3]."""
-        return Image.fromarray(image)
+        return Image.fromarray(np.ascontiguousarray(image))  # which copies a part of an image fast, where Pillow is slow
 
     def finish(self, image: Image.Image) -> np.ndarray:
         """To uint8 [H, W, 3]."""

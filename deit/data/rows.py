@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deit.config.schema import RunConfig
+from deit.data.crop import Box, Choose
 from deit.data.erasing import draw_boxes, noise_rows
 from deit.data.source import Dataset
 from deit.data.transform import EvalTransform, TrainTransform
 from deit.errors import BadImage, UserError
-from deit.randomness import generator
+from deit.randomness import generator, moved_generator
 
 DRAWS = 100  # images drawn for the place of a bad one; so many bad ones in a row mean that the data set is broken
 
@@ -79,10 +80,16 @@ class TrainRows(Rows):
     def write(self, arrays: Arrays, places: Places, row: int) -> list[Bad]:
         place = (places.epoch, int(places.indices[row]), int(places.repetitions[row]))
         bad: list[Bad] = []
-        index, image = self.usable(places, row, bad)
-        rng = generator(self.seed, "augment", *place)
+        rng = moved_generator(self.seed, "augment", *place)
+
+        def crop(height: int, width: int) -> Box:
+            nonlocal rng
+            rng = moved_generator(self.seed, "augment", *place)  # each image that is tried begins with the same draws
+            return self.transform.box(rng, height, width)
+
+        index, cut = self.usable(places, row, bad, crop)
         arrays["indices"][row], arrays["labels"][row] = index, self.dataset.labels[index]
-        arrays["images"][row] = self.transform(image, rng)
+        arrays["images"][row] = self.transform.finish(cut, rng)
         if self.augment.reprob > 0:
             boxes = draw_boxes(rng, self.size, self.augment.reprob, self.augment.recount)
             arrays["boxes"][row] = boxes
@@ -92,11 +99,13 @@ class TrainRows(Rows):
                 arrays["noise"][row] = rng.standard_normal((self.augment.recount, 3))
         return bad
 
-    def usable(self, places: Places, row: int, bad: list[Bad]) -> tuple[int, np.ndarray]:
-        """The image for a row and its number: its own, or the first after it that can be read; those before are noted."""
+    def usable(self, places: Places, row: int, bad: list[Bad], choose: Choose) -> tuple[int, np.ndarray]:
+        """The number of the image for a row, and the part of it that ``choose`` takes: its own, or the first after it that
+        can be read; those before are noted.
+        """
         for index in self._candidates(places, row):
             try:
-                return index, self.dataset.image(index)
+                return index, self.dataset.cut(index, choose)
             except BadImage as error:
                 if self.on_bad_image == "error":
                     raise

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deit.config import class_names
+from deit.data.crop import Choose, part
 from deit.errors import UserError
 
 
@@ -37,6 +38,14 @@ class Dataset(abc.ABC):
 
         Raises BadImage where it is no image that can be used, UserError with exit code 1 where it cannot be read at all.
         """
+
+    def cut(self, index: int, choose: Choose) -> np.ndarray:
+        """The part of the image that ``choose`` takes, uint8 [height, width, 3]. Raises as ``image`` does.
+
+        ``choose`` may be called more than once, and answers the same for the same size.
+        """
+        image = self.image(index)
+        return part(image, choose(*image.shape[:2]))
 
     def content(self, index: int) -> bytes:
         """What is kept of the image: the bytes of its file, or its pixels. Equal images have equal ones.
@@ -67,6 +76,11 @@ class EncodedDataset(Dataset):
         from deit.data.decode import decode  # the image libraries, which counting does without
 
         return decode(self.content(index), self.describe(index), self.max_pixels)
+
+    def cut(self, index: int, choose: Choose) -> np.ndarray:
+        from deit.data.decode import decode
+
+        return decode(self.content(index), self.describe(index), self.max_pixels, choose)
 
     @abc.abstractmethod
     def content(self, index: int) -> bytes: ...
@@ -101,6 +115,9 @@ class Subset(Dataset):
 
     def image(self, index: int) -> np.ndarray:
         return self.whole.image(int(self.indices[index]))
+
+    def cut(self, index: int, choose: Choose) -> np.ndarray:
+        return self.whole.cut(int(self.indices[index]), choose)
 
     def content(self, index: int) -> bytes:
         return self.whole.content(int(self.indices[index]))

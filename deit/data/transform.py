@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from deit.config.schema import RunConfig
-from deit.data.crop import Box, central_box, random_box
+from deit.data.crop import Box, central_box, part, random_box
 from deit.data.operations import Operation
 from deit.data.ops_opencv import OpencvOps
 from deit.data.ops_pil import RESAMPLING, PilOps
@@ -46,8 +46,15 @@ class TrainTransform:
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """uint8 [H, W, 3] to uint8 [img_size, img_size, 3], with all that is random drawn from ``rng``."""
-        box = random_box(rng, image.shape[0], image.shape[1], self.augment.scale, self.augment.ratio)
-        picture = self.ops.crop(self.ops.start(image), box, self.size)
+        return self.finish(part(image, self.box(rng, *image.shape[:2])), rng)
+
+    def box(self, rng: np.random.Generator, height: int, width: int) -> Box:
+        """The crop of an image of that size: what is drawn first."""
+        return random_box(rng, height, width, self.augment.scale, self.augment.ratio)
+
+    def finish(self, cut: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """From the crop, uint8 [height, width, 3], with what is drawn after it."""
+        picture = self.ops.crop(self.ops.start(cut), Box(0, 0, *cut.shape[:2]), self.size)
         if rng.random() < self.augment.hflip:
             picture = self.ops.flip(picture)
         for operation in self._operations(rng):

@@ -29,7 +29,7 @@ CROPS = {
 }
 # No regenerated table may go beyond these: (mean, largest) of what is a table of levels, of what sums, of what interpolates.
 EXACT = ("AutoContrast", "Equalize", "Invert", "Posterize", "Solarize", "SolarizeAdd", "Brightness")
-SUMS = ("Color", "Contrast", "Sharpness", "Desaturate")
+SUMS = ("Color", "Contrast", "Sharpness", "Desaturate", "ShearX", "ShearY", "TranslateX", "TranslateY")
 BOUNDS = dict.fromkeys(EXACT, (0, 0)) | dict.fromkeys(SUMS, (0.1, 1)) | {"GaussianBlur": (0.6, 4)}
 INTERPOLATED = (4, 100)
 

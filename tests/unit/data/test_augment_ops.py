@@ -76,6 +76,17 @@ def test_opencv_moves_pixels_to_where_pil_does(name, interpolation):
             assert blended.mean() < 0.025
 
 
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("name", [name for name in AFFINE if name != "Rotate"])
+def test_opencv_moves_along_an_axis_within_a_level_of_pil(name, interpolation):
+    for image in (picture(48, 64), smooth(64), picture(5, 7), picture(224, 224)):
+        for amount in (0.0, 0.003, 0.137, 0.25, 0.45, 0.9, 1.0, 1.35):  # the last move all of the image away
+            for sign in (-1, 1):
+                fast, exact = both(image, Operation(name, sign * amount), interpolation)
+                difference = np.abs(fast.astype(int) - exact)
+                assert difference.max() <= 1 and difference.mean() < 0.15, (image.shape, sign * amount)
+
+
 @pytest.mark.parametrize("name", AFFINE)
 def test_affine_operations_uncover_the_fill(name):
     for result in both(smooth(64), Operation(name, 25.0 if name == "Rotate" else 0.4)):
