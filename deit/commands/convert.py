@@ -22,11 +22,10 @@ from deit.errors import UserError
 from deit.files import whole_file
 from deit.lookup.base_run import References
 from deit.models.shapes import parameter_count, parameter_shapes
-from deit.runs import checkpoint
-from deit.runs.directory import RunDirectory, shown
+from deit.runs.directory import shown
 from deit.runs.task_output import new_file, writing
 from deit.weights.choice import Choice, choose
-from deit.weights.find import files_of_checkpoint
+from deit.weights.find import files_to_load
 from deit.weights.mindspore_ckpt import write_ckpt
 from deit.weights.naming import to_mindspore, to_timm
 from deit.weights.read import description, names_of, read_weights
@@ -95,11 +94,7 @@ def check(config: RunConfig, task: ConvertTask) -> tuple[Choice, int]:
     Raises UserError as ``convert`` does.
     """
     _output(task)
-    if config.run is not None:
-        key, files = "run", checkpoint.weights_of_run(RunDirectory(config.run), task.which)
-    else:
-        assert config.checkpoint is not None
-        key, files = "checkpoint", files_of_checkpoint(config.checkpoint, config)
+    key, files = files_to_load(config, task.which)
     choice = choose(files, task.weights, f"{key}={getattr(config, key)}")
     return choice, check_classifier(choice.file, config.model, key, choice.weights)
 

@@ -37,13 +37,12 @@ class Evaluate(Task[EvaluateTask]):
     def check(self, config: RunConfig) -> RunConfig:
         """Compare the weights with the model by their headers."""
         from deit.preflight.recipe_data import with_data_of_recipe
-        from deit.preflight.trained_weights import files_to_load
         from deit.weights.choice import LABELS
+        from deit.weights.find import files_to_load
         from deit.weights.whole import require_exact
 
-        which = self.of(config).which
-        config = with_data_of_recipe(config, which=which)
-        key, files = files_to_load(config, which)
+        key, files = files_to_load(config, self.of(config).which)
+        config = with_data_of_recipe(config, weights=(key, files))
         if config.checkpoint is not None:
             found = files["val"]
             folder = Path(config.checkpoint).is_dir()

@@ -66,8 +66,8 @@ class Export(Task[ExportTask]):
         from deit.exports.origin import check_fit, find_origin, output_folder
         from deit.preflight.recipe_data import with_data_of_recipe
 
-        config = with_data_of_recipe(config, which=self.of(config).which)
         origin = find_origin(config)
+        config = with_data_of_recipe(config, weights=(origin.key, {origin.weights: origin.file}))
         check_fit(config, origin)
         output = str(output_folder(config, origin))
         if config.checkpoint is not None:

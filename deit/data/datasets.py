@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from deit.config.addresses import COMPLETE, data_copy, is_remote
@@ -13,7 +14,7 @@ from deit.data.cifar import open_cifar
 from deit.data.digits import open_digits
 from deit.data.folder import ImageFolder, open_folder
 from deit.data.packed import format_of, open_packed
-from deit.data.source import Dataset, evenly, limited, mapped, whole_of
+from deit.data.source import Dataset, aligned, evenly, limited, mapped, whole_of
 from deit.data.synthetic import open_synthetic
 from deit.errors import BadImage, UserError
 from deit.notes import note
@@ -33,16 +34,18 @@ SOURCES = {
 }
 
 
-def open_dataset(data: DataConfig, train: bool) -> Dataset:
+def open_dataset(data: DataConfig, train: bool, *, trained_on: tuple[Sequence[str] | None, str] = (None, "")) -> Dataset:
     """The training or the validation images of ``data.source``, cut to train_limit or val_limit.
 
     Raises UserError, naming the key and the place, where the source cannot be read or holds another number
-    of classes or images than data.num_classes, data.train_size and data.val_size say.
+    of classes or images than data.num_classes, data.train_size and data.val_size say. ``trained_on`` are the class names of a
+    model, None where they are unknown, and what they came from: the data must have the same.
     """
     data = _on_this_machine(data)
     dataset = SOURCES[data.source](data, train)
     if data.class_map is not None:
         dataset = mapped(dataset, read_class_map(data.class_map), f"data.class_map={data.class_map}")
+    aligned(dataset, *trained_on)
     classes, images = len(dataset.classes), len(dataset)
     if data.num_classes not in (None, classes):
         accept = "; data.num_classes=null counts them" if data.source == "imagefolder" else ""

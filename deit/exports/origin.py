@@ -15,7 +15,7 @@ from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
 from deit.runs.task_output import check_new, new_folder
 from deit.weights.choice import choose, measured
-from deit.weights.find import files_of_checkpoint
+from deit.weights.find import files_to_load
 from deit.weights.fit import compare
 from deit.weights.read import read_shapes, said_of
 from deit.weights.whole import contradictions, recipe_of
@@ -28,6 +28,7 @@ class Origin:
     file: Path
     weights: str
     run: RunDirectory | None
+    key: str  # ``run`` or ``checkpoint``, which named it
 
     @property
     def source(self) -> Source | None:
@@ -55,11 +56,7 @@ def find_origin(config: RunConfig) -> Origin:
     Raises UserError where there are none.
     """
     task = expect(config.task, ExportTask)
-    if config.run is not None:
-        key, files = "run", checkpoint.weights_of_run(RunDirectory(config.run), task.which)
-    else:
-        assert config.checkpoint is not None
-        key, files = "checkpoint", files_of_checkpoint(config.checkpoint, config)
+    key, files = files_to_load(config, task.which)
     if config.checkpoint is not None and _is_part(Path(config.checkpoint)):
         file = files["val"].resolve()
         weights = "ema" if file.stem == "ema" else "raw"
@@ -67,7 +64,7 @@ def find_origin(config: RunConfig) -> Origin:
         choice = choose(files, task.weights, f"{key}={getattr(config, key)}")
         weights, file = choice.weights, choice.file.resolve()
     run = RunDirectory(file.parents[2]) if _is_part(file) and file.parents[1].name == "checkpoints" else None
-    return Origin(file, weights, run if run and run.config.is_file() else None)
+    return Origin(file, weights, run if run and run.config.is_file() else None, key)
 
 
 def _is_part(file: Path) -> bool:
@@ -81,7 +78,7 @@ def check_fit(config: RunConfig, origin: Origin) -> str | None:
     Raises UserError where more than the image size differs.
     """
     assert config.data.num_classes is not None  # the data has been looked at
-    key = "run" if config.run is not None else "checkpoint"
+    key = origin.key
     try:
         shapes, metadata = read_shapes(origin.file, origin.weights)
     except UserError as error:

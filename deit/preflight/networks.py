@@ -15,9 +15,8 @@ from deit.inference.model_source import class_names, export_folder
 from deit.lookup.weight_files import find_weights
 from deit.models.recognise import recognise
 from deit.runs import checkpoint
-from deit.runs.directory import RunDirectory
 from deit.weights.choice import choose
-from deit.weights.find import files_of_checkpoint
+from deit.weights.find import files_to_load
 from deit.weights.naming import to_mindspore
 from deit.weights.read import read_shapes
 from deit.weights.whole import check_classifier
@@ -44,10 +43,8 @@ def with_network(config: RunConfig, task: Kind, *, weights_alone: bool = False) 
             config, task = _of_export(config, task, folder, weights_alone)
         else:
             config, task = _of_weights(config, task)
-    elif config.run is not None:
-        config, task = _of_files(config, task, "run", checkpoint.weights_of_run(RunDirectory(config.run), task.which))
-    elif config.checkpoint is not None:
-        config, task = _of_files(config, task, "checkpoint", files_of_checkpoint(config.checkpoint, config))
+    elif config.run is not None or config.checkpoint is not None:
+        config, task = _of_files(config, task, *files_to_load(config, task.which))
     if default_name:
         config = dataclasses.replace(config, name=config.model.name)
     return config, task

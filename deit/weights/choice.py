@@ -63,19 +63,23 @@ def recorded(file: Path) -> dict[str, Any] | None:
 
     The evaluation of exactly these weights, else the last one before them; None where they were never evaluated.
     """
-    return measured(file) or _entry(file, "last")
+    state = checkpoint.read_state(file.parent)
+    return _exactly(state, file) or _entry(state, file, "last")
 
 
 def measured(file: Path) -> dict[str, Any] | None:
     """The evaluation of exactly these weights; None where there is none."""
-    step = checkpoint.read_state(file.parent)["step"]
-    entries = (_entry(file, when) for when in ("best", "last"))
-    return next((entry for entry in entries if entry is not None and entry["step"] == step), None)
+    return _exactly(checkpoint.read_state(file.parent), file)
 
 
-def _entry(file: Path, when: str) -> dict[str, Any] | None:
+def _exactly(state: Mapping[str, Any], file: Path) -> dict[str, Any] | None:
+    entries = (_entry(state, file, when) for when in ("best", "last"))
+    return next((entry for entry in entries if entry is not None and entry["step"] == state["step"]), None)
+
+
+def _entry(state: Mapping[str, Any], file: Path, when: str) -> dict[str, Any] | None:
     prefix = next(prefix for prefix, name in checkpoint.PARTS.items() if name == file.name)
-    found: dict[str, Any] | None = checkpoint.read_state(file.parent).get(when, {}).get(prefix)
+    found: dict[str, Any] | None = state.get(when, {}).get(prefix)
     return found
 
 

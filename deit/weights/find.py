@@ -8,6 +8,7 @@ from deit.config.addresses import expanded
 from deit.config.schema import RunConfig
 from deit.errors import UserError, nearest
 from deit.runs import checkpoint
+from deit.runs.directory import RunDirectory
 from deit.weights.choice import choose
 from deit.weights.official import OFFICIAL, Official
 from deit.weights.read import FORMATS, format_of, holds_ema
@@ -40,6 +41,17 @@ def file_of(text: str, key: str, config: RunConfig) -> Path | None:
     if text in OFFICIAL and not path.exists():
         return _official(OFFICIAL[text], key, config)
     return None
+
+
+def files_to_load(config: RunConfig, which: str) -> tuple[str, dict[str, Path]]:
+    """The weights of run= or checkpoint=: the key, and the files by the prefix of their metrics; ``which`` checkpoint of a run.
+
+    Raises UserError if there are none.
+    """
+    if config.run is not None:
+        return "run", checkpoint.weights_of_run(RunDirectory(config.run), which)
+    assert config.checkpoint is not None  # checked by a rule of the task
+    return "checkpoint", files_of_checkpoint(config.checkpoint, config)
 
 
 def files_of_checkpoint(text: str, config: RunConfig) -> dict[str, Path]:
