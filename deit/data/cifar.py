@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 from their official binary files.
 
-A record is the label (CIFAR-100: the coarse, then the fine label) and 3072 bytes: the red, the green and the
-blue plane of a 32 x 32 image (https://www.cs.toronto.edu/~kriz/cifar.html).
+A record is the label (CIFAR-100: the coarse, then the fine label) and 3072 bytes: the red, green and blue planes of a 32 x 32
+image (https://www.cs.toronto.edu/~kriz/cifar.html).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PIXELS = 3 * SIDE * SIDE
 
 @dataclass(frozen=True)
 class Archive:
-    """The files of one of the two data sets; the label that counts is the last of ``label_bytes``."""
+    """The files of one of the two data sets; the last of ``label_bytes`` is the label used."""
 
     folder: str
     train: tuple[str, ...]
@@ -49,7 +49,7 @@ ARCHIVES = {
 def open_cifar(data: DataConfig, train: bool) -> ArrayDataset:
     """Read a split of ``data.source`` (cifar10 or cifar100) from ``data.root``, or from the archive's folder in it.
 
-    Raises UserError where a file is missing or is not made of whole records.
+    Raises UserError if a file is missing or does not consist of whole records.
     """
     archive = ARCHIVES[data.source]
     if data.root is None:
@@ -74,15 +74,17 @@ def _records(file: Path, archive: Archive) -> np.ndarray:
     values = np.fromfile(file, np.uint8)
     length = archive.label_bytes + PIXELS
     if len(values) == 0 or len(values) % length:
-        raise UserError(f"data.root: {file} has {len(values)} bytes, which is no whole number of records of {length} bytes.")
+        raise UserError(
+            f"data.root: {file} has {len(values)} bytes, which is not a multiple of the record size, {length} bytes."
+        )
     records = values.reshape(-1, length)
     largest = int(records[:, archive.label_bytes - 1].max())
     if largest >= archive.num_classes:
-        raise UserError(f"data.root: {file} holds the label {largest}, but labels are below {archive.num_classes}.")
+        raise UserError(f"data.root: {file} has the label {largest}, but labels are below {archive.num_classes}.")
     return records
 
 
 def _class_names(file: Path, archive: Archive) -> list[str]:
-    # The names are for people only, so a copy without them is good enough to train on.
+    # The names are only for people, so training works without them.
     names = file.read_text(encoding="utf-8").split() if file.is_file() else []
     return names if len(names) == archive.num_classes else [str(label) for label in range(archive.num_classes)]

@@ -1,4 +1,4 @@
-"""Where the crops lie: the random one of training (Inception's) and the central one of evaluation."""
+"""Crop boxes: the random one of training (Inception's) and the central one of evaluation."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def part(image: np.ndarray, box: Box) -> np.ndarray:
 def random_box(rng: np.random.Generator, height: int, width: int, scale: list[float], ratio: list[float]) -> Box:
     """A crop of an image of ``height`` x ``width`` (timm's RandomResizedCropAndInterpolation.get_params).
 
-    Its area is uniform in ``scale`` (shares of the image), its width over height log-uniform in ``ratio``.
-    Where ten draws do not fit into the image, it is the largest central one whose ratio is allowed.
+    Its area is uniform in ``scale`` (fractions of the image), its width over height log-uniform in ``ratio``. If ten draws do
+    not fit into the image, it is the largest central one with an allowed ratio.
     """
     for _ in range(ATTEMPTS):
         area = rng.uniform(scale[0], scale[1]) * (height * width)

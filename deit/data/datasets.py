@@ -1,4 +1,4 @@
-"""The data set of a configuration, checked against what the configuration says of it."""
+"""The data set of a configuration, checked against the configuration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from deit.notes import note
 
 
 def open_images(data: DataConfig, train: bool) -> Dataset:
-    """A split of image files, in class folders or packed. Raises UserError where data.root is not what data.format says."""
+    """A split of image files, in class folders or packed. Raises UserError if data.root does not match data.format."""
     return open_folder(data, train) if format_of(data) == "folder" else open_packed(data, train)
 
 
@@ -37,9 +37,9 @@ SOURCES = {
 def open_dataset(data: DataConfig, train: bool, *, trained_on: tuple[Sequence[str] | None, str] = (None, "")) -> Dataset:
     """The training or the validation images of ``data.source``, cut to train_limit or val_limit.
 
-    Raises UserError, naming the key and the place, where the source cannot be read or holds another number
-    of classes or images than data.num_classes, data.train_size and data.val_size say. ``trained_on`` are the class names of a
-    model, None where they are unknown, and what they came from: the data must have the same.
+    Raises UserError, naming the key and the place, if the source cannot be read or the number of classes or images differs
+    from data.num_classes, data.train_size and data.val_size. ``trained_on`` are the class names of a model, None if unknown,
+    and the name of their source: the data must have the same.
     """
     data = _on_this_machine(data)
     dataset = SOURCES[data.source](data, train)
@@ -59,9 +59,9 @@ def open_dataset(data: DataConfig, train: bool, *, trained_on: tuple[Sequence[st
 
 
 def read_class_map(text: str) -> list[str]:
-    """The names of the classes by label, one a line, as timm's --class-map has them.
+    """The class names by label, one per line, as in timm's --class-map.
 
-    Raises UserError where the file cannot be read, or names a class twice.
+    Raises UserError if the file cannot be read, or names a class twice.
     """
     try:
         names = [normal(line.strip()) for line in Path(text).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
@@ -69,13 +69,13 @@ def read_class_map(text: str) -> list[str]:
         raise UserError(f"data.class_map={text}: not readable as a list of names ({error}).") from None
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice or len(names) < 2:
-        what = f"names {twice[0]} more than once" if twice else "holds fewer than two names"
+        what = f"names {twice[0]} more than once" if twice else "contains fewer than two names"
         raise UserError(f"data.class_map={text}: {what}; allowed: a different name on each line.")
     return names
 
 
 def _on_this_machine(data: DataConfig) -> DataConfig:
-    """With the copy of a remote ``data.root`` in its place. Raises UserError where that is not whole."""
+    """With the local copy of a remote ``data.root``. Raises UserError if it is not complete."""
     if data.root is None or not is_remote(data.root):
         return data
     copy = data_copy(data.root, data.cache_dir)
@@ -85,14 +85,13 @@ def _on_this_machine(data: DataConfig) -> DataConfig:
 
 
 def check_images(dataset: Dataset, on_bad_image: str, most: int = 256) -> None:
-    """Refuse a single class, say which files are left out, then decode up to ``most`` images, spread evenly.
+    """Reject a single class, report skipped files, then decode up to ``most`` images, spread evenly.
 
-    A broken data set is found before a run starts.
-
-    Raises UserError for the first that cannot be read; where bad ones are left out (data.on_bad_image), if all are bad.
+    So a broken data set is found before a run starts. Raises UserError for the first unreadable image; if bad ones are left out
+    (data.on_bad_image), only if all are bad.
     """
     if len(dataset.classes) < 2:
-        raise UserError(f"{dataset.place}: holds one class, {dataset.classes[0]}; a classifier needs at least two.")
+        raise UserError(f"{dataset.place}: contains one class, {dataset.classes[0]}; a classifier needs at least two.")
     whole = whole_of(dataset)
     if isinstance(whole, ImageFolder) and (lines := whole.left_out.lines()):
         note(f"{whole.place} leaves out {'; '.join(lines)}.")

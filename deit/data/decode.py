@@ -1,11 +1,11 @@
 """From the bytes of an image file to RGB pixels.
 
-Pillow defines the result: what ``Image.open(...).convert("RGB")`` gives, orientation tags ignored and of an animation the
-first frame, as torchvision's pil_loader does. OpenCV decodes grey and RGB JPEG to the same pixels faster, so it gets every
-JPEG that is plain in all its parts; Pillow reads everything else, and decides what is an image.
+Pillow defines the result: ``Image.open(...).convert("RGB")``, ignoring orientation tags and all but the first frame, as
+torchvision's pil_loader. OpenCV decodes grey and RGB JPEG to the same pixels faster, so it decodes JPEG files without unusual
+parts; Pillow decodes everything else, and decides what is an image.
 
-A file may come from anybody. Only the formats of photographs are read: Pillow would hand some others to programs of their
-own (EPS to Ghostscript). Sizes are those of the header, and are judged before memory is taken for the pixels.
+A file may come from anybody. Only formats of photographs are read, because Pillow passes some others to external programs (EPS
+to Ghostscript). Sizes are checked in the header, before memory is allocated for the pixels.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from deit.data.crop import Choose, part, whole
 from deit.errors import BadImage, UserError
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
-BYTES_A_PIXEL = 8  # of 16-bit RGBA without compression, the most that a file needs
-LONGEST = 1000  # times the width; an evaluation resizes the short side, and the long one grows with it
+BYTES_A_PIXEL = 8  # 16-bit RGBA without compression, the maximum for a file
+LONGEST = 1000  # maximum aspect ratio; an evaluation resizes the short side, and the long one grows with it
 
-MARGIN = 16  # rows below those that are wanted: the decoder's interpolation of colours looks at the next ones
+MARGIN = 16  # extra rows below the needed ones, which the decoder's interpolation of colours reads
 
-# Pillow's own limit would warn, then refuse, at numbers of its own; data.max_pixels takes its place.
+# data.max_pixels replaces Pillow's own limits.
 Image.MAX_IMAGE_PIXELS = None
 
-# Markers of JPEG.
+# JPEG markers.
 _START, _END_OF_IMAGE, _SCAN, _QUANTIZATION, _APP2, _APP13 = b"\xff\xd8", 0xD9, 0xDA, 0xDB, 0xE2, 0xED
 _PROGRESSIVE = 0xC2
 _FRAMES = (0xC0, 0xC1, _PROGRESSIVE)  # baseline, extended and progressive, all with Huffman codes
 # Huffman and quantisation tables, restart interval, comment, application segments.
 _SEGMENTS = frozenset((0xC4, _QUANTIZATION, 0xDD, 0xFE, *range(0xE0, 0xF0)))
 _BETWEEN_SCANS = (0xC4, _SCAN, _QUANTIZATION, 0xDD)
-_IS_MARKER = np.ones(256, bool)  # by the byte behind 0xff: not an escaped byte, a restart or a fill byte
+_IS_MARKER = np.ones(256, bool)  # by the byte after 0xff: not an escaped byte, a restart or a fill byte
 _IS_MARKER[[0x00, *range(0xD0, 0xD8), 0xFF]] = False
-# What Pillow reads of a segment that begins so, in bytes; it refuses a file whose segment is shorter.
+# Bytes that Pillow reads of a segment that begins so; it rejects a file with a shorter one.
 _READ = {b"JFIF": 7, b"Adobe": 7, b"ICC_PROFILE\0": 14}
 
 
@@ -54,8 +54,8 @@ class _Jpeg(NamedTuple):
 def decode(data: bytes, name: str, max_pixels: int, choose: Choose = whole) -> np.ndarray:
     """Decode the part of the file ``name`` that ``choose`` takes to uint8 [height, width, 3]; it may be called more than once.
 
-    Raises BadImage (exit code 1) with the file and the reason where it is no whole image of at most ``max_pixels``, UserError
-    where memory is lacking.
+    Raises BadImage (exit code 1) with file and reason if it is not a complete image of at most ``max_pixels``, UserError if
+    memory is exhausted.
     """
     jpeg = _plain_jpeg(data)
     if jpeg is not None:
@@ -69,7 +69,7 @@ def decode(data: bytes, name: str, max_pixels: int, choose: Choose = whole) -> n
 
 
 def decode_pillow(data: bytes, name: str, max_pixels: int) -> np.ndarray:
-    """As ``decode``, by Pillow alone: the reference."""
+    """As ``decode``, with Pillow alone: the reference."""
     if not data:
         raise BadImage(name, "empty", "the file is empty")
     try:
@@ -80,17 +80,17 @@ def decode_pillow(data: bytes, name: str, max_pixels: int) -> np.ndarray:
         raise
     except MemoryError:  # of the machine, not of the file
         raise UserError(
-            f"{name}: no memory is left to decode it; lower data.workers or data.max_pixels.", exit_code=1
+            f"{name}: not enough memory to decode it; lower data.workers or data.max_pixels.", exit_code=1
         ) from None
     except UnidentifiedImageError:
         kind, reason = "no image", "no known format"
-    except Exception as error:  # damaged bytes make Pillow's readers raise nearly anything
+    except Exception as error:  # Pillow raises nearly anything for damaged bytes
         kind, reason = "damaged", str(error) or type(error).__name__
     raise BadImage(name, kind, reason)
 
 
 def read_file(path: str, max_pixels: int) -> bytes:
-    """The bytes of an image file. Raises BadImage as ``check_file_size``, UserError (exit code 1) where they cannot be read."""
+    """The bytes of an image file. Raises BadImage as ``check_file_size``, UserError (exit code 1) if it cannot be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -103,19 +103,19 @@ def read_file(path: str, max_pixels: int) -> bytes:
         finally:
             os.close(descriptor)
     except OSError as error:
-        # A fault of the disk or the network, not of the image: nothing may be left out for that.
+        # A problem of the disk or the network, not of the image, so it is never left out.
         raise UserError(f"{path}: cannot be read ({error.strerror}).", exit_code=1) from error
 
 
 def check_file_size(size: int, name: str, max_pixels: int) -> None:
-    """Raise BadImage where a file of ``size`` bytes is larger than any image of ``max_pixels``, before it is read."""
+    """Raise BadImage if a file of ``size`` bytes is larger than any image of ``max_pixels``, before it is read."""
     most = BYTES_A_PIXEL * max_pixels + (1 << 20)  # headers, colour profiles, thumbnails
     if size > most:
         raise BadImage(name, "too large", f"a file of {size:,} bytes, but data.max_pixels={max_pixels} needs at most {most:,}")
 
 
 def check_size(width: int, height: int, name: str, max_pixels: int) -> None:
-    """Raise BadImage where an image of this size has more than ``max_pixels``, or is much longer than wide."""
+    """Raise BadImage if an image of this size has more than ``max_pixels``, or an extreme aspect ratio."""
     if width * height > max_pixels:
         raise BadImage(
             name,
@@ -165,14 +165,14 @@ def _upper_rows(data: bytes, jpeg: _Jpeg, rows: int) -> np.ndarray | None:
 def _opencv(data: bytes | bytearray) -> np.ndarray | None:
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:  # such as an image beyond its own limit of size
+    except cv2.error:  # for example, an image beyond its own size limit
         return None
 
 
 def _plain_jpeg(data: bytes) -> _Jpeg | None:
-    """What the headers say of a JPEG that is grey or RGB and of which Pillow would take every segment; None of any other file.
+    """The headers of a grey or RGB JPEG of which Pillow accepts every segment; None for any other file.
 
-    It reads no tables: the decoder does that. Where anything is unusual, the answer is None, and Pillow decides.
+    It reads no tables: the decoder does that. Pillow decides about anything unusual.
     """
     if data[:2] != _START:
         return None
@@ -201,7 +201,7 @@ def _plain_jpeg(data: bytes) -> _Jpeg | None:
 
 
 def _is_usual(data: bytes, marker: int, content: int, end: int) -> bool:
-    """Whether Pillow takes a segment for sure."""
+    """Whether Pillow certainly accepts a segment."""
     if marker == _QUANTIZATION:
         while content < end:
             content += 65 if data[content] < 16 else 129
@@ -214,15 +214,15 @@ def _is_usual(data: bytes, marker: int, content: int, end: int) -> bool:
 
 
 def _is_whole(data: bytes, scan: int) -> bool:
-    """Whether the scans of a JPEG, the first of which begins at ``scan``, end as they should.
+    """Whether the scans of a JPEG, the first of which begins at ``scan``, end correctly.
 
-    OpenCV stops reading at the last row, and so takes some damaged files that Pillow refuses.
+    OpenCV stops at the last row, and so accepts some damaged files that Pillow rejects.
     """
     values = np.frombuffer(data, np.uint8)
     places = np.flatnonzero(values[scan:-1] == 0xFF) + scan
     for place in places[_IS_MARKER[values[places + 1]]].tolist():
         if place < scan:
-            continue  # within a segment
+            continue  # inside a segment
         marker = data[place + 1]
         if marker == _END_OF_IMAGE:
             return True

@@ -1,7 +1,6 @@
 """1,797 scans of handwritten digits that come with scikit-learn: real data that needs no download.
 
-The scans are 8 x 8 with 17 levels of grey. They are shown as 32 x 32 so that patches of a few pixels have
-something to see.
+The scans are 8 x 8 with 17 levels of grey, enlarged to 32 x 32 so that small patches have some content.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ HELD_OUT = 5  # every fifth scan of a class is for validation
 def open_digits(data: DataConfig, train: bool) -> Subset:
     """A split of the digits: within each class, every fifth scan in the data set's order is held out.
 
-    Raises UserError where data.root is given, since nothing is read from there.
+    Raises UserError if data.root is set, which is not used.
     """
     from PIL import Image
 

@@ -1,7 +1,7 @@
 """Random erasing (Zhong et al., 2017) as timm 0.3.2 draws it.
 
 The device erases, after normalisation. Here the boxes are drawn, and which rows of a bank of N(0, 1) values fill them: the
-device makes the bank once from the seed, so that no noise is drawn or copied for a batch.
+device creates the bank once from the seed, so that no noise is drawn or copied for a batch.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 from deit.randomness import generator
 
 ATTEMPTS = 10
-AREA = (0.02, 1 / 3)  # least and most share of the image, divided by the number of boxes
+AREA = (0.02, 1 / 3)  # minimum and maximum fraction of the image, divided by the number of boxes
 ROWS = 1 << 14  # of the bank, a power of two; 15 MB at 224 pixels
-LOG_ASPECT = (math.log(0.3), math.log(1 / 0.3))  # of height / width
+LOG_ASPECT = (math.log(0.3), math.log(1 / 0.3))  # height / width
 
 
 def draw_boxes(rng: np.random.Generator, size: int, probability: float, most: int) -> np.ndarray:
     """Boxes for one image of size x size (timm's RandomErasing._erase).
 
-    Returns int32 [most, 4], each row top, left, height, width; a row of zeros is no box. With
-    ``probability`` there are 1 to ``most`` boxes, less those that fit in none of ten attempts.
+    Returns int32 [most, 4], each row top, left, height, width; a row of zeros is no box. With ``probability`` there are 1 to
+    ``most`` boxes, minus those that fit in none of ten attempts.
     """
     boxes = np.zeros((most, 4), np.int32)
     if rng.random() >= probability:
@@ -45,10 +45,10 @@ def noise_bank(seed: int, size: int) -> np.ndarray:
 
 
 def noise_rows(rng: np.random.Generator, size: int) -> np.ndarray:
-    """The rows of the bank that an image's boxes show, int32 [3, size]: one for each channel and each row of the image.
+    """The rows of the bank for an image's boxes, int32 [3, size]: one for each channel and each row of the image.
 
-    They begin at a drawn place and lie a drawn odd distance apart, so that no row comes twice in an image, and two images
-    share few rows, at different places.
+    They start at a random row with a random odd stride, so that no row is repeated in an image, and two images share few
+    rows, at different places.
     """
     rows = _rows(size)
     first, distance = rng.integers(rows), 2 * rng.integers(rows // 2) + 1
@@ -56,5 +56,5 @@ def noise_rows(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _rows(size: int) -> int:
-    """ROWS, more for images so large that their rows would come twice."""
+    """ROWS, or more for images so large that rows would be repeated."""
     return max(ROWS, 1 << (3 * size - 1).bit_length())

@@ -1,10 +1,10 @@
 """Images as files in class folders: ROOT/train/CLASS/IMAGE and ROOT/val/CLASS/IMAGE, at any depth below CLASS.
 
-Only folders are read here, with one pass of scandir and no look at a file, so that ImageNet's 1.3 million names take seconds.
-The names are kept as one array of bytes: a list of strings would take several times the memory, once for each card.
+Only folders are read, with one pass of scandir and without opening files, so that ImageNet's 1.3 million names take seconds.
+The names are one array of bytes: a list of strings would take several times the memory, once for each card.
 
-A class is called by its folder, spelled in NFC: macOS writes names as NFD, and the same class may have either in train/ and
-val/. What is left out is listed, so that nobody trains on half of their images unknowingly.
+A class is named after its folder, in NFC: macOS writes names as NFD, and train/ and val/ may differ in that. Skipped files are
+listed, so that nobody trains on half of their images unknowingly.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from deit.config.schema import DataConfig
 from deit.data.source import EncodedDataset
 from deit.errors import UserError
 
-# Those of torchvision's ImageFolder, their other spellings, and GIF, of which the first frame is taken.
+# Those of torchvision's ImageFolder, their other spellings, and GIF (first frame).
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm"),
 )
-# Made by archivers, synchronisers and file systems; no class is called so.
+# Created by archivers, sync tools and file systems; never classes.
 NO_CLASSES = ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information")
 OTHER_NAMES = {"train": ("training",), "val": ("validation", "valid", "test", "testing", "eval")}
 
 
 @dataclass
 class LeftOut:
-    """Files that no one reads, as paths from the folder of the split, and classes without an image."""
+    """Skipped files, as paths from the folder of the split, and classes without an image."""
 
-    loose: list[str] = field(default_factory=list)  # images beside the class folders
-    others: list[str] = field(default_factory=list)  # files that are no images by their names
-    broken: list[str] = field(default_factory=list)  # links that lead nowhere
+    loose: list[str] = field(default_factory=list)  # images next to the class folders
+    others: list[str] = field(default_factory=list)  # files without an image extension
+    broken: list[str] = field(default_factory=list)  # broken links
     empty: list[str] = field(default_factory=list)  # classes
 
     def lines(self) -> list[str]:
-        """For people: one line for each kind, with three names and how many there are."""
+        """One line for each kind, with three names and the number of the others."""
         kinds = (
             ("images outside class folders", self.loose),
-            ("files that are no images by their names", self.others),
+            ("files without an image extension", self.others),
             ("broken links", self.broken),
             ("classes without an image", self.empty),
         )
@@ -52,7 +52,7 @@ class LeftOut:
 
 
 class ImageFolder(EncodedDataset):
-    """One of the two splits; labels are the positions of the class folders of train/, sorted by name."""
+    """One split; labels are the positions of the class folders of train/, sorted by name."""
 
     def __init__(
         self,
@@ -88,13 +88,13 @@ class ImageFolder(EncodedDataset):
 def open_folder(data: DataConfig, train: bool) -> ImageFolder:
     """List the images of a split. An evaluation alone needs no train/: the classes are then those of val/.
 
-    Raises UserError where data.root is not laid out as said above; the message names what was found instead.
+    Raises UserError if data.root has another layout; the message names what was found instead.
     """
     if data.root is None:
-        raise UserError("data.root is null, but data.source=imagefolder reads a folder that holds train/ and val/.")
+        raise UserError("data.root is null, but data.source=imagefolder reads a folder with train/ and val/.")
     root = Path(data.root)
     if not root.is_dir():
-        raise UserError(f"data.root: there is no folder {root}. Give the folder that holds train/ and val/.")
+        raise UserError(f"data.root: there is no folder {root}. Give the folder that contains train/ and val/.")
     wanted = ("train", "val") if train else ("val",)
     missing = [split for split in wanted if not (root / split).is_dir()]
     if missing:
@@ -115,24 +115,24 @@ def open_folder(data: DataConfig, train: bool) -> ImageFolder:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file of this name is read as an image; whether it is one shows when it is decoded."""
+    """Whether a file of this name is read as an image."""
     return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
 
 
 def _not_laid_out(root: Path, split: str) -> str:
-    """What is there instead of train/ or val/, and the command that helps."""
-    needed = "it must hold train/ and val/, each with class folders"
+    """The message for a missing train/ or val/, with a command that helps."""
+    needed = "it must contain train/ and val/, each with class folders"
     for other in OTHER_NAMES[split]:
         found = next((entry.name for entry in _scan(root) if entry.name.lower() == other and entry.is_dir()), None)
         if found is not None:
-            return f"data.root: {root} holds {found}/ but no folder {split}/; rename it: mv '{root / found}' '{root / split}'."
+            return f"data.root: {root} contains {found}/ but no {split}/; rename it: mv '{root / found}' '{root / split}'."
     folders = [entry.name for entry in _scan(root) if _may_be_class(entry) and entry.name not in ("train", "val")]
     if len(folders) >= 2:
         return (
-            f"data.root: {root} holds no folder {split}/, but {len(folders)} other folders ({listed(sorted(folders), 3)}); "
-            f"{needed}. Where these are the classes, move some images of each into val/ and the rest into train/."
+            f"data.root: {root} contains no folder {split}/, but {len(folders)} other folders ({listed(sorted(folders), 3)}); "
+            f"{needed}. If these are the classes, move some images of each into val/ and the rest into train/."
         )
-    return f"data.root: {root} holds no folder {split}/; {needed}."
+    return f"data.root: {root} contains no folder {split}/; {needed}."
 
 
 def _may_be_class(entry: os.DirEntry[str]) -> bool:
@@ -140,28 +140,28 @@ def _may_be_class(entry: os.DirEntry[str]) -> bool:
 
 
 def _class_folders(folder: Path) -> dict[str, str]:
-    """The class folders by the names of their classes, sorted by these."""
+    """The class folders by class name, sorted."""
     entries = _scan(folder)
     found: dict[str, str] = {}
     for directory in sorted(entry.name for entry in entries if _may_be_class(entry)):
         name = _spelled(directory)
         if name in found:
             raise UserError(
-                f"data.root: {folder} holds two folders called {name}, which differ only in how their letters are encoded (NFC "
+                f"data.root: {folder} contains two folders called {name}, which differ only in their Unicode form (NFC "
                 "and NFD); move the images of one into the other."
             )
         found[name] = directory
     if not found:
         images = sum(is_image(entry.name) for entry in entries)
-        flat = f" It holds {images:,} images without a label." if images else ""
+        flat = f" It contains {images:,} images without a label." if images else ""
         raise UserError(
-            f"data.root: {folder} holds no class folders; the images of each class must be in a folder of their own.{flat}"
+            f"data.root: {folder} contains no class folders; the images of each class must be in their own folder.{flat}"
         )
     return dict(sorted(found.items()))
 
 
 def _spelled(directory: str) -> str:
-    """The name of the class of a folder: NFC, and text even where the file system's name is none."""
+    """The class name of a folder: NFC, and valid text even if the file system's name is not."""
     return normal(directory.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
 
@@ -178,26 +178,26 @@ def _listed(
             left_out.empty.append(name)
         if not files and not empty_allowed:
             raise UserError(
-                f"data.root: {folder / directory} holds no images; files that end in {', '.join(EXTENSIONS)} are images."
+                f"data.root: {folder / directory} contains no images; files that end in {', '.join(EXTENSIONS)} are images."
             )
         names += files
         labels.append(np.full(len(files), label_of[name], np.int64))
     left_out.empty += sorted(set(classes) - set(present))
     if not names:
-        raise UserError(f"data.root: {folder} holds no images; files that end in {', '.join(EXTENSIONS)} are images.")
+        raise UserError(f"data.root: {folder} contains no images; files that end in {', '.join(EXTENSIONS)} are images.")
     directories = {label_of[name]: directory for name, directory in present.items()}
     return ImageFolder(folder, list(classes), directories, np.array(names), np.concatenate(labels), max_pixels, left_out)
 
 
 def _images_below(folder: Path, directory: str, below: str, left_out: LeftOut) -> list[bytes]:
-    """The images of a class at any depth, as encoded paths from its folder: those of a folder sorted, then its subfolders."""
+    """The images of a class at any depth, as encoded paths from its folder: sorted files, then subfolders."""
     found: list[bytes] = []
     subfolders: list[str] = []
     for entry in _scan(folder / directory / below):
         path = f"{below}{entry.name}"
         if entry.name.startswith("."):
             continue
-        if entry.is_dir(follow_symlinks=False):  # a link to a folder above would lead round for ever
+        if entry.is_dir(follow_symlinks=False):  # a link to a parent folder would never end
             subfolders += [path] if entry.name not in NO_CLASSES else []
         elif not is_image(entry.name):
             left_out.others.append(f"{directory}/{path}")

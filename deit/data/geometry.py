@@ -1,7 +1,7 @@
 """The affine operations of RandAugment as matrices in Pillow's convention.
 
-``(a, b, c, d, e, f)`` says that the output pixel at (x, y) shows the input at (a x + b y + c, d x + e y + f),
-where the corner of the image is (0, 0) and the centre of its first pixel (0.5, 0.5).
+``(a, b, c, d, e, f)`` means that the output pixel at (x, y) shows the input at (a x + b y + c, d x + e y + f), where (0, 0) is
+the corner of the image and (0.5, 0.5) the centre of its first pixel.
 """
 
 from __future__ import annotations
@@ -28,6 +28,6 @@ def affine_matrix(operation: Operation, width: int, height: int) -> Matrix:
         return (1, 0, 0, 0, 1, argument * height)
     if name == "Rotate":
         cos, sin = math.cos(math.radians(argument)), math.sin(math.radians(argument))
-        x, y = width / 2, height / 2  # the point that stays where it is
+        x, y = width / 2, height / 2  # the fixed point
         return (cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y)
     raise ValueError(f"{name} is no affine operation")

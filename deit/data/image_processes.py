@@ -1,9 +1,9 @@
-"""The processes that make batches: a foreman, which imports and reads once, and its copies, which do the work.
+"""The processes that make batches: a foreman, which imports and reads once, and its forks, which do the work.
 
     python -m deit.data.image_processes SOCKET MEMORY ROWS BATCH WORKERS PARENT
 
-SOCKET, MEMORY and ROWS are inherited open files, BATCH is the rows of a batch, PARENT the process that started this one;
-``deit.data.process_prefetcher`` is its side. MindSpore is never imported here.
+SOCKET, MEMORY and ROWS are inherited open files, BATCH is the rows of a batch, PARENT the process that started this one. The
+other side is ``deit.data.process_prefetcher``. MindSpore is never imported here.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def main(arguments: list[str]) -> int:
     end_with_parent(signal.SIGKILL, parent)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the training decides when this ends
-    faulthandler.register(signal.SIGUSR1)  # the launcher asks all processes of a run that hangs
+    faulthandler.register(signal.SIGUSR1)  # sent by the launcher if a run hangs
     with os.fdopen(recipe, "rb") as file:
         rows: Rows = pickle.load(file)
     with socket.socket(fileno=connection) as channel:
         cv2.setNumThreads(0)  # the processes are the parallelism
         decode_no_more_than_needed()
         gc.collect()
-        gc.freeze()  # what is shared with the copies stays shared
+        gc.freeze()  # keeps pages shared with the forks
         foreman = os.getpid()
         for _ in range(workers):
             if os.fork() == 0:
@@ -61,7 +61,7 @@ def _work_and_exit(rows: Rows, channel: socket.socket, memory: int, batch: int, 
         end_with_parent(signal.SIGKILL, foreman)
         _work(rows, channel, memory, batch)
         code = 0
-    except ConnectionError:  # the training has gone
+    except ConnectionError:  # the training has ended
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -71,7 +71,7 @@ def _work_and_exit(rows: Rows, channel: socket.socket, memory: int, batch: int, 
 
 
 def _work(rows: Rows, channel: socket.socket, memory: int, batch: int) -> None:
-    """Write rows until the training closes its end."""
+    """Write rows until the training closes the connection."""
     layout = SharedLayout(rows.layout(batch), batch)
     slots: dict[int, Arrays] = {}
     while task := channel.recv(TASK.size):
@@ -82,7 +82,7 @@ def _work(rows: Rows, channel: socket.socket, memory: int, batch: int) -> None:
 
 
 def _write(rows: Rows, arrays: Arrays, epoch: int, chunk: range) -> bytes:
-    """What to answer besides the slot: nothing, the bad images, or what was raised."""
+    """The reply besides the slot: empty, the bad images, or an exception."""
     places = places_of(arrays, epoch)
     bad: list[Bad] = []
     try:
@@ -97,7 +97,7 @@ def _write(rows: Rows, arrays: Arrays, epoch: int, chunk: range) -> bytes:
             pickled = pickle.dumps(error)
             pickle.loads(pickled)
             return pickled
-        except Exception:  # an error that cannot be sent
+        except Exception:  # an error that cannot be pickled
             return pickle.dumps(RuntimeError("".join(traceback.format_exception(error, limit=TRACED))))
     return pickle.dumps(bad) if bad else b""
 

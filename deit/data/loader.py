@@ -1,12 +1,11 @@
 """Batches for the device, in the order of the sampler, read and augmented ahead of their use.
 
-Every image is a function of (seed, epoch, index, repetition), so that the bytes do not depend on the number of workers, nor on
-where in an epoch a run begins. ``deit.data.rows`` makes an image, ``deit.data.prefetch`` has many made at a time.
+Every image is a function of (seed, epoch, index, repetition), so that the bytes depend neither on the number of workers nor on
+where in an epoch a run starts. ``deit.data.rows`` makes an image, ``deit.data.prefetch`` makes many in parallel.
 
-A step has its number of images whatever the data are like. With ``data.on_bad_image=skip`` the place of a bad image is
-taken by the next good one of the same micro batch, which is then seen twice, augmented differently; with ``replace`` by
-one drawn from the whole training set. Both are functions of the seed and of what is bad, like everything else here. An
-evaluation has empty places instead.
+A step always has its number of images. With ``data.on_bad_image=skip`` a bad image is replaced by the next good one of the
+same micro batch, which is then used twice, augmented differently; with ``replace`` by one drawn from the whole training set.
+Both are functions of the seed and of which images are bad. An evaluation has empty places instead.
 """
 
 from __future__ import annotations
@@ -32,17 +31,15 @@ from deit.errors import BadImage, UserError
 class TrainBatch:
     """A micro batch of B images of side S = model.img_size.
 
-    ``images`` uint8 [B, S, S, 3], not normalised; ``labels`` int32 [B]; ``indices`` int64 [B], the images'
-    numbers in the data set. For random erasing, which follows normalisation: ``boxes`` int32
-    [B, augment.recount, 4] (top, left, height, width; zeros are no box) and ``noise``, what fills them: for
-    augment.remode=pixel int32 [B, 3, S], the rows of the noise bank that each row of an image shows
-    (``deit.data.erasing``); float16 [B, recount, 3] for rand; None for const, which fills with 0. Both are None where
-    augment.reprob is 0.
+    ``images`` uint8 [B, S, S, 3], not normalised; ``labels`` int32 [B]; ``indices`` int64 [B], the images' numbers in the data
+    set. For random erasing, which follows normalisation: ``boxes`` int32 [B, augment.recount, 4] (top, left, height, width;
+    zeros are no box) and ``noise``, which fills them: for augment.remode=pixel int32 [B, 3, S], the rows of the noise bank
+    for each row of an image (``deit.data.erasing``); float16 [B, recount, 3] for rand; None for const, which fills with 0.
+    Both are None if augment.reprob is 0.
 
-    ``bad`` are the images that had a place here and could not be used, by name; labels and indices are those of the images
-    that took their places.
+    ``bad`` are the unusable images of this batch, by name; labels and indices are those of their replacements.
 
-    The arrays may use memory that is used again when all of them are gone: keep them, or views of them, as long as needed.
+    The memory of the arrays is reused when all of them are gone: keep them, or views of them, as long as needed.
     """
 
     images: np.ndarray
@@ -57,9 +54,8 @@ class TrainBatch:
 class EvalBatch:
     """B images of an evaluation.
 
-    ``images`` uint8 [B, S, S, 3], ``labels`` int32 [B], ``valid`` bool [B], ``indices`` int64 [B]. Where
-    ``valid`` is False there is no image: the pixels and the label are 0, the index is -1. So it is for ``bad``, the images
-    that could not be used, by name.
+    ``images`` uint8 [B, S, S, 3], ``labels`` int32 [B], ``valid`` bool [B], ``indices`` int64 [B]. Where ``valid`` is False
+    there is no image: the pixels and the label are 0, the index is -1. So it is for ``bad``, the unusable images, by name.
     """
 
     images: np.ndarray
@@ -72,12 +68,12 @@ class EvalBatch:
 class TrainLoader:
     """The training batches of one rank.
 
-    ``steps_per_epoch`` counts micro batches, a multiple of optim.accumulation_steps; ``waited`` is how many
-    seconds the training has waited for batches so far. Processes that read images live as long as the loader.
+    ``steps_per_epoch`` counts micro batches, a multiple of optim.accumulation_steps; ``waited`` is how many seconds the
+    training has waited for batches so far. Processes that read images live as long as the loader.
     """
 
     def __init__(self, config: RunConfig, dataset: Dataset, rank: int, world: int) -> None:
-        """Raises UserError where the data set does not fill one optimizer step, or the policy is none."""
+        """Raises UserError if the data set does not fill one optimizer step, or the policy is invalid."""
         self.config = config
         self.order = TrainOrder(
             len(dataset),
@@ -95,10 +91,10 @@ class TrainLoader:
         self._prefetcher: Prefetcher | None = None
 
     def epoch(self, epoch: int, start: int = 0) -> Generator[TrainBatch, None, None]:
-        """The micro batches of an epoch from number ``start`` on; those before it cost nothing.
+        """The micro batches of an epoch from number ``start`` on; earlier ones are not read.
 
-        Call it in a thread that lives as long as the loader. Its batches raise UserError (exit code 1) where an image cannot be
-        read: BadImage with data.on_bad_image=error, and otherwise where no other is to be found for its place.
+        Call it in a thread that lives as long as the loader. Its batches raise UserError (exit code 1) if an image cannot be
+        read: BadImage with data.on_bad_image=error, otherwise if no replacement can be found.
         """
         if self._prefetcher is None:
             self._prefetcher = open_prefetcher(self.rows, self.config.data.batch_size, self.workers)
@@ -125,7 +121,7 @@ class TrainLoader:
     def taken(self, epoch: int, number: int) -> np.ndarray:
         """The ``indices`` of micro batch ``number`` of an epoch, int64 [B], without its images.
 
-        With data.on_bad_image=skip or replace its images are read once more, to know which of them were replaced.
+        With data.on_bad_image=skip or replace its images are read again to find the replaced ones.
         """
         places = Places(epoch, *(each[number] for each in self.order.epoch(epoch)))
         if self.config.data.on_bad_image == "error":
@@ -136,14 +132,14 @@ class TrainLoader:
 class EvalLoader:
     """The evaluation batches of one rank: over all ranks each image exactly once.
 
-    All ranks have the same number of batches, each of data.eval_batch_size rows. Processes that read images live as long as the
-    loader.
+    All ranks have the same number of batches, each of data.eval_batch_size rows. Processes that read images live as long as
+    the loader.
     """
 
     def __init__(
         self, config: RunConfig, dataset: Dataset, rank: int, world: int, leave_out: type[UserError] | None = None
     ) -> None:
-        """``leave_out``: what is no reason to stop; by default a bad image, where data.on_bad_image allows that."""
+        """``leave_out``: the errors that do not stop it; by default bad images, if data.on_bad_image allows that."""
         if leave_out is None and config.data.on_bad_image != "error":
             leave_out = BadImage
         self.batch = config.data.eval_batch_size
@@ -157,12 +153,12 @@ class EvalLoader:
         return len(self.order)
 
     def __iter__(self) -> Generator[EvalBatch, None, None]:
-        """Raises UserError (exit code 1) where an image cannot be read: BadImage with data.on_bad_image=error alone."""
+        """Raises UserError (exit code 1) if an image cannot be read: BadImage only with data.on_bad_image=error."""
         for batch, bad in self.batches():
             yield EvalBatch(batch.images, batch.labels, batch.valid, batch.indices, _by_name(bad))
 
     def batches(self) -> Generator[tuple[EvalBatch, list[Bad]], None, None]:
-        """The batches, their ``bad`` empty, each with its bad images by their numbers."""
+        """The batches, with ``bad`` empty, each with its bad images by number."""
         if self._prefetcher is None:
             self._prefetcher = open_prefetcher(self.rows, self.batch, self.workers)
         nothing = np.zeros(self.batch, np.int64)

@@ -1,13 +1,13 @@
-"""Shards as MindRecord, written with MindSpore's own writer: a program of its own, for the launcher has no MindSpore.
+"""MindRecord shards, written with MindSpore's own writer in a separate program, because the launcher has no MindSpore.
 
     python -m deit.data.mindrecord_shard
 
-reads jobs, one a line of JSON, and answers lines of JSON: how many more images are in, then where all of them lie, or what is
-wrong. It ends when its input does.
+reads jobs, one JSON object per line, and writes lines of JSON: how many more images are written, then all their offsets, or an
+error. It ends when its input does.
 
-MindDataset gives the columns ``image`` (the bytes of the file), ``label``, ``file_name`` (CLASS/FILE) and ``index``, the number
-of the image in the split. A blob starts at header_size + page * page_size + offset in the page, after its length in 8 bytes;
-page and offset are in the SQLite file that the writer creates.
+MindDataset returns the columns ``image`` (the bytes of the file), ``label``, ``file_name`` (CLASS/FILE) and ``index``, the
+number of the image in the split. A blob starts at header_size + page * page_size + offset in the page, after its length in 8
+bytes; page and offset are in the SQLite file that the writer creates.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from mindspore.mindrecord import FileWriter
 from deit.data.shard import Source, Written, read_source
 from deit.errors import UserError
 
-AT_ONCE = 64  # images handed to the writer
-HEADER = 1 << 20  # bytes; MindSpore's default of 16 MB is room for shards of terabytes
-PAGE, LARGEST_PAGE = 1 << 23, 1 << 28  # bytes; a page holds whole images, MindSpore allows 256 MB
+AT_ONCE = 64  # images per call of the writer
+HEADER = 1 << 20  # bytes; MindSpore's default of 16 MB is for shards of terabytes
+PAGE, LARGEST_PAGE = 1 << 23, 1 << 28  # bytes; a page contains whole images, MindSpore allows 256 MB
 PREFIX = 8  # bytes before each blob: its length
-EMPTY = b"\0"  # the writer takes no empty bytes; the index says 0 all the same
+EMPTY = b"\0"  # the writer accepts no empty bytes; the index says 0
 SCHEMA = {
     "index": {"type": "int64"},
     "label": {"type": "int32"},
@@ -41,9 +41,9 @@ SCHEMA = {
 
 
 def write_mindrecord(path: Path, sources: Sequence[Source], advance: Callable[[int], Any]) -> Written:
-    """Write the shard and its .db; what is there under these names is replaced. ``advance`` hears of images that are in it.
+    """Write the shard and its .db, replacing existing ones. ``advance`` is called with the number of written images.
 
-    Raises UserError as ``read_source`` does, and where an image is larger than a page can be.
+    Raises UserError as ``read_source`` does, and if an image is larger than a page.
     """
     largest = max(sources, key=lambda source: source.size)
     page = PAGE
@@ -93,7 +93,7 @@ def _database(path: Path) -> Path:
 
 
 def _finish(path: Path) -> None:
-    """Bring a file to the disk, with the rights of any other new file: MindSpore lets its owner alone read it."""
+    """Sync a file, with normal permissions: MindSpore makes it readable only for its owner."""
     mask = os.umask(0)
     os.umask(mask)
     path.chmod(0o666 & ~mask)
@@ -102,7 +102,7 @@ def _finish(path: Path) -> None:
 
 
 def main() -> None:
-    # MindSpore may print; only answers may come where answers are expected.
+    # MindSpore may print to stdout, so the answers get their own descriptor.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -118,7 +118,7 @@ def main() -> None:
             answer(error=str(error))
         except OSError as error:
             answer(error=f"{job['path']}: could not be written ({error.strerror}).")
-        except RuntimeError as error:  # MindSpore's errors fill pages; one line of them gives the reason
+        except RuntimeError as error:  # MindSpore's errors fill pages; one line of them has the reason
             reasons = [text for text in str(error).splitlines() if text.startswith("[ERROR]")] or str(error).splitlines()
             answer(error=f"{job['path']}: MindSpore could not write it ({reasons[0] if reasons else type(error).__name__}).")
         else:

@@ -1,7 +1,7 @@
-"""The operations on images from which the augmentation policies choose, and what a magnitude means to each.
+"""The operations of the augmentation policies, and what a magnitude means to each.
 
-What an operation does to pixels is the business of ``ops_pil`` and ``ops_opencv``; nothing here needs an
-image library, so that a configuration can be checked without one.
+``ops_pil`` and ``ops_opencv`` apply them to pixels; this module needs no image library, so that a configuration can be checked
+without one.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ SCALE = 10.0  # magnitudes are tenths: at 10 an operation has its full effect
 class Operation(NamedTuple):
     """One operation on an image.
 
-    ``argument`` is degrees counter-clockwise for Rotate, bits kept for Posterize (none: black; 8 or more: all),
-    the threshold for Solarize, levels added for SolarizeAdd, the factor of the enhancement for Color, Contrast,
-    Brightness and Sharpness, the slope for ShearX and ShearY, the share of the width or height for TranslateX
-    and TranslateY, the share of the colour taken away for Desaturate, the radius in pixels for GaussianBlur,
-    and without meaning for AutoContrast, Equalize and Invert.
+    ``argument`` is degrees counter-clockwise for Rotate, bits kept for Posterize (none: black; 8 or more: all), the threshold
+    for Solarize, levels added for SolarizeAdd, the enhancement factor for Color, Contrast, Brightness and Sharpness, the slope
+    for ShearX and ShearY, the fraction of the width or height for TranslateX and TranslateY, the fraction of colour removed for
+    Desaturate, the radius in pixels for GaussianBlur, and unused for AutoContrast, Equalize and Invert.
     """
 
     name: str
@@ -29,8 +28,8 @@ class Operation(NamedTuple):
 def argument(name: str, level: float, sign: int, increasing: bool) -> float:
     """The argument of an operation at magnitude ``level``, with the sign already drawn (timm's LEVEL_TO_ARG).
 
-    ``increasing`` is timm's ...Increasing variant, whose effect grows with the level. Levels above 10 are limited
-    as in timm 1.0.31; timm 0.3.2 has no such levels.
+    ``increasing`` is timm's ...Increasing variant, whose effect grows with the level. Levels above 10 are limited as in timm
+    1.0.31; timm 0.3.2 has no such levels.
     """
     return ARGUMENTS[name](level / SCALE, sign, increasing)
 

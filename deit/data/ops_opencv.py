@@ -1,11 +1,11 @@
 """The image operations of the training transform in OpenCV: fast, close to Pillow.
 
-What maps each level to a level (AutoContrast, Equalize, Invert, Posterize, Solarize, SolarizeAdd,
-Brightness) is one table and equals Pillow's result. Color, Contrast, Desaturate and Sharpness may be one level
-off, where a sum is rounded the other way, GaussianBlur a few, because Pillow rounds more often; so may translations
-and shears (``deit.data.shifting``). Rotate has the same geometry but differs in its interpolation: another cubic, positions in
-1/32 pixel, rounding where Pillow cuts the fraction off (half a level), and a border that is blended. docs/augmentation.md
-has the figures. OpenCV releases the interpreter's lock, so that threads work side by side.
+Operations that map each level to a level (AutoContrast, Equalize, Invert, Posterize, Solarize, SolarizeAdd, Brightness) are one
+table and equal Pillow's result. Color, Contrast, Desaturate and Sharpness may be off by one level, where a sum is rounded
+differently, GaussianBlur by a few, because Pillow rounds more often; so may translations and shears (``deit.data.shifting``).
+Rotate has the same geometry but another interpolation: another cubic, positions in 1/32 pixel, rounding where Pillow truncates
+(half a level), and a blended border. docs/augmentation.md has the figures. OpenCV releases the GIL, so that threads run in
+parallel.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from deit.data.shifting import CUT_OFF, sheared, translated
 INTERPOLATION = {"bicubic": cv2.INTER_CUBIC, "bilinear": cv2.INTER_LINEAR}
 LEVELS = np.arange(256)
 SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13  # Pillow's ImageFilter.SMOOTH
-PASSES = 3  # of box blurs that make a Gaussian blur
+PASSES = 3  # box blurs that make a Gaussian blur
 
 
 class OpencvOps:
     """Operations on uint8 [H, W, 3] in RGB."""
 
     def __init__(self, interpolation: str, fill: tuple[int, int, int]) -> None:
-        """``interpolation`` is for enlarging and the affine operations; ``fill`` is what these uncover, RGB."""
-        # The loader's threads are the parallelism; threads of OpenCV's own would only fight them.
+        """``interpolation`` is for enlarging and the affine operations; ``fill`` is the colour that these uncover, RGB."""
+        # The loader's workers are the parallelism; OpenCV's own threads would only compete with them.
         cv2.setNumThreads(0)
         self.interpolation = INTERPOLATION[interpolation]
         self.fill = fill
@@ -43,7 +43,7 @@ class OpencvOps:
         return image
 
     def crop(self, image: np.ndarray, box: Box, size: int) -> np.ndarray:
-        """Cut out the box and resize it to size x size, averaging areas where it shrinks."""
+        """Cut out the box and resize it to size x size, averaging areas when it shrinks."""
         top, left, height, width = box
         shrinks = height >= size and width >= size
         cut = image[top : top + height, left : left + width]
@@ -80,7 +80,7 @@ class OpencvOps:
     def _rotated(self, image: np.ndarray, operation: Operation) -> np.ndarray:
         height, width = image.shape[:2]
         a, b, c, d, e, f = affine_matrix(operation, width, height)
-        # OpenCV counts from the centre of the first pixel, Pillow from its corner.
+        # OpenCV's origin is the centre of the first pixel, Pillow's its corner.
         matrix = np.array([[a, b, c + (a + b - 1) / 2], [d, e, f + (d + e - 1) / 2]])
         return cv2.warpAffine(
             image,
@@ -93,7 +93,7 @@ class OpencvOps:
 
 
 def _table(image: np.ndarray, operation: Operation) -> np.ndarray:
-    """What each level becomes: uint8 [256], or [1, 256, 3] where the channels differ."""
+    """The new value of each level: uint8 [256], or [1, 256, 3] if the channels differ."""
     name, argument = operation
     if name == "AutoContrast":
         return _tables([_stretched(counts) for counts in _histograms(image)])
@@ -125,7 +125,7 @@ def _histograms(image: np.ndarray) -> list[np.ndarray]:
 
 
 def _stretched(counts: np.ndarray) -> np.ndarray:
-    """Pillow's ImageOps.autocontrast of a channel: its levels are stretched to 0..255."""
+    """Pillow's ImageOps.autocontrast of a channel: stretches its levels to 0..255."""
     present = np.flatnonzero(counts)
     low, high = int(present[0]), int(present[-1])
     if low == high:
@@ -135,7 +135,7 @@ def _stretched(counts: np.ndarray) -> np.ndarray:
 
 
 def _equalized(counts: np.ndarray) -> np.ndarray:
-    """Pillow's ImageOps.equalize of a channel, which leaves the last level's pixels out of its step."""
+    """Pillow's ImageOps.equalize of a channel, whose step ignores the last level's pixels."""
     present = np.flatnonzero(counts)
     step = int(counts.sum() - counts[present[-1]]) // 255
     if step == 0:
@@ -145,7 +145,7 @@ def _equalized(counts: np.ndarray) -> np.ndarray:
 
 
 def _blended(ground: int, factor: float) -> np.ndarray:
-    """Pillow's Image.blend of a constant with each level: single precision, fraction cut off."""
+    """Pillow's Image.blend of a constant with each level: single precision, truncated."""
     mixed = np.float32(ground) + np.float32(factor) * (LEVELS - ground).astype(np.float32)
     return np.clip(mixed, 0, 255).astype(np.int64)
 
@@ -164,7 +164,7 @@ def _sharpness(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _blur(image: np.ndarray, radius: float) -> np.ndarray:
-    """Pillow's ImageFilter.GaussianBlur: box blurs whose outermost weights are fractions, so as to have the variance wanted."""
+    """Pillow's ImageFilter.GaussianBlur: box blurs with fractional outermost weights, which give the wanted variance."""
     variance = radius**2 / PASSES
     whole = int((np.sqrt(12 * variance + 1) - 1) / 2)
     fraction = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))

@@ -18,7 +18,7 @@ class PilOps:
     """Operations on Pillow images in mode RGB."""
 
     def __init__(self, interpolation: str, fill: tuple[int, int, int]) -> None:
-        """``interpolation`` is for resizing and the affine operations; ``fill`` is what these uncover, RGB."""
+        """``interpolation`` is for resizing and the affine operations; ``fill`` is the colour that these uncover, RGB."""
         self.resampling = RESAMPLING[interpolation]
         self.fill = fill
 
@@ -43,7 +43,7 @@ class PilOps:
     def apply(self, image: Image.Image, operation: Operation) -> Image.Image:
         """One operation of a policy or of the colour jitter."""
         name, argument = operation
-        if name == "Rotate":  # Pillow builds the matrix itself, rounded its own way
+        if name == "Rotate":  # Pillow builds the matrix itself, with its own rounding
             return image.rotate(argument, self.resampling, fillcolor=self.fill)
         if name in AFFINE:
             matrix = affine_matrix(operation, *image.size)
@@ -52,7 +52,7 @@ class PilOps:
 
 
 def _posterize(image: Image.Image, bits: float) -> Image.Image:
-    # Pillow from 13 on refuses 0 bits, which the recipe of DeiT reaches: black. None has more than 8.
+    # Pillow 13 rejects 0 bits, which the recipe of DeiT reaches: black. No image has more than 8.
     if bits <= 0:
         return Image.new("RGB", image.size)
     return image if bits >= 8 else ImageOps.posterize(image, int(bits))

@@ -1,15 +1,15 @@
-"""Image files packed by ``task=pack`` into a few large ones, any of which is found without looking through the others.
+"""Image files packed by ``task=pack`` into a few large ones, with random access to each image.
 
-    ROOT/dataset.json          format, classes, and of each split its shards with their checksums
-    ROOT/train/index.npy       of each image its shard, place, length, label and file name
-    ROOT/train/00000.tar ...   the shards; 00000.mindrecord beside its 00000.mindrecord.db
+    ROOT/dataset.json          format, classes, and for each split its shards with their checksums
+    ROOT/train/index.npy       for each image its shard, offset, length, label and file name
+    ROOT/train/00000.tar ...   the shards; 00000.mindrecord with its 00000.mindrecord.db
     ROOT/val/                  the same
 
-Classes, labels and the order of the images are those of the class folders, and an image is the bytes of its file, whatever the
-format. So both formats are read alike, by one ``pread`` of one open file for each image, from any thread without a lock.
-MindSpore's own readers of MindRecord are of no use for that: FileReader and MindDataset give the images in their order, and
-MindPage, which can be asked for one, takes milliseconds for it, as it searches the SQLite file beside the shard each time. They
-do read our shards, as tar programs and WebDataset read the tars.
+Classes, labels and the order of the images are those of the class folders, and an image is the bytes of its file, in either
+format. So both formats are read by one ``pread`` of an open file per image, from any thread without a lock. MindSpore's own
+readers cannot do that: FileReader and MindDataset return the images in their order, and MindPage takes milliseconds for one
+image, because it searches the SQLite file next to the shard each time. They do read our shards, as tar programs and WebDataset
+read the tars.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ VERSION = 1
 FORMATS = ("tar", "mindrecord")
 SPLITS = ("train", "val")
 BLOCK = 1 << 20  # bytes read at a time for a checksum
-SPARE_FILES = 256  # that a process has open besides its shards
+SPARE_FILES = 256  # open files of a process besides its shards
 _SHARD = re.compile(r"[0-9]{5,}\.(tar|mindrecord)")
 
 
 def index_type(longest_name: int) -> np.dtype[Any]:
-    """A row of the index: ``offset`` and ``length`` count bytes of the shard of that number, ``name`` is the file's own."""
+    """A row of the index: ``offset`` and ``length`` are bytes in that shard, ``name`` is the file's own."""
     return np.dtype([("shard", "<i4"), ("offset", "<i8"), ("length", "<i8"), ("label", "<i4"), ("name", f"S{longest_name}")])
 
 
@@ -63,7 +63,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Description:
-    """What dataset.json says."""
+    """The content of dataset.json."""
 
     format: str
     classes: list[str]
@@ -82,9 +82,9 @@ class Description:
 
 
 def read_description(root: Path) -> Description | None:
-    """What ``root`` has packed; None where it holds no dataset.json, or one that is not ours.
+    """The content of ``root``'s dataset.json; None if there is none, or one of another program.
 
-    Raises UserError where it is damaged or of another version.
+    Raises UserError if it is damaged or has another version.
     """
     path = root / DESCRIPTION
     try:
@@ -94,12 +94,12 @@ def read_description(root: Path) -> Description | None:
     except OSError as error:
         raise UserError(f"data.root: {path} cannot be read ({error.strerror}).") from error
     except ValueError as error:
-        raise UserError(f"data.root: {path} is no JSON ({error}); data.format=folder does not look at it.") from None
+        raise UserError(f"data.root: {path} is not JSON ({error}); data.format=folder ignores it.") from None
     if not isinstance(said, dict) or "packed" not in said:
         return None
     if said["packed"] != VERSION:
         raise UserError(
-            f"data.root: {path} is of version {said['packed']} of packed data, this program reads version {VERSION}; pack the "
+            f"data.root: {path} has version {said['packed']} of packed data, this program reads version {VERSION}; pack the "
             "images again."
         )
     try:
@@ -120,7 +120,7 @@ def read_description(root: Path) -> Description | None:
     if found.format not in FORMATS:
         raise UserError(f"data.root: {path} has the format {found.format!r}; this program reads {' and '.join(FORMATS)}.")
     for name in (shard.file for split in found.splits.values() for shard in split.shards):
-        if not _SHARD.fullmatch(name):  # such as one that leads elsewhere
+        if not _SHARD.fullmatch(name):  # such as a path to another folder
             raise UserError(f"data.root: {path} names a shard {name!r}; allowed: names such as 00000.{found.format}.")
     return found
 
@@ -128,7 +128,7 @@ def read_description(root: Path) -> Description | None:
 def format_of(data: DataConfig) -> str:
     """``folder``, ``tar`` or ``mindrecord``: the format of the images in data.root.
 
-    Raises UserError where that is not what data.format says.
+    Raises UserError if it differs from data.format.
     """
     if data.root is None:
         return "folder"
@@ -144,19 +144,21 @@ def format_of(data: DataConfig) -> str:
         return there
     if described is None:
         raise UserError(
-            f"data.format is {data.format}, but {root} holds no {DESCRIPTION} of task=pack; give the folder that task.output "
-            "named, or data.format=folder for class folders."
+            f"data.format is {data.format}, but {root} has no {DESCRIPTION} of task=pack; give the folder written as "
+            "task.output, or data.format=folder for class folders."
         )
-    raise UserError(f"data.format is {data.format}, but {root} holds {there} shards ({DESCRIPTION}); give data.format={there}.")
+    raise UserError(
+        f"data.format is {data.format}, but {root} contains {there} shards ({DESCRIPTION}); give data.format={there}."
+    )
 
 
 class Packed(EncodedDataset):
-    """One of the two splits. Its shards stay open as long as it is there."""
+    """One split. Its shards stay open as long as the object exists."""
 
     def __init__(self, folder: Path, classes: list[str], shards: Sequence[Shard], index: np.ndarray, max_pixels: int) -> None:
-        """``index`` has a row of ``index_type`` for each image, in their order; labels are positions in ``classes``.
+        """``index`` has a row of ``index_type`` for each image, in order; labels are positions in ``classes``.
 
-        Raises UserError where a shard is missing or has not the bytes that it should have.
+        Raises UserError if a shard is missing or has the wrong size.
         """
         self.folder = folder
         self.place = str(folder)
@@ -188,7 +190,7 @@ class Packed(EncodedDataset):
         return self.read(index, self.max_pixels)
 
     def read(self, index: int, max_pixels: int) -> bytes:
-        """As ``content``, with a limit of one's own."""
+        """As ``content``, with another limit."""
         from deit.data.decode import check_file_size
 
         shard, length = int(self.shard[index]), int(self.length[index])
@@ -198,7 +200,9 @@ class Packed(EncodedDataset):
         except OSError as error:
             raise UserError(f"{self.describe(index)}: cannot be read ({error.strerror}).", exit_code=1) from error
         if len(found) < length:
-            raise UserError(f"{self.describe(index)}: the shard ends within this image; it was cut meanwhile.", exit_code=1)
+            raise UserError(
+                f"{self.describe(index)}: the shard ends within this image; it was truncated meanwhile.", exit_code=1
+            )
         return found
 
     def describe(self, index: int) -> str:
@@ -210,9 +214,9 @@ class Packed(EncodedDataset):
         return f"{self.classes[self.labels[index]]}/{os.fsdecode(self.names[index].item())}"
 
     def damaged(self, advance: Callable[[int], Any]) -> list[str]:
-        """The shards whose bytes are not those that were written; ``advance`` hears of bytes that have been looked at.
+        """The shards whose checksum is wrong; ``advance`` is called with the number of bytes that were read.
 
-        Raises UserError (exit code 1) where one cannot be read.
+        Raises UserError (exit code 1) if one cannot be read.
         """
         found = []
         for path, shard, descriptor in zip(self._paths, self.shards, self._descriptors, strict=True):
@@ -222,7 +226,7 @@ class Packed(EncodedDataset):
 
 
 def open_packed(data: DataConfig, train: bool) -> Packed:
-    """A split of data.root, which task=pack has written. Raises UserError where it is not whole."""
+    """A split of a data.root written by task=pack. Raises UserError if it is not complete."""
     assert data.root is not None
     found = packed_split(Path(data.root) / ("train" if train else "val"), data.max_pixels)
     assert found is not None  # format_of has found it
@@ -230,7 +234,7 @@ def open_packed(data: DataConfig, train: bool) -> Packed:
 
 
 def packed_split(folder: Path, max_pixels: int) -> Packed | None:
-    """The split that task=pack has written into ``folder``; None where it is no such folder. Raises as ``open_packed``."""
+    """The split that task=pack has written into ``folder``; None if there is none. Raises as ``open_packed``."""
     described = read_description(folder.parent)
     if described is None or folder.name not in described.splits:
         return None
@@ -240,7 +244,7 @@ def packed_split(folder: Path, max_pixels: int) -> Packed | None:
 
 
 def checksum(descriptor: int, path: str, advance: Callable[[int], Any]) -> str:
-    """SHA-256 of an open file. Raises UserError (exit code 1) where ``path`` cannot be read."""
+    """SHA-256 of an open file. Raises UserError (exit code 1) if ``path`` cannot be read."""
     digest, position = hashlib.sha256(), 0
     try:
         while block := os.pread(descriptor, BLOCK, position):
@@ -259,15 +263,15 @@ def _read_index(path: Path, split: Split, classes: int) -> np.ndarray:
     except OSError as error:
         raise UserError(f"data.root: {path} cannot be read ({error.strerror}); {again}.") from None
     if hashlib.sha256(content).hexdigest() != split.index_sha256:
-        raise UserError(f"data.root: {path} is not what {DESCRIPTION} says (SHA-256); {again}.")
+        raise UserError(f"data.root: {path} differs from its SHA-256 in {DESCRIPTION}; {again}.")
     try:
         index = np.load(io.BytesIO(content))
     except (ValueError, EOFError, MemoryError) as error:
-        raise UserError(f"data.root: {path} is no index ({error}); {again}.") from None
+        raise UserError(f"data.root: {path} is not an index ({error}); {again}.") from None
     fields = index.dtype.fields or {}
     width = fields["name"][0].itemsize if "name" in fields else 0
     if index.dtype != index_type(width) or index.shape != (split.images,):
-        raise UserError(f"data.root: {path} is no index of {split.images} images; {again}.")
+        raise UserError(f"data.root: {path} is not an index of {split.images} images; {again}.")
     if not len(index):
         raise UserError(f"data.root: {path} names no images; {again}.")
     sizes = np.array([shard.bytes for shard in split.shards], np.int64)
@@ -299,7 +303,7 @@ def _opened(path: str, size: int) -> int:
 
 
 def _allow_open_files(more: int, folder: Path) -> None:
-    """Raise the limit of open files, as far as this process may, where so many ``more`` would not fit."""
+    """Raise the limit of open files, if allowed, when ``more`` would exceed it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = sum(1 for _ in Path("/proc/self/fd").iterdir()) + more + SPARE_FILES
     if soft == resource.RLIM_INFINITY or needed <= soft:

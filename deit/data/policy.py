@@ -1,4 +1,4 @@
-"""What ``augment.auto_augment`` spells: RandAugment or 3-Augment."""
+"""The policies of ``augment.auto_augment``: RandAugment or 3-Augment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Policy(Protocol):
 
 
 def parse_policy(text: str) -> Policy:
-    """Raises UserError for what is no policy."""
+    """Raises UserError for an unknown policy."""
     if text == "3a":
         return ThreeAugment()
     if text.split("-", 1)[0] == "rand":
@@ -28,5 +28,5 @@ def parse_policy(text: str) -> Policy:
 
 
 def jitters(text: str | None) -> bool:
-    """Whether colour jitter is applied beside this policy: only 3-Augment's operations leave room for it (timm's rule)."""
+    """Whether colour jitter is applied in addition to this policy: only with 3-Augment (timm's rule)."""
     return text is None or "3a" in text

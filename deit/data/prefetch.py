@@ -1,9 +1,8 @@
-"""Batches made ahead of their use: by processes, by threads, or here and now; the bytes are the same.
+"""Batches made ahead of their use: by processes, by threads, or on demand; the bytes are the same.
 
-Decoding and OpenCV release the interpreter's lock. The rest of an image's work holds it, for a third of a millisecond, and the
-training thread waits for it. So processes make the batches (``deit.data.image_processes``), at nearly no cost to the training.
-They take half a second to start; a pass over few or small images is therefore made by threads
-(``deit.data.prefetcher_choice``).
+Decoding and OpenCV release the GIL. The rest of the work on an image holds it for a third of a millisecond, and the training
+thread waits for it. So processes make the batches (``deit.data.image_processes``), at nearly no cost to the training. They take
+half a second to start, so threads are used for a pass over few or small images (``deit.data.prefetcher_choice``).
 """
 
 from __future__ import annotations
@@ -17,10 +16,9 @@ import numpy as np
 
 from deit.data.rows import Arrays, Bad, Places, Rows
 
-AHEAD = 3  # batches in the making while one is in use
-CHUNK = 4  # images a thread takes at a time
-
-Made = tuple[Arrays, list[Bad]]  # a batch, and the images that could not be used for it
+AHEAD = 3  # batches in preparation while one is in use
+CHUNK = 4  # images per thread and turn
+Made = tuple[Arrays, list[Bad]]  # a batch, and its unusable images
 
 
 class Prefetcher(abc.ABC):
@@ -31,14 +29,14 @@ class Prefetcher(abc.ABC):
 
     @abc.abstractmethod
     def batches(self, wanted: Iterable[Places]) -> Generator[Made, None, None]:
-        """Yield a batch for each of ``wanted``. What a row raises is raised here. Closing the generator stops the work."""
+        """Yield a batch for each of ``wanted``, or raise what a row raises. Closing the generator stops the work."""
 
     def _empty(self) -> Arrays:
         return {name: np.empty(shape, kind) for name, (shape, kind) in self.rows.layout(self.batch).items()}
 
 
 class Here(Prefetcher):
-    """Makes each batch when it is asked for, in the same thread: for debuggers."""
+    """Makes each batch on demand, in the same thread: for debugging."""
 
     def batches(self, wanted: Iterable[Places]) -> Generator[Made, None, None]:
         for places in wanted:

@@ -1,4 +1,4 @@
-"""Which prefetcher makes the batches: processes where they are worth their start, else threads, or none."""
+"""The choice of a prefetcher: processes if they are worth their start, else threads, or none."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from deit.data.prefetch import Here, Prefetcher, Threads
 from deit.data.process_prefetcher import Processes
 from deit.data.rows import Rows
 
-# One pass must take a processor so many seconds for processes to be worth their start. benchmarks/input_pipeline.py has the
-# figures: an image file takes 2 to 3 ms, an image in memory a tenth of it.
+# Processes are worth their start if one pass takes a core so many seconds. benchmarks/input_pipeline.py has the figures: an
+# image file takes 2 to 3 ms, an image in memory a tenth of it.
 WORTH_PROCESSES = 2.0
 SECONDS_A_FILE, SECONDS_IN_MEMORY = 2e-3, 1e-4
-THREADS, THREADS_IN_MEMORY = 8, 1  # more would wait for the interpreter's lock
+THREADS, THREADS_IN_MEMORY = 8, 1  # more would wait for the GIL
 
 
 def open_prefetcher(rows: Rows, batch: int, workers: int) -> Prefetcher:
-    """One with ``workers`` processes, threads where these suffice, or none."""
+    """A prefetcher with ``workers`` processes, with threads if these suffice, or without both."""
     if workers == 0:
         return Here(rows, batch)
     if pays_for_processes(rows):

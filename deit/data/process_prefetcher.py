@@ -1,12 +1,12 @@
-"""The training's side of image processes: starts them, hands out rows, takes batches from shared memory.
+"""The training's side of image processes: starts them, sends tasks, takes batches from shared memory.
 
     this process ── socket ──> foreman ── fork ──> image processes, which share the socket and the memory
 
-The memory is an anonymous file (memfd): no name in /dev/shm, so nothing can be left there, and no limit of a container's. A
-batch's arrays are views of a slot of it, which is free when the last of them is gone: nothing is copied here, and nothing is
-overwritten that somebody still reads. Where no slot is free, one is added.
+The memory is an anonymous file (memfd): it has no name in /dev/shm, so nothing is left there, and no container limit. A batch's
+arrays are views of a slot of it, which is free when the last of them is gone: nothing is copied, and nothing in use is
+overwritten. If no slot is free, one is added.
 
-The foreman dies with the thread that started it, and the image processes with the foreman, by the kernel's hand.
+The kernel ends the foreman with the thread that started it, and the image processes with the foreman.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ from deit.errors import UserError
 from deit.machine.python import python_environment
 from deit.text import ended_text
 
-CHUNKS = 50  # most messages about a batch: so many of AHEAD + 1 batches fit into the socket
+CHUNKS = 50  # maximum messages per batch: those of AHEAD + 1 batches fit into the socket
 ENVIRONMENT = {
-    "OPENBLAS_NUM_THREADS": "1",  # nothing here multiplies matrices
-    # Memory of a decoded image stays for the next one: asking the kernel for it again costs 3 % of an image's time.
+    "OPENBLAS_NUM_THREADS": "1",  # no matrix products here
+    # Keep the memory of a decoded image for the next one: allocating it again costs 3 % of an image's time.
     **{"MALLOC_TRIM_THRESHOLD_": str(1 << 26), "MALLOC_MMAP_THRESHOLD_": str(1 << 26)},
 }
-SHIELDED = (signal.SIGINT, signal.SIGTERM)  # they go to the group; the training decides what is done
+SHIELDED = (signal.SIGINT, signal.SIGTERM)  # sent to the whole process group, but the training decides
 
 
 @dataclass
 class _Slot:
-    """A batch in the making."""
+    """A batch in preparation."""
 
     arrays: Arrays
     unwritten: int  # chunks
     bad: list[Bad] = field(default_factory=list)
     error: BaseException | None = None
-    left: bool = False  # nobody waits for it
+    left: bool = False  # no longer needed
 
 
 class Processes(Prefetcher):
-    """``workers`` processes, started at once; they end when this object is gone. Create it in a thread that lives as long."""
+    """``workers`` processes, started at once; they end with this object. Create it in a thread that lives as long."""
 
     def __init__(self, rows: Rows, batch: int, workers: int) -> None:
         super().__init__(rows, batch)
@@ -89,7 +89,7 @@ class Processes(Prefetcher):
                     self._making.pop(number, None)
 
     def _begin(self, places: Places) -> tuple[int, _Slot]:
-        self._receive(wait=False)  # what was left meanwhile may be free
+        self._receive(wait=False)  # abandoned slots may be free now
         number, arrays = self._take()
         arrays[ORDER][0], arrays[ORDER][1], arrays[LEFT][0] = places.indices, places.repetitions, 0
         size = max(CHUNK, -(-self.batch // CHUNKS))
@@ -108,7 +108,7 @@ class Processes(Prefetcher):
             self._slots += 1
             os.ftruncate(self._memory, self._slots * self._layout.bytes)
         values = np.frombuffer(self._layout.map(self._memory, number), np.uint8)
-        # All views of the slot, whatever they are views of, hold this object.
+        # All views of the slot keep this object alive.
         weakref.finalize(values.base, self._free.append, number).atexit = False
         return number, self._layout.arrays(values)
 
@@ -131,11 +131,11 @@ class Processes(Prefetcher):
             except BlockingIOError:
                 select.select([self._socket], [self._socket], [])
                 self._receive(wait=False)
-            except OSError:  # the other side is gone
+            except OSError:  # the other side has ended
                 self._receive(wait=True)
 
     def _receive(self, wait: bool) -> None:
-        """Take note of all answers that are there; ``wait`` for one at least. Raises UserError where a process has died."""
+        """Process all pending replies, waiting for at least one if ``wait``. Raises UserError if a process has died."""
         while True:
             try:
                 answer = self._socket.recv(LARGEST, 0 if wait else socket.MSG_DONTWAIT)
@@ -182,7 +182,7 @@ def _start(arguments: list[str], given: tuple[int, ...]) -> subprocess.Popen[byt
 
 
 def _end(foreman: subprocess.Popen[bytes], connection: socket.socket, memory: int) -> None:
-    foreman.kill()  # the others die with it
+    foreman.kill()  # the others end with it
     foreman.wait()
     connection.close()
     os.close(memory)

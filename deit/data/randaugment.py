@@ -1,8 +1,8 @@
-"""RandAugment (Cubuk et al., 2019) as timm defines it: the policy's text, and what it draws.
+"""RandAugment (Cubuk et al., 2019) as timm defines it: the policy's text, and its random draws.
 
-A policy such as ``rand-m9-mstd0.5-inc1`` is parsed once; for each image it draws a few operations with
-their arguments. The grammar is timm 1.0.31's, and timm 0.3.2's ``w0`` with it; where the two differ
-(``inc0``, which 0.3.2 takes for inc1) the newer one is followed.
+A policy such as ``rand-m9-mstd0.5-inc1`` is parsed once; for each image it draws a few operations with their arguments. The
+grammar is that of timm 1.0.31, plus ``w0`` of timm 0.3.2; where the two differ (``inc0``, which 0.3.2 reads as inc1) it follows
+the newer one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from deit.data.operations import SCALE, Operation, argument
 from deit.errors import UserError
 
-# In timm's order. The number is the weight of timm 0.3.2's weight set 0.
+# In timm's order. The number is the weight in timm 0.3.2's weight set 0.
 WEIGHTS_0 = {
     "AutoContrast": 0.025,
     "Equalize": 0.005,
@@ -35,7 +35,7 @@ WEIGHTS_0 = {
     "TranslateY": 0.1,
 }
 OPERATIONS = tuple(WEIGHTS_0)
-# timm 1.0.31's sets of operations, all of them increasing; None stands for equal chances.
+# timm 1.0.31's sets of operations, all increasing; None means equal probability.
 SETS: dict[str, dict[str, float | None]] = {
     "3a": dict.fromkeys(("Solarize", "Desaturate", "GaussianBlur")),
     "3aw": {
@@ -73,9 +73,10 @@ SETS: dict[str, dict[str, float | None]] = {
     },
 }
 GRAMMAR = (
-    "rand, then any of -mM (magnitude, a whole number, default 10), -nN (operations an image, 1..99, default 2), "
+    "rand, then any of -mM (magnitude, a whole number, default 10), -nN (operations per image, 1..99, default 2), "
     "-pP (probability of each drawn operation to be applied, default 0.5), -mstdS (standard deviation of the magnitude, "
-    "default 0; inf or above 100 draws it evenly from 0 to M), -mmaxX (largest magnitude, default 10; larger ones become it), "
+    "default 0; inf or above 100 draws it uniformly from 0 to M), -mmaxX (largest magnitude, default 10, to which larger ones "
+    "are cut), "
     "-inc0 or -inc1 (inc1: all effects grow with the magnitude, default inc0), -w0 (weights of timm 0.3.2, without "
     f"replacement) or -tSET (timm 1's sets {', '.join(SETS)}, all inc1), each at most once"
 )
@@ -90,7 +91,7 @@ PARTS = {
     "w": re.compile(r"0"),
     "t": re.compile("|".join(SETS)),
 }
-# The longest key first, since `m` begins `mstd` and `mmax`.
+# The longest key first, since `mstd` and `mmax` begin with `m`.
 PART = re.compile(rf"({'|'.join(sorted(PARTS, key=len, reverse=True))})(.*)")
 
 
@@ -101,14 +102,14 @@ class RandAugment:
     magnitude: float = SCALE
     layers: int = 2
     probability: float = 0.5
-    magnitude_std: float = 0.0  # infinite: even from 0 to the magnitude
+    magnitude_std: float = 0.0  # infinite: uniform from 0 to the magnitude
     magnitude_max: float = SCALE
     increasing: bool = False
     operations: tuple[str, ...] = OPERATIONS
-    weights: tuple[float, ...] | None = None  # of the operations, which are then drawn without replacement
+    weights: tuple[float, ...] | None = None  # with weights, operations are drawn without replacement
 
     def draw(self, rng: np.random.Generator) -> list[Operation]:
-        """The operations for one image, in the order in which they are applied (timm's RandAugment, AugmentOp)."""
+        """The operations for one image, in order of application (timm's RandAugment, AugmentOp)."""
         if self.weights is None:
             chosen = rng.integers(len(self.operations), size=self.layers)
         else:
@@ -130,7 +131,7 @@ class RandAugment:
 
 
 def parse_randaugment(text: str) -> RandAugment:
-    """The policy that the text spells. Raises UserError for what is not in its grammar."""
+    """The policy of a text. Raises UserError for what is not in its grammar."""
     _, *parts = text.split("-")
     values: dict[str, str] = {}
     for part in parts:

@@ -1,4 +1,4 @@
-"""What a split of a data set is, in a few figures: for MLflow, and to tell two versions of the same folder apart."""
+"""A summary of a split: for MLflow, and to distinguish two versions of the same folder."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 from deit.data.source import Dataset, evenly
 
-CONTENTS = 64  # images whose bytes are part of the digest; all would take as long as an epoch
+CONTENTS = 64  # images whose bytes are in the digest; all would take as long as an epoch
 
 
 def fingerprint(dataset: Dataset) -> dict[str, Any]:
     """``{"images": N, "classes": [names], "counts": [images of each class], "digest": 16 hex digits}``.
 
-    The digest is that of the names of the classes, of all labels, and of the names and bytes of up to 64 images, spread evenly.
+    The digest covers the class names, all labels, and the names and bytes of up to 64 images, spread evenly.
     """
     digest = hashlib.sha256("\n".join(dataset.classes).encode())
     digest.update(np.asarray(dataset.labels, np.int64).tobytes())
@@ -23,7 +23,7 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
         digest.update(dataset.name(int(index)).encode())
         try:
             digest.update(dataset.content(int(index)))
-        except Exception as error:  # a broken file is part of what the data is, too
+        except Exception as error:  # a broken file is part of the data, too
             digest.update(type(error).__name__.encode())
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
     return {

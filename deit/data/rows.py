@@ -1,7 +1,7 @@
-"""What makes one row of a batch: reads an image, transforms it, writes it and all that goes with it into the batch's arrays.
+"""Rows of a batch: read an image, transform it, write it and everything else of the row into the batch's arrays.
 
 A row is a function of its place: of (seed, epoch, image, repetition) in training, of the image in an evaluation. So the bytes
-do not depend on who writes which row. What writes rows is sent to other processes, so it must be possible to pickle it.
+do not depend on the process that writes them. These objects are sent to other processes, so they must be picklable.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from deit.data.transform import EvalTransform, TrainTransform
 from deit.errors import BadImage, UserError
 from deit.randomness import generator, moved_generator
 
-DRAWS = 100  # images drawn for the place of a bad one; so many bad ones in a row mean that the data set is broken
+DRAWS = 100  # images drawn to replace a bad one; so many bad ones in a row mean that the data set is broken
 
 Arrays = dict[str, np.ndarray]
 Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # shape and type of each array of a batch
-Bad = tuple[int, UserError]  # the number of an image in the data set, and what is wrong with it
+Bad = tuple[int, UserError]  # the number of an image in the data set, and its problem
 
 
 class Places(NamedTuple):
-    """What the rows of a batch show: ``indices`` int64 [B] of images, -1 for none, and which ``repetitions`` of them."""
+    """The images of a batch: ``indices`` int64 [B], -1 for none, and their ``repetitions``."""
 
     epoch: int
     indices: np.ndarray
@@ -46,9 +46,9 @@ class Rows(abc.ABC):
 
     @abc.abstractmethod
     def write(self, arrays: Arrays, places: Places, row: int) -> list[Bad]:
-        """Write all of a row, whatever was there before; returns the images that could not be used.
+        """Write all of a row, whatever it contained before; returns the unusable images.
 
-        Raises UserError (exit code 1) where the run must end for one.
+        Raises UserError (exit code 1) if the run must end because of one.
         """
 
 
@@ -56,7 +56,7 @@ class TrainRows(Rows):
     """Rows of a training; the arrays are those of ``deit.data.loader.TrainBatch``."""
 
     def __init__(self, config: RunConfig, dataset: Dataset) -> None:
-        """Raises UserError where augment.auto_augment is no policy."""
+        """Raises UserError if augment.auto_augment is invalid."""
         self.seed, self.augment = config.seed, config.augment
         self.size, self.on_bad_image = config.model.img_size, config.data.on_bad_image
         self.dataset = dataset
@@ -100,8 +100,8 @@ class TrainRows(Rows):
         return bad
 
     def usable(self, places: Places, row: int, bad: list[Bad], choose: Choose) -> tuple[int, np.ndarray]:
-        """The number of the image for a row, and the part of it that ``choose`` takes: its own, or the first after it that
-        can be read; those before are noted.
+        """The number of the image for a row, and the part that ``choose`` selects: its own image, or the first usable one after
+        it; bad ones are added to ``bad``.
         """
         for index in self._candidates(places, row):
             try:
@@ -119,7 +119,7 @@ class TrainRows(Rows):
         )
 
     def _candidates(self, places: Places, row: int) -> Iterator[int]:
-        """The image of a row, then those that may take its place, in the order in which they are tried."""
+        """The image of a row, then its possible replacements in order."""
         own = int(places.indices[row])
         yield own
         if self.on_bad_image == "skip":
@@ -134,7 +134,7 @@ class EvalRows(Rows):
     """Rows of an evaluation or a prediction; the arrays are those of ``deit.data.loader.EvalBatch``."""
 
     def __init__(self, config: RunConfig, dataset: Dataset, leave_out: type[UserError] | None) -> None:
-        """``leave_out``: what leaves a row empty, where anything else ends the run."""
+        """``leave_out``: errors that leave a row empty; anything else ends the run."""
         self.size = config.model.img_size
         self.dataset = dataset
         self.leave_out = leave_out

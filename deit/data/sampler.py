@@ -1,7 +1,7 @@
 """The order of images in an epoch: pure functions of the seed, the epoch and the rank.
 
-A training epoch is cut to whole micro batches of all ranks, and to whole optimizer steps. Without
-repetitions the images of a step do not depend on how many ranks share the global batch.
+A training epoch is cut to whole micro batches of all ranks, and to whole optimizer steps. Without repetitions the images of a
+step do not depend on how many ranks share the global batch.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ GRANULE = 256  # facebookresearch/deit cuts the data set to a multiple of it
 def repeated_order(n: int, repeats: int, rank: int, world: int, permutation: np.ndarray) -> np.ndarray:
     """A rank's images of an epoch with repeated augmentation (facebookresearch/deit's RASampler).
 
-    Each image of ``permutation`` [n] stands ``repeats`` times in a row; the ranks take turns along that
-    list; each stops after n // 256 * 256 / world images, so that an epoch is as long as without
-    repetitions and sees about 1/repeats of the images. Returns int64 [that many]. The padding that the
-    original puts at the list's end is left out, because no rank gets that far.
+    Each image of ``permutation`` [n] is repeated ``repeats`` times; the ranks take turns along that list; each stops after
+    n // 256 * 256 / world images, so that an epoch is as long as without repetitions and sees about 1/repeats of the images.
+    Returns int64 [that many]. The original's padding at the end of the list is left out, because no rank gets that far.
     """
     return permutation[repeated_positions(n, rank, world) // repeats]
 
 
 def repeated_positions(n: int, rank: int, world: int) -> np.ndarray:
-    """Positions of a rank's images in the list of all repetitions; modulo repeats it says which repetition it is."""
+    """Positions of a rank's images in the list of all repetitions; modulo repeats they give the repetition."""
     selected = n // GRANULE * GRANULE // world
     return rank + world * np.arange(selected, dtype=np.int64)
 
@@ -39,7 +38,7 @@ class TrainOrder:
     ) -> None:
         """``n`` is the size of the data set, ``batch_size`` the micro batch of one rank.
 
-        Raises UserError where the data set does not fill one optimizer step.
+        Raises UserError if the data set does not fill one optimizer step.
         """
         self.n, self.seed, self.batch_size, self.rank, self.world, self.repeats = n, seed, batch_size, rank, world, repeats
         usable = n if repeats == 1 else n // GRANULE * GRANULE
@@ -49,11 +48,11 @@ class TrainOrder:
             raise UserError(
                 f"An optimizer step takes {batch_size * world * accumulation_steps} images (data.batch_size={batch_size}, "
                 f"cards={world}, optim.accumulation_steps={accumulation_steps}), but the training set has {n}{cut}. "
-                "Take a smaller data.batch_size."
+                "Choose a smaller data.batch_size."
             )
 
     def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """(indices, repetitions), each int64 [steps, batch_size]; a repetition counts from 0."""
+        """(indices, repetitions), each int64 [steps, batch_size]; repetitions count from 0."""
         permutation = generator(self.seed, "order", epoch).permutation(self.n)
         shape = (self.steps, self.batch_size)
         if self.repeats == 1:
@@ -66,9 +65,9 @@ class TrainOrder:
 
 
 def eval_order(n: int, batch_size: int, rank: int, world: int) -> np.ndarray:
-    """A rank's images of an evaluation: int64 [batches, batch_size], -1 where there is none left.
+    """A rank's images of an evaluation: int64 [batches, batch_size], -1 if there is none left.
 
-    The ranks take turns, each image is one rank's, and all ranks have the same number of batches.
+    The ranks take turns, each image belongs to one rank, and all ranks have the same number of batches.
     """
     longest = -(-n // world)
     batches = -(-longest // batch_size)

@@ -1,6 +1,6 @@
-"""A shard as tar, and what the writers of all formats share.
+"""Tar shards, and what the writers of all formats share.
 
-A writer gets the images of one shard and says where each has come to lie. The bytes are those of the files, never decoded.
+A writer writes the images of one shard and returns their offsets. The bytes are those of the files, never decoded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BLOCK = tarfile.BLOCKSIZE
 
 @dataclass(frozen=True)
 class Source:
-    """An image file to be packed: its ``number`` in the split, its ``label``, class folder and name, path, and bytes."""
+    """An image file to pack: its ``number`` in the split, its ``label``, class folder and name, path, and bytes."""
 
     number: int
     label: int
@@ -31,29 +31,29 @@ class Source:
 
 @dataclass(frozen=True)
 class Written:
-    """Of each image of a shard, in their order: the offset of its bytes, and their SHA-256 as they were read."""
+    """For each image of a shard, in order: the offset of its bytes, and their SHA-256 as they were read."""
 
     offsets: list[int]
     digests: list[str]
 
 
 def read_source(source: Source) -> bytes:
-    """The image's bytes. Raises UserError (exit code 1) where they cannot be read, or are not as many as they were."""
+    """The image's bytes. Raises UserError (exit code 1) if they cannot be read, or their number has changed."""
     try:
         with open(source.path, "rb") as file:
             content = file.read()
     except OSError as error:
         raise UserError(f"{source.path}: cannot be read ({error.strerror}).", exit_code=1) from error
     if len(content) != source.size:
-        raise UserError(f"{source.path}: had {source.size} bytes, now it has {len(content)}: it was changed.", exit_code=1)
+        raise UserError(f"{source.path}: had {source.size} bytes, now it has {len(content)}: it has changed.", exit_code=1)
     return content
 
 
 def write_tar(path: Path, sources: Sequence[Source], advance: Callable[[int], Any]) -> Written:
-    """Write the shard; ``advance`` hears of images that are in it. Raises UserError as ``read_source``, OSError of ``path``.
+    """Write the shard; ``advance`` is called with the number of written images. Raises UserError as ``read_source``, OSError.
 
-    Members are CLASS/FILE, so that `tar xf` makes the class folders again, each followed by its label as CLASS/KEY.cls, as
-    WebDataset has it: the key is the name up to its first dot. Nothing in it depends on when, where or by whom it was written.
+    Members are CLASS/FILE, so that `tar xf` restores the class folders, each followed by its label as CLASS/KEY.cls for
+    WebDataset; the key is the name up to its first dot. The bytes do not depend on when, where or by whom it is written.
     """
     offsets, digests, last = [], [], None
     with open(path, "wb") as file:
@@ -62,7 +62,7 @@ def write_tar(path: Path, sources: Sequence[Source], advance: Callable[[int], An
             digests.append(hashlib.sha256(content).hexdigest())
             offsets.append(_add(file, source.name, content))
             key = sample_key(source.name)
-            if key != last:  # two members of one name would be an error to WebDataset
+            if key != last:  # two members of one name are an error for WebDataset
                 _add(file, f"{key}.cls", str(source.label).encode())
             last = key
             advance(1)
@@ -74,7 +74,7 @@ def write_tar(path: Path, sources: Sequence[Source], advance: Callable[[int], An
 
 
 def sample_key(name: str) -> str:
-    """What WebDataset takes for the name of a sample: ``a/b.x.jpg`` is ``a/b``."""
+    """WebDataset's name of a sample: ``a/b.x.jpg`` is ``a/b``."""
     folder, _, file = name.rpartition("/")
     return f"{folder}/{file.partition('.')[0]}"
 

@@ -1,7 +1,7 @@
-"""A batch in memory that processes share: the places of its arrays, and the messages about it.
+"""A batch in shared memory: the layout of its arrays, and the messages about it.
 
-A slot of the shared memory holds one batch: what its rows show (written by the training process), its arrays (written by the
-image processes), and a flag that tells these to leave it.
+A slot of the shared memory has one batch: its images and repetitions (written by the training process), its arrays (written by
+the image processes), and a flag that tells these to abandon it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 from deit.data.rows import Arrays, Layout, Places
 
 ALIGNED = 64  # bytes
-ORDER, LEFT = "order", "left"  # int64 [2, B], images and repetitions; uint8 [1], not 0 where nobody waits for the batch
-TASK = struct.Struct("<4q")  # slot, epoch, first row, row behind the last
-REPLY = struct.Struct("<q")  # slot, or DIED; pickled bad images or what went wrong may follow
+ORDER, LEFT = "order", "left"  # int64 [2, B], images and repetitions; uint8 [1], not 0 if the batch is no longer needed
+TASK = struct.Struct("<4q")  # slot, epoch, first row, row after the last
+REPLY = struct.Struct("<q")  # slot, or DIED; pickled bad images or an error may follow
 DIED = -1  # pickled (number, status) of a process follow
 LARGEST = 1 << 17  # bytes of a message
 
 
 class SharedLayout:
-    """The places of the arrays of a batch of ``count`` rows in a slot."""
+    """The offsets of the arrays of a batch of ``count`` rows in a slot."""
 
     def __init__(self, layout: Layout, count: int) -> None:
         inner: Layout = {ORDER: ((2, count), np.dtype(np.int64)), LEFT: ((1,), np.dtype(np.uint8))}

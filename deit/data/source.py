@@ -1,7 +1,7 @@
-"""What every source of images answers, whatever it is read from.
+"""The interface of all sources of images.
 
-The labels are in memory, the images are fetched one by one, from any thread. Nothing here needs an image
-library, so that the control side can count a data set quickly.
+The labels are in memory, the images are read one by one, from any thread. No image library is needed here, so that the control
+side can count a data set quickly.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from deit.errors import UserError
 class Dataset(abc.ABC):
     """Labelled images of one split.
 
-    ``classes`` are the names of the classes in the order of their labels, ``labels`` is int64 [N], and
-    ``place`` says in messages where the images come from. ``in_memory``: an image is there, or made, in a fraction of the time
-    that decoding a file takes.
+    ``classes`` are the class names in label order, ``labels`` is int64 [N], and ``place`` says in messages where the images
+    come from. ``in_memory``: an image takes a fraction of the time of decoding a file.
     """
 
     in_memory = True
@@ -36,7 +35,7 @@ class Dataset(abc.ABC):
     def image(self, index: int) -> np.ndarray:
         """The image as uint8 [H, W, 3] in RGB.
 
-        Raises BadImage where it is no image that can be used, UserError with exit code 1 where it cannot be read at all.
+        Raises BadImage if it is not usable, UserError with exit code 1 if it cannot be read at all.
         """
 
     def cut(self, index: int, choose: Choose) -> np.ndarray:
@@ -48,7 +47,7 @@ class Dataset(abc.ABC):
         return part(image, choose(*image.shape[:2]))
 
     def content(self, index: int) -> bytes:
-        """What is kept of the image: the bytes of its file, or its pixels. Equal images have equal ones.
+        """The stored bytes of the image: those of its file, or its pixels. Equal images have equal bytes.
 
         Raises as ``image`` does.
         """
@@ -56,24 +55,24 @@ class Dataset(abc.ABC):
 
     @abc.abstractmethod
     def describe(self, index: int) -> str:
-        """The image's own name for messages: its file, or its place in the source."""
+        """The image's name for messages: its file, or its position in the source."""
 
     def name(self, index: int) -> str:
-        """Its name within the data set: ``cat/7.jpg``, or as ``describe`` has it."""
+        """Its name within the data set: ``cat/7.jpg``, or as in ``describe``."""
         return self.describe(index).removeprefix(f"{self.place}/")
 
 
 class EncodedDataset(Dataset):
-    """Images that are kept as the bytes of their files, which ``content`` fetches.
+    """Images stored as the bytes of their files, which ``content`` reads.
 
-    An image of more than ``max_pixels`` is a bad one.
+    An image of more than ``max_pixels`` is bad.
     """
 
     in_memory = False
     max_pixels: int
 
     def image(self, index: int) -> np.ndarray:
-        from deit.data.decode import decode  # the image libraries, which counting does without
+        from deit.data.decode import decode  # late: the image libraries, which counting does not need
 
         return decode(self.content(index), self.describe(index), self.max_pixels)
 
@@ -87,7 +86,7 @@ class EncodedDataset(Dataset):
 
 
 class ArrayDataset(Dataset):
-    """Images that are all in memory, as uint8 [N, H, W, 3] in RGB."""
+    """Images in memory, as uint8 [N, H, W, 3] in RGB."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, classes: list[str], place: str) -> None:
         self.images = images
@@ -103,7 +102,7 @@ class ArrayDataset(Dataset):
 
 
 class Subset(Dataset):
-    """Some images of a data set, still described by their place in the whole."""
+    """Some images of a data set, described by their position in the whole."""
 
     def __init__(self, whole: Dataset, indices: np.ndarray) -> None:
         self.whole = whole
@@ -130,14 +129,14 @@ class Subset(Dataset):
 
 
 def whole_of(dataset: Dataset) -> Dataset:
-    """What a subset is part of; the data set itself where it is whole."""
+    """The whole data set of a subset, or the data set itself."""
     while isinstance(dataset, Subset):
         dataset = dataset.whole
     return dataset
 
 
 class Relabelled(Subset):
-    """A data set whose labels count the classes in another order; ``labels`` are the new ones by the old."""
+    """A data set with another order of the classes; ``labels`` maps old labels to new ones."""
 
     def __init__(self, whole: Dataset, classes: list[str], labels: list[int]) -> None:
         super().__init__(whole, np.arange(len(whole)))
@@ -146,36 +145,35 @@ class Relabelled(Subset):
 
 
 def mapped(dataset: Dataset, names: Sequence[str], source: str) -> Dataset:
-    """The data set with the labels that a list of class names gives: a class has the place of its name in ``names``.
+    """The data set relabelled by a list of class names: a class gets the position of its name in ``names``.
 
-    Raises UserError, naming ``source``, where the data set has a class that the list lacks.
+    Raises UserError, naming ``source``, if the list lacks a class of the data set.
     """
     where = {class_names.normal(name): label for label, name in enumerate(names)}
     lacking = [name for name in dataset.classes if class_names.normal(name) not in where]
     if lacking:
-        raise UserError(f"{source}: lacks {class_names.listed(lacking)}, of which {dataset.place} has images.")
+        raise UserError(f"{source}: lacks {class_names.listed(lacking)}, but {dataset.place} has images of it.")
     return Relabelled(dataset, list(names), [where[class_names.normal(name)] for name in dataset.classes])
 
 
 def aligned(dataset: Dataset, known: Sequence[str] | None, source: str) -> Dataset:
-    """The data set with the labels of a model whose classes are called ``known``; as it is where these are not known.
+    """The data set with the labels of a model with the classes ``known``; unchanged if these are unknown.
 
-    The same names in another order are translated. Raises UserError, naming ``source`` (what the model came from), with the
+    The same names in another order are translated. Raises UserError, naming ``source`` (the origin of the model), with the
     names that differ.
     """
     if known is None or class_names.same(known, dataset.classes):
         return dataset
     if class_names.positions(known, dataset.classes) is None:
         told = class_names.difference(known, dataset.classes, ("the model", "the data"))
-        raise UserError(f"{source}: was trained on other classes than {dataset.place} has: {told}.")
+        raise UserError(f"{source}: was trained on other classes than those of {dataset.place}: {told}.")
     return mapped(dataset, known, source)
 
 
 def limited(dataset: Dataset, limit: int | None) -> Dataset:
     """At most ``limit`` images, spread evenly over the data set, so that each class keeps its share.
 
-    The images are counted off class by class: counting in their own order could meet the period in which
-    some data sets (the digits) repeat their classes.
+    They are counted class by class: the original order may repeat the classes periodically (the digits do).
     """
     if limit is None or limit >= len(dataset):
         return dataset
@@ -184,6 +182,6 @@ def limited(dataset: Dataset, limit: int | None) -> Dataset:
 
 
 def evenly(total: int, count: int) -> np.ndarray:
-    """``count`` of the numbers 0 .. total-1 at equal distances, as int64; all of them where there are no more."""
+    """``count`` of the numbers 0 .. total-1 at equal distances, as int64; all of them if there are no more."""
     count = min(count, total)
     return np.arange(count, dtype=np.int64) * total // max(count, 1)

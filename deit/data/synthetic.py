@@ -1,7 +1,7 @@
 """Random images whose class can be learned: for trying and timing without data.
 
-An image is the smooth colour pattern of its class under heavy noise. It is a function of its split and
-number, made when it is asked for, so that the data set may be of any size.
+An image is the smooth colour pattern of its class with strong noise. It is a function of its split and number, made on demand,
+so that the data set may have any size.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from deit.errors import UserError
 from deit.randomness import generator
 
 SIDE = 64
-GRID = 4  # colours of a class along a side; what lies between them is interpolated
+GRID = 4  # colours per side of a class pattern, interpolated between them
 NOISE = 40.0  # standard deviation, in levels of 0..255
-SEED = 0  # the data stay the same from run to run, whatever the seed of the run
+SEED = 0  # the data are the same for every seed of the run
 
 
 class Synthetic(Dataset):
-    """``size`` images of 64 x 64, sorted by class, the classes as equal in number as can be."""
+    """``size`` images of 64 x 64, sorted by class, with nearly equal class sizes."""
 
     def __init__(self, num_classes: int, size: int, train: bool) -> None:
         self.place = "synthetic"
@@ -43,16 +43,16 @@ class Synthetic(Dataset):
 
 
 def open_synthetic(data: DataConfig, train: bool) -> Synthetic:
-    """As many images as data.train_size or data.val_size says, of data.num_classes classes.
+    """data.train_size or data.val_size images of data.num_classes classes.
 
-    Raises UserError where one of them is null, or data.root is not.
+    Raises UserError if one of them is null, or data.root is not.
     """
     if data.root is not None:
         raise UserError(f"data.root is {data.root}, but data.source=synthetic reads no folder; set data.root=null.")
     key = "train_size" if train else "val_size"
     size = data.train_size if train else data.val_size
     if size is None:
-        raise UserError(f"data.{key} is null, but data.source=synthetic has no size of its own; give a number of images.")
+        raise UserError(f"data.{key} is null, but data.source=synthetic has no fixed size; give a number of images.")
     if data.num_classes is None:
-        raise UserError("data.num_classes is null, but data.source=synthetic has no classes of its own; give their number.")
+        raise UserError("data.num_classes is null, but data.source=synthetic has no fixed classes; give their number.")
     return Synthetic(data.num_classes, size, train)

@@ -1,7 +1,7 @@
-"""3-Augment (DeiT III, arXiv:2204.07118, section 3): one of three strong operations an image, each as likely.
+"""3-Augment (DeiT III, arXiv:2204.07118, section 3): one of three strong operations per image, with equal probability.
 
-As facebookresearch/deit's ``new_data_aug_generator`` and timm's policy ``3a``. The colour jitter that follows
-it there is the transform's.
+As facebookresearch/deit's ``new_data_aug_generator`` and timm's policy ``3a``. The transform applies the colour jitter that
+follows it there.
 """
 
 from __future__ import annotations

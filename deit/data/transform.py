@@ -20,7 +20,7 @@ from deit.data.policy import jitters, parse_policy
 
 
 class Ops(Protocol):
-    """What both backends offer; ``Any`` is the backend's own kind of image."""
+    """The interface of both backends; ``Any`` is the backend's own kind of image."""
 
     def start(self, image: np.ndarray) -> Any: ...
     def finish(self, image: Any) -> np.ndarray: ...
@@ -37,7 +37,7 @@ class TrainTransform:
     """Random crop, flip, then a policy or colour jitter or, with 3-Augment, both (timm's transforms_imagenet_train)."""
 
     def __init__(self, config: RunConfig) -> None:
-        """Raises UserError where augment.auto_augment is no policy."""
+        """Raises UserError if augment.auto_augment is invalid."""
         self.size = config.model.img_size
         self.augment = config.augment
         self.policy = parse_policy(self.augment.auto_augment) if self.augment.auto_augment is not None else None
@@ -45,15 +45,15 @@ class TrainTransform:
         self.ops: Ops = BACKENDS[self.augment.backend](config.data.interpolation, (red, green, blue))
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """uint8 [H, W, 3] to uint8 [img_size, img_size, 3], with all that is random drawn from ``rng``."""
+        """uint8 [H, W, 3] to uint8 [img_size, img_size, 3], ``rng`` determines all random choices."""
         return self.finish(part(image, self.box(rng, *image.shape[:2])), rng)
 
     def box(self, rng: np.random.Generator, height: int, width: int) -> Box:
-        """The crop of an image of that size: what is drawn first."""
+        """The crop of an image of that size, drawn first."""
         return random_box(rng, height, width, self.augment.scale, self.augment.ratio)
 
     def finish(self, cut: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """From the crop, uint8 [height, width, 3], with what is drawn after it."""
+        """From the crop, uint8 [height, width, 3], with the later random draws."""
         picture = self.ops.crop(self.ops.start(cut), Box(0, 0, *cut.shape[:2]), self.size)
         if rng.random() < self.augment.hflip:
             picture = self.ops.flip(picture)
@@ -71,9 +71,9 @@ class TrainTransform:
 
 
 class EvalTransform:
-    """Resize the short side, cut out the centre: timm's transforms_imagenet_eval, pixel for pixel.
+    """Resize the short side, crop the centre: timm's transforms_imagenet_eval, pixel for pixel.
 
-    It is done in Pillow whatever augment.backend says, so that accuracies compare with those of others.
+    It uses Pillow whatever augment.backend is, so that accuracies are comparable with those of others.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -85,7 +85,7 @@ class EvalTransform:
         """uint8 [H, W, 3] to uint8 [img_size, img_size, 3]."""
         height, width = image.shape[:2]
         if min(height, width) != self.short:
-            # torchvision's Resize: the long side keeps the aspect, its fraction cut off.
+            # torchvision's Resize: the long side keeps the aspect ratio, truncated.
             long = int(self.short * max(height, width) / min(height, width))
             height, width = (self.short, long) if height <= width else (long, self.short)
             image = np.asarray(Image.fromarray(image).resize((width, height), self.resampling))

@@ -1,9 +1,9 @@
 """DeiT: the vision transformer of "Training data-efficient image transformers & distillation through attention", and of
 "DeiT III: Revenge of the ViT", which adds LayerScale and keeps the class token out of the position embedding.
 
-It computes what timm's VisionTransformer and VisionTransformerDistilled compute. Unlike theirs, the forward pass
-is a function of its arguments: stochastic depth and dropout get their randomness handed in, and without it
-they do nothing, so there is no training mode to forget.
+It computes the same as timm's VisionTransformer and VisionTransformerDistilled. Unlike theirs, the forward pass is a function
+of its arguments: stochastic depth and dropout get their randomness as inputs, and are off without it, so there is no training
+mode.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Attention(nn.Cell):
         return ops.unstack(qkv.transpose(2, 0, 3, 1, 4))
 
     def attend(self, q: Tensor, k: Tensor) -> Tensor:
-        """How much each token attends to each, [B, heads, N, N]; rows sum to 1."""
+        """The attention of each token to each, [B, heads, N, N]; rows sum to 1."""
         # Scaling q instead of the scores is less work and keeps float16 scores in range.
         return self.softmax(self.scores(q * self.scale, k).astype(self.norm_type))
 
@@ -83,7 +83,7 @@ class Mlp(nn.Cell):
 
 
 class Block(nn.Cell):
-    """Attention and MLP, each after a norm and beside a residual path (timm: Block)."""
+    """Attention and MLP, each after a norm and with a residual connection (timm: Block)."""
 
     def __init__(self, model: ModelConfig, number: int, types: ComputeTypes, flash: bool) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ def _layer_scale(model: ModelConfig, types: ComputeTypes) -> nn.Cell:
 
 
 class DeiT(nn.Cell):
-    """See ``build_model``; parameters are named as ``deit.models.shapes.parameter_shapes`` says."""
+    """See ``build_model``; parameters are named as in ``deit.models.shapes.parameter_shapes``."""
 
     def __init__(self, model: ModelConfig, num_classes: int, types: ComputeTypes, flash: bool) -> None:
         super().__init__()
@@ -130,11 +130,11 @@ class DeiT(nn.Cell):
     def construct(
         self, images: Tensor, drop_path: Tensor | None = None, dropout_key: Tensor | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Logits [B, K], float32; for a distilled model the pair (class head, distillation head), always.
+        """Logits [B, K], float32; for a distilled model always the pair (class head, distillation head).
 
         ``images``: normalised, [B, 3, H, W]. ``drop_path``: [2 * depth, B], the factors 0 or 1 / keep of the residual
-        branches in the order attention 0, MLP 0, attention 1, ...; None keeps all. ``dropout_key``: int32 scalar,
-        another one for each step and card; None is no dropout.
+        branches in the order attention 0, MLP 0, attention 1, ...; None keeps all. ``dropout_key``: int32 scalar, different
+        for each step and card; None is no dropout.
         """
         batch = images.shape[0]
         x = self.embed(images, dropout_key)
@@ -148,7 +148,7 @@ class DeiT(nn.Cell):
         return self.classify(x)
 
     def embed(self, images: Tensor, dropout_key: Tensor | None) -> Tensor:
-        """The tokens that go into the first block, [B, N, D]."""
+        """The input tokens of the first block, [B, N, D]."""
         batch = images.shape[0]
         x = self.patch_embed(images)
         tokens = [self.token(self.cls_token, batch)]
@@ -159,7 +159,7 @@ class DeiT(nn.Cell):
         return self.pos_drop(x, dropout_key)
 
     def classify(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """The logits of the tokens that come out of the last block."""
+        """The logits from the output tokens of the last block."""
         # Only the tokens that are read need the last norm.
         logits = self.head(self.norm(x[:, 0])).astype(ms.float32)
         if self.distilled:
@@ -174,7 +174,7 @@ class DeiT(nn.Cell):
 def build_model(model: ModelConfig, num_classes: int, *, types: ComputeTypes = FLOAT32, flash: bool = False) -> DeiT:
     """The network with all parameters zero: load weights before use.
 
-    ``types`` comes from ``compute_types``; ``flash`` takes Ascend's fused attention, which knows half precision only.
+    ``types`` comes from ``compute_types``; ``flash`` uses Ascend's fused attention, which supports half precision only.
     """
     if flash and types.matmul == ms.float32:
         raise UserError("model.attention=flash computes in half precision only: precision.level is O0, allowed are O1, O2, O3.")

@@ -1,8 +1,7 @@
 """Dropout whose mask is a function of (key, layer, element), computed in the graph.
 
-MindSpore's own generators neither repeat nor resume, and a mask drawn on the host would be as large as the
-activations. So each element hashes its position together with the key handed in for the step, in int32
-arithmetic that wraps around on every device.
+MindSpore's own generators can neither repeat nor resume, and a mask drawn on the host would be as large as the activations. So
+each element hashes its position together with the key of the step, in int32 arithmetic that wraps around on every device.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ def mix(x: Tensor) -> Tensor:
 class Dropout(nn.Cell):
     """Zero elements with probability ``rate`` and scale the others by 1 / (1 - rate).
 
-    ``layer`` is the number of this dropout in the network: two layers share no mask.
+    ``layer`` is the number of this dropout in the network: no two layers share a mask.
     """
 
     def __init__(self, rate: float, layer: int) -> None:

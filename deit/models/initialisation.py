@@ -1,7 +1,7 @@
-"""The weights a training begins with: those of timm's VisionTransformer, as a function of the seed.
+"""Initial weights: those of timm's VisionTransformer, as a function of the seed.
 
-Each parameter has a random stream of its own, so its values depend on neither the order nor the presence of others:
-two classifiers of different width start from the same body.
+Each parameter has its own random stream, so its values depend neither on the order nor on the presence of others: two
+classifiers of different width start from the same body.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def initial_weights(
     """float32 arrays of the given shapes (``deit.models.shapes.parameter_shapes``).
 
     Norms are the identity, dense biases 0 and LayerScale's factors ``layer_scale``. Tokens, position embedding and dense
-    weights are normal with standard deviation .02; timm cuts them at +-2, a hundred deviations away, so there is nothing to
-    cut. (Its arithmetic in float32 makes one value of some 2**24 exactly -2; that is not repeated.) The patch convolution
-    has torch's default: uniform within +-1 / sqrt(fan in), weight (Kaiming with a = sqrt 5) and bias alike.
+    weights are normal with standard deviation .02; timm truncates them at +-2, a hundred deviations away, which has no
+    effect. (In timm's float32 arithmetic one value in some 2**24 is exactly -2; that is not reproduced.) The patch
+    convolution has torch's default: weight (Kaiming with a = sqrt 5) and bias uniform within +-1 / sqrt(fan in).
     """
     return {name: _initial(name, shapes, seed, layer_scale) for name in shapes}
 

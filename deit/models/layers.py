@@ -1,6 +1,6 @@
 """The layers with parameters: dense, norm, LayerScale and patch embedding, each casting its float32 parameters to its type.
 
-Parameters start at zero: ``deit.models.initialisation`` says what they begin with.
+Parameters start at zero; ``deit.models.initialisation`` has the initial weights.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class LayerScale(nn.Cell):
 
 
 class PatchProjection(nn.Cell):
-    """A convolution whose stride is its kernel, as the matrix product it is: images [B, 3, H, W] to [B, patches, width]."""
+    """A convolution with stride = kernel size, as a matrix product: images [B, 3, H, W] to [B, patches, width]."""
 
     def __init__(self, width: int, patch: int, types: ComputeTypes) -> None:
         super().__init__()

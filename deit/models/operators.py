@@ -1,10 +1,11 @@
-"""Which MindSpore operators compute bias, LayerNorm, GELU and softmax on which device, and why: the one place.
+"""Which MindSpore operators compute bias, LayerNorm, GELU and softmax on which device, and why.
 
 On Ascend and in half precision the layers use MindSpore's own operators, because Ascend has fused kernels for them. On the CPU
-the gradients of these operators are slow: some run on one thread, others take many passes. In float32 on the CPU
-the layers therefore use the classes of this module: the same formulas in elementary operators, with their own backward passes.
-Nothing is approximated. Sums run over the rows or columns of a matrix, for which the CPU has fast kernels; over two axes,
-as in the derived gradients, the same sums take several times as long.
+the gradients of these operators are slow: some run on one thread, others take many passes. In float32 on the CPU the layers
+therefore use the classes of this module: the same formulas in elementary operators, with their own backward passes. Nothing is
+approximated. Sums run over the rows or columns of a matrix, for which the CPU has fast kernels; over two axes, as in the
+derived gradients, the same sums take several times as long.
+
 
 | | Ascend, half precision | float32 on the CPU | gradient of 3152 x 768 numbers on 2 cores |
 |---|---|---|---|
@@ -27,7 +28,7 @@ from mindspore import Tensor, nn, ops
 
 from deit.models.precision import ComputeTypes
 
-EPSILON = 1e-6  # of LayerNorm: timm's; MindSpore's own default is 1e-7
+EPSILON = 1e-6  # of LayerNorm, as timm; MindSpore's default is 1e-7
 
 
 def bias_add(types: ComputeTypes) -> Any:
@@ -76,7 +77,7 @@ class ElementaryLayerNorm(nn.Cell):
         self.mean = ops.ReduceMean(keep_dims=True)
 
     def construct(self, x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The normed x, and for the gradient x [rows, width] before gamma and beta and the factor [rows, 1] that made it."""
+        """The normed x, and for the gradient x [rows, width] before gamma and beta and its factor [rows, 1]."""
         rows = x.reshape(-1, self.width)
         centred = rows - self.mean(rows, -1)
         factor = ops.rsqrt(self.mean(ops.square(centred), -1) + EPSILON)
@@ -95,7 +96,7 @@ class ElementaryLayerNorm(nn.Cell):
 
 
 class Gelu(nn.Cell):
-    """See ``gelu``; MindSpore's own default is the tanh form."""
+    """See ``gelu``; MindSpore's default is the tanh form."""
 
     def construct(self, x: Tensor) -> Tensor:
         return ops.gelu(x, approximate="none")

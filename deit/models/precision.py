@@ -1,8 +1,7 @@
-"""In which number type each part of the network computes.
+"""The number types of the parts of the network.
 
-Parameters are float32 throughout and are cast where they are used, so their gradients are float32 too and
-the optimizer needs no second copy. The casts are in the network's own code instead of being inserted
-from outside, so a level means the same in graph mode and operator by operator.
+Parameters are always float32 and are cast where they are used, so their gradients are float32 too and the optimizer needs no
+second copy. The casts are in the network's own code, so a level means the same in graph mode and operator by operator.
 """
 
 from __future__ import annotations
@@ -18,8 +17,9 @@ from deit.config.schema import PrecisionConfig
 
 @dataclass(frozen=True)
 class ComputeTypes:
-    """``matmul``: dense layers, patch embedding, attention products; ``norm``: LayerNorm and softmax;
-    ``rest``: the others. ``elementary``: which operators are taken, see ``deit.models.operators``.
+    """``matmul``: dense layers, patch embedding, attention products; ``norm``: LayerNorm and softmax; ``rest``: the others.
+
+    ``elementary``: which operators are used, see ``deit.models.operators``.
     """
 
     matmul: Any

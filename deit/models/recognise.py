@@ -1,4 +1,4 @@
-"""Which network weights belong to: by what their file says of itself, else by their names and shapes."""
+"""Recognise the network of a weight file: from its metadata, else from names and shapes."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from deit.models.shapes import parameter_shapes
 from deit.notes import note
 
 Shape = tuple[int, ...]
-INITIAL = 1e-4  # LayerScale's factors, which the weights replace: facebookresearch/deit's models_v2.py
-# Width of an attention head in every published DeiT, which shapes do not show; the one exception by its embed_dim.
+INITIAL = 1e-4  # LayerScale's factors, replaced by the weights: facebookresearch/deit's models_v2.py
+# Width of an attention head in every published DeiT, not visible in the shapes; the one exception by its embed_dim.
 HEAD_WIDTH, OTHER_HEAD_WIDTH = 64, {1280: 80}  # DeiT III huge
 
 
 def recognise(shapes: Mapping[str, Shape], metadata: Mapping[str, str], source: str) -> tuple[ModelConfig | RegNetY, int]:
     """The model and its number of classes.
 
-    ``shapes`` are under MindSpore's names (a RegNetY's under timm's), ``metadata`` is the file's own. A DeiT says what it
-    is in its metadata (checkpoints, files of ``task=convert``); one that does not is taken for a published one.
-    Raises UserError, naming ``source``, where the weights are those of no such network.
+    ``shapes`` are under MindSpore's names (a RegNetY's under timm's), ``metadata`` is the file's own. A DeiT describes itself
+    in its metadata (checkpoints, files of ``task=convert``); without metadata it is taken for a published one. Raises
+    UserError, naming ``source``, if the weights belong to no such network.
     """
     if is_regnet(shapes):
         regnet = read_regnet(shapes, source)
         return regnet, regnet.num_classes
     if "cls_token" not in shapes or "head.weight" not in shapes:
         raise UserError(
-            f"{source}: by its names neither a DeiT nor a RegNetY ({', '.join(sorted(shapes)[:3])}, ...); "
+            f"{source}: its names are neither those of a DeiT nor of a RegNetY ({', '.join(sorted(shapes)[:3])}, ...); "
             "other networks can be given as MINDIR."
         )
     model, classes = _told(metadata, source) if "model" in metadata else _guessed(shapes, source)
@@ -42,7 +42,7 @@ def recognise(shapes: Mapping[str, Shape], metadata: Mapping[str, str], source: 
     wrong = [name for name in {**needed, **shapes} if needed.get(name) != shapes.get(name)]
     if wrong:
         raise UserError(
-            f"{source}: no DeiT has just these weights: {', '.join(wrong[:3])}{', ...' if len(wrong) > 3 else ''} "
+            f"{source}: not a DeiT: {', '.join(wrong[:3])}{', ...' if len(wrong) > 3 else ''} "
             f"({len(wrong)}) do not fit the others."
         )
     return model, classes
@@ -52,10 +52,10 @@ def _told(metadata: Mapping[str, str], source: str) -> tuple[ModelConfig, int]:
     try:
         values, classes = json.loads(metadata["model"]), int(metadata["num_classes"])
         model = ModelConfig(**{field.name: values.get(field.name, _default(field)) for field in fields(ModelConfig)})
-        parameter_shapes(model, classes)  # fails where a value is missing or no number
+        parameter_shapes(model, classes)  # fails if a value is missing or not a number
         return model, classes
     except (ValueError, KeyError, AttributeError, TypeError, ZeroDivisionError):
-        raise UserError(f"{source}: what the file says of its model is damaged.") from None
+        raise UserError(f"{source}: the description of the model in its metadata is damaged.") from None
 
 
 def _default(field: Field[Any]) -> Any:
@@ -64,7 +64,7 @@ def _default(field: Field[Any]) -> Any:
 
 def _guessed(shapes: Mapping[str, Shape], source: str) -> tuple[ModelConfig, int]:
     def size(name: str, axis: int) -> int:
-        # Anything will do where it is missing or has too few axes: the comparison of all shapes finds it.
+        # 0 if it is missing or has too few axes: the comparison of all shapes finds that.
         shape = shapes.get(name, ())
         return shape[axis] if axis < len(shape) else 0
 
@@ -72,13 +72,13 @@ def _guessed(shapes: Mapping[str, Shape], source: str) -> tuple[ModelConfig, int
     head_width = OTHER_HEAD_WIDTH.get(width, HEAD_WIDTH)
     if width == 0 or width % head_width:
         raise UserError(
-            f"{source}: the file does not say how many attention heads its model has, and with a width of {width} it is no "
-            f"published DeiT, whose heads are {head_width} wide. Give the run or checkpoint it comes from, or a file of "
+            f"{source}: the file does not say how many attention heads its model has, and with a width of {width} it is not "
+            f"a published DeiT, which have heads of width {head_width}. Give the run or checkpoint it comes from, or a file of "
             "task=convert."
         )
     note(
-        f"{source}: the file does not say how many attention heads its model has; taken are {width // head_width}, each "
-        f"{head_width} wide, as in the published DeiT of this width. If its model had others, convert it with their number "
+        f"{source}: the file does not say how many attention heads its model has; assuming {width // head_width} of width "
+        f"{head_width}, as in the published DeiT of this width. If its model had others, convert it with their number "
         "first: task=convert checkpoint=FILE model.num_heads=N and the rest of its model."
     )
     distilled = "dist_token" in shapes

@@ -1,7 +1,7 @@
 """RegNetY for inference: the teacher of the distilled DeiTs (timm's RegNet, facebookresearch/deit's regnety_160).
 
-Batch norms are folded into the weights of their convolutions (``deit.models.regnet_shapes.folded``), so there is neither a
-training mode nor a moving statistic. Parameters start at zero, are float32 and are cast where they are used.
+Batch norms are folded into the weights of their convolutions (``deit.models.regnet_shapes.folded``), so there is no training
+mode and no running statistic. Parameters start at zero, are float32 and are cast where they are used.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Convolution(nn.Cell):
 
 
 class SqueezeExcite(nn.Cell):
-    """Weigh the channels of [B, C, H, W] by what all pixels together say (timm: SEModule)."""
+    """Weigh the channels of [B, C, H, W] by their global means (timm: SEModule)."""
 
     def __init__(self, width: int, hidden: int, types: ComputeTypes) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class SqueezeExcite(nn.Cell):
 
 
 class Bottleneck(nn.Cell):
-    """1 x 1, grouped 3 x 3, squeeze and excite, 1 x 1, beside a residual path (timm: Bottleneck)."""
+    """1 x 1, grouped 3 x 3, squeeze and excite, 1 x 1, with a residual connection (timm: Bottleneck)."""
 
     def __init__(self, block: Block, types: ComputeTypes) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Bottleneck(nn.Cell):
 
 
 class RegNet(nn.Cell):
-    """See ``build_regnet``; parameters are named as ``deit.models.regnet_shapes.folded`` says."""
+    """See ``build_regnet``; parameters are named as in ``deit.models.regnet_shapes.folded``."""
 
     def __init__(self, regnet: RegNetY, types: ComputeTypes) -> None:
         super().__init__()

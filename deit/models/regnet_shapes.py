@@ -1,7 +1,7 @@
-"""What a RegNetY consists of, read from the names and shapes of its weights, so that a file describes itself.
+"""The architecture of a RegNetY, read from the names and shapes of its weights, so that a file describes itself.
 
-RegNetY ("Designing Network Design Spaces", 2020) taught the distilled DeiTs; it is here to teach, so there is no training
-of it. Names are those of timm's state_dict. NumPy alone, so that the control side can judge a file before anything starts.
+RegNetY ("Designing Network Design Spaces", 2020) is the teacher of the distilled DeiTs; it cannot be trained here. Names are
+those of timm's state_dict. NumPy alone, so that the control side can check a file before anything starts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from deit.errors import UserError
 Shape = tuple[int, ...]
 BATCH_NORM_EPS = 1e-5
 _BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
-_COUNTER = ".num_batches_tracked"  # torch's, of no use to anybody who does not train
+_COUNTER = ".num_batches_tracked"  # torch's, only used in training
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ def is_regnet(shapes: Mapping[str, Shape]) -> bool:
 
 
 def read_regnet(shapes: Mapping[str, Shape], source: str) -> RegNetY:
-    """The RegNetY that weights of these names and shapes belong to. Raises UserError, naming ``source``, where to none."""
+    """The RegNetY with weights of these names and shapes. Raises UserError, naming ``source``, if there is none."""
     found = {name: tuple(shape) for name, shape in shapes.items() if not name.endswith(_COUNTER)}
 
     def size(name: str, axis: int) -> int:
-        # Anything will do where it is missing or has too few axes: the comparison below finds it.
+        # 0 if it is missing or has too few axes: the comparison below finds that.
         shape = found.get(name, ())
         return shape[axis] if axis < len(shape) else 0
 
@@ -82,13 +82,13 @@ def read_regnet(shapes: Mapping[str, Shape], source: str) -> RegNetY:
     wrong = [name for name in {**needed, **found} if needed.get(name) != found.get(name)]
     if wrong:
         raise UserError(
-            f"{source}: its names are those of a RegNet, but it is no RegNetY as timm has them: "
+            f"{source}: its names are those of a RegNet, but it is not a RegNetY as in timm: "
             f"{', '.join(_difference(name, needed, found) for name in wrong[:3])}{', ...' if len(wrong) > 3 else ''}."
         )
     inputs = regnet.stem_width
     for block in blocks:
         if block.inputs != inputs or block.group_width == 0 or block.width % block.group_width:
-            raise UserError(f"{source}: block {block.name} does not follow the one before it, so it is no RegNetY.")
+            raise UserError(f"{source}: block {block.name} does not fit the one before it, so it is not a RegNetY.")
         inputs = block.width
     return regnet
 
@@ -110,9 +110,9 @@ def regnet_shapes(regnet: RegNetY) -> dict[str, Shape]:
 
 
 def folded(weights: Mapping[str, np.ndarray], regnet: RegNetY) -> dict[str, np.ndarray]:
-    """timm's weights (of ``regnet_shapes``) as ``deit.models.regnet`` names and takes them, float32.
+    """timm's weights (of ``regnet_shapes``) with the names of ``deit.models.regnet``, float32.
 
-    A batch norm with fixed statistics multiplies and shifts each channel, so it becomes part of its convolution.
+    A batch norm with fixed statistics scales and shifts each channel, so it becomes part of its convolution.
     """
     result = {}
     for name in regnet_shapes(regnet):

@@ -1,8 +1,7 @@
-"""What a DeiT consists of, without building it: names and shapes of its parameters, and its work per image.
+"""The parameters of a DeiT, without building it: names and shapes, and multiply-accumulates per image.
 
-The control side prints sizes and plans parameter groups with it, so it needs nothing but the standard
-library. The names are those of timm's state_dict, except that MindSpore calls a norm's weight gamma and
-its bias beta.
+The control side prints sizes and plans parameter groups with it, so it uses only the standard library. The names are those of
+timm's state_dict, except that MindSpore calls a norm's weight gamma and its bias beta.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ def parameter_count(model: ModelConfig, num_classes: int) -> int:
 
 
 def gmacs(model: ModelConfig, num_classes: int) -> float:
-    """Billions of multiply-accumulates of one image's forward pass: all matrix products, attention's two included.
+    """Billions of multiply-accumulates of one image's forward pass: all matrix products, including attention's two.
 
     Bias, norm, softmax and GELU are not counted, as in the usual tables.
     """

@@ -1,4 +1,4 @@
-"""Arrays into a network."""
+"""Load arrays into a network."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from deit.errors import UserError
 
 
 def load_weights(cell: nn.Cell, weights: Mapping[str, np.ndarray], prefix: str = "", source: str = "weights") -> None:
-    """Set each parameter ``prefix + name`` of ``cell`` to ``weights[name]``; parameters without the prefix stay.
+    """Set each parameter ``prefix + name`` of ``cell`` to ``weights[name]``; parameters without the prefix are unchanged.
 
-    Works also after the cell's first call. ``Parameter.set_data`` and ``load_param_into_net`` do not always: they may put
-    another buffer under the parameter, and a compiled function goes on reading the old one. Assigning writes into the
-    buffer there is.
+    Works also after the cell's first call. ``Parameter.set_data`` and ``load_param_into_net`` do not always: they may replace
+    the parameter's buffer, while a compiled function keeps reading the old one. Assigning writes into the existing buffer.
 
-    Raises UserError, naming ``source``, where names or shapes differ; then nothing has been changed.
+    Raises UserError, naming ``source``, if names or shapes differ; then nothing has been changed.
     """
     parameters = {p.name[len(prefix) :]: p for p in cell.get_parameters() if p.name.startswith(prefix)}
     for found, what in ((parameters.keys() - weights.keys(), "lacks"), (weights.keys() - parameters.keys(), "has the unknown")):

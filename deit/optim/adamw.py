@@ -1,7 +1,7 @@
 """AdamW as torch.optim.AdamW computes it, on MindSpore's fused operator.
 
-MindSpore's nn.AdamWeightDecay leaves the bias correction out, and its experimental AdamW takes many small operators a
-parameter. The fused operator computes ``p -= lr * (m / (sqrt(v) + eps) + decay * p)``; with
+MindSpore's nn.AdamWeightDecay omits the bias correction, and its experimental AdamW takes many small operators per parameter.
+The fused operator computes ``p -= lr * (m / (sqrt(v) + eps) + decay * p)``; with
 
     k = sqrt(1 - beta2^t) / (1 - beta1^t)
 
@@ -40,9 +40,9 @@ def _update_one(  # noqa: PLR0913, PLR0917  # the inputs of the fused operator
 
 
 class AdamW(nn.Cell):
-    """Update ``parameters`` in place; ``decayed`` says of each whether ``weight_decay`` applies to it.
+    """Update ``parameters`` in place; ``decayed`` says for each whether ``weight_decay`` applies to it.
 
-    ``state`` maps names to what a checkpoint must hold: ``step``, the number of updates done, and
+    ``state`` maps names to the parameters of a checkpoint: ``step``, the number of updates done, and
     ``exp_avg.<parameter>``, ``exp_avg_sq.<parameter>``, the two moments.
     """
 
@@ -59,8 +59,8 @@ class AdamW(nn.Cell):
         self.parameters = ParameterTuple(parameters)
         self.decayed = tuple(decayed)
         self.weight_decay, self.eps = weight_decay, eps
-        # The operator takes float32 betas and computes 1 - beta from them. .999 in float32 makes that wrong by 1e-5,
-        # which cancels if the bias correction uses the same rounded beta.
+        # The operator computes 1 - beta from float32 betas. The rounding of .999 makes that wrong by 1e-5, which cancels if
+        # the bias correction uses the same rounded beta.
         beta1, beta2 = (float(np.float32(beta)) for beta in betas)
         self.beta1, self.beta2 = Tensor(beta1, ms.float32), Tensor(beta2, ms.float32)
         self.log_beta1, self.log_beta2 = _log(beta1), _log(beta2)
@@ -88,11 +88,11 @@ class AdamW(nn.Cell):
 
 
 def _log(beta: float) -> float:
-    # beta = 0 is allowed: the smallest float32 has the same correction, 1.
+    # beta = 0 is allowed: the smallest float32 gives the same correction, 1.
     return math.log(max(beta, float(np.finfo(np.float32).tiny)))
 
 
 def one_minus_exp(x: Tensor) -> Tensor:
-    """1 - exp(x), to float32's last digits also near 0, where ops.expm1 on the CPU has errors of 1e-5."""
+    """1 - exp(x), accurate in float32 also near 0, where ops.expm1 on the CPU has errors of 1e-5."""
     half = ops.tanh(0.5 * x)
     return -2.0 * half / (1.0 - half)

@@ -1,4 +1,4 @@
-"""From the configuration of an optimizer to the optimizer."""
+"""Builds the optimizer of a configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deit.optim.sgd import SGD
 
 
 def build_optimizer(optim: OptimConfig, parameters: Sequence[Parameter]) -> AdamW | SGD:
-    """The optimizer ``optim`` describes; ``deit.optim.parameter_groups`` chooses the parameters that are decayed."""
+    """The optimizer of ``optim``; ``deit.optim.parameter_groups`` chooses the decayed parameters."""
     by_name = decayed({p.name: p.shape for p in parameters}, optim.decay_dist_token)
     chosen = [by_name[p.name] for p in parameters]
     if isinstance(optim, AdamWOptim):

@@ -1,6 +1,6 @@
 """SGD with momentum as torch.optim.SGD computes it: weight decay is added to the gradient, no dampening.
 
-It is written in elementary operators because the fused ApplyMomentum ignores ``use_nesterov`` on the CPU.
+Written in elementary operators because the fused ApplyMomentum ignores ``use_nesterov`` on the CPU.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def _update_one(
 
 
 class SGD(nn.Cell):
-    """Update ``parameters`` in place; ``decayed`` says of each whether ``weight_decay`` applies to it.
+    """Update ``parameters`` in place; ``decayed`` says for each whether ``weight_decay`` applies to it.
 
-    ``state`` maps ``momentum_buffer.<parameter>`` to what a checkpoint must hold. The buffers begin at zero, which gives
-    torch's first step: there the buffer becomes the gradient.
+    ``state`` maps ``momentum_buffer.<parameter>`` to the parameters of a checkpoint. The buffers start at zero, which gives
+    torch's first step, where the buffer becomes the gradient.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The augmentation of a training in one line of words, for the dry run and the preview."""
+"""The augmentation of a training in one line, for the dry run and the preview."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from deit.data.policy import jitters
 
 
 def summary(augment: AugmentConfig) -> str:
-    """``crop 0.08-1, flip 0.5, rand-m9-mstd0.5-inc1, erase 0.25, ...``; what is off is left out."""
+    """``crop 0.08-1, flip 0.5, rand-m9-mstd0.5-inc1, erase 0.25, ...``, without what is off."""
     parts = [f"crop {augment.scale[0]:g}-{augment.scale[1]:g}"]
     if augment.hflip:
         parts.append(f"flip {augment.hflip:g}")

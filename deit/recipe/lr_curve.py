@@ -1,6 +1,6 @@
-"""The learning rate of a whole training as a picture: a PNG in the run directory, a small plot in the terminal.
+"""The learning-rate schedule as a picture: a PNG in the run directory, a small plot in the terminal.
 
-Both are drawn over epochs, so they need no count of the images.
+Both are drawn over epochs, so they do not need the number of images.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 
 def draw(config: RunConfig, path: Path) -> None:
     """Draw the learning rate of ``config`` into the PNG ``path``."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here: half a second that only drawing needs
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # late: takes half a second
     from matplotlib.figure import Figure
 
     epochs, rates = curve(config)
@@ -33,12 +33,12 @@ def draw(config: RunConfig, path: Path) -> None:
     axes.grid(alpha=0.3)
     axes.set_xlim(0, epochs[-1])
     axes.set_ylim(bottom=0)
-    # matplotlib would write its version into the file; without it equal curves are equal files.
+    # Without matplotlib's version in the file, equal curves are equal files.
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
 def curve(config: RunConfig) -> tuple[list[float], list[float]]:
-    """Epochs and the learning rates at them, from the first step to the end of the cooldown."""
+    """Epochs and their learning rates, from the first step to the end of the cooldown."""
     schedule = config.schedule
     peak = peak_lr(config.optim, global_batch(config))
     # The last point closes the last step of a staircase.
@@ -50,7 +50,7 @@ def curve(config: RunConfig) -> tuple[list[float], list[float]]:
 
 def plot_text(config: RunConfig, width: int = 72, height: int = 6) -> str:
     """The curve in block characters: ``height`` lines of ``width`` columns, and the epochs below."""
-    # Short trainings have fewer points of the staircase than columns; the plot is of the course, not of its steps.
+    # Short trainings have fewer steps of the staircase than columns; the plot shows the smooth schedule.
     smooth = dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, granularity="step"))
     epochs, rates = curve(smooth)
     columns = [rates[column * (len(rates) - 1) // (width - 1)] for column in range(width)]

@@ -1,7 +1,7 @@
-"""What a configuration amounts to: batch, learning rate and steps, as numbers.
+"""The numbers of a configuration: batch, learning rate and steps.
 
-The dry run prints them, the rules check them, the launcher and the training loop count with them, so that
-all four mean the same. Standard library only.
+The dry run prints them, the rules check them, the launcher and the training loop use them, so that all four agree. Standard
+library only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Plan:
 def plan(config: RunConfig, train_images: int) -> Plan:
     """The plan of a training on ``train_images`` images (of one epoch, train_limit applied).
 
-    Where there are fewer images than one step needs, ``steps_per_epoch`` is 0; ``rules.problems`` refuses that.
+    With fewer images than one step needs, ``steps_per_epoch`` is 0, which ``rules.batch`` rejects.
     """
     batch = global_batch(config)
     steps = steps_per_epoch(config, train_images)
@@ -44,7 +44,7 @@ def plan(config: RunConfig, train_images: int) -> Plan:
 
 
 def ranks(config: RunConfig) -> int:
-    """Processes of the whole training: one a card. A preview runs alone, but shows the first of so many."""
+    """Processes of the whole training: one per card. A preview runs alone, but shows the first of so many."""
     return config.task.shown_ranks or config.hardware.cards * config.hardware.nodes
 
 
@@ -54,7 +54,7 @@ def global_batch(config: RunConfig) -> int:
 
 
 def steps_per_epoch(config: RunConfig, train_images: int) -> int:
-    """Optimizer steps of an epoch; what does not fill a step is left out, as everywhere in the field.
+    """Optimizer steps of an epoch; an incomplete step is dropped.
 
     With repeated augmentation a rank takes floor(N // 256 * 256 / ranks) images (facebookresearch/deit: RASampler).
     """
@@ -65,8 +65,8 @@ def steps_per_epoch(config: RunConfig, train_images: int) -> int:
 
 
 def expected_length(config: RunConfig) -> float:
-    """How long a run may take, in no unit: image passes of one card times the multiply-adds of each. To order runs by."""
-    from deit.models.shapes import gmacs  # here, so that most commands need no more than arithmetic
+    """Relative duration of a run, for ordering: image passes of one card times the multiply-adds of each."""
+    from deit.models.shapes import gmacs  # late, because most commands do not need it
 
     cost = gmacs(config.model, config.data.num_classes or 1)
     if not config.task.is_training:
@@ -79,6 +79,6 @@ def expected_length(config: RunConfig) -> float:
 
 
 def known_train_images(config: RunConfig) -> int | None:
-    """Training images as far as the configuration tells, train_limit applied; None where it does not."""
+    """The number of training images from the configuration, train_limit applied; None if unknown."""
     sizes = [size for size in (config.data.train_size, config.data.train_limit) if size is not None]
     return min(sizes) if config.data.train_size is not None else None

@@ -1,7 +1,7 @@
-"""The learning rate as a function of the optimizer step: nothing to carry along, nothing to restore.
+"""The learning rate as a function of the optimizer step: without state to restore.
 
-The course is timm's CosineLRScheduler (0.3.2 and 1.0 agree) with its warmup, without the warmup prefix: the cosine
-runs over all epochs and the warmup covers its beginning.
+The schedule is timm's CosineLRScheduler (0.3.2 and 1.0 agree) with its warmup, without the warmup prefix: the cosine runs over
+all epochs and the warmup replaces its beginning.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from deit.config.schema import OptimConfig, ScheduleConfig
 def peak_lr(optim: OptimConfig, global_batch: int) -> float:
     """Learning rate after warmup. ``global_batch``: images of one optimizer step, over all cards and accumulation steps.
 
-    Linear scaling as in DeiT's main.py, except where ``lr_base_size`` is null.
+    Linear scaling as in DeiT's main.py, unless ``lr_base_size`` is null.
     """
     if optim.lr_base_size is None:
         return optim.base_lr
@@ -26,7 +26,7 @@ def learning_rate(schedule: ScheduleConfig, peak: float, step: int, steps_per_ep
 
     With granularity epoch, all steps of an epoch have one rate: that of its number, or with timing end that of the number
     before. facebookresearch/deit (main.py) calls ``lr_scheduler.step(epoch)`` after epoch ``epoch``, so that its epochs 0
-    and 1 both run at the rate of 0.
+    and 1 both use the rate of 0.
     """
     epoch = step // steps_per_epoch if schedule.granularity == "epoch" else step / steps_per_epoch
     if schedule.timing == "end":

@@ -118,7 +118,7 @@ def changed(name: str, shape: tuple[int, ...] | None) -> dict[str, tuple[int, ..
     ],
 )
 def test_other_regnets_are_refused(shapes: dict[str, tuple[int, ...]], word: str) -> None:
-    with pytest.raises(UserError, match="no RegNetY") as error:
+    with pytest.raises(UserError, match="not a RegNetY") as error:
         read_regnet(shapes, "file")
     assert str(error.value).startswith("file:") and word in str(error.value)
 
@@ -155,8 +155,8 @@ def test_what_a_file_says_of_itself_goes_before_a_guess() -> None:
 @pytest.mark.parametrize(
     ("shapes", "metadata", "word"),
     [
-        ({"conv1.weight": (64, 3, 7, 7), "fc.weight": (1000, 2048)}, {}, "neither a DeiT nor a RegNetY"),
-        ({}, {}, "neither a DeiT nor a RegNetY"),
+        ({"conv1.weight": (64, 3, 7, 7), "fc.weight": (1000, 2048)}, {}, "neither those of a DeiT nor of a RegNetY"),
+        ({}, {}, "neither those of a DeiT nor of a RegNetY"),
         (parameter_shapes(deit(), 10), {}, "how many attention heads"),
         (parameter_shapes(deit(), 10), {"model": "{", "num_classes": "10"}, "damaged"),
         (parameter_shapes(deit(), 10), {"model": '{"depth": 1}', "num_classes": "10"}, "damaged"),
@@ -325,7 +325,7 @@ BEFORE: list[tuple[Callable[[Path], object], str, list[str]]] = [
     (
         lambda folder: save_file({"conv1.weight": np.zeros((4, 3, 7, 7), np.float32)}, folder / "t.safetensors"),
         "t.safetensors",
-        ["neither a DeiT nor a RegNetY", "conv1.weight", "MINDIR"],
+        ["neither those of a DeiT nor of a RegNetY", "conv1.weight", "MINDIR"],
     ),
 ]
 

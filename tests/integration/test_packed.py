@@ -206,14 +206,14 @@ def test_damage_is_named_before_anything_starts(folder: Path, tmp_path: Path) ->
     index.write_bytes(b"no index")
     digest = hashlib.sha256(b"no index").hexdigest()
     change_description(root, lambda said: said["splits"]["train"].update(index_sha256=digest))
-    assert f"{index} is no index" in refused(root)
+    assert f"{index} is not an index" in refused(root)
     mended()
     for change, message in (
         (lambda said: said.update(packed=2), "is of version 2 of packed data, this program reads version 1"),
         (lambda said: said.update(format="zip"), "has the format 'zip'; this program reads tar and mindrecord"),
         (lambda said: said["splits"].pop("val"), "is damaged (KeyError: 'val')"),
         (lambda said: said["splits"]["val"]["shards"][0].update(file="../../x.tar"), "names a shard '../../x.tar'"),
-        (lambda said: said["splits"]["train"].update(images=259), "is no index of 259 images"),
+        (lambda said: said["splits"]["train"].update(images=259), "is not an index of 259 images"),
     ):
         mended()
         change_description(root, change)
@@ -225,13 +225,13 @@ def test_damage_is_named_before_anything_starts(folder: Path, tmp_path: Path) ->
 def test_a_format_that_is_not_there(folder: Path, tmp_path: Path) -> None:
     assert "data.format is tar, but" in refused(folder / "images", "data.format=tar")
     said = refused(folder / "tar", "data.format=mindrecord")
-    assert said == f"data.format is mindrecord, but {folder}/tar holds tar shards (dataset.json); give data.format=tar."
-    assert "holds tar shards" in refused(folder / "tar", "data.format=folder")
+    assert said == f"data.format is mindrecord, but {folder}/tar contains tar shards (dataset.json); give data.format=tar."
+    assert "contains tar shards" in refused(folder / "tar", "data.format=folder")
     foreign = Path(shutil.copytree(folder / "images", tmp_path / "images"))
     (foreign / "dataset.json").write_text('{"name": "somebody else\'s"}')
     assert len(open_dataset(recipe(foreign).data, True)) == 260
     (foreign / "dataset.json").write_text("somebody else's")
-    assert "data.format=folder does not look at it" in refused(foreign)
+    assert "data.format=folder ignores it" in refused(foreign)
     assert len(open_dataset(recipe(foreign, "data.format=folder").data, True)) == 260
 
 

@@ -183,7 +183,7 @@ def test_two_nodes_share_a_run(sweep: Callable[..., Sweep], slurm: Slurm) -> Non
     os.kill(int((run.logs / "worker_1.pid").read_text()), signal.SIGKILL)
     one.wait_for(lambda: len(one.trials()[0].attempts) == 2)
     # That the machines have heard of each other: alone, machine 0 would not know what happened.
-    assert "failed, and will be tried again" in one.text and "machine 1: rank 1 ended unexpectedly" in one.text
+    assert "failed, and will be retried" in one.text and "machine 1: rank 1 ended unexpectedly" in one.text
     one.wait_for(lambda: one.at_work(0, 8))
     signal_workers(run, signal.SIGSTOP)  # so that it does not end before the sweep
     one.process.send_signal(signal.SIGINT)

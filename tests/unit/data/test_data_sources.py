@@ -86,17 +86,17 @@ def test_folder_that_is_not_laid_out_so(folder, tmp_path_factory):
     empty = tmp_path_factory.mktemp("empty")
     assert refused(data("imagefolder")).startswith("data.root is null, but data.source=imagefolder")
     assert f"data.root: there is no folder {empty}/none" in refused(data("imagefolder", root=f"{empty}/none"))
-    assert f"data.root: {empty} holds no folder train/" in refused(data("imagefolder", root=str(empty)))
-    assert f"data.root: {empty} holds no folder val/" in refused(data("imagefolder", root=str(empty)), False)
+    assert f"data.root: {empty} contains no folder train/" in refused(data("imagefolder", root=str(empty)))
+    assert f"data.root: {empty} contains no folder val/" in refused(data("imagefolder", root=str(empty)), False)
     (empty / "train").mkdir()
-    assert f"data.root: {empty} holds no folder val/" in refused(data("imagefolder", root=str(empty)))
+    assert f"data.root: {empty} contains no folder val/" in refused(data("imagefolder", root=str(empty)))
     (empty / "val").mkdir()
-    assert f"data.root: {empty}/train holds no class folders" in refused(data("imagefolder", root=str(empty)))
+    assert f"data.root: {empty}/train contains no class folders" in refused(data("imagefolder", root=str(empty)))
     config = data("imagefolder", root=str(folder))
     (folder / "val/cow").mkdir()
     assert f"data.root: {folder}/val/cow is a class that {folder}/train does not have" in refused(config, False)
     (folder / "train/cow").mkdir()
-    assert f"data.root: {folder}/train/cow holds no images; files that end in .jpg" in refused(config)
+    assert f"data.root: {folder}/train/cow contains no images; files that end in .jpg" in refused(config)
     (folder / "train/cow").rmdir()
     assert f"data.root: {folder}/val/cow is a class" in refused(config, False)
 
@@ -122,7 +122,7 @@ def test_left_out_files_are_counted_and_named(folder, capsys, monkeypatch):
     assert told.count("\n") == 1
     for part in (
         "images outside class folders (1): loose.jpg",
-        "files that are no images by their names (2): dog/again, dog/notes.txt",
+        "files without an image extension (2): dog/again, dog/notes.txt",
         "broken links (1): cat/gone.png",
     ):
         assert part in told
@@ -143,7 +143,7 @@ def test_names_in_nfc_and_nfd_are_one_class(folder):
     val = open_dataset(data("imagefolder", root=str(folder)), False)
     assert val.classes == ["ant", nfc, "cat", "dog"] and nfd in val.describe(2) and val.image(2).shape == (30, 40, 3)
     (folder / "val" / nfc).mkdir()
-    assert f"two folders called {nfc}, which differ only in how their letters are encoded" in refused(
+    assert f"two folders called {nfc}, which differ only in their Unicode form" in refused(
         data("imagefolder", root=str(folder)), False
     )
 
@@ -162,7 +162,7 @@ def test_a_name_that_is_no_text_becomes_text(folder):
 def test_a_folder_by_another_name_is_pointed_at(folder, other):
     (folder / "val").rename(folder / other)
     told = refused(data("imagefolder", root=str(folder)))
-    assert f"holds {other}/ but no folder val/; rename it: mv '{folder / other}' '{folder / 'val'}'" in told
+    assert f"contains {other}/ but no val/; rename it: mv '{folder / other}' '{folder / 'val'}'" in told
 
 
 def test_class_folders_without_splits_and_a_flat_split_are_named(folder, tmp_path_factory):
@@ -175,13 +175,13 @@ def test_class_folders_without_splits_and_a_flat_split_are_named(folder, tmp_pat
     (folder / "val").mkdir()
     picture().save(folder / "val/ILSVRC2012_val_00000001.JPEG")
     told = refused(data("imagefolder", root=str(folder)), False)
-    assert f"{folder}/val holds no class folders" in told and "It holds 1 images without a label" in told
+    assert f"{folder}/val contains no class folders" in told and "It contains 1 images without a label" in told
 
 
 def test_one_class_is_refused_before_anything_starts(folder):
     for name in ("ant", "cat"):
         shutil.rmtree(folder / "train" / name)
-    with pytest.raises(UserError, match="train: holds one class, dog; a classifier needs at least two"):
+    with pytest.raises(UserError, match="train: contains one class, dog; a classifier needs at least two"):
         check_images(open_dataset(data("imagefolder", root=str(folder)), True), "error")
 
 
@@ -189,7 +189,7 @@ def test_an_evaluation_needs_no_training_images(folder):
     shutil.rmtree(folder / "train")
     val = open_dataset(data("imagefolder", root=str(folder)), False)
     assert val.classes == ["ant", "cat"] and len(val) == 3
-    assert "holds no folder train/" in refused(data("imagefolder", root=str(folder)))
+    assert "contains no folder train/" in refused(data("imagefolder", root=str(folder)))
 
 
 def test_a_class_map_gives_the_labels(folder):
@@ -333,9 +333,9 @@ def test_cifar_files_that_are_wrong(tmp_path):
     assert f"data.root: there is no file {tmp_path}/train.bin; data.source=cifar100 needs train.bin, test.bin" in message
     for length in (0, 3073, 3074 * 2 - 1):
         (tmp_path / "train.bin").write_bytes(bytes(length))
-        assert f"train.bin has {length} bytes, which is no whole number of records of 3074 bytes" in refused(config)
+        assert f"train.bin has {length} bytes, which is not a multiple of the record size, 3074 bytes" in refused(config)
     (tmp_path / "train.bin").write_bytes(bytes([0, 100]) + bytes(3072))
-    assert "train.bin holds the label 100, but labels are below 100" in refused(config)
+    assert "train.bin has the label 100, but labels are below 100" in refused(config)
 
 
 def test_digits_split():
