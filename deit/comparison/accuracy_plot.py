@@ -6,12 +6,12 @@ from pathlib import Path
 
 from deit.comparison.results import Results
 
-LONGEST = 34  # letters of a label
+LONGEST = 34  # characters of a label
 
 
 def draw(path: Path, results: Results) -> None:
     """Draw ``results`` into the PNG ``path``."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here: half a second that only drawing needs
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # late: takes half a second
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 1.8 + 0.42 * len(results.models)), layout="constrained")
@@ -27,10 +27,10 @@ def draw(path: Path, results: Results) -> None:
         axes.set_xlabel(f"top-{metric[-1]} in percent, with 95 % intervals")
         axes.grid(axis="x", alpha=0.3)
         axes.margins(x=0.12)
-        axes.locator_params(axis="x", nbins=5)  # longer numbers would touch
+        axes.locator_params(axis="x", nbins=5)  # longer numbers would overlap
     names = [model.label if len(model.label) <= LONGEST else f"{model.label[: LONGEST - 1]}…" for model in results.models]
     figure.axes[0].set_yticks(places, names)
     figure.axes[0].set_ylim(len(places) - 0.4, -0.6)
     figure.suptitle(f"{results.images:,} images of {results.data}")
-    # matplotlib would write its version into the file; without it equal results are equal files.
+    # Without matplotlib's version in the file, equal results are equal files.
     figure.savefig(path, dpi=120, metadata={"Software": None})

@@ -1,8 +1,8 @@
-"""What one model answered: ``answers.npz`` in its part of a comparison's run directory, written by its worker.
+"""The predictions of one model: ``answers.npz`` in its part of a comparison's run directory, written by its worker.
 
     <comparison>/models/1/    config.yaml, status.json, logs/ of the worker, and answers.npz
 
-Of each image only what the statistics need is kept, so that ImageNet's validation images are a few megabytes.
+For each image it has only what the statistics need, so that ImageNet's validation images are a few megabytes.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from deit.files import whole_file
 from deit.inference.accuracy import ranks
 
 FILE = "answers.npz"
-NONE = -1  # the answer where logits are not all finite
+NONE = -1  # the prediction if logits are not all finite
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Of N images: ``names`` text [N], ``labels`` int64 [N], ``predicted`` int64 [N] (NONE: none), ``rank`` int64 [N] of the
-    right class, 0 for the likeliest, and ``loss`` float64 [N], the cross entropy (nan: not finite).
+    """For N images: ``names`` text [N], ``labels`` int64 [N], ``predicted`` int64 [N] (NONE: none), ``rank`` int64 [N] of the
+    true class, 0 for the most likely, and ``loss`` float64 [N], the cross entropy (nan: not finite).
     """
 
     names: np.ndarray
@@ -47,7 +47,7 @@ class Answers:
 
 
 def judge(names: list[str], labels: np.ndarray, logits: np.ndarray) -> Answers:
-    """Answers out of logits float32 [N, K], counted as an evaluation counts."""
+    """Predictions from logits float32 [N, K], counted as in an evaluation."""
     labels = labels.astype(np.int64)
     finite = np.isfinite(logits).all(1)
     sane = np.where(finite[:, None], logits, 0).astype(np.float64)
@@ -59,7 +59,7 @@ def judge(names: list[str], labels: np.ndarray, logits: np.ndarray) -> Answers:
 
 
 def join(parts: list[Answers]) -> Answers:
-    """The answers of several batches, in their order."""
+    """The predictions of several batches, in order."""
     columns = (np.concatenate([getattr(part, name) for part in parts]) for name in Answers.__dataclass_fields__)
     return Answers(*columns)
 

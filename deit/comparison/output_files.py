@@ -1,10 +1,10 @@
 """The files of a comparison, in its run directory; the same go to MLflow.
 
-compare.json         all of it, and by which methods
+compare.json         all results and methods
 compare.csv          a line for each model
-pairs.csv            a line for each two models
+pairs.csv            a line for each pair of models
 compare.png          accuracies with their intervals
-disagreements.csv    the images that not all models give the same class, with each model's answer
+disagreements.csv    the images with different predictions, with each model's prediction
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def write(run: RunDirectory, results: Results, answers: Sequence[Answers], class
 
 
 def disagreements(labels: Sequence[str], answers: Sequence[Answers], classes: Sequence[str]) -> str:
-    """CSV: image, label, and a column of each model's answer. ``(none)`` stands for logits that are not finite."""
+    """CSV: image, label, and a column for each model's prediction. ``(none)`` means logits that are not finite."""
     rows: list[list[object]] = [["image", "label", *labels]]
     predicted = np.stack([one.predicted for one in answers])
     for number in np.flatnonzero((predicted != predicted[0]).any(0)):

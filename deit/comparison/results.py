@@ -1,4 +1,4 @@
-"""What a comparison finds: each model by itself, and each two of them. All of it is what ``compare.json`` holds."""
+"""The results of a comparison: each model, and each pair; the content of ``compare.json``."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ METHODS = {
 
 @dataclass(frozen=True)
 class ModelResult:
-    """One model: accuracies and their limits in percent, mean cross entropy, milliseconds an image, and what it takes."""
+    """One model: accuracies and their limits in percent, mean cross entropy, milliseconds per image, and its size."""
 
     label: str
     model: str
     computed_by: str
     precision: str
-    weights: str | None  # raw or ema, where that is known
+    weights: str | None  # raw or ema, if known
     images: int
     top1: float
     top1_low: float
@@ -53,9 +53,9 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class PairResult:
-    """Two models: ``difference`` is top-1 of the first less that of the second, in points; ``agreement`` is in percent.
+    """Two models: ``difference`` is top-1 of the first minus that of the second, in points; ``agreement`` is in percent.
 
-    ``p_holm`` is ``p`` corrected for all pairs; ``verdict`` says in words what follows.
+    ``p_holm`` is ``p`` corrected for all pairs; ``verdict`` is the conclusion in words.
     """
 
     first: str
@@ -76,7 +76,7 @@ class PairResult:
 
 @dataclass(frozen=True)
 class Results:
-    """``images`` is how many were counted, ``classes`` of how many kinds, ``left_out`` how many could not be used."""
+    """``images`` is the number of counted images, ``classes`` of classes, ``left_out`` of unusable images."""
 
     data: str
     images: int
@@ -113,12 +113,12 @@ def accuracy(right: np.ndarray) -> tuple[float, float, float]:
     """The share of bool [N] and its limits, in percent."""
     count = int(right.sum())
     limits = statistics.wilson(count, len(right))
-    # As Accuracy and Tally compute it, so that equal counts are equal numbers.
+    # As in Accuracy and Tally, so that equal counts are equal numbers.
     return 100 * count / len(right), 100 * limits.low, 100 * limits.high
 
 
 def check_same_images(labels: Sequence[str], answers: Sequence[Answers]) -> None:
-    """Raise UserError (exit code 1) where two models did not answer the same images: the data have changed meanwhile."""
+    """Raise UserError (exit code 1) if two models have predicted different images: the data have changed meanwhile."""
     first = answers[0]
     for label, other in zip(labels[1:], answers[1:], strict=True):
         if np.array_equal(first.names, other.names) and np.array_equal(first.labels, other.labels):
@@ -126,14 +126,14 @@ def check_same_images(labels: Sequence[str], answers: Sequence[Answers]) -> None
         apart = sorted(set(first.names.tolist()) ^ set(other.names.tolist()))
         which = f"{apart[0]} was predicted by only one of them" if apart else "their order or labels differ"
         raise UserError(
-            f"{labels[0]} answered {len(first)} images and {label} {len(other)}, not the same: {which}. The data have changed "
-            "while they were at work; compare again.",
+            f"{labels[0]} predicted {len(first)} images and {label} {len(other)}, not the same: {which}. The data have changed "
+            "during the comparison; compare again.",
             exit_code=1,
         )
 
 
 def pairs(labels: Sequence[str], answers: Sequence[Answers]) -> list[PairResult]:
-    """Each two models, in the order of the models."""
+    """Each pair, in the order of the models."""
     two = list(itertools.combinations(range(len(labels)), 2))
     tests = []
     for i, j in two:
@@ -170,7 +170,7 @@ def _pair(names: tuple[str, str], of: tuple[Answers, Answers], test: statistics.
 
 
 def verdict(names: tuple[str, str], points: float, p: float, agreement: float) -> str:
-    """What the test says, in words."""
+    """The conclusion of the test in words."""
     if agreement == 1:
         return "the same prediction for every image"
     if p >= statistics.ALPHA:

@@ -1,7 +1,8 @@
-"""Whether two accuracies on the same images differ, and how sure that is. Pure functions of counts.
+"""Statistical tests for two accuracies on the same images. Pure functions of counts.
 
-Where two models answer the same images their accuracies are not independent: what tells them apart are the images that one
-has right and the other wrong (discordant pairs). Sources:
+Two models on the same images do not have independent accuracies: only the images that one classifies correctly and the other
+does not (discordant pairs) tell them apart. Sources:
+
 
 - interval of a proportion: Wilson (1927), recommended by Newcombe, Statistics in Medicine 17:857 (1998)
 - interval of a difference of paired proportions: Newcombe, Statistics in Medicine 17:2635 (1998), method 10
@@ -23,7 +24,7 @@ import numpy as np
 
 LEVEL = 0.95  # of all intervals
 ALPHA = 0.05  # of the tests, all pairs of a comparison together
-FEW = 25  # discordant pairs below which the exact test is taken, because the chi-squared one is a poor approximation
+FEW = 25  # discordant pairs below which the exact test is used, because the chi-squared one is a poor approximation
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Test:
-    """``name`` is ``exact`` or ``chi-squared``; ``statistic`` belongs to the second alone. ``p`` is two-sided."""
+    """``name`` is ``exact`` or ``chi-squared``, which alone has a ``statistic``. ``p`` is two-sided."""
 
     name: str
     statistic: float | None
@@ -45,7 +46,7 @@ class Test:
 
 def wilson(right: int, images: int, level: float = LEVEL) -> Interval:
     """Wilson's score interval of the proportion ``right / images``."""
-    from scipy.stats import binomtest  # here: half a second that only statistics need
+    from scipy.stats import binomtest  # late: takes half a second
 
     limits = binomtest(right, images).proportion_ci(level, method="wilson")
     return Interval(float(limits.low), float(limits.high))
@@ -61,7 +62,7 @@ def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
 
 
 def welch(first: Sequence[float], second: Sequence[float]) -> float:
-    """The two-sided p of Welch's t-test that two samples of at least two values each have the same mean."""
+    """The two-sided p of Welch's t-test for equal means of two samples with at least two values each."""
     from scipy.stats import ttest_ind
 
     if statistics.pvariance(first) == statistics.pvariance(second) == 0:
@@ -70,9 +71,9 @@ def welch(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def fisher(first_right: int, first_images: int, second_right: int, second_images: int) -> float:
-    """The two-sided p of Fisher's exact test that two proportions are the same.
+    """The two-sided p of Fisher's exact test for equal proportions.
 
-    For two models on the same images it is on the safe side: it does not know which images both have right.
+    For two models on the same images it is conservative: it does not know which images both classify correctly.
     """
     from scipy.stats import fisher_exact
 
@@ -81,9 +82,10 @@ def fisher(first_right: int, first_images: int, second_right: int, second_images
 
 
 def paired_difference(both: int, only_first: int, only_second: int, neither: int, level: float = LEVEL) -> Interval:
-    """Newcombe's interval (method 10) of the first proportion less the second, from how many images both, one, none has right.
+    """Newcombe's interval (method 10) of the first proportion minus the second, from the counts of images that both, one, or
+    none classifies correctly.
 
-    The Wilson intervals of the two are put together like the sides of a triangle whose angle is their correlation.
+    The two Wilson intervals are combined like the sides of a triangle whose angle is their correlation.
     """
     images = both + only_first + only_second + neither
     first, second = both + only_first, both + only_second
@@ -100,7 +102,7 @@ def paired_difference(both: int, only_first: int, only_second: int, neither: int
 
 
 def _correlation(both: int, only_first: int, only_second: int, neither: int) -> float:
-    """The phi coefficient, with the continuity correction that method 10 has for a positive one."""
+    """The phi coefficient, with method 10's continuity correction for a positive one."""
     images = both + only_first + only_second + neither
     margins = (both + only_first) * (only_second + neither) * (both + only_second) * (only_first + neither)
     if margins == 0:
@@ -112,7 +114,7 @@ def _correlation(both: int, only_first: int, only_second: int, neither: int) -> 
 
 
 def mcnemar(only_first: int, only_second: int) -> Test:
-    """McNemar's test of equal accuracies, from how many images only the first and only the second model has right.
+    """McNemar's test of equal accuracies, from the counts of images that only one of the models classifies correctly.
 
     Below ``FEW`` discordant pairs the exact binomial test, else chi-squared with continuity correction.
     """
@@ -121,7 +123,7 @@ def mcnemar(only_first: int, only_second: int) -> Test:
     discordant = only_first + only_second
     if discordant < FEW:
         return Test("exact", None, 1.0 if discordant == 0 else float(binomtest(only_first, discordant).pvalue))
-    # The correction may not turn a difference of 0 into one of 1.
+    # The correction must not turn a difference of 0 into one of 1.
     statistic = max(abs(only_first - only_second) - 1, 0) ** 2 / discordant
     return Test("chi-squared", statistic, float(chi2.sf(statistic, 1)))
 
@@ -136,9 +138,9 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def kappa(first: np.ndarray, second: np.ndarray) -> float:
-    """Cohen's kappa of two models' answers, int [N] each: agreement beyond what their frequencies alone would give.
+    """Cohen's kappa of two models' predictions, int [N] each: agreement beyond what their frequencies alone would give.
 
-    1 where both always answer the same.
+    1 if both always agree.
     """
     answers, coded = np.unique(np.concatenate([first, second]), return_inverse=True)
     counts = [np.bincount(part, minlength=len(answers)) for part in np.split(coded.reshape(-1), 2)]

@@ -1,4 +1,4 @@
-"""What a network attends to: the attention of all blocks, and its rollout over them."""
+"""The attention of all blocks of a network, and its rollout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deit.models.deit import DeiT
 class Attentions(nn.Cell):
     """Pixels uint8 [B, S, S, 3] to logits [B, K] and the attention of all blocks, float32 [L, B, heads, N, N].
 
-    A row of N tokens sums to 1; tokens are the class token, the distillation token where there is one, and the patches.
+    A row of N tokens sums to 1; tokens are the class token, the distillation token if there is one, and the patches.
     """
 
     def __init__(self, network: DeiT, normalize: Normalize) -> None:
@@ -33,9 +33,9 @@ class Attentions(nn.Cell):
 
 @dataclass(frozen=True)
 class Maps:
-    """Of one token of one image: how much it attends to each patch, float32 [P, P] with P patches a side.
+    """The attention of one token of one image to each patch, float32 [P, P] with P patches per side.
 
-    ``rollout`` is over all blocks and sums to 1, ``heads`` [heads, P, P] is the last block's.
+    ``rollout`` is over all blocks and sums to 1, ``heads`` [heads, P, P] is that of the last block.
     """
 
     token: str
@@ -46,7 +46,7 @@ class Maps:
 def rollout(attentions: np.ndarray) -> np.ndarray:
     """Attention rollout (Abnar and Zuidema 2020, section 3): from attention [L, heads, N, N] to [N, N], rows sum to 1.
 
-    Each block passes on half of a token as it is, along the residual path, and half by the mean attention of its heads.
+    Each block passes half of a token through the residual connection, and half through the mean attention of its heads.
     """
     joint = np.eye(attentions.shape[-1])
     for heads in attentions.astype(np.float64):

@@ -1,4 +1,4 @@
-"""Warns once where the training keeps waiting for images, and says what can be done about it."""
+"""Warns once if the training keeps waiting for images, and suggests what to do."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from deit.config.schema import RunConfig
 from deit.data.workers import processors, workers_of
 from deit.engine.recorder import Report
 
-SHARE = 0.05  # of the time; more is worth a warning
-LASTING = 60.0  # seconds: the first batches are always waited for, and so are those after an evaluation
+SHARE = 0.05  # of the time; more causes the warning
+LASTING = 60.0  # seconds: the first batches, and those after an evaluation, are always waited for
 
 
 class DataWait:
@@ -18,11 +18,11 @@ class DataWait:
 
     def __init__(self, config: RunConfig, report: Report, clock: Callable[[], float] = time.monotonic) -> None:
         self._config, self._report, self._clock = config, report, clock
-        self._since: float | None = None  # when it was first seen above SHARE, and has been since
+        self._since: float | None = None  # since when it has been above SHARE
         self._warned = False
 
     def look(self, step: int, share: float) -> None:
-        """``share`` of the time since the last look was spent waiting; ``step`` optimizer steps are done."""
+        """``share`` of the time since the last call was spent waiting; ``step`` optimizer steps are done."""
         if share <= SHARE:
             self._since = None
             return
@@ -37,7 +37,7 @@ class DataWait:
         workers = workers_of(self._config.data, self._config.hardware.cards)
         share = processors() // self._config.hardware.cards
         if workers < share:
-            return f"data.workers is {workers}, but each card has {share} processors; raise it"
-        busy = f"all {share} processors of a card read images (data.workers={workers})"
+            return f"data.workers is {workers}, but each card has {share} CPU cores; raise it"
+        busy = f"all {share} CPU cores of a card read images (data.workers={workers})"
         faster = "augment.backend=opencv is faster than pil; else " if self._config.augment.backend == "pil" else ""
-        return f"{busy}; {faster}give the job more processors, or smaller images; if the disk is slow, task=pack helps"
+        return f"{busy}; {faster}give the job more CPU cores, or smaller images; if the disk is slow, task=pack helps"

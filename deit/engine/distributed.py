@@ -1,4 +1,4 @@
-"""Ranks: who we are, and sums over all of us."""
+"""Ranks of a distributed training, and sums over all of them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def under_msrun() -> bool:
 
 
 def is_scheduler() -> bool:
-    """msrun runs the program once more as a scheduler, which must do nothing but ``join``."""
+    """msrun also starts the program as a scheduler, which must do nothing but ``join``."""
     return os.environ.get("MS_ROLE") == "MS_SCHED"
 
 
 def join() -> tuple[int, int]:
-    """Meet the other processes; returns (rank, number of ranks)."""
+    """Connect to the other processes; returns (rank, number of ranks)."""
     if not under_msrun():
         return 0, 1
     communication.init()
@@ -41,14 +41,14 @@ class _AllSum(nn.Cell):
 
 @cache
 def _all_sum() -> _AllSum:
-    return _AllSum()  # one cell: each new one would be compiled again
+    return _AllSum()  # cached: each new cell would be compiled again
 
 
 def sum_over_ranks(values: Sequence[float], world: int) -> list[float]:
     """Sums of float64 numbers over all ranks, the same on each.
 
-    The CPU reduces float32 only. A number is sent as three float32 whose sum it is, short enough that counts
-    stay exact on up to 256 ranks.
+    The CPU reduces float32 only. A number is sent as three float32 that sum to it, short enough that counts stay exact on up to
+    256 ranks.
     """
     if world == 1:
         return list(values)

@@ -1,4 +1,4 @@
-"""Exact evaluation: every image counted once on any number of ranks, ties and NaN never in favour."""
+"""Exact evaluation: every image counts once on any number of ranks; ties and NaN never count as correct."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Accuracy:
 
 
 class EvalStep(nn.Cell):
-    """For each image of a batch: whether it is right at 1, right at 5, its loss, the likeliest class and its probability."""
+    """For each image of a batch: correct at 1, correct at 5, its loss, the most likely class and its probability."""
 
     def __init__(self, config: RunConfig, network: nn.Cell) -> None:
         super().__init__(auto_prefix=False)
@@ -45,8 +45,8 @@ class EvalStep(nn.Cell):
         classes = ops.arange(0, logits.shape[1], dtype=ms.int32).reshape((1, -1))
         column = labels.reshape((-1, 1))
         own = ops.gather_elements(logits, 1, column)
-        # The rank of the right class. Equal logits go to the lower class, as a stable sort does; without
-        # that a network that answers the same for all would be right on every image. NaN is never right.
+        # The rank of the true class. Equal logits go to the lower class, as in a stable sort; otherwise a network with the
+        # same answer for all would be correct on every image. NaN is never correct.
         ahead = ops.logical_or(logits > own, ops.logical_and(logits == own, classes < column))
         rank = ops.cast(ahead, ms.int32).sum(1)
         sane = ops.isfinite(logits).all(1)
@@ -59,7 +59,7 @@ class EvalStep(nn.Cell):
 
 
 class Head(nn.Cell):
-    """A distilled network that answers with one of its heads alone: 0 the class head, 1 the distillation head."""
+    """One head of a distilled network: 0 the class head, 1 the distillation head."""
 
     def __init__(self, network: nn.Cell, number: int) -> None:
         super().__init__(auto_prefix=False)
@@ -70,7 +70,7 @@ class Head(nn.Cell):
 
 
 class Answers:
-    """What an evaluation found for each image of this rank, for pictures."""
+    """The results of an evaluation for each image of this rank, for pictures."""
 
     def __init__(self) -> None:
         self._batches: list[tuple[np.ndarray, ...]] = []
@@ -83,15 +83,15 @@ class Answers:
         return [np.concatenate(column) for column in zip(*self._batches, strict=True)]
 
     def confusion(self, classes: int) -> np.ndarray:
-        """Counts int64 [classes, classes]: right classes down, predicted ones across."""
+        """Counts int64 [classes, classes]: rows are true classes, columns predicted ones."""
         _, labels, predicted, _, _ = self._columns()
         matrix = np.zeros((classes, classes), np.int64)
         np.add.at(matrix, (labels, predicted), 1)
         return matrix
 
     def worst(self, count: int) -> list[dict[str, Any]]:
-        """The misclassified images of the highest loss: index, label, predicted class with its probability, ``own`` that of the
-        right class."""
+        """The misclassified images with the highest loss: index, label, predicted class with its probability, ``own`` that of
+        the true class."""
         indices, labels, predicted, losses, confidence = self._columns()
         order = [row for row in np.argsort(-losses, kind="stable") if predicted[row] != labels[row]][:count]
         return [
@@ -115,7 +115,7 @@ def evaluate(
 ) -> Accuracy:
     """Evaluate over all ranks; ``progress`` is called with the images done by this rank, ``answers`` gets those of each image.
 
-    Images that could not be used are not counted. Raises UserError (exit code 1) where none could be.
+    Unusable images are not counted. Raises UserError (exit code 1) if all are unusable.
     """
     right1 = right5 = images = 0
     loss = 0.0

@@ -1,6 +1,6 @@
-"""Losses: functions of what the student answers, what the teacher answers, and the targets.
+"""Losses: functions of the student's outputs, the teacher's logits, and the targets.
 
-All have the same three arguments, so that distillation is no ``if`` in the train step.
+All have the same three arguments, so that the train step needs no branch for distillation.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from deit.config.schema import DistillConfig
 
 
 def build_loss(distill: DistillConfig) -> nn.Cell:
-    """The training loss of a configuration; ``deit.engine.teacher`` builds the teacher that belongs to it."""
+    """The training loss of a configuration; ``deit.engine.teacher`` builds the matching teacher."""
     if distill.type == "none":
         return SoftTargetCrossEntropy()
     return DistillationLoss(distill.type, distill.alpha, distill.tau)
@@ -21,15 +21,15 @@ class SoftTargetCrossEntropy(nn.Cell):
     """Cross entropy with soft targets (timm ``SoftTargetCrossEntropy``), mean over the batch."""
 
     def construct(self, outputs: Tensor, teacher_logits: Tensor | None, targets: Tensor) -> Tensor:
-        """``outputs``: logits [B, K]; ``targets`` [B, K] that sum to 1. There is no teacher to heed."""
+        """``outputs``: logits [B, K]; ``targets`` [B, K] that sum to 1. ``teacher_logits`` is unused."""
         return _cross_entropy(outputs, targets)
 
 
 class DistillationLoss(nn.Cell):
     """facebookresearch/deit ``DistillationLoss``: (1 - alpha) * base + alpha * distillation.
 
-    ``soft``: KL divergence at temperature tau, times tau^2, over the number of logits; ``hard``: cross entropy to
-    the teacher's decision.
+    ``soft``: KL divergence at temperature tau, times tau^2, over the number of logits; ``hard``: cross entropy with the
+    teacher's decision.
     """
 
     def __init__(self, kind: str, alpha: float, tau: float) -> None:
@@ -53,7 +53,7 @@ class DistillationLoss(nn.Cell):
 
 
 def mean_of_heads(outputs: Tensor | tuple[Tensor, Tensor]) -> Tensor:
-    """What a model answers at evaluation: its logits, or the mean of both heads of a distilled one."""
+    """The logits for evaluation: those of the model, or the mean of both heads of a distilled one."""
     if isinstance(outputs, tuple):
         return (outputs[0] + outputs[1]) / 2
     return outputs

@@ -1,4 +1,4 @@
-"""What the steps have answered, collected without waiting for the device at each of them."""
+"""The results of the steps, collected without waiting for the device after each."""
 
 from __future__ import annotations
 
@@ -14,26 +14,25 @@ from mindspore import Tensor
 
 @dataclass(frozen=True)
 class Bad:
-    """A step whose loss or gradient was not finite, where a dynamic loss scale does not excuse it."""
+    """A step with a loss or gradient that is not finite, unless a dynamic loss scale explains it."""
 
     step: int  # counted from 0
     loss: float
-    in_a_row: int  # bad steps up to this one, without a good one between
+    in_a_row: int  # consecutive bad steps up to this one
 
 
 class Meter:
-    """Losses, overflows and bad steps. What a resumed run needs of it is in ``saved``.
+    """Losses, overflows and bad steps. ``saved`` is the part that a resumed run needs.
 
-    A gradient that is not finite is normal under a dynamic loss scale, which is then lowered; not so where the scale is at
-    its end, 1, or where there is none.
+    A gradient that is not finite is normal under a dynamic loss scale, which is then lowered, unless the scale is already 1.
     """
 
     def __init__(self, dynamic: bool) -> None:
         self._dynamic = dynamic
-        self._losses: list[float] = []  # of the window since the metrics were last written
+        self._losses: list[float] = []  # since the metrics were last written
         self._overflows = 0
         self._in_a_row = 0
-        self._bad: list[Bad] = []  # not yet asked for
+        self._bad: list[Bad] = []  # not returned yet
         self._scale = 1.0  # of the next step
         self._pending: list[tuple[int, list[Tensor], Tensor, Tensor, Tensor]] = []
         self._steps = 0
@@ -41,17 +40,17 @@ class Meter:
         self.start(0.0)
 
     def begin(self, scale: float, saved: Mapping[str, Any] | None = None) -> None:
-        """Begin with the loss scale ``scale``, behind the steps of a checkpoint if ``saved`` is given."""
+        """Start with the loss scale ``scale``, after the steps of a checkpoint if ``saved`` is given."""
         saved = saved or {"window": [], "overflows": 0}
         self._scale, self._losses, self._overflows = scale, list(saved["window"]), saved["overflows"]
-        # Checkpoints of before have neither.
+        # Older checkpoints have neither.
         self._in_a_row = saved.get("in_a_row", 0)
         self._bad = [Bad(**bad) for bad in saved.get("bad", [])]
         self._pending.clear()
         self._steps = 0
 
     def saved(self) -> dict[str, Any]:
-        """What ``begin`` takes."""
+        """The argument ``saved`` of ``begin``."""
         self._read()
         return {
             "window": list(self._losses),
@@ -61,21 +60,21 @@ class Meter:
         }
 
     def start(self, waited: float) -> None:
-        """The clock of the window's speed begins; ``waited`` is TrainLoader.waited."""
+        """Start the clock for the speed; ``waited`` is TrainLoader.waited."""
         self._began, self._waited = time.perf_counter(), waited
 
     def add(self, step: int, losses: list[Tensor], norm: Tensor, finite: Tensor, scale: Tensor) -> None:
-        """Take what TrainStep has answered to each micro batch of a step (losses) and to the last (the rest)."""
+        """Record the outputs of TrainStep for each micro batch of a step (losses) and for the last one (the rest)."""
         self._pending.append((step, losses, norm, finite, scale))
 
     def bad(self) -> list[Bad]:
-        """The bad steps since this was last asked."""
+        """The bad steps since the last call."""
         self._read()
         found, self._bad = self._bad, []
         return found
 
     def has_bad(self) -> bool:
-        """Whether ``bad`` has something to tell."""
+        """Whether ``bad`` would return any."""
         self._read()
         return bool(self._bad)
 
@@ -96,7 +95,7 @@ class Meter:
         self._pending.clear()
 
     def metrics(self, waited: float, global_batch: int) -> dict[str, float]:
-        """The metrics of the window; then a new window starts. Its loss is the mean of the finite ones, if there are any."""
+        """The metrics since the last call. The loss is the mean of the finite ones, if there are any."""
         self._read()
         now = time.perf_counter()
         seconds = max(now - self._began, 1e-9)

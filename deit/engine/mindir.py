@@ -1,4 +1,4 @@
-"""Networks in MindSpore's own files: MINDIR out and in again, with what a file says of its input and output; AIR out."""
+"""Networks in MindSpore's file formats: MINDIR writing and reading, with its input and output; AIR writing."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ REFUSED = {
     *("TensorDump", "ImageSummary", "TensorSummary", "ScalarSummary", "HistogramSummary"),
 }
 
-_PLAIN = re.compile(r"[0-9a-zA-Z@_.:/-]+")  # what MindSpore's own regular expression allows
+_PLAIN = re.compile(r"[0-9a-zA-Z@_.:/-]+")  # paths that MindSpore's own check accepts
 
 
 def save_network(cell: nn.Cell, path: Path, shape: Sequence[int | None], dtype: Any) -> None:
     """Write ``cell`` with its parameters as ``path``, whose suffix (.mindir, .air) is the format.
 
-    It takes one input of this shape, None for an axis of any size (MINDIR alone), and this number type of MindSpore's.
-    Raises OSError where it cannot be written.
+    It takes one input of this shape, None for an axis of any size (MINDIR only), with this MindSpore type. Raises OSError if
+    it cannot be written.
     """
     with _plain_folder(path.parent) as folder:
         file = folder / f"network{path.suffix}"
-        # MindSpore appends the suffix where it is missing, and lets nobody but the owner read the file.
+        # MindSpore appends a missing suffix, and makes the file readable only for its owner.
         ms.export(cell, Tensor(shape=list(shape), dtype=dtype), file_name=str(file), file_format=path.suffix[1:].upper())
         file.chmod(0o644)
         shutil.move(file, path)
@@ -45,9 +45,9 @@ def save_network(cell: nn.Cell, path: Path, shape: Sequence[int | None], dtype: 
 
 @contextmanager
 def _plain_folder(wanted: Path) -> Iterator[Path]:
-    """A new folder whose path ``ms.export`` takes: no blank, ``#``, bracket or letter beyond ASCII, as users' paths have.
+    """A new folder whose path ``ms.export`` accepts: without blanks, ``#``, brackets or letters beyond ASCII.
 
-    It is in ``wanted`` where possible, so that a file moves from there without being copied.
+    It is in ``wanted`` if possible, so that the file can be moved without copying.
     """
     for place in (wanted.absolute(), Path(tempfile.gettempdir()).absolute(), Path("/tmp"), Path("/var/tmp")):
         if _PLAIN.fullmatch(str(place)) and place.is_dir() and os.access(place, os.W_OK):
@@ -60,7 +60,7 @@ def _plain_folder(wanted: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Mindir:
-    """``batch`` is None where the network takes any number of images."""
+    """``batch`` is None if the network takes any number of images."""
 
     network: nn.Cell
     batch: int | None
@@ -70,38 +70,40 @@ class Mindir:
 def load_mindir(path: Path, img_size: int, source: str) -> Mindir:
     """Load a network from images float32 [B, 3, ``img_size``, ``img_size``] to logits [B, K], or to a pair of them.
 
-    A loaded graph runs as a cell of its own or within another, but not in a graph in which anything is differentiated:
-    MindSpore 2.10 fails there. Raises UserError, naming ``source``, where the file is damaged or has another interface.
+    A loaded graph runs as its own cell or within another, but not in a graph with gradients: MindSpore 2.10 fails there.
+    Raises UserError, naming ``source``, if the file is damaged or has another interface.
     """
     proto = _parsed(path, source)
     inputs = [tensor for value in proto.graph.input for tensor in value.tensor]
-    # A single output stands as a tensor, a pair as an attribute.
+    # A single output is stored as a tensor, a pair as an attribute.
     outputs = [tuple(tensor.dims) for value in proto.graph.output for tensor in value.tensor]
     outputs += [tuple(t.dims) for value in proto.graph.output for item in value.attr_info.values for t in item.tensors]
     found = ", ".join(f"{TensorProto.DataType.Name(tensor.data_type)} {list(tensor.dims)}" for tensor in inputs)
     shape = tuple(inputs[0].dims) if len(inputs) == 1 and inputs[0].data_type == TensorProto.FLOAT else ()
     wanted = (3, img_size, img_size)
     if len(shape) != 4 or any(size not in (-1, needed) for size, needed in zip(shape[1:], wanted, strict=True)):
-        raise UserError(f"{source}: {path} takes {found or 'nothing'}, needed are images FLOAT [B, 3, {img_size}, {img_size}].")
+        raise UserError(
+            f"{source}: {path} takes {found or 'nothing'}, expected are images FLOAT [B, 3, {img_size}, {img_size}]."
+        )
     if len(outputs) not in (1, 2) or any(len(dims) != 2 or dims[1] != outputs[0][1] or dims[1] < 1 for dims in outputs):
         listed = ", ".join(str(list(dims)) for dims in outputs)
-        raise UserError(f"{source}: {path} answers {listed or 'nothing'}, needed are logits [B, classes], or a pair of them.")
+        raise UserError(f"{source}: {path} returns {listed or 'nothing'}, expected are logits [B, classes], or a pair of them.")
     return Mindir(_cell(path, source), shape[0] if shape[0] > 0 else None, outputs[0][1])
 
 
 def load_graph(path: Path, source: str) -> nn.Cell:
-    """The network of a file whose interface is known. Raises UserError, naming ``source``, as ``load_mindir`` does."""
+    """The network of a file with a known interface. Raises UserError, naming ``source``, as ``load_mindir`` does."""
     _parsed(path, source)
     return _cell(path, source)
 
 
 def _parsed(path: Path, source: str) -> ModelProto:
-    """The content of a file, after its operators have been looked at."""
+    """The content of a file, after checking its operators."""
     proto = ModelProto()
     try:
         proto.ParseFromString(path.read_bytes())
     except (DecodeError, OSError) as error:
-        raise UserError(f"{source}: {path} is damaged or no MINDIR ({error}).") from None
+        raise UserError(f"{source}: {path} is damaged or not a MINDIR ({error}).") from None
     nodes = [node.op_type for graph in (proto.graph, *proto.functions) for node in graph.node]
     refused = sorted({name for name in nodes if re.split(r"\W+", name)[-1] in REFUSED})
     if refused:

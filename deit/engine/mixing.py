@@ -1,8 +1,8 @@
 """Mixup, CutMix and label smoothing (timm 0.3.2, ``timm.data.mixup``).
 
-The host draws a handful of numbers an image; the device mixes. One formula serves mixup and CutMix in
-all modes: image i becomes ``blend * x_i + (1 - blend) * x_j`` with j the image at the mirrored place of the
-batch, and x_j again inside ``box``. Its target is ``lam * y_i + (1 - lam) * y_j``.
+The host draws a few numbers per image; the device mixes. One formula serves mixup and CutMix in all modes: image i becomes
+``blend * x_i + (1 - blend) * x_j`` with j the image at the mirrored position of the batch, and x_j again inside ``box``. Its
+target is ``lam * y_i + (1 - lam) * y_j``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from deit.config.schema import AugmentConfig
 
 @dataclass
 class Mix:
-    """What the host draws for a batch of B images."""
+    """The random draws for a batch of B images."""
 
-    blend: np.ndarray  # float32 [B]: weight of the image's own pixels, 1 where CutMix is at work
+    blend: np.ndarray  # float32 [B]: weight of the image's own pixels, 1 with CutMix
     box: np.ndarray  # int32 [B, 4]: top, bottom, left, right (exclusive) of the pasted box, zeros for none
     lam: np.ndarray  # float32 [B]: weight of the image's own target
 
@@ -30,7 +30,7 @@ def enabled(augment: AugmentConfig) -> bool:
 
 
 def draw(augment: AugmentConfig, batch: int, size: int, rng: np.random.Generator) -> Mix:
-    """Draw how a batch of ``batch`` images of ``size`` pixels is mixed, in the configured mode."""
+    """Draw the mixing of ``batch`` images of ``size`` pixels, in the configured mode."""
     mix = Mix(np.ones(batch, np.float32), np.zeros((batch, 4), np.int32), np.ones(batch, np.float32))
     count = {"batch": 1, "pair": batch // 2, "elem": batch}[augment.mixup_mode]
     for i in range(count):
@@ -93,5 +93,5 @@ def soft_targets(labels: Tensor, lam: Tensor, num_classes: int, smoothing: float
 
 
 def _reversed(batch: Tensor) -> Tensor:
-    # A gather: several times as fast as ops.flip on the CPU.
+    # A gather is several times as fast as ops.flip on the CPU.
     return ops.gather(batch, ops.arange(batch.shape[0] - 1, -1, -1, dtype=ms.int32), 0)

@@ -1,4 +1,4 @@
-"""Build a network for a device: precision and attention as configured."""
+"""Build a network for a device: with the configured precision and attention."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deit.models.precision import compute_types
 
 
 def build_network(config: RunConfig, prefix: str = "", model: ModelConfig | None = None) -> nn.Cell:
-    """The network of ``config`` (or another ``model`` in its place), all zero; parameter names get ``prefix``."""
+    """The network of ``config`` (or of ``model`` instead), all zero; parameter names get ``prefix``."""
     assert config.data.num_classes is not None  # the launcher has counted the classes
     model = model or config.model
     half_on_ascend = config.hardware.target == "ascend" and config.precision.level != "O0"
@@ -29,7 +29,7 @@ def build_network(config: RunConfig, prefix: str = "", model: ModelConfig | None
 class Answer(nn.Cell):
     """Images to logits float32 [B, K], the mean of both heads of a distilled model.
 
-    With ``normalize`` the images are pixels, uint8 [B, S, S, 3], without it they are normalised, float32 [B, 3, S, S].
+    With ``normalize`` the images are pixels, uint8 [B, S, S, 3], otherwise normalised, float32 [B, 3, S, S].
     """
 
     def __init__(self, network: nn.Cell, normalize: Normalize | None) -> None:

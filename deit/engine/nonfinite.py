@@ -1,15 +1,15 @@
-"""What is done about a step whose loss or gradient is not finite (``optim.on_nonfinite``).
+"""The policy for a step whose loss or gradient is not finite (``optim.on_nonfinite``).
 
-Such a step has changed no weight: the graph leaves them as they are. What remains to be decided is whether to go on:
+The graph has left the weights unchanged in such a step. The policies are:
 
 - ``stop``: end the training, as facebookresearch/deit does;
-- ``skip``: go on behind the batch, until ``optim.max_nonfinite`` steps in a row were bad;
-- ``rollback``: go back to the last checkpoint and take the steps again. What a device got wrong once does not come
-  again; where the same step is bad again it is the training itself, which stops, as it does after
-  ``optim.max_nonfinite`` returns to one checkpoint.
+- ``skip``: continue after the batch, until ``optim.max_nonfinite`` steps in a row were bad;
+- ``rollback``: return to the last checkpoint and repeat the steps, which fixes a one-time error of a device. If the same
+  step is bad again, the training itself is the cause, and it stops, as it does after ``optim.max_nonfinite`` returns to one
+  checkpoint.
 
-Loss and gradient are means over all ranks, so that all decide alike. Where a training stops, ``nonfinite.json`` of the run
-names the images of the step.
+Loss and gradient are means over all ranks, so that all decide alike. When a training stops, ``nonfinite.json`` of the run names
+the images of the step.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ class Verdict(Enum):
 
 
 class Watch:
-    """Judges bad steps by the policy of the configuration, and keeps count of the returns to a checkpoint."""
+    """Applies the configured policy to bad steps, and counts the returns to a checkpoint."""
 
     def __init__(self, config: RunConfig, report: Report) -> None:
         self.policy, self.limit = config.optim.on_nonfinite, config.optim.max_nonfinite
         self._config, self._report = config, report
         self._returned_for: set[int] = set()  # bad steps
         self._returned_to: Counter[int] = Counter()  # steps of checkpoints
-        self.culprit: Bad | None = None  # the step a verdict other than GO_ON is about
+        self.culprit: Bad | None = None  # the step of a verdict other than GO_ON
 
     def judge(self, bad: Sequence[Bad]) -> Verdict:
-        """The verdict on the steps since the last one, of which ``bad`` were bad."""
+        """The verdict on the steps since the last call, of which ``bad`` were bad."""
         if not bad:
             return Verdict.GO_ON
         self.culprit = bad[0]
@@ -67,7 +67,7 @@ class Watch:
         return Verdict.GO_ON if self.culprit is None else Verdict.STOP
 
     def returns_to(self, step: int | None) -> bool:
-        """Whether to go back to the checkpoint of ``step`` (None: there is none) for the culprit; takes note of it."""
+        """Whether to return to the checkpoint of ``step`` (None: there is none) because of the culprit; counts it."""
         assert self.culprit is not None
         if step is None or step > self.culprit.step or self._returned_to[step] >= self.limit:
             return False
@@ -83,7 +83,7 @@ class Watch:
         return True
 
     def stop(self, run: RunDirectory, data: Dataset, world: int, rank: int) -> UserError:
-        """The error that ends the training; rank 0 has written which images the culprit took."""
+        """The error that ends the training; rank 0 has written the images of the culprit."""
         assert self.culprit is not None
         step, optim = self.culprit.step, self._config.optim
         if rank == 0:
@@ -110,7 +110,7 @@ class Watch:
 
 
 def images_of(config: RunConfig, data: Dataset, step: int, world: int) -> dict[str, object]:
-    """The images of optimizer step ``step``: epoch, and of each rank the index and name of each image."""
+    """The images of optimizer step ``step``: epoch, and for each rank the index and name of each image."""
     passes = config.optim.accumulation_steps
     ranks = []
     epoch = 0

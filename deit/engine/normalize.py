@@ -1,4 +1,4 @@
-"""What the device does with a uint8 batch before the network: normalisation, random erasing, mixing."""
+"""Normalisation, random erasing and mixing of a uint8 batch on the device."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Normalize(nn.Cell):
 
 
 class RandomErasing(nn.Cell):
-    """Fill boxes of normalised images (timm 0.3.2 ``RandomErasing``); the host drew where and with what.
+    """Fill boxes of normalised images (timm 0.3.2 ``RandomErasing``); the host draws where and with what.
 
-    ``pixel``: noise int32 [B, 3, H], the rows of the bank (``deit.data.erasing``) whose values fill the boxes, a draw for
-    each pixel; ``rand``: noise [B, R, 3], one colour a box; ``const``: zero, the mean colour.
+    ``pixel``: noise int32 [B, 3, H], the rows of the bank (``deit.data.erasing``) whose values fill the boxes, one for each
+    pixel; ``rand``: noise [B, R, 3], one colour per box; ``const``: zero, the mean colour.
     """
 
     def __init__(self, mode: str, count: int, seed: int, size: int) -> None:
-        """``seed`` and the ``size`` of the images make the bank."""
+        """``seed`` and the image ``size`` determine the bank."""
         super().__init__()
         self.mode, self.count = mode, count
         self.bank = _bank(seed, size) if mode == "pixel" else None
@@ -43,7 +43,7 @@ class RandomErasing(nn.Cell):
     def construct(self, images: Tensor, boxes: Tensor, noise: Any) -> Tensor:
         """``images`` [B, 3, H, W], ``boxes`` int32 [B, R, 4] as top, left, height, width; zeros for none."""
         height, width = images.shape[2], images.shape[3]
-        # Whole rows are gathered: static shapes, and blocks of memory rather than single values.
+        # Gathers whole rows: static shapes, and blocks of memory instead of single values.
         pixels = ops.gather(self.bank, noise, 0) if self.mode == "pixel" else None
         for i in range(self.count):
             top, left = boxes[:, i, 0], boxes[:, i, 1]
@@ -66,9 +66,9 @@ def _bank(seed: int, size: int) -> Parameter:
 
 
 class Inputs(nn.Cell):
-    """From a training batch to what the network gets and what it is to answer: normalise, erase, mix.
+    """From a training batch to the network's input and targets: normalise, erase, mix.
 
-    The train step and ``task=preview`` share it, so that what is shown is what is trained on.
+    The train step and ``task=preview`` share it, so that the preview shows the real input.
     """
 
     def __init__(self, config: RunConfig) -> None:

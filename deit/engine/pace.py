@@ -1,4 +1,4 @@
-"""When a training will probably end: from the time of its steps and evaluations, without the compilation of either."""
+"""Estimates the end of a training from the time of its steps and evaluations, without compilation."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import time
 
 
 class Pace:
-    """Measures steps and evaluations; the compilation in the first step and the first batch of an evaluation is left out."""
+    """Measures steps and evaluations, except those with compilation: the first step and the first batch of an evaluation."""
 
     def __init__(self) -> None:
         self._steps, self._step_seconds = -1, 0.0  # -1: the first one is not counted
         self._evaluations, self._evaluation_seconds = 0, 0.0
-        self._batches: list[tuple[float, int]] = []  # of the present evaluation: time, images done until then
+        self._batches: list[tuple[float, int]] = []  # of the current evaluation: time, images done until then
 
     def step(self, seconds: float) -> None:
-        """An optimizer step has taken so long, with all that belongs to it."""
+        """An optimizer step has taken so long, including everything around it."""
         self._steps += 1
         self._step_seconds += seconds if self._steps else 0.0
 
     def batch(self, images: int) -> None:
-        """A batch of an evaluation is done; ``images`` of the evaluation are done with it."""
+        """A batch of an evaluation is done, with ``images`` of the evaluation in total."""
         self._batches.append((time.monotonic(), images))
 
     def evaluation(self) -> None:
-        """An evaluation is done. It took as long as all its images take at the speed of every batch but the first."""
+        """An evaluation is done. Its duration is extrapolated from all batches but the first."""
         batches, self._batches = self._batches, []
         if len(batches) > 1 and batches[-1][1] > batches[0][1]:
             (began, first), (ended, images) = batches[0], batches[-1]

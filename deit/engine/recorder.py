@@ -1,7 +1,7 @@
-"""What a worker tells the control side: the journal and the status file. Rank 0 speaks, the others are mute.
+"""The worker's reports to the control side: the journal and the status file. Only rank 0 reports.
 
-The thread that writes checkpoints speaks too, hence the lock. A full disk ends nothing here: the journal's records wait in
-memory, and of the progress only the newest counts.
+The thread that writes checkpoints reports too, hence the lock. A full disk does not end the run: the journal's records wait in
+memory, and only the newest progress matters.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from deit.runs.directory import DISK_FULL, RunDirectory
 from deit.runs.journal import Journal
 
 REFRESH = 0.5  # seconds between two updates of the live progress
-COUNTS = ("evaluated", "images")  # done in the present phase, and of how many
-NOTICES = 50  # most warnings shown on the console; the journal and the log have all
+COUNTS = ("evaluated", "images")  # done in the current phase, and in total
+NOTICES = 50  # maximum warnings on the console; the journal and the log have all
 
 
 class Report:
@@ -48,13 +48,13 @@ class Report:
         return self._journal.last_checkpoint
 
     def sync(self) -> None:
-        """Make sure that what the journal holds outlives a loss of power. Raises OSError where the disk is full."""
+        """Make the journal survive a power failure. Raises OSError if the disk is full."""
         with self._lock:
             self._journal.flush()
         self._journal.sync()
 
     def warn(self, event: str, step: int, message: str, **details: Any) -> None:
-        """Say something that must not be missed: as an event, in the log, and on the console."""
+        """Print a warning that must not be missed: as an event, in the log, and on the console."""
         _say(f"warning: {message}")
         self.event(event, step, message=message, **details)
         with self._lock:  # the thread of the checkpoints warns, too
@@ -62,14 +62,14 @@ class Report:
             self.progress(now=True, notices=[*notices, message][:NOTICES])
 
     def progress(self, *, now: bool = False, **values: Any) -> None:
-        """Update what the live display shows; written twice a second at most, unless ``now``.
+        """Update the live display; written at most twice a second, unless ``now``.
 
-        What belongs together goes into one call: between two calls the display may see the first alone.
+        Values that belong together go into one call: between two calls the display may show only the first.
         """
         with self._lock:
             progress = self._status.progress
             if values.get("phase", progress.get("phase")) != progress.get("phase"):
-                for counted in COUNTS:  # they belong to the phase before
+                for counted in COUNTS:  # they belong to the previous phase
                     progress.pop(counted, None)
             progress.update(values)
             if now or time.monotonic() >= self._next_refresh:
@@ -81,7 +81,7 @@ class Report:
                         raise
 
     def results(self, results: Mapping[str, Any]) -> None:
-        """Keep what the task found."""
+        """Set the results of the task."""
         self._status.results = dict(results)
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ class Report:
 
 
 def _say(text: str) -> None:
-    """Write into the log, which may lie on the very disk that is full."""
+    """Write into the log, which may be on the full disk."""
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Where a run that has checkpoints goes on: at the newest one that is whole, the same on all ranks."""
+"""The checkpoint from which a run resumes: the newest undamaged one, the same on all ranks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deit.runs.directory import RunDirectory
 
 @dataclass(frozen=True)
 class Restored:
-    """A checkpoint that has been read and found whole."""
+    """A checkpoint that has been read and is undamaged."""
 
     name: str
     step: int
@@ -25,11 +25,11 @@ class Restored:
 
 
 def newest(run: RunDirectory, report: Report, rank: int, world: int) -> Restored | None:
-    """The newest whole checkpoint of ``run``, None where there is none at all. All ranks call it together.
+    """The newest undamaged checkpoint of ``run``, None if there is no checkpoint. All ranks call it together.
 
-    Damaged ones that are newer are renamed (``checkpoint.set_aside``) and reported. What a killed run could not do any more
-    after its last checkpoint, the pointer to the best and the record in the journal, is done. Raises UserError
-    where no checkpoint is whole, or where a rank does not see the checkpoint of rank 0.
+    Newer damaged ones are renamed (``checkpoint.set_aside``) and reported. If the run was killed right after its last
+    checkpoint, ``best.json`` and the record in the journal are completed. Raises UserError if all checkpoints are damaged, or
+    if a rank does not see the checkpoint of rank 0.
     """
     found = _mend(run, report) if rank == 0 else None
     number = round(sum_over_ranks([found + 1 if found is not None else 0], world)[0])
@@ -46,7 +46,7 @@ def newest(run: RunDirectory, report: Report, rank: int, world: int) -> Restored
 
 
 def _mend(run: RunDirectory, report: Report) -> int | None:
-    """Leave the newest whole checkpoint as the newest one; returns its step."""
+    """Make the newest undamaged checkpoint the newest one; returns its step."""
     path, damaged = checkpoint.newest_whole(run)
     if path is None:
         return None

@@ -1,12 +1,11 @@
-"""When checkpoints are written, and how without holding the training up.
+"""When checkpoints are written, without delaying the training.
 
-``save`` copies the state, which takes a moment, and a thread writes the copy while the training goes on. What depends on
-a written checkpoint follows in the thread, in this order: the folder, ``best.json``, the record in the journal, the
-deletion of what is no longer kept. One checkpoint is written at a time: a second one waits for the first.
+``save`` copies the state, which takes a moment, and a thread writes the copy while the training continues. Everything that
+depends on a written checkpoint follows in the thread, in this order: the folder, ``best.json``, the record in the journal, the
+deletion of old ones. One checkpoint is written at a time: a second one waits for the first.
 
-A checkpoint that cannot be written, because the disk is full or a file server is away, is no end of the training: it goes on
-with the last good one, says so loudly, and tries again when the next is due. Only the last checkpoint of a training
-must be written.
+If a checkpoint cannot be written, because the disk is full or a file server is unreachable, the training continues with a
+warning, keeps the last good one, and tries again when the next is due. Only the last checkpoint of a training must be written.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from deit.runs.directory import RunDirectory
 
 
 class Saver:
-    """Writes the checkpoints of a run. Only rank 0's ``writes``; those of the others know when one is due, no more.
+    """Writes the checkpoints of a run. Only that of rank 0 ``writes``; the others only know when one is due.
 
     A context manager: at its end nothing is being written any more.
     """
@@ -47,16 +46,16 @@ class Saver:
         self._pool.shutdown(wait=True)
 
     def at(self, step: int | None) -> None:
-        """Take note that the training stands at the checkpoint of ``step``."""
+        """Set the step of the newest checkpoint."""
         self._newest, self._clock = step, time.monotonic()
 
     def due_by_steps(self, step: int) -> bool:
-        """Whether ``checkpointing.every_steps`` wants one after ``step`` steps: the same on all ranks."""
+        """Whether ``checkpointing.every_steps`` requires one after ``step`` steps: the same on all ranks."""
         every = self._config.every_steps
         return every is not None and step % every == 0
 
     def due(self, step: int) -> bool:
-        """Whether any rule wants one after ``step`` steps; by the clock only rank 0 can tell."""
+        """Whether any rule requires one after ``step`` steps; only rank 0 knows about the clock."""
         if step in (0, self._newest):
             return False
         epoch, rest = divmod(step, self._steps_per_epoch)
@@ -68,9 +67,9 @@ class Saver:
         )
 
     def save(self, step: int, parts: Callable[[], Parts], facts: Mapping[str, Any]) -> None:
-        """Write a checkpoint: ``parts`` copies the state, ``facts`` is the rest of ``state.json`` (``best`` is needed here).
+        """Write a checkpoint: ``parts`` copies the state, ``facts`` is the rest of ``state.json`` (with ``best``).
 
-        Raises what went wrong in the thread before, other than an OSError. ``perf/checkpoint_ms`` is how long this took.
+        Raises an earlier error of the thread, except an OSError. ``perf/checkpoint_ms`` is the duration of this call.
         """
         began = time.perf_counter()
         self.at(step)
@@ -80,18 +79,18 @@ class Saver:
             self._report.metrics(step, {"perf/checkpoint_ms": 1000 * (time.perf_counter() - began)})
 
     def check(self) -> None:
-        """Raise what went wrong in the thread, without waiting for it."""
+        """Raise an error of the thread, without waiting for it."""
         if self._writing is not None and self._writing.done():
             self.wait()
 
     def wait(self) -> None:
-        """Wait until nothing is being written. Raises what went wrong in the thread, other than an OSError."""
+        """Wait until nothing is being written. Raises an error of the thread, except an OSError."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
 
     def finish(self) -> None:
-        """Wait for the last checkpoint. Raises UserError where it could not be written."""
+        """Wait for the last checkpoint. Raises UserError if it could not be written."""
         self.wait()
         if self._error is not None:
             raise UserError(
@@ -103,7 +102,7 @@ class Saver:
     def _write(self, step: int, parts: Parts, facts: dict[str, Any]) -> None:
         best = facts["best"]
         try:
-            # The journal first: a checkpoint whose metrics a loss of power took away would leave a gap in them.
+            # The journal first: a power failure must not take away the metrics before a checkpoint.
             self._report.sync()
             path = checkpoint.write(self._run, step, parts, facts)
             checkpoint.point_at_best(self._run, best)
@@ -113,7 +112,7 @@ class Saver:
                 "checkpoint_failed",
                 step,
                 f"the checkpoint of step {step} could not be written to {self._run.checkpoints} ({error.strerror}); "
-                f"the training goes on, {_last_good(self._run)}",
+                f"the training continues, {_last_good(self._run)}",
                 errno=error.errno,
             )
             return
@@ -121,12 +120,12 @@ class Saver:
         record(self._report, self._run, step, path.name, best)
         try:
             checkpoint.prune(self._run, self._config.keep_last)
-        except OSError as error:  # it is tried again after the next one
+        except OSError as error:  # retried after the next one
             self._report.warn("prune_failed", step, f"old checkpoints could not be deleted ({error})", errno=error.errno)
 
 
 def record(report: Report, run: RunDirectory, step: int, name: str, best: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write a complete checkpoint into the journal, with the weights (val, val_ema) it is the best of."""
+    """Record a complete checkpoint in the journal, with the weights (val, val_ema) for which it is the best."""
     relative = (run.checkpoints / name).relative_to(run.path)
     report.checkpoint(step, str(relative), [prefix for prefix in best if best[prefix]["step"] == step])
 

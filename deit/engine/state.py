@@ -1,4 +1,4 @@
-"""The state of a training: all that changes from step to step, and its way into checkpoints and back."""
+"""The state of a training: all that changes from step to step, and its checkpoint form."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def first_weights(config: RunConfig) -> dict[str, np.ndarray]:
 class TrainState:
     """Network, moving average, optimizer, loss scale and gradient buffers.
 
-    The moving average is a second network whose parameters are the average: it is evaluated like the first,
-    without swapping weights.
+    The moving average is a second network whose parameters are the average: it is evaluated like the first, without swapping
+    weights.
     """
 
     def __init__(self, config: RunConfig, weights: Mapping[str, np.ndarray] | None = None) -> None:
-        """Network and moving average begin with ``weights``; None stands for those of ``first_weights``."""
+        """Network and moving average start with ``weights``, by default those of ``first_weights``."""
         weights = first_weights(config) if weights is None else weights
         self.network = build_network(config)
         load_weights(self.network, weights)
@@ -53,7 +53,7 @@ class TrainState:
             )
 
     def parts(self) -> Parts:
-        """A copy of the state as named arrays, as ``deit.runs.checkpoint.write`` takes them."""
+        """A copy of the state as named arrays, for ``deit.runs.checkpoint.write``."""
         parts = {"model": _arrays(self.network.parameters_dict()), "optimizer": _arrays(self._optimizer_state())}
         if self.average is not None:
             parts["ema"] = _arrays(self.average.parameters_dict(), prefix="ema.")

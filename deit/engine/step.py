@@ -1,9 +1,8 @@
-"""One training step as one compiled graph: a function of the state, the batch, the learning rate and the
-randomness handed in.
+"""One training step as one compiled graph: a function of the state, the batch, the learning rate and the random inputs.
 
-Nothing random happens inside: masks, boxes and mixing weights are inputs, so that a step can be repeated bit
-for bit. The order is: normalise, erase, mix, forward, loss, backward, mean over ranks, unscale, clip by the
-global norm, optimizer, EMA. A step whose gradient is not finite changes nothing but the loss scale.
+Masks, boxes and mixing weights are inputs, so that a step can be repeated bit for bit. The order is: normalise, erase, mix,
+forward, loss, backward, mean over ranks, unscale, clip by the global norm, optimizer, EMA. A step with a gradient that is not
+finite changes only the loss scale.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _average = ops.MultitypeFuncGraph("average")
 
 @_accumulate.register("Tensor", "Tensor", "Tensor")
 def _accumulate_one(first: Tensor, buffer: Tensor, gradient: Tensor) -> Tensor:
-    # Selected, not multiplied by zero: what an overflow left in the buffer must not survive.
+    # Selected, not multiplied by zero: an overflow in the buffer must not survive.
     return ops.assign(buffer, ops.select(first, gradient, buffer + gradient))
 
 
@@ -44,12 +43,12 @@ def _square_one(gradient: Tensor) -> Tensor:
 
 @_average.register("Tensor", "Tensor", "Tensor")
 def _average_one(share: Tensor, average: Tensor, weight: Tensor) -> Tensor:
-    # The formula of ops.lerp, whose kernel on the CPU takes eight times as long.
+    # The formula of ops.lerp, whose CPU kernel takes eight times as long.
     return ops.assign_add(average, (weight - average) * share)
 
 
 class LossScale(nn.Cell):
-    """The factor on the loss. Dynamic: halved after an overflow, doubled after ``window`` steps without."""
+    """The loss scale. Dynamic: halved after an overflow, doubled after ``window`` steps without one."""
 
     def __init__(self, kind: str, initial: float, window: int) -> None:
         super().__init__()
@@ -59,7 +58,7 @@ class LossScale(nn.Cell):
         self.good_steps = Parameter(Tensor(0, ms.int32), "loss_scale_good_steps", requires_grad=False)
 
     def construct(self, finite: Tensor) -> Tensor:
-        """Take note of a step; returns the scale of the next one."""
+        """Record a step; returns the scale of the next one."""
         if self.dynamic:
             counted = self.good_steps + 1
             grows = ops.logical_and(finite, counted >= self.window)
@@ -74,8 +73,8 @@ class LossScale(nn.Cell):
 class TrainStep(nn.Cell):
     """A forward and backward pass; with ``update`` also the optimizer step.
 
-    With accumulation two instances share all state: the one without ``update`` adds to the buffers, the one
-    with it takes the last micro batch and updates.
+    With accumulation two instances share all state: the one without ``update`` adds to the buffers, the one with it takes the
+    last micro batch and updates.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # the parts of a step
@@ -107,7 +106,7 @@ class TrainStep(nn.Cell):
             self.reduce_loss = ops.AllReduce(ops.ReduceOp.SUM)
 
     def forward(self, images, teacher_logits, targets, drop_path, dropout_key, scale):  # type: ignore[no-untyped-def]  # traced
-        """The scaled loss of one micro batch, its share of the optimizer step's mean."""
+        """The scaled loss of one micro batch, as its part of the mean over the optimizer step."""
         outputs = self.network(images, drop_path, dropout_key)
         return self.loss(outputs, teacher_logits, targets) * (scale / self.passes)
 

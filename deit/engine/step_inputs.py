@@ -1,8 +1,8 @@
-"""The arguments of a train step by name, and what makes them from a batch.
+"""The arguments of a train step by name, and how to make them from a batch.
 
-A compiled graph takes tensors by position: MindSpore treats a named tuple as a constant and would compile again for each
-batch. So callers build one of these tuples and pass it unpacked, ``step(*inputs)``; ``TrainStep.construct`` has the same names
-in the same order, which a test checks.
+A compiled graph takes tensors by position: MindSpore treats a named tuple as a constant and would compile again for each batch.
+So callers build one of these tuples and pass it unpacked, ``step(*inputs)``; ``TrainStep.construct`` has the same names in the
+same order, which a test checks.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from deit.engine import step_randomness
 
 
 class BatchInputs(NamedTuple):
-    """What the images of a micro batch are made from, for ``deit.engine.normalize.Inputs`` and for a teacher.
+    """The inputs for the images of a micro batch, for ``deit.engine.normalize.Inputs`` and for a teacher.
 
-    ``images``, ``labels``, ``boxes`` and ``noise`` are those of ``deit.data.loader.TrainBatch``; ``blend``, ``mix_box``
-    and ``lam`` those of ``deit.engine.mixing.Mix``. What the configuration does without is None.
+    ``images``, ``labels``, ``boxes`` and ``noise`` are those of ``deit.data.loader.TrainBatch``; ``blend``, ``mix_box`` and
+    ``lam`` those of ``deit.engine.mixing.Mix``. Unused ones are None.
     """
 
     images: Tensor
@@ -34,11 +34,11 @@ class BatchInputs(NamedTuple):
 
 
 class StepInputs(NamedTuple):
-    """All that a train step takes: ``BatchInputs``, the randomness of the network, and the step's place and rate.
+    """All inputs of a train step: ``BatchInputs``, the randomness of the network, and the step's position and rate.
 
     ``drop_path`` float32 [2 * depth, B] and ``dropout_key`` int32 are those of ``deit.engine.step_randomness``. ``first``
-    (bool) says that the micro batch is the first of its optimizer step; ``lr`` is the float32 learning rate of the step.
-    ``teacher_logits`` [B, K] is the teacher's answer to the same erased and mixed images, None without distillation.
+    (bool) marks the first micro batch of an optimizer step; ``lr`` is the float32 learning rate. ``teacher_logits`` [B, K] are
+    the teacher's for the same erased and mixed images, None without distillation.
     """
 
     images: Tensor
@@ -56,11 +56,11 @@ class StepInputs(NamedTuple):
 
 
 def batch_inputs(config: RunConfig, batch: TrainBatch, micro_step: int, rank: int) -> BatchInputs:
-    """The tensors of a batch, and how it is mixed."""
+    """The tensors of a batch, and its mixing."""
     arrays = (batch.images, batch.labels, batch.boxes, batch.noise)
     return BatchInputs(*map(_tensor, arrays), *step_randomness.mix(config, micro_step, rank))
 
 
 def _tensor(array: np.ndarray | None) -> Tensor | None:
-    # No copy: the loader never writes into a batch again that it has handed out.
+    # No copy: the loader never writes into a batch that it has returned.
     return None if array is None else Tensor.from_numpy(array)

@@ -1,4 +1,4 @@
-"""The random inputs of a step: drawn on the host from (seed, step), handed to the device as tensors."""
+"""The random inputs of a step: drawn on the host from (seed, step), passed to the device as tensors."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The teacher of a distillation: a frozen network that answers for the images the student sees.
+"""The teacher of a distillation: a frozen network that sees the same images as the student.
 
-It is a graph of its own beside the train step, not a part of it. So it is compiled once, whatever the number of micro
-steps; nothing in it can be differentiated, averaged over ranks or saved; and an exported MINDIR, which cannot be part of a
-graph with gradients, teaches like any other network. Each rank's teacher sees the images of its rank.
+It is its own graph, not a part of the train step. So it is compiled once, whatever the number of micro steps; nothing in it can
+be differentiated, averaged over ranks or saved; and an exported MINDIR, which cannot be part of a graph with gradients, works
+like any other network. Each rank's teacher sees the images of its rank.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from deit.weights.read import read_shapes, read_weights
 
 
 class Teacher(nn.Cell):
-    """Answers a training batch. ``network`` is from normalised images to logits, or to a pair of them."""
+    """The teacher's logits for a training batch. ``network`` maps normalised images to logits, or to a pair of them."""
 
     def __init__(self, config: RunConfig, network: nn.Cell) -> None:
         super().__init__(auto_prefix=False)
@@ -48,19 +48,19 @@ class Teacher(nn.Cell):
 
 @dataclass(frozen=True)
 class Teaching:
-    """A teacher, and what is to be said about it."""
+    """A teacher and its description."""
 
     teacher: Teacher
     network: nn.Cell  # the same network for another graph
     description: str
     sha256: str  # of its file: a resumed student must find the same teacher
-    batch: int | None  # images it takes at once, None for any number
+    batch: int | None  # its batch size, None for any
 
 
 def build_teaching(config: RunConfig) -> Teaching | None:
-    """The teacher of a distillation, None without one. ``distill.teacher`` is a file here; the launcher has found it.
+    """The teacher of a distillation, None without one. ``distill.teacher`` has been resolved to a file by the launcher.
 
-    Raises UserError where the file has changed since, or is a MINDIR that does not fit the data.
+    Raises UserError if the file has changed since, or is a MINDIR that does not fit the data.
     """
     if config.distill.type == "none":
         return None
@@ -80,17 +80,17 @@ def build_teaching(config: RunConfig) -> Teaching | None:
         load_weights(network, folded(weights, model) if isinstance(model, RegNetY) else to_mindspore(weights), source=source)
         description = f"{model if isinstance(model, RegNetY) else model.name}, {_parameters(shapes):,} parameters"
     if classes != config.data.num_classes:
-        raise UserError(f"{source}: the teacher answers {classes} classes, data.num_classes is {config.data.num_classes}.")
+        raise UserError(f"{source}: the teacher has {classes} classes, data.num_classes is {config.data.num_classes}.")
     if batch not in (None, config.data.batch_size):
         raise UserError(
-            f"{source}: the MINDIR takes {batch} images at once, but data.batch_size is {config.data.batch_size}; "
+            f"{source}: the MINDIR has batch size {batch}, but data.batch_size is {config.data.batch_size}; "
             f"give data.batch_size={batch}, or export it with a dynamic batch."
         )
     return Teaching(Teacher(config, network), other, description, hashlib.sha256(path.read_bytes()).hexdigest(), batch)
 
 
 def _parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Trained numbers; the statistics of batch norms were not trained."""
+    """The number of trained values, without batch-norm statistics."""
     return sum(
         math.prod(shape) for name, shape in shapes.items() if not re.search(r"\.(running_\w+|num_batches_tracked)$", name)
     )

@@ -1,10 +1,10 @@
-"""``model.json``: the content of an exported folder, so that its users need neither the run nor this program's conf/.
+"""``model.json``: the description in an exported folder, so that its users need neither the run nor this program's conf/.
 
     model.mindir | model.onnx | model.safetensors | model.air
     model.json
 
-It names the model, its classes, what must be done to an image before it goes in, what goes in and comes out, where the
-weights come from, and how far the file was found to differ from them. Both sides read it; it needs no MindSpore.
+It describes the model, its classes, the preprocessing, input and output, the origin of the weights, and the measured
+difference from them. Both sides read it; it needs no MindSpore.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from deit.errors import UserError
 from deit.runs.directory import RunDirectory
 
 FILE = "model.json"
-FORMAT = 1  # raised when a program of before could not read what is written now
+FORMAT = 1  # raised when older programs cannot read the new content
 EXPORT_FORMATS = ("mindir", "air", "onnx", "safetensors")
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From a decoded image to what the network takes: resize the short side to img_size / crop_pct, cut out the centre,
-    (x / 255 - mean) / std. With ``in_graph`` the last step is part of the file, which then takes the uint8 pixels.
+    """From a decoded image to the network's input: resize the short side to img_size / crop_pct, crop the centre,
+    (x / 255 - mean) / std. With ``in_graph`` the last step is part of the file, which then takes uint8 pixels.
     """
 
     in_graph: bool
@@ -42,7 +42,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Input:
-    """``shape`` has null where any number of images goes; ``layout`` is NCHW (normalised) or NHWC (pixels)."""
+    """``shape`` has null for any number of images; ``layout`` is NCHW (normalised) or NHWC (pixels)."""
 
     name: str
     shape: list[Optional[int]]
@@ -61,7 +61,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Source:
-    """The run that the weights come from, and after which step."""
+    """The run and step of the weights."""
 
     id: str
     directory: str
@@ -70,7 +70,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Metrics:
-    """What the run found of these weights on all its validation images: percent, percent, mean cross entropy."""
+    """The run's results for these weights on all its validation images: percent, percent, mean cross entropy."""
 
     top1: float
     top5: float
@@ -79,10 +79,10 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Verification:
-    """The file, reloaded, beside the checkpoint's network in float32, on so many validation images.
+    """Comparison of the reloaded file with the checkpoint's network in float32, on so many validation images.
 
-    ``max_difference`` is of logits; the file would not be there if it were above ``tolerance``. ``top1_agreement`` is the share
-    of images for which both answer the same class. ``against`` names the file of weights by its SHA-256.
+    ``max_difference`` is of logits; a file above ``tolerance`` is not kept. ``top1_agreement`` is the fraction of images with
+    the same class. ``against`` identifies the weight file by its SHA-256.
     """
 
     images: int
@@ -111,36 +111,36 @@ class Description:
     output: Output
     run: Optional[Source]
     metrics: Optional[Metrics]
-    verification: Optional[Verification]  # None of an AIR file, which nothing here can read back
+    verification: Optional[Verification]  # None for an AIR file, which cannot be read back
 
     @property
     def batch(self) -> int | None:
-        """How many images the file takes at once; None for any number."""
+        """The batch size of the file; None for any."""
         return self.input.shape[0]
 
     @property
     def run_here(self) -> RunDirectory | None:
-        """The directory of the run that the weights come from; None where it is not on this machine."""
+        """The run directory of the weights; None if it is not on this machine."""
         run = RunDirectory(self.run.directory) if self.run is not None else None
         return run if run is not None and run.config.is_file() else None
 
 
 def write(folder: Path, description: Description) -> None:
-    """Write ``model.json`` into a folder that nobody looks at yet."""
+    """Write ``model.json`` into a folder that is not visible yet."""
     text = json.dumps(dataclasses.asdict(description), indent=1, ensure_ascii=False)
     (folder / FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def read(folder: Path, source: str) -> Description:
-    """The description of an exported folder, after its file has been compared with what was written.
+    """The description of an exported folder, after checking its file.
 
-    Raises UserError, naming ``source`` (such as ``export=FOLDER``), where the folder is none or the file is damaged.
+    Raises UserError, naming ``source`` (such as ``export=FOLDER``), if the folder is not an export or the file is damaged.
     """
     place = f"{source}: {folder / FILE}"
     try:
         values = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{source}: no folder of task=export, it holds no {FILE}.") from None
+        raise UserError(f"{source}: not a folder of task=export, {FILE} is missing.") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{place} is damaged ({error}).") from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
@@ -155,7 +155,7 @@ def read(folder: Path, source: str) -> Description:
 
 
 def sha256(path: Path) -> str:
-    """Of a file of any size."""
+    """The SHA-256 of a file of any size."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):

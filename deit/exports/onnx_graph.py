@@ -1,7 +1,7 @@
 """A DeiT as an ONNX graph, written node by node from its parameters.
 
-MindSpore's own exporter knows neither Erf, which the exact GELU needs, nor a batch of any size. The network is small enough
-to be written out: what it computes is ``deit.models.deit``, in the same order.
+MindSpore's own exporter supports neither Erf, which the exact GELU needs, nor a dynamic batch. The graph follows
+``deit.models.deit`` in the same order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 OPSET = 17  # the first with LayerNormalization
-IR_VERSION = 8  # the one that came with this opset: later ones are refused by older runtimes
+IR_VERSION = 8  # the one of this opset: older runtimes reject later ones
 INPUT, OUTPUT = "images", "logits"
 
 
@@ -37,9 +37,8 @@ def build_onnx(
 
     ``weights`` have MindSpore's names. ``batch`` None takes any number of images. With ``pixels``, the mean and deviation of
     the channels, the images are uint8 [B, S, S, 3] and are normalised in the graph; without, float32 [B, 3, S, S]. ``half``
-    stores float16 and computes matrix products in it; norms and softmax stay float32, as in precision.level O2.
-
-    Raises UserError where the package onnx is missing.
+    stores float16 and computes matrix products in it; norms and softmax stay float32, as in precision.level O2. Raises
+    UserError if the package onnx is missing.
     """
     try:
         import onnx
@@ -81,7 +80,7 @@ def _network(graph: _Graph, model: ModelConfig, weights: Mapping[str, np.ndarray
         return graph.narrow(graph.add("LayerNormalization", graph.wide(x), scale, bias, axis=-1, epsilon=1e-6))
 
     def attention(x: str, name: str) -> str:
-        # Each 0 keeps the size of its axis: the batch is nowhere written down.
+        # Each 0 keeps the size of its axis, so the batch size is not fixed.
         shape = graph.shape(0, tokens, 3, heads, width // heads)
         qkv = graph.add("Transpose", graph.add("Reshape", dense(x, f"{name}.qkv"), shape), perm=[2, 0, 3, 1, 4])
         q, k, v = (graph.add("Gather", qkv, graph.constant(np.array(i, np.int64)), axis=0) for i in range(3))
@@ -115,8 +114,8 @@ def _network(graph: _Graph, model: ModelConfig, weights: Mapping[str, np.ndarray
     positions = weights["pos_embed"].astype(np.float32)
     if model.no_embed_class:
         positions = np.concatenate([np.zeros((1, prefix, width), np.float32), positions], axis=1)
-    # The tokens before the patches are the same for all images. Rows of zeros make room for them, and they are added
-    # with their positions: no part of the graph has to repeat a token for each image of an unknown batch.
+    # The tokens before the patches are the same for all images. Padding makes room for them, and they are added
+    # together with the positions, so that no token has to be repeated for an unknown batch size.
     x = graph.add("Pad", x, graph.shape(0, prefix, 0, 0, 0, 0))
     positions = positions.copy()
     positions[:, 0] += weights["cls_token"][0, 0]
@@ -142,7 +141,7 @@ def _network(graph: _Graph, model: ModelConfig, weights: Mapping[str, np.ndarray
 
 
 class _Graph:
-    """Nodes and constants in the making; every method returns the name of a value."""
+    """Collects nodes and constants; every method returns the name of a value."""
 
     def __init__(self, half: bool) -> None:
         import onnx
@@ -165,7 +164,7 @@ class _Graph:
         return self.add("Transpose", self.add("Add", self.add("Mul", x, scale), shift), perm=[0, 3, 1, 2])
 
     def stored(self, name: str, value: np.ndarray) -> str:
-        """A parameter, under its own name and in the type of the file; given twice, it is stored once."""
+        """A parameter, under its own name and in the type of the file; stored once even if used twice."""
         if name not in self._stored:
             self._stored.add(name)
             self.initializers.append(self._array(value.astype(np.float16 if self.half else np.float32), name))

@@ -1,4 +1,4 @@
-"""Where the weights of an export come from, and where the export goes. Read by the launcher before, by the worker during it."""
+"""The origin of an export's weights, and its output folder. Used by the launcher and by the worker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from deit.weights.whole import contradictions, recipe_of
 
 @dataclass(frozen=True)
 class Origin:
-    """A file of weights: ``weights`` is ``raw`` or ``ema``; ``run`` is None where it belongs to no run's checkpoint."""
+    """A weight file: ``weights`` is ``raw`` or ``ema``; ``run`` is None if it is not in a run's checkpoint."""
 
     file: Path
     weights: str
@@ -32,14 +32,14 @@ class Origin:
 
     @property
     def source(self) -> Source | None:
-        """The run and its step, as ``model.json`` has them."""
+        """The run and its step, for ``model.json``."""
         if self.run is None:
             return None
         return Source(self.run.id, str(self.run.path), checkpoint.read_state(self.file.parent)["step"])
 
     @property
     def metrics(self) -> Metrics | None:
-        """What the run found of just these weights; None where it did not evaluate them."""
+        """The run's results for exactly these weights; None if it did not evaluate them."""
         if self.run is None:
             return None
         entry = measured(self.file)
@@ -51,10 +51,7 @@ class Origin:
 
 
 def find_origin(config: RunConfig) -> Origin:
-    """The weights that ``run`` or ``checkpoint`` and ``task.weights`` mean.
-
-    Raises UserError where there are none.
-    """
+    """The weights of ``run`` or ``checkpoint`` and ``task.weights``. Raises UserError if there are none."""
     task = expect(config.task, ExportTask)
     key, files = files_to_load(config, task.which)
     if config.checkpoint is not None and _is_part(Path(config.checkpoint)):
@@ -73,11 +70,11 @@ def _is_part(file: Path) -> bool:
 
 
 def check_fit(config: RunConfig, origin: Origin) -> str | None:
-    """Compare the header of the file with the model; returns how the position embedding will be resized, None where it is not.
+    """Compare the header of the file with the model; returns how the position embedding will be resized, None if it is not.
 
-    Raises UserError where more than the image size differs.
+    Raises UserError if more than the image size differs.
     """
-    assert config.data.num_classes is not None  # the data has been looked at
+    assert config.data.num_classes is not None  # set by the data check
     key = origin.key
     try:
         shapes, metadata = read_shapes(origin.file, origin.weights)
@@ -94,22 +91,22 @@ def check_fit(config: RunConfig, origin: Origin) -> str | None:
 
 
 def output_folder(config: RunConfig, origin: Origin) -> Path:
-    """Where the export goes: ``task.output``, or ``usual_folder``.
+    """The output folder of the export: ``task.output``, or ``usual_folder``.
 
-    Raises UserError if it exists already or cannot be determined.
+    Raises UserError if it exists or cannot be determined.
     """
     task = expect(config.task, ExportTask)
     if task.output is not None:
         return new_folder(task.output)
     if origin.run is None:
-        raise UserError(f"task.output is null, but {origin.file} belongs to no run; give task.output=FOLDER.")
+        raise UserError(f"task.output is null, but {origin.file} does not belong to a run; give task.output=FOLDER.")
     output = usual_folder(config, origin)
     check_new(output, "null")
     return output
 
 
 def usual_folder(config: RunConfig, origin: Origin) -> Path:
-    """``exports/<format>_<weights>`` in the run of the weights, with what is out of the ordinary."""
+    """``exports/<format>_<weights>`` in the run of the weights, with a suffix for unusual settings."""
     task = expect(config.task, ExportTask)
     assert origin.run is not None
     special = [task.precision] if task.precision != "float32" else []

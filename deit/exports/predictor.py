@@ -1,8 +1,7 @@
-"""A network that answers images, whatever stands behind it: a run's weights, or an exported file.
+"""The common interface of networks that predict: a run's weights, or an exported file.
 
-All take the pixels that the evaluation's transform leaves (``deit.data.transform.EvalTransform``) and normalise them exactly
-once, in the file or before it. MindSpore and onnxruntime are imported only by what needs them: an ONNX file is served by a
-process that has never loaded MindSpore.
+All take the pixels from the evaluation's transform (``deit.data.transform.EvalTransform``) and normalise them exactly once, in
+the file or before it. MindSpore and onnxruntime are imported only if needed: an ONNX file is served without MindSpore.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ EXTRA = "pip install --constraint constraints.txt -e '.[export]'"
 class Predictor(abc.ABC):
     """Call it with pixels uint8 [N, S, S, 3] in RGB, any N: logits float32 [N, K], one column for each of ``classes``.
 
-    ``preprocessing`` says how an image becomes such pixels. ``batch`` is how many images go through at once: the last ones are
-    filled up with black, whose answers are dropped; None takes whatever comes.
+    ``preprocessing`` says how an image becomes such pixels. ``batch`` is the fixed batch size, to which the last images are
+    padded with black ones; None takes any number.
     """
 
     def __init__(self, preprocessing: Preprocessing, classes: Sequence[str], batch: int | None) -> None:
@@ -35,7 +34,7 @@ class Predictor(abc.ABC):
     def __call__(self, images: np.ndarray) -> np.ndarray:
         side = self.preprocessing.img_size
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, 3):
-            raise UserError(f"images are {images.dtype} {list(images.shape)}, needed are uint8 [N, {side}, {side}, 3].")
+            raise UserError(f"images are {images.dtype} {list(images.shape)}, expected are uint8 [N, {side}, {side}, 3].")
         size = self.batch or max(len(images), 1)
         answers = [np.empty((0, len(self.classes)), np.float32)]
         for start in range(0, len(images), size):
@@ -46,11 +45,11 @@ class Predictor(abc.ABC):
 
     @abc.abstractmethod
     def answer(self, images: np.ndarray) -> np.ndarray:
-        """One batch, of ``self.batch`` images where that is not None."""
+        """One batch, of ``self.batch`` images if that is set."""
 
 
 class CellPredictor(Predictor):
-    """A cell of MindSpore, from pixels to logits, or from normalised images where ``normalized`` makes those of pixels."""
+    """A MindSpore cell from pixels to logits, or from normalised images if ``normalized`` makes those from pixels."""
 
     def __init__(
         self,
@@ -74,7 +73,7 @@ class OnnxPredictor(Predictor):
     """An ONNX file, through onnxruntime on the CPU."""
 
     def __init__(self, path: Path, described: Description, source: str, threads: int | None = None) -> None:
-        """``threads`` compute one batch; None takes all cores."""
+        """``threads`` compute one batch; None uses all cores."""
         try:
             import onnxruntime
         except ImportError:
@@ -86,7 +85,7 @@ class OnnxPredictor(Predictor):
             options.intra_op_num_threads = threads
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its exceptions have no common base of their own
+        except Exception as error:  # its exceptions have no common base class
             raise UserError(f"{source}: {path} could not be loaded ({str(error).splitlines()[0]}).") from None
         self._input, self._output = described.input.name, described.output.name
 
@@ -96,7 +95,7 @@ class OnnxPredictor(Predictor):
 
 
 def normalize(images: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """uint8 [B, H, W, 3] to float32 [B, 3, H, W], as ``deit.engine.normalize.Normalize`` computes it on the device."""
+    """uint8 [B, H, W, 3] to float32 [B, 3, H, W], as ``deit.engine.normalize.Normalize`` on the device."""
     scale, shift = scale_and_shift(preprocessing.mean, preprocessing.std)
     return np.ascontiguousarray((images.astype(np.float32) * scale + shift).transpose(0, 3, 1, 2))
 
@@ -108,7 +107,7 @@ def scale_and_shift(mean: Sequence[float], std: Sequence[float]) -> tuple[np.nda
 
 
 def preprocessing_of(config: RunConfig, in_graph: bool = False) -> Preprocessing:
-    """That of a configuration's evaluation."""
+    """The preprocessing of a configuration's evaluation."""
     data = config.data
     return Preprocessing(
         in_graph, config.model.img_size, data.crop_pct, data.interpolation, [*map(float, data.mean)], [*map(float, data.std)]
@@ -120,7 +119,7 @@ def open_network(
 ) -> Predictor:
     """The network of ``config``, in its precision, with ``weights`` (MindSpore's names, from ``source``).
 
-    Each new batch size would be compiled; a fixed ``batch`` avoids that.
+    Each new batch size is compiled; a fixed ``batch`` avoids that.
     """
     from deit.engine.network import Answer, build_network
     from deit.engine.normalize import Normalize
@@ -133,10 +132,10 @@ def open_network(
 
 
 def open_export(folder: Path, source: str, batch: int | None = None) -> Predictor:
-    """The network of an exported folder, which ``source`` (such as ``export=FOLDER``) names in messages.
+    """The network of an exported folder, called ``source`` (such as ``export=FOLDER``) in messages.
 
-    ``batch`` is how many images go through at once where the file takes any number; None takes whatever comes.
-    Raises UserError where the folder is none, is damaged, or cannot be used on this machine.
+    ``batch`` is the batch size for a file that takes any; None passes any number. Raises UserError if the folder is not an
+    export, is damaged, or cannot be used on this machine.
     """
     described = description.read(folder, source)
     path = folder / described.file
@@ -156,7 +155,7 @@ def _open_mindir(path: Path, described: Description, source: str) -> Predictor:
 
 
 def _open_weights(path: Path, described: Description, source: str) -> Predictor:
-    """Computes in float32, also weights that are stored in float16."""
+    """Computes in float32, even if the weights are stored in float16."""
     from deit.engine.network import Answer
     from deit.engine.normalize import Normalize
     from deit.models.deit import build_model

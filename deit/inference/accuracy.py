@@ -1,4 +1,4 @@
-"""Accuracy of predictions, counted as an evaluation counts: top-1, top-5, for each class, and which classes are mixed up."""
+"""Accuracy of predictions, counted as in an evaluation: top-1, top-5, per class, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 
 def ranks(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How many classes stand before the right one, int64 [N], for logits [N, K] and labels [N].
+    """The rank of the true class, int64 [N], for logits [N, K] and labels [N].
 
-    As in ``deit.engine.evaluation``: equal logits go to the lower class, and logits that are not all finite are never right
+    As in ``deit.engine.evaluation``: equal logits go to the lower class, and logits that are not all finite are never correct
     (rank K).
     """
     own = np.take_along_axis(logits, labels[:, None], 1)
@@ -25,7 +25,7 @@ class Tally:
     """Counts over all labelled images of a prediction."""
 
     def __init__(self, num_classes: int) -> None:
-        # Rows are the right classes, columns the predicted ones; the last column is "none", for logits that are not finite.
+        # Rows are true classes, columns predicted ones; the last column is "none", for logits that are not finite.
         self.confusion = np.zeros((num_classes, num_classes + 1), np.int64)
         self.right5 = np.zeros(num_classes, np.int64)
 
@@ -50,7 +50,7 @@ class Tally:
         return 100 * int(self.right5.sum()) / self.images if self.images else float("nan")
 
     def log(self) -> str:
-        """The two lines of the ModelZoo's ``acc.log``, as shares of 1."""
+        """The two lines of the ModelZoo's ``acc.log``, as fractions of 1."""
         return f"Top1 acc: {self.top1 / 100:.5f}\nTop5 acc: {self.top5 / 100:.5f}\n"
 
     def per_class(self, classes: Sequence[str]) -> str:
@@ -64,7 +64,7 @@ class Tally:
         return csv_text(rows)
 
     def matrix(self, classes: Sequence[str]) -> str:
-        """CSV of the confusion matrix: right classes down, predicted ones across; ``(none)`` only where there are any."""
+        """CSV of the confusion matrix: rows are true classes, columns predicted ones; ``(none)`` only if there are any."""
         columns = self.confusion if self.confusion[:, -1].any() else self.confusion[:, :-1]
         names = [*classes, "(none)"][: columns.shape[1]]
         return csv_text([["", *names], *([name, *row.tolist()] for name, row in zip(classes, columns, strict=True))])

@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture: right classes down, predicted ones across, each row in shares of its images."""
+"""The confusion matrix as a picture: rows are true classes, columns predicted ones, each row as shares of its images."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 from deit.inference.picture import drawable
 
-NAMED = 40  # most classes whose names are written
-COUNTED = 20  # most classes whose counts are written into the fields
+NAMED = 40  # maximum number of classes with names
+COUNTED = 20  # maximum number of classes with counts in the cells
 
 
 def draw(path: Path, matrix: np.ndarray, classes: Sequence[str], title: str) -> None:
     """Draw ``matrix``, counts [K, K], into the PNG ``path``."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here: half a second that only drawing needs
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # late: takes half a second
     from matplotlib.figure import Figure
 
     total = matrix.sum(1, keepdims=True)
@@ -39,5 +39,5 @@ def draw(path: Path, matrix: np.ndarray, classes: Sequence[str], title: str) -> 
         for row, column in zip(*np.nonzero(matrix), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", color=colour, fontsize=9)
-    # matplotlib would write its version into the file; without it equal matrices are equal files.
+    # Without matplotlib's version in the file, equal matrices are equal files.
     figure.savefig(path, dpi=120, metadata={"Software": None})

@@ -1,4 +1,4 @@
-"""``predictions.png``: images beside what the network got of them, with the classes it found likeliest."""
+"""``predictions.png``: images next to the network's input, with the most likely classes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from deit.inference.labelled import FoundImages
 from deit.inference.picture import Card, draw, drawable
 
 FILE = "predictions.png"
-MOST = 20  # images shown, here and on the screen
+MOST = 20  # images shown, here and on the terminal
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One image of a prediction: its number in the input, what the network got (uint8 [S, S, 3]), its likeliest classes."""
+    """One image of a prediction: its number in the input, the network's input (uint8 [S, S, 3]), its most likely classes."""
 
     row: int
     seen: np.ndarray
@@ -27,7 +27,7 @@ class Shown:
 
 
 def chosen(count: int) -> list[int]:
-    """The numbers of at most ``MOST`` of ``count`` images, spread evenly, so that all classes of a tree have their chance."""
+    """The numbers of at most ``MOST`` of ``count`` images, spread evenly over all classes of a tree."""
     return [number * count // min(MOST, count) for number in range(min(MOST, count))]
 
 
@@ -46,8 +46,8 @@ def draw_sheet(path: Path, shown: list[Shown], images: Images, classes: list[str
     ]
     transform = EvalTransform(config)
     which = f"{len(shown)} of {len(images):,} images" if len(shown) < len(images) else f"{len(shown)} images"
-    how = f"left the image, right the {transform.size} x {transform.size} pixels that the network gets"
-    draw(path, f"{config.name}: predictions", [f"{which}; {how}, with its likeliest classes"], cards)
+    how = f"left: the image, right: the {transform.size} x {transform.size} pixels of the network's input"
+    draw(path, f"{config.name}: predictions", [f"{which}; {how}, with the most likely classes"], cards)
 
 
 def _name(one: Shown, images: Images, names: list[str]) -> str:

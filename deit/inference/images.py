@@ -1,7 +1,7 @@
-"""What a prediction is made of: an image, a folder of them, a list, or a tree of class folders, which gives labels too; or such
-a tree packed by task=pack.
+"""The images of a prediction: one image, a folder, a list, or a tree of class folders, which gives labels too; or such a tree
+packed by task=pack.
 
-Only names are read here. Whether a file is an image shows when it is decoded.
+Only names are read here; decoding shows whether a file is an image.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ LIST = ".txt"
 
 @dataclass(frozen=True)
 class Images:
-    """``files`` are paths that can be opened, ``names`` the same as results show them, ``labels`` int64 [N], None without any.
+    """``files`` are paths that can be opened, ``names`` the same as shown in results, ``labels`` int64 [N], None without any.
 
-    ``folders`` are the names of the class folders, sorted, where labels came from them; ``remark`` says why a tree of folders
-    gave no labels. Images that are ``packed`` are read from there by their numbers, and their ``files`` say where they lie.
+    ``folders`` are the sorted names of the class folders, if labels came from them; ``remark`` says why a tree of folders gave
+    no labels. ``packed`` images are read by number, and their ``files`` describe their place.
     """
 
     files: list[str]
@@ -42,11 +42,11 @@ class Images:
 
 
 def find_images(text: str, key: str, classes: Sequence[str] | None, num_classes: int) -> Images:
-    """The images that ``text``, the value of ``key``, stands for, in the order of their names.
+    """The images of ``text``, the value of ``key``, in the order of their names.
 
-    The folders of a tree are classes where their names are all among ``classes``, those of the model; where these are not
-    known (None), where there are just ``num_classes`` folders, which then count in the order of their names.
-    Raises UserError where there is no such file or folder, or no image in it.
+    The folders of a tree are classes if their names are all among ``classes``, those of the model; if these are unknown (None),
+    if there are exactly ``num_classes`` folders, which are then numbered by name. Raises UserError if there is no such file or
+    folder, or no image in it.
     """
     path = Path(text)
     if (path / INDEX).is_file() and (packed := packed_split(path, sys.maxsize)) is not None:
@@ -66,7 +66,7 @@ def find_images(text: str, key: str, classes: Sequence[str] | None, num_classes:
 
 
 def _in_list(path: Path, key: str) -> Images:
-    """One path a line, from the folder of the list on; empty lines and those that begin with `#` are none."""
+    """One path per line, relative to the folder of the list; empty lines and those that begin with `#` are skipped."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -76,7 +76,7 @@ def _in_list(path: Path, key: str) -> Images:
 
 
 def spelled(text: str) -> str:
-    """A name for files and screens: what of it is no UTF-8 stands as an escape, ``\\udcff``."""
+    """A name for files and terminals: invalid UTF-8 is escaped, ``\\udcff``."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -84,15 +84,15 @@ def _in_folder(folder: Path, key: str, classes: Sequence[str] | None, num_classe
     top = _listed(folder, key)
     subfolders = sorted(entry.name for entry in top if entry.is_dir() and not entry.name.startswith("."))
     if {"train", "val"} <= set(subfolders):
-        raise UserError(f"{key}={folder}: holds train/ and val/; give one of them, such as {key}={folder / 'val'}.")
+        raise UserError(f"{key}={folder}: contains train/ and val/; give one of them, such as {key}={folder / 'val'}.")
     own = _images(top)
     below = {name: _images_below(folder / name, key) for name in subfolders}
     used = [name for name in subfolders if below[name]]
     names = own + [f"{name}/{image}" for name in used for image in below[name]]
     files, names = [str(folder / name) for name in names], [spelled(name) for name in names]
     if own or not used:
-        beside = f"{len(own)} image{'' if len(own) == 1 else 's'} ({own[0]}) beside {_listing(used)}" if own and used else None
-        return Images(files, names, remark=beside and spelled(f"no labels: {folder} holds {beside}"))
+        beside = f"{len(own)} image{'' if len(own) == 1 else 's'} ({own[0]}) next to {_listing(used)}" if own and used else None
+        return Images(files, names, remark=beside and spelled(f"no labels: {folder} contains {beside}"))
     label_of = _labels(used, classes, num_classes)
     if label_of is None:
         return Images(files, names, remark=_unlabelled(folder, used, classes, num_classes))
@@ -114,7 +114,7 @@ def _in_shards(packed: Packed, classes: Sequence[str] | None, num_classes: int) 
 
 def _unlabelled(folder: Path, used: list[str], classes: Sequence[str] | None, num_classes: int) -> str:
     wanted = f"{num_classes} class folders" if classes is None else "folders named as the classes of the model"
-    return spelled(f"no labels: {folder} holds {_listing(used)}, but {wanted} would be needed")
+    return spelled(f"no labels: {folder} contains {_listing(used)}, but {wanted} would be needed")
 
 
 def _labels(folders: list[str], classes: Sequence[str] | None, num_classes: int) -> dict[str, int] | None:
@@ -130,10 +130,10 @@ def _listing(folders: list[str]) -> str:
 
 
 def _images_below(folder: Path, key: str) -> list[str]:
-    """Relative names of the images at any depth, those of a folder together and in the order of an evaluation."""
+    """Relative names of the images at any depth, grouped by folder and in the order of an evaluation."""
     found = _images(_listed(folder, key))
     for entry in sorted(_listed(folder, key), key=lambda entry: os.fsencode(entry.name)):
-        # A link to a folder above would lead round for ever.
+        # A link to a parent folder would never end.
         if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
             found += [f"{entry.name}/{name}" for name in _images_below(folder / entry.name, key)]
     return found

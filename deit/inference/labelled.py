@@ -1,4 +1,4 @@
-"""What a prediction was given as a data set, and labelled images to judge a network by: a tree of class folders."""
+"""The input of a prediction as a data set, and labelled images for evaluating a network: a tree of class folders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FoundImages(Dataset):
         self.labels = np.zeros(len(images), np.int64) if images.labels is None else images.labels
 
     def image(self, index: int) -> np.ndarray:
-        from deit.data.decode import decode, read_file  # the image libraries, which counting does without
+        from deit.data.decode import decode, read_file  # late: the image libraries, which counting does not need
 
         packed, file = self.images.packed, self.images.files[index]
         content = read_file(file, self.max_pixels) if packed is None else packed.read(index, self.max_pixels)
@@ -33,7 +33,7 @@ class FoundImages(Dataset):
 
 
 class ClassFolders(FoundImages):
-    """A tree of class folders. ``classes`` are the names of the model's classes, of which the tree may hold some only."""
+    """A tree of class folders. ``classes`` are the names of the model's classes, of which the tree may contain only some."""
 
     def __init__(self, images: Images, classes: Sequence[str], place: str, max_pixels: int) -> None:
         assert images.labels is not None
@@ -42,13 +42,13 @@ class ClassFolders(FoundImages):
 
 
 def open_tree(text: str, key: str, known: Sequence[str] | None, num_classes: int, max_pixels: int) -> ClassFolders:
-    """The tree that ``text``, the value of ``key``, names. Its labels are those of the classes called ``known``; where these
-    are None, of its folders in the order of their names.
+    """The tree of ``text``, the value of ``key``. Its labels are those of the classes ``known``; if these are None, its folders
+    numbered by name.
 
-    Raises UserError where there is no such tree, or where its images have no labels.
+    Raises UserError if there is no such tree, or if its images have no labels.
     """
     if not Path(text).is_dir():
-        raise UserError(f"{key}={text}: there is no such folder, and labels come from class folders.")
+        raise UserError(f"{key}={text}: no such folder, and labels come from class folders.")
     images = find_images(text, key, known, num_classes)
     if images.labels is None:
         why = images.remark or "no labels: they come from class folders, and its images are in none"

@@ -1,4 +1,4 @@
-"""From logits to probabilities and the likeliest classes, the same in a file of predictions and in a served answer."""
+"""From logits to probabilities and the most likely classes, the same in a prediction file and in a served response."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def likeliest(shares: np.ndarray, topk: int) -> np.ndarray:
-    """The labels of the ``topk`` (at most K) highest of probabilities [N, K], the highest first: int64 [N, topk].
+    """The labels of the ``topk`` (at most K) highest probabilities [N, K], the highest first: int64 [N, topk].
 
     Ties are in the order of the classes, as in the accuracy.
     """

@@ -1,6 +1,6 @@
-"""A MINDIR through MindSpore Lite on an Ascend card, such as the 310, whose host need not have MindSpore.
+"""A MINDIR through MindSpore Lite on an Ascend card, such as the 310, whose host may lack MindSpore.
 
-MindSpore Lite cannot be installed without Ascend's software, so this has been written from its documentation and never run.
+MindSpore Lite cannot be installed without Ascend's software, so this was written from its documentation and has never been run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from deit.exports.predictor import Predictor, normalize
 
 
 def usable(folder: Path) -> bool:
-    """Whether ``folder`` is an exported MINDIR and ``mindspore_lite`` is here."""
+    """Whether ``folder`` is an exported MINDIR and ``mindspore_lite`` is installed."""
     return (folder / "model.mindir").is_file() and importlib.util.find_spec("mindspore_lite") is not None
 
 
@@ -24,14 +24,14 @@ class LitePredictor(Predictor):
     """The MINDIR of an exported folder on the first visible Ascend card."""
 
     def __init__(self, folder: Path, source: str, hardware: HardwareConfig) -> None:
-        """Raises UserError where the folder is damaged. ``source`` names it in messages."""
+        """Raises UserError if the folder is damaged. ``source`` names it in messages."""
         import mindspore_lite
 
         described = description.read(folder, source)
         super().__init__(described.preprocessing, described.classes, described.batch)
         context = mindspore_lite.Context()
         context.target = ["ascend"]
-        context.ascend.device_id = 0  # of those that the launcher has left visible
+        context.ascend.device_id = 0  # among the cards that the launcher has made visible
         self._model = mindspore_lite.Model()
         self._model.build_from_file(str(folder / described.file), mindspore_lite.ModelType.MINDIR, context)
 

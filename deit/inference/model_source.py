@@ -1,7 +1,7 @@
-"""Whose answers a prediction gives: an exported folder or a file of weights, the names of its classes, and its predictor.
+"""The network of a prediction: an exported folder or a weight file, its class names, and its predictor.
 
-The launcher has found it: ``task.model`` of a frozen configuration is the path of a folder of ``task=export`` or of a file of
-weights, and model and data.crop_pct, interpolation, mean and std are what belongs to it.
+The launcher has found it: ``task.model`` of a frozen configuration is the path of a folder of ``task=export`` or of a weight
+file, and model and data.crop_pct, interpolation, mean and std belong to it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ EXPORTED = tuple(f".{name}" for name in description.EXPORT_FORMATS if name != "s
 
 
 def export_folder(text: str) -> Path | None:
-    """The folder of ``task=export`` that ``text`` names by itself or by its file; None where it names something else.
+    """The folder of ``task=export`` that ``text`` names by itself or by its file; None for anything else.
 
-    A file of an exported format (.mindir, .onnx, .air) is always taken for one of an export.
+    A file of an exported format (.mindir, .onnx, .air) always counts as part of an export.
     """
     path = Path(text)
     if (path / description.FILE).is_file():
@@ -37,7 +37,7 @@ def export_folder(text: str) -> Path | None:
 
 
 def run_of_export(text: str) -> RunDirectory | None:
-    """The run from whose weights an exported folder was made; None where ``text`` names none, or the run is not here."""
+    """The run whose weights were exported; None if ``text`` is not an export, or the run is not here."""
     folder = export_folder(text)
     if folder is None or not (folder / description.FILE).is_file():
         return None
@@ -45,15 +45,15 @@ def run_of_export(text: str) -> RunDirectory | None:
 
 
 def source_of(task: InferenceTask) -> Path:
-    """What stands behind a prediction, once the launcher has found it."""
+    """The path of the network, once the launcher has found it."""
     assert task.model is not None
     return Path(task.model)
 
 
 def class_names(task: InferenceTask, num_classes: int) -> list[str] | None:
-    """The names of the classes by label: those of ``task.classes``, else those that the model was trained with.
+    """The class names by label: those of ``task.classes``, else those of the model's training.
 
-    None where nobody knows them. Raises UserError where ``task.classes`` is no list of ``num_classes`` names.
+    None if both are unknown. Raises UserError if ``task.classes`` is not a list of ``num_classes`` names.
     """
     if task.classes is not None:
         return read_names(task.classes, num_classes)
@@ -64,9 +64,9 @@ def class_names(task: InferenceTask, num_classes: int) -> list[str] | None:
 
 
 def known_names(source: Path, named: str) -> list[str] | None:
-    """The names of the classes that a model was trained with; None where nothing beside its weights says them.
+    """The class names of a model's training; None if they are not stored with its weights.
 
-    ``source`` is the folder of an export or a file of weights, which ``named`` calls in messages.
+    ``source`` is the folder of an export or a weight file, called ``named`` in messages.
     """
     folder = export_folder(str(source))
     if folder is not None:
@@ -75,13 +75,13 @@ def known_names(source: Path, named: str) -> list[str] | None:
 
 
 def shown_names(known: Sequence[str] | None, folders: Sequence[str] | None, num_classes: int) -> list[str]:
-    """Names to write: the ``known`` ones, else those of the class folders that labels came from, else the labels."""
+    """Names to show: the ``known`` ones, else those of the class folders of the labels, else the labels."""
     return [spelled(name) for name in known or folders or map(str, range(num_classes))]
 
 
 def open_predictor(config: RunConfig, source: Path, named: str, classes: Sequence[str], batch: int) -> Predictor:
-    """The network of ``source`` (a folder of an export or a file of weights, which ``named`` calls in messages), on the device
-    of this process; ``batch`` images go through it at once, unless it has a batch of its own.
+    """The network of ``source`` (a folder of an export or a weight file, called ``named`` in messages), on the device of this
+    process; ``batch`` is its batch size, unless it has a fixed one.
     """
     from deit.exports.predictor import open_export, open_network
     from deit.inference import lite
@@ -100,12 +100,12 @@ def open_predictor(config: RunConfig, source: Path, named: str, classes: Sequenc
 
 
 def read_names(text: str, num_classes: int) -> list[str]:
-    """The names in the file ``text``, the value of ``task.classes``. Raises UserError where it is no list of so many names."""
+    """The names in the file ``text``, the value of ``task.classes``. Raises UserError if their number is wrong."""
     path = Path(text)
     try:
         names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"task.classes={text}: not readable as a list of names ({error}).") from None
     if len(names) != num_classes:
-        raise UserError(f"task.classes={text}: holds {len(names)} names, but the model has {num_classes} classes.")
+        raise UserError(f"task.classes={text}: contains {len(names)} names, but the model has {num_classes} classes.")
     return names

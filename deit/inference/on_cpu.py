@@ -2,8 +2,8 @@
 
     python -m deit.inference.on_cpu EXPORT INPUTS RESULTS
 
-It does what MindSpore Lite's ``benchmark`` does on an Ascend 310: it gives each ``NAME.bin`` of INPUTS, as it is, to the
-MINDIR or ONNX file of the exported folder EXPORT and writes the logits as RESULTS/``NAME_0.bin``.
+It replaces MindSpore Lite's ``benchmark`` on an Ascend 310: it passes each ``NAME.bin`` of INPUTS unchanged to the MINDIR or
+ONNX file of the exported folder EXPORT and writes the logits as RESULTS/``NAME_0.bin``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
 
 
 def run(export: Path, inputs: Path, results: Path) -> int:
-    """Returns the number of results. Raises UserError where the network or an input is not what it should be."""
+    """Returns the number of results. Raises UserError if the network or an input is not usable."""
     described = description.read(export, f"EXPORT={export}")
     network = _network(export / described.file, described)
     shape = [side or 0 for side in described.input.shape[1:]]
@@ -44,14 +44,14 @@ def run(export: Path, inputs: Path, results: Path) -> int:
     files = sorted(inputs.glob("*.bin"))
     if not files:
         below = f" Give {inputs / 'inputs'}." if (inputs / "inputs").is_dir() else ""
-        raise UserError(f"INPUTS={inputs}: holds no .bin files, which task=preprocess writes into its folder inputs.{below}")
+        raise UserError(f"INPUTS={inputs}: contains no .bin files, which task=preprocess writes into its folder inputs.{below}")
     results.mkdir(parents=True, exist_ok=True)
     for file in files:
         content = file.read_bytes()
         if len(content) != size:
             raise UserError(f"{file}: has {len(content)} bytes, but the network takes {described.input.dtype} {shape}: {size}.")
         image = np.frombuffer(content, described.input.dtype).reshape(shape)
-        # A file with a batch of its own gets the image so many times.
+        # A file with a fixed batch size gets the image repeated.
         logits = network(np.repeat(image[None], described.batch or 1, 0))[0]
         logits.astype(np.float32).tofile(results / f"{file.stem}_0.bin")
     return len(files)
@@ -66,7 +66,7 @@ def _network(path: Path, described: Description) -> Callable[[np.ndarray], np.nd
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         return lambda images: session.run([described.output.name], {described.input.name: images})[0]
     if described.export_format != "mindir":
-        raise UserError(f"{path}: only MINDIR and ONNX files are run by themselves.")
+        raise UserError(f"{path}: only MINDIR and ONNX files can be run here.")
     import mindspore as ms
 
     ms.set_device("CPU")

@@ -1,6 +1,6 @@
-"""A PNG of image pairs in a grid: an image as it is, what the network gets of it, and the target below.
+"""A PNG of image pairs in a grid: the original image, the network's input, and the target below.
 
-Small images are enlarged by a whole factor without interpolation, so that each of their pixels can be seen.
+Small images are enlarged by a whole factor without interpolation, so that each pixel is visible.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from PIL import Image, ImageDraw, ImageFont
 from deit.files import whole_file
 
 # All in pixels.
-WIDTH = 2000  # of the picture; no column is added beyond it
-COLUMNS = 4  # at most
+WIDTH = 2000  # maximum, unless there is only one column
+COLUMNS = 4  # maximum
 LEAST_SIDE = 160  # smaller images are enlarged to about this side
 MARGIN, BETWEEN_CARDS, BETWEEN_IMAGES = 36, 36, 6
-TITLE, TEXT, CAPTION = 26, 16, 15  # sizes of the letters
-LINE, SUBTITLE_LINE = 21, 24  # from one line to the next
-BAR, ABOVE_BAR = 5, 4  # the bar that shows the shares
+TITLE, TEXT, CAPTION = 26, 16, 15  # font sizes
+LINE, SUBTITLE_LINE = 21, 24  # line heights
+BAR, ABOVE_BAR = 5, 4  # the bar of the shares
 
 PAPER, INK, FAINT, EMPTY = (255, 255, 255), (24, 28, 36), (108, 116, 128), (228, 230, 235)
 COLOURS = ((38, 98, 184), (232, 138, 32))  # of the two classes of a target
@@ -29,7 +29,7 @@ COLOURS = ((38, 98, 184), (232, 138, 32))  # of the two classes of a target
 
 @dataclass(frozen=True)
 class Card:
-    """One image with what stands below it."""
+    """One image with its caption."""
 
     original: np.ndarray  # uint8 [h, w, 3], of any size
     seen: np.ndarray  # uint8 [S, S, 3], the same S on all cards
@@ -39,7 +39,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where things stand on a picture of ``cards`` cards whose images have ``size`` pixels."""
+    """The layout of a picture of ``cards`` cards whose images have ``size`` pixels."""
 
     cards: int
     size: int
@@ -52,7 +52,7 @@ class Layout:
 
     @property
     def side(self) -> int:
-        """The side of an image as it is shown."""
+        """The displayed side of an image."""
         return self.size * self.enlargement
 
     @property
@@ -72,7 +72,7 @@ class Layout:
         return top + self.side + self._below
 
     def place(self, number: int) -> tuple[int, int]:
-        """Left and top of what the network gets on card ``number``, counted from 0."""
+        """Left and top of the network's input on card ``number``, counted from 0."""
         row, column = divmod(number, self.columns)
         left = MARGIN + column * (2 * self.side + BETWEEN_IMAGES + BETWEEN_CARDS) + self.side + BETWEEN_IMAGES
         return left, MARGIN + TITLE + 36 + self.subtitle_lines * SUBTITLE_LINE + row * (self.side + self._below)
@@ -90,7 +90,7 @@ def draw(path: Path, title: str, subtitle: list[str], cards: list[Card]) -> None
 
 
 def sheet(title: str, subtitle: list[str], cards: list[Card]) -> Image.Image:
-    """The picture of ``cards``, of which there is at least one, in memory."""
+    """The picture of ``cards`` (at least one) in memory."""
     layout = layout_of(subtitle, cards)
     longest = max(_font(TITLE, bold=True).getlength(title), *(_font(TEXT).getlength(line) for line in subtitle))
     picture = Image.new("RGB", (max(layout.width, round(longest) + 2 * MARGIN), layout.height), PAPER)
@@ -120,7 +120,7 @@ def layout_of(subtitle: list[str], cards: list[Card]) -> Layout:
 
 @cache
 def drawable(text: str) -> bool:
-    """Whether the letters at hand can write the text; they have no Chinese, for one."""
+    """Whether the font has all letters of the text; it has no Chinese, for example."""
     from matplotlib.ft2font import FT2Font
 
     glyphs = FT2Font(_font_file()).get_charmap()
@@ -130,7 +130,7 @@ def drawable(text: str) -> bool:
 def _draw_target(
     pen: ImageDraw.ImageDraw, shares: list[tuple[str, float]], left: int, top: int, baseline: int, side: int
 ) -> None:
-    """A bar of the shares, what is left to all other classes in grey, and a line for each class named."""
+    """A bar of the shares, with the rest of the classes in grey, and a line for each named class."""
     pen.rectangle((left, top, left + side - 1, top + BAR - 1), EMPTY)
     start = 0.0
     for number, ((name, share), colour) in enumerate(zip(shares, COLOURS, strict=False)):
@@ -145,7 +145,7 @@ def _draw_target(
 
 
 def _paste(picture: Image.Image, image: Image.Image, left: int, top: int, side: int) -> None:
-    """Put an image into the middle of a square, whose thin edge tells a white image from the paper."""
+    """Centre an image in a square with a thin border, which makes white images visible."""
     ImageDraw.Draw(picture).rectangle((left - 1, top - 1, left + side, top + side), EMPTY)
     picture.paste(image, (left + (side - image.width) // 2, top + (side - image.height) // 2))
 
@@ -161,7 +161,7 @@ def _fitted(image: np.ndarray, side: int) -> Image.Image:
 
 
 def _shortened(text: str, room: float) -> str:
-    """The text, its end cut off where it is wider than ``room``."""
+    """The text, its end cut off if it is wider than ``room``."""
     font = _font(CAPTION)
     if font.getlength(text) <= room:
         return text
@@ -176,7 +176,7 @@ def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 
 def _font_file(bold: bool = False) -> str:
-    """The letters that matplotlib brings, because a machine need not have any of its own."""
-    import matplotlib  # here: only a preview needs it
+    """A font that comes with matplotlib, because a machine may have none."""
+    import matplotlib  # late: only pictures need it
 
     return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"))

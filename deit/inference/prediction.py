@@ -1,7 +1,7 @@
-"""A prediction from its images to its files: the same for a network of MindSpore, an exported file, and results of a device.
+"""A prediction from its images to its files: the same for a MindSpore network, an exported file, and results of a device.
 
-Written are the predictions, a contact sheet (``predictions.png``) and, where the images have labels, ``acc.log`` (the
-ModelZoo's two lines), ``per_class.csv``, ``confusion.csv`` and ``confusion.png``.
+It writes the predictions, a contact sheet (``predictions.png``) and, if the images have labels, ``acc.log`` (the ModelZoo's two
+lines), ``per_class.csv``, ``confusion.csv`` and ``confusion.png``.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from deit.inference.reading import batches
 from deit.inference.writing import Writer, open_writer
 from deit.runs.directory import RunDirectory
 
-NAMED = 3  # most classes of an image that the screen shows
+NAMED = 3  # maximum number of classes per image on the terminal
 
 
 @dataclass
 class Answers:
-    """Logits float32 [N, K] of the images ``rows``; ``unreadable`` names the reason for others.
+    """Logits float32 [N, K] of the images ``rows``; ``unreadable`` has the reason for others.
 
-    ``seen`` uint8 [N, S, S, 3] is what the network got of them, where that is known.
+    ``seen`` uint8 [N, S, S, 3] is the network's input, if known.
     """
 
     rows: list[int]
@@ -43,7 +43,7 @@ class Answers:
 
 
 class Clock:
-    """How long the network and all of it take for an image, from the second batch on: the first is compiled, too."""
+    """The time of the network and in total, from the second batch on, because the first is compiled."""
 
     def __init__(self) -> None:
         self.started = time.perf_counter()
@@ -58,7 +58,7 @@ class Clock:
         self.marks.append(now)
 
     def figures(self) -> dict[str, Any]:
-        """``ms_per_image`` of the network, ``images_per_s`` with reading and decoding; ``warm`` unless all was one batch."""
+        """``ms_per_image`` of the network, ``images_per_s`` including reading; ``warm`` unless there was only one batch."""
         first = 1 if sum(self.images[1:]) else 0
         images = sum(self.images[first:])
         if not images:
@@ -72,7 +72,7 @@ class Clock:
 
 
 def answers(config: RunConfig, images: Images, predictor: Predictor, batch: int, clock: Clock) -> Iterable[Answers]:
-    """Read and cut out the images as an evaluation does, and let the network answer, ``batch`` images at a time."""
+    """Read and crop the images as in an evaluation, and run the network on ``batch`` images at a time."""
     for read in batches(images, config, batch):
         logits = np.zeros((0, len(predictor.classes)), np.float32)
         began = time.perf_counter()
@@ -83,7 +83,7 @@ def answers(config: RunConfig, images: Images, predictor: Predictor, batch: int,
 
 
 def batch_size(config: RunConfig, images: Images) -> int:
-    """data.eval_batch_size, less where there are not so many images."""
+    """data.eval_batch_size, or the number of images if that is smaller."""
     return min(config.data.eval_batch_size, len(images))
 
 
@@ -98,10 +98,10 @@ def write_predictions(
     topk: int,
     progress: Callable[[int], None] = lambda images: None,
 ) -> dict[str, Any]:
-    """Write the predictions into ``output`` and, where there are labels, the accuracy into ``folder``; returns what to show.
+    """Write the predictions into ``output`` and, with labels, the accuracy into ``folder``; returns the results to show.
 
-    ``progress`` gets the number of images done. Raises UserError (exit code 1) if no image could be read, or a file not be
-    written; the predictions are then not there.
+    ``progress`` gets the number of images done. Raises UserError (exit code 1) if all images are unreadable, or a file cannot
+    be written; then ``output`` does not exist.
     """
     try:
         with open_writer(output, classes, topk, images.labels is not None) as writer:
@@ -132,7 +132,7 @@ class _Seen:
 def _each(
     found: Iterable[Answers], images: Images, classes: list[str], writer: Writer, progress: Callable[[int], None]
 ) -> _Seen:
-    """A line for each image; their logits are counted as they come, and not kept."""
+    """Write a line for each image; logits are counted as they come, and not kept."""
     seen, chosen = _Seen(Tally(len(classes))), {*contact_sheet.chosen(len(images))}
     for part in found:
         labels = None if images.labels is None else images.labels[part.rows]
@@ -159,7 +159,7 @@ def _each(
 
 
 def _said(top: list[tuple[int, float]], label: int | None, classes: list[str]) -> str:
-    """The likeliest classes with their shares, and the right one where it is another."""
+    """The most likely classes with their shares, and the true one if it differs."""
     likeliest = ", ".join(f"{classes[i]} {100 * share:.1f} %" for i, share in top[:NAMED])
     return likeliest if label is None or top[0][0] == label else f"{likeliest}; labelled {classes[label]}"
 
@@ -167,7 +167,7 @@ def _said(top: list[tuple[int, float]], label: int | None, classes: list[str]) -
 def _sheet(
     shown: list[contact_sheet.Shown], images: Images, classes: list[str], folder: Path, config: RunConfig
 ) -> dict[str, Any]:
-    """Draw the contact sheet, where there is anything to show; a picture that fails is no failed prediction."""
+    """Draw the contact sheet, if there is anything to show; an error in it does not fail the prediction."""
     if not shown:
         return {}
     try:
@@ -187,7 +187,7 @@ def _accuracy(tally: Tally, classes: list[str], folder: Path) -> dict[str, Any]:
 
 
 def predict(run: RunDirectory, config: RunConfig, progress: Callable[[int, int], None]) -> dict[str, Any]:
-    """``task=predict`` of a resolved configuration on the device of this process; returns what to show.
+    """``task=predict`` of a resolved configuration on the device of this process; returns the results to show.
 
     ``progress`` receives the images done and their total. Raises UserError as ``write_predictions`` does.
     """

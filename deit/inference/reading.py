@@ -1,4 +1,4 @@
-"""Batches of images for a prediction: read as in an evaluation; what cannot be read is named and left out."""
+"""Batches of images for a prediction, read as in an evaluation; unreadable ones are named and left out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from deit.inference.labelled import FoundImages
 class Batch:
     """``images`` uint8 [B, S, S, 3], of which the first ``len(rows)`` are images and the rest zero.
 
-    ``rows`` are their numbers in the input; ``unreadable`` names the reason for each number that is missing.
+    ``rows`` are their numbers in the input; ``unreadable`` has the reason for each missing number.
     """
 
     images: np.ndarray
@@ -28,12 +28,12 @@ class Batch:
 
 
 def batches(images: Images, config: RunConfig, batch: int) -> Iterator[Batch]:
-    """All images in their order, ``batch`` of them at a time."""
+    """All images in order, ``batch`` at a time."""
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, eval_batch_size=batch))
     loader = EvalLoader(config, FoundImages(images, config.data.max_pixels), 0, 1, leave_out=UserError)
     for read, bad in loader.batches():
         found = read.images
-        if not read.valid[: read.valid.sum()].all():  # the gaps go to the end
+        if not read.valid[: read.valid.sum()].all():  # move the gaps to the end
             found = np.zeros_like(read.images)
             found[: read.valid.sum()] = read.images[read.valid]
         yield Batch(found, read.indices[read.valid].tolist(), {index: spelled(str(error)) for index, error in bad})

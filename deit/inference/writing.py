@@ -1,4 +1,4 @@
-"""Predictions as a file: JSON lines or CSV, by its suffix. It appears under its name only when it is complete."""
+"""Prediction files: JSON lines or CSV, by suffix. The file appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SUFFIXES = (".jsonl", ".csv")
 
 
 def check_output(text: str) -> Path:
-    """The file to write, absolute. Raises UserError where it has another suffix, is there already, or has no folder."""
+    """The output file, absolute. Raises UserError if it has another suffix, exists, or its folder does not exist."""
     return new_file(text, SUFFIXES).resolve()
 
 
 class Writer(abc.ABC):
-    """Writes a line for each image, its likeliest ``topk`` classes first; left as a context, nothing half-written stays."""
+    """Writes a line for each image with its ``topk`` most likely classes; a context manager that leaves no partial file."""
 
     def __init__(self, path: Path, classes: Sequence[str], topk: int, labelled: bool) -> None:
         self.path, self.classes, self.topk, self.labelled = path, classes, min(topk, len(classes)), labelled
@@ -40,17 +40,17 @@ class Writer(abc.ABC):
         self._whole.__exit__(kind, error, trace)
 
     def top(self, logits: np.ndarray) -> list[list[tuple[int, float]]]:
-        """The likeliest classes of each row of logits [N, K] with their probabilities."""
+        """The most likely classes of each row of logits [N, K] with their probabilities."""
         shares = probabilities(logits)
         best = likeliest(shares, self.topk)
         return [[(int(label), float(shares[row, label])) for label in labels] for row, labels in enumerate(best)]
 
     def begin(self) -> None:  # noqa: B027  # JSON lines have no head
-        """Write what stands before the first line."""
+        """Write the header."""
 
     @abc.abstractmethod
     def line(self, name: str, label: int | None, top: list[tuple[int, float]]) -> None:
-        """A line for an image and its likeliest classes."""
+        """A line for an image and its most likely classes."""
 
     @abc.abstractmethod
     def unreadable(self, name: str, label: int | None, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Compute waiting requests together: one session call for many images.
+"""Batch waiting requests: one session call for many images.
 
 There is no extra thread and no delay. The first request is computed at once, alone; requests that arrive meanwhile wait, and
 the first of them computes all. A single client is as fast as without batching; more clients give larger batches.
@@ -14,7 +14,7 @@ import numpy as np
 
 
 class _Request:
-    """Images that wait, and what came of them."""
+    """Waiting images, and their result."""
 
     def __init__(self, images: np.ndarray) -> None:
         self.images = images
@@ -24,10 +24,9 @@ class _Request:
 
 
 class Batches:
-    """Call it with uint8 [N, S, S, 3] from any thread; it answers logits float32 [N, K] of exactly these images.
+    """Call it with uint8 [N, S, S, 3] from any thread; returns logits float32 [N, K] of exactly these images.
 
-    ``predict`` is called by one thread at a time, with as many images as one of ``sizes``; where there are fewer, the rest is
-    black and its answers are dropped.
+    ``predict`` is called by one thread at a time, with as many images as one of ``sizes``, padded with black ones.
     """
 
     def __init__(self, predict: Callable[[np.ndarray], np.ndarray], sizes: Sequence[int]) -> None:
@@ -48,7 +47,7 @@ class Batches:
         return mine.answer
 
     def _next(self) -> list[_Request]:
-        """The requests that go together: the longest waiting, and those behind it while they fit into the largest batch."""
+        """The next batch: the longest-waiting request, and those after it that fit into the largest size."""
         taken = [self._waiting.popleft()]
         room = self._sizes[-1] - len(taken[0].images)
         while self._waiting and len(self._waiting[0].images) <= room:
@@ -78,7 +77,7 @@ class Batches:
         return np.concatenate(found)
 
     def _size(self, images: int) -> int:
-        """The largest size that is full, or the next larger one where more than half of it is."""
+        """The largest full size, or the next larger one if more than half of it is used."""
         full = max((size for size in self._sizes if size <= images), default=self._sizes[0])
         larger = min((size for size in self._sizes if size > images), default=full)
         return larger if full != images and images > larger / 2 else full

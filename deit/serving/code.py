@@ -1,4 +1,4 @@
-"""The modules of this package that a served model needs, so that a model takes them along and no others."""
+"""The modules of this package that a served model needs, which are stored with it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def closure(*roots: str) -> list[str]:
-    """``roots`` (``deit.serving.model``) and all modules of ours that are imported when they are, sorted.
+    """``roots`` (``deit.serving.model``) and all modules of ours that they import, sorted.
 
-    What is imported within a function is none of them: it is for other uses of a module, and a root of its own where needed.
+    Imports inside functions do not count: they are for other uses of a module, and roots of their own if needed.
     """
     found: set[str] = set()
     waiting = list(roots)
@@ -41,7 +41,7 @@ def _file(name: str) -> Path:
 
 
 def _imported(file: Path) -> Iterator[str]:
-    """Our modules that the statements of a module itself import, not those within functions or conditions."""
+    """Our modules that a module imports at its top level."""
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == PACKAGE.name)

@@ -1,14 +1,12 @@
-"""The model that MLflow loads and serves: an exported MINDIR or ONNX file that answers images of any size.
+"""The model that MLflow loads and serves: an exported MINDIR or ONNX file that accepts images of any size.
 
-It is what ``task=register`` logs, and stands with the modules it needs in the folder of the MLflow model, so that it can be
-served where this project is not installed. Hence it imports little: no Hydra, no MLflow beyond its error, MindSpore for a
-MINDIR alone.
+``task=register`` logs it, with the modules it needs in the folder of the MLflow model, so that it can be served where this
+project is not installed. Hence it imports little: no Hydra, only MLflow's exception class, MindSpore only for a MINDIR.
 
-Requests to a MINDIR that wait go through the network together (``batches.py``): two computations at once would end the
-process. onnxruntime computes several images side by side, which is faster than a batch of them on a CPU. A lone request, and
-each of an ONNX file, is answered as ``task=predict`` answers it, bit for bit; in a batch the logits of a MINDIR differ by 2e-6
-at most, far below what an export may differ (docs/inference.md has the figures).
-"""
+Waiting requests to a MINDIR are batched (``batches.py``): two computations at once would crash the process. onnxruntime
+computes several images in parallel, which is faster than a batch of them on a CPU. A lone request, and each request to an ONNX
+file, gives the result of ``task=predict`` bit for bit; in a batch the logits of a MINDIR differ by at most 2e-6, far below the
+tolerance of an export (docs/inference.md has the figures)."""
 
 from __future__ import annotations
 
@@ -35,28 +33,28 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 COLUMN = "image"
-# What a request may give as `params`, with what it gets without.
+# Allowed `params` of a request, with defaults.
 PARAMS = {"topk": 5, "probabilities": False}
-# Images of a batch of a MINDIR; for each number it is compiled, which takes seconds.
+# Batch sizes of a MINDIR; each is compiled, which takes seconds.
 MINDIR_SIZES = (1, 4, 16)
-# What a server may be given as its model configuration. A decoded image of so many pixels takes 150 MB.
+# Allowed model configuration of a server. A decoded image of so many pixels takes 150 MB.
 CONFIG = {"max_images": 64, "max_pixels": 50_000_000}
 
 
 class ServedModel:
-    """``predict`` answers the images of a request; it may be called by several threads at once."""
+    """``predict`` handles the images of a request; several threads may call it at once."""
 
     def __init__(self, predictor: Predictor, transform: EvalTransform, limits: Limits, sizes: Sequence[int] = ()) -> None:
-        """``sizes``: the batches in which images that wait go through the predictor; without, each thread calls it."""
+        """``sizes``: batch sizes for waiting images; without them, each thread calls the predictor."""
         self._predictor, self._transform, self._limits = predictor, transform, limits
         self._logits: Callable[[np.ndarray], np.ndarray] = Batches(predictor, sizes) if sizes else predictor
 
     def predict(self, data: DataFrame, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-        """An answer for each image of the column ``image``: base64 text or the bytes of an image file, pixels uint8
-        [H, W, 3], or an image of Pillow.
+        """A result for each image of the column ``image``: base64 text or the bytes of an image file, pixels uint8
+        [H, W, 3], or a Pillow image.
 
-        ``params``: how many of the likeliest classes (``topk``), and whether the ``probabilities`` of all.
-        Raises MLflow's error for a request that is wrong (HTTP 400), which names the images at fault.
+        ``params``: the number of most likely classes (``topk``), and whether to add the ``probabilities`` of all. Raises
+        MLflow's error for a wrong request (HTTP 400), which names the wrong images.
         """
         asked = {**PARAMS, **(params or {})}
         try:
@@ -81,14 +79,14 @@ class ServedModel:
 
 
 def _number(share: np.floating[Any]) -> float | None:
-    """JSON has no nan, which a network that is not finite answers."""
+    """JSON has no nan, which a network with infinite weights returns."""
     return float(share) if np.isfinite(share) else None
 
 
 def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> ServedModel:
-    """MLflow's call: open the export in the folder ``path``, whose checksum is compared, and let it answer once.
+    """Called by MLflow: open the export in the folder ``path``, check its checksum, and run it once.
 
-    The first answer of each size of a batch is compiled, which no request should wait for.
+    The first call of each batch size compiles, which no request should wait for.
     """
     limits = _limits(model_config or {})
     folder = Path(path)
@@ -106,11 +104,11 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Se
 
 
 def _take_images() -> None:
-    """Let ``predict`` of MLflow's wrapper take a NumPy batch, a list of arrays or images of Pillow.
+    """Let ``predict`` of MLflow's wrapper accept a NumPy batch, a list of arrays or Pillow images.
 
-    MLflow compares what it is given with the signature before the model is asked, and makes a table of anything: of pixels that
-    fails with a message about dimensions. There is no hook for it. Without a signature it would pass all on, but its server
-    would then refuse lists of images of several sizes, and copy texts into arrays as wide as the longest.
+    MLflow checks its input against the signature before it calls the model, and makes a table of anything: of pixels that fails
+    with a message about dimensions. There is no hook for it. Without a signature it would pass everything on, but its server
+    would then reject lists of images of several sizes, and copy texts into arrays as wide as the longest.
     """
     import mlflow.pyfunc
     import pandas
@@ -130,9 +128,9 @@ def _take_images() -> None:
 
 
 def eval_transform(described: Description) -> EvalTransform:
-    """The transform of the evaluation of an exported network's run."""
+    """The evaluation transform of an exported network's run."""
     how = described.preprocessing
-    # All that the transform reads of a configuration.
+    # Everything that the transform reads from a configuration.
     data = DataConfig(crop_pct=how.crop_pct, interpolation=how.interpolation)
     return EvalTransform(RunConfig(model=described.model, data=data))
 
@@ -148,7 +146,7 @@ def _limits(given: Mapping[str, Any]) -> Limits:
 
 
 def _prepare_mindspore() -> None:
-    """Compiled graphs on the CPU. Any thread may use one, but two at once end the process (MindSpore 2.10)."""
+    """Use compiled graphs on the CPU. Any thread may use one, but two at once crash the process (MindSpore 2.10)."""
     os.environ.setdefault("GLOG_v", "3")  # errors only
     import mindspore
 

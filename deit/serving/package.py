@@ -1,7 +1,7 @@
-"""An exported folder as an MLflow model: the file and its model.json, the code that answers, signature, example, requirements.
+"""An exported folder as an MLflow model: the file and its model.json, code, signature, example, requirements.
 
-Nothing of it needs a tracking store. Before it goes to one it is loaded and asked once in a process of its own, where nothing
-of this project can be imported but what the model brings along.
+It needs no tracking store. Before it goes to one it is loaded and tested in a separate process, which can import only the
+modules of this project that are stored with the model.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-# Read by MLflow at its import, or when it saves: a uv project of the working directory is not this model's.
+# Read by MLflow at its import, or when it saves: a uv project in the working directory has nothing to do with the model.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"
 
@@ -40,8 +40,8 @@ from deit.exports.predictor import EXTRA
 from deit.serving import code, model
 
 LOADER = "deit.serving.model"
-TIMEOUT = 600  # seconds that the first answer may take: MindSpore is imported and the graph compiled
-# The distributions that are imported by what a model brings along.
+TIMEOUT = 600  # seconds for the first response, including the import of MindSpore and compilation
+# The distributions that the stored code imports.
 REQUIRED = ("mlflow", "numpy", "opencv-python-headless", "pillow", "pyyaml")
 REQUIRED_BY_FORMAT = {"mindir": ("mindspore",), "onnx": ("onnxruntime",)}
 # Modules that only one format needs, and that are imported late.
@@ -50,9 +50,9 @@ MODULES_BY_FORMAT = {"mindir": ("deit.engine.mindir",), "onnx": ()}
 
 @contextmanager
 def packaged(export: Path, described: Description, metadata: dict[str, Any]) -> Iterator[Path]:
-    """A temporary folder with the MLflow model of a verified export, which has been loaded and asked.
+    """A temporary folder with the MLflow model of a verified export, which has been loaded and tested.
 
-    Raises UserError (exit code 1) where it does not answer.
+    Raises UserError (exit code 1) if the test fails.
     """
     with tempfile.TemporaryDirectory(prefix="deit_model_") as temporary:
         base = Path(temporary)
@@ -93,7 +93,7 @@ def signature() -> ModelSignature:
 
 
 def requirements(export_format: str) -> list[str]:
-    """The exact versions that are installed here. Raises UserError where one is not, which a format needs."""
+    """The exact versions that are installed here. Raises UserError if a required one is missing."""
     try:
         return [f"{name}=={importlib.metadata.version(name)}" for name in (*REQUIRED, *REQUIRED_BY_FORMAT[export_format])]
     except importlib.metadata.PackageNotFoundError as error:
@@ -101,7 +101,7 @@ def requirements(export_format: str) -> list[str]:
 
 
 def example_text(described: Description) -> str:
-    """A picture of the network's size as base64 text of a PNG: shades of colour, nobody's image."""
+    """A synthetic picture of the network's size as base64 text of a PNG."""
     side = described.preprocessing.img_size
     ramp = np.linspace(0, 255, side).astype(np.uint8)
     pixels = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None, :], np.uint8(128)), axis=2)
@@ -111,17 +111,17 @@ def example_text(described: Description) -> str:
 
 
 def prove(folder: Path, described: Description) -> None:
-    """Load the model elsewhere and let it answer its example. Raises UserError (exit code 1) where it cannot."""
+    """Load the model in another process and run its example. Raises UserError (exit code 1) if it fails."""
     script = Path(__file__).with_name("proof.py")
-    # -I: neither the working directory nor PYTHONPATH can lend the model what it lacks. -B: it stays as it is.
+    # -I: the working directory and PYTHONPATH must not add missing modules. -B: the folder stays unchanged.
     command = [sys.executable, "-I", "-B", str(script), str(folder)]
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, cwd=folder, check=False)
         answers = json.loads(ended.stdout.splitlines()[-1]) if ended.returncode == 0 and ended.stdout else None
     except subprocess.TimeoutExpired:
-        raise UserError(f"the MLflow model has not answered its example within {TIMEOUT} seconds.", exit_code=1) from None
+        raise UserError(f"the MLflow model did not process its example within {TIMEOUT} seconds.", exit_code=1) from None
     if answers is None:
         said = (ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"])[-1]
-        raise UserError(f"the MLflow model does not answer its example: {said}", exit_code=1)
+        raise UserError(f"the MLflow model cannot process its example: {said}", exit_code=1)
     if len(answers) != 1 or answers[0]["class"] not in described.classes or answers[0]["probability"] is None:
-        raise UserError(f"the MLflow model answers its example with {answers}.", exit_code=1)
+        raise UserError(f"the MLflow model returns {answers} for its example.", exit_code=1)

@@ -1,9 +1,9 @@
-"""Load an MLflow model and ask it what a server would ask, with the code it brings along and no other of this project.
+"""Load an MLflow model and send it a request, with the code stored in it and no other of this project.
 
     python -I proof.py FOLDER
 
-A script that imports nothing of ours: what is imported before a model is loaded would be taken instead of the model's own.
-Prints the answers to the model's example as JSON.
+This script imports nothing of ours: modules imported before a model is loaded would replace the model's own. Prints the results
+for the model's example as JSON.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import mlflow.pyfunc
 from mlflow.models.utils import load_serving_example
-from mlflow.pyfunc.scoring_server import _parse_json_data  # what a server makes of the text of a request
+from mlflow.pyfunc.scoring_server import _parse_json_data  # parses a request as a server does
 
 
 def main(folder: str) -> int:
@@ -23,7 +23,7 @@ def main(folder: str) -> int:
     files = [module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "deit" and module.__file__]
     foreign = [file for file in files if not Path(file).is_relative_to(Path(folder).resolve())]
     if foreign:
-        print(f"it needs {foreign[0]}, which it does not bring along", file=sys.stderr)
+        print(f"it needs {foreign[0]}, which is not stored with it", file=sys.stderr)
         return 1
     print(json.dumps(answers))
     return 0

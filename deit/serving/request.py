@@ -1,7 +1,7 @@
-"""From what a request holds to images: base64 text of image files, arrays of pixels or images of Pillow, all within limits.
+"""The images of a request: base64 text of image files, arrays of pixels or Pillow images, all within limits.
 
-An array is a decoded image. Whatever its size, it goes through the evaluation's transform as the same pixels in a PNG file
-would, so that both get the same answer.
+An array is a decoded image. It goes through the evaluation's transform like the same pixels in a PNG file, so both give the
+same result.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image
 from deit.data.decode import check_file_size, check_size, decode
 from deit.errors import BadImage, UserError
 
-SAID = 5  # maximum number of images of a request whose faults are listed
+SAID = 5  # maximum number of images whose errors are listed
 
 _DATA_URL = re.compile(r"\s*data:[^,]*?(?P<base64>;base64)?,", re.IGNORECASE)
 _ADDRESS = re.compile(r"^\s*\w+://|\.(jpe?g|png|webp|bmp|gif|tiff?)\s*$", re.IGNORECASE)
@@ -28,17 +28,17 @@ _FROM_URL_SAFE = str.maketrans("-_", "+/")
 
 @dataclass(frozen=True)
 class Limits:
-    """``max_images`` in a request, ``max_pixels`` of an image, told by its header before it is decoded."""
+    """``max_images`` in a request, ``max_pixels`` of an image, from its header before it is decoded."""
 
     max_images: int
     max_pixels: int
 
 
 def read_images(cells: Sequence[Any], limits: Limits, transform: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """The pixels that go into the network, uint8 [N, S, S, 3]; ``transform`` makes them of an image uint8 [H, W, 3].
+    """The pixels for the network, uint8 [N, S, S, 3]; ``transform`` makes them from an image uint8 [H, W, 3].
 
-    Each image is cut out before the next one is decoded, so that memory holds one large image at a time.
-    Raises UserError, which names each image that is wrong by its number from 0 on, or says that there are none or too many.
+    Each image is cropped before the next one is decoded, so that only one large image is in memory. Raises UserError, which
+    names each wrong image by its number from 0 on, or says that there are none or too many.
     """
     cells = _flat(cells)
     if not 1 <= len(cells) <= limits.max_images:
@@ -48,7 +48,7 @@ def read_images(cells: Sequence[Any], limits: Limits, transform: Callable[[np.nd
         try:
             pixels.append(transform(_image(cell, f"image {number}", limits.max_pixels)))
         except UserError as error:
-            faults.append(str(error).replace("data.max_pixels", "max_pixels"))  # which is a server's own limit
+            faults.append(str(error).replace("data.max_pixels", "max_pixels"))  # the server's own limit
     if faults:
         more = f"\n... and {len(faults) - SAID} more" if len(faults) > SAID else ""
         raise UserError("\n".join(faults[:SAID]) + more)
@@ -77,9 +77,9 @@ def _image(cell: Any, name: str, max_pixels: int) -> np.ndarray:
 
 
 def cells_of(data: Any) -> list[Any] | None:
-    """The images of ``data``, one cell for each; None where it is one of the tables that MLflow knows.
+    """The images of ``data``, one cell for each; None if it is a table that MLflow supports.
 
-    A NumPy batch [N, H, W, 3], one image [H, W, 3], a list of arrays, of images of Pillow, of texts or of bytes.
+    A NumPy batch [N, H, W, 3], one image [H, W, 3], a list of arrays, of Pillow images, of texts or of bytes.
     """
     if isinstance(data, np.ndarray):
         return list(data) if data.ndim != 3 else [data]
@@ -98,13 +98,13 @@ def _decoded(text: str, name: str, max_pixels: int) -> np.ndarray:
     try:
         content = _base64("".join(text[data.end() if data else 0 :].split()))
     except (binascii.Error, ValueError):  # ValueError: letters that are not ASCII
-        said = "an address or a path, not the base64 text of the file" if _ADDRESS.search(text) else "no base64 text"
+        said = "an address or a path, not the base64 text of the file" if _ADDRESS.search(text) else "not base64 text"
         raise BadImage(name, "no image", f"it is {said}") from None
     return decode(content, name, max_pixels)
 
 
 def _base64(text: str) -> bytes:
-    """The bytes of base64 text in either alphabet (RFC 4648, sections 4 and 5), with or without the padding at its end."""
+    """The bytes of base64 text in either alphabet (RFC 4648, sections 4 and 5), with or without padding."""
     text = text.rstrip("=").translate(_FROM_URL_SAFE)
     return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
 
@@ -113,7 +113,7 @@ def _pillow(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:
     check_size(image.width, image.height, name, max_pixels)
     try:
         return np.array(image.convert("RGB"))
-    except (OSError, ValueError) as error:  # it may be read only now, from a file that is damaged or closed
+    except (OSError, ValueError) as error:  # it may be read only now, from a damaged or closed file
         raise BadImage(name, "damaged", str(error)) from None
 
 
@@ -128,6 +128,6 @@ def _array(cell: list[Any] | np.ndarray, name: str, max_pixels: int) -> np.ndarr
     if not np.issubdtype(array.dtype, np.integer):
         raise UserError(f"{name}: is {shape}, but pixels are whole numbers from 0 to 255.")
     if array.min() < 0 or array.max() > 255:
-        raise UserError(f"{name}: holds numbers from {array.min()} to {array.max()}, but pixels are from 0 to 255.")
+        raise UserError(f"{name}: contains numbers from {array.min()} to {array.max()}, but pixels are from 0 to 255.")
     check_size(array.shape[1], array.shape[0], name, max_pixels)
     return array.astype(np.uint8)

@@ -1,4 +1,4 @@
-"""A PNG of one image and what each of its special tokens attends to: a row for a token, the rollout first, then the heads."""
+"""A PNG of one image and the attention of its special tokens: a row per token, the rollout first, then the heads."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from deit.engine.attention import Maps
 from deit.files import whole_file
 from deit.inference.picture import drawable
 
-COLUMNS = 8  # most pictures beside each other
+COLUMNS = 8  # maximum pictures per row
 SIDE = 1.9  # of a picture, inches
-FAINTEST = 0.35  # how much of the image is left where nobody looks
-LONGEST = 60  # letters of a name
+FAINTEST = 0.35  # brightness where the attention is zero
+LONGEST = 60  # maximum characters of a name
 
 
 @dataclass(frozen=True)
 class Seen:
-    """``pixels`` uint8 [S, S, 3] as the network gets them; ``guesses`` the likeliest classes with their probabilities."""
+    """``pixels`` uint8 [S, S, 3] as the network gets them; ``guesses`` the most likely classes with their probabilities."""
 
     pixels: np.ndarray
     name: str
@@ -32,12 +32,12 @@ class Seen:
 
 def draw(path: Path, seen: Seen, title: str) -> None:
     """Write the picture; the file appears only when it is complete."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here: half a second that only drawing needs
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # late: takes half a second
     from matplotlib.figure import Figure
 
     heads = len(seen.maps[0].heads)
     columns = min(COLUMNS, 2 + heads)
-    lines = 1 + max(0, -(-(heads - (columns - 2)) // columns))  # of one token
+    lines = 1 + max(0, -(-(heads - (columns - 2)) // columns))  # per token
     figure = Figure(figsize=(SIDE * columns + 0.3, (SIDE + 0.3) * lines * len(seen.maps) + 0.45), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(lines * len(seen.maps), columns, squeeze=False)
@@ -53,7 +53,7 @@ def draw(path: Path, seen: Seen, title: str) -> None:
         f"{_shortened(seen.name)}: {_said(seen)}\n{title}; bright: attended to, each picture by its own maximum", fontsize=9
     )
     with whole_file(path, durable=False) as file:
-        # matplotlib would write its version into the file; without it equal pictures are equal files.
+        # Without matplotlib's version in the file, equal pictures are equal files.
         figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
 
 
@@ -64,7 +64,7 @@ def _show(ax: Any, image: np.ndarray, title: str) -> None:
 
 
 def _lit(pixels: np.ndarray, attention: np.ndarray) -> np.ndarray:
-    """The image, grey and dark, in the colours of the attention [P, P] of its patches; float [S, S, 3] in 0..1."""
+    """The image, grey and dark, coloured by the attention [P, P] of its patches; float [S, S, 3] in 0..1."""
     from matplotlib import colormaps
 
     side = len(pixels)

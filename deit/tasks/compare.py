@@ -1,4 +1,4 @@
-"""One model's part of a comparison: it answers all images, and how long that takes.
+"""One model's part of a comparison: its predictions for all images, and their time.
 
 The launcher starts a worker for each model, one after another, so that each has the machine to itself.
 """
@@ -24,16 +24,16 @@ from deit.inference.labelled import open_tree
 from deit.inference.model_source import open_predictor, read_names
 from deit.tasks.context import Context, Interrupted
 
-WARM = 3  # batches before the time counts: the first is compiled, in the next ones MindSpore tries out how to use the cores
-LEAST = 5  # batches that are timed, at least LONG seconds together; where there are fewer images, blank ones besides
+WARM = 3  # warm-up batches: the first is compiled, in the next ones MindSpore tries out how to use the cores
+LEAST = 5  # minimum number of timed batches, LONG seconds in total; with fewer images, black ones are added
 LONG = 0.5
 
 
 def run(context: Context) -> dict[str, Any]:
     """Write ``answers.npz`` into the run directory; returns ``images``, ``top1`` (percent) and ``ms_per_image``.
 
-    The time is that of whole batches in the network, from pixels to logits; reading images is no part of it. Raises
-    UserError (exit code 1) where no image could be used, and Interrupted after a signal.
+    The time is that of whole batches in the network, from pixels to logits, without reading images. Raises UserError (exit code
+    1) if no image could be used, and Interrupted after a signal.
     """
     config, report = context.config, context.report
     task = expect(config.task, CompareTask)

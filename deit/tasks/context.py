@@ -1,4 +1,4 @@
-"""What a task gets from the worker."""
+"""What the worker passes to a task."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Context:
         self.report.progress(now=True, phase=phase, evaluated=0, images=-(-images // self.world))
 
     def evaluated(self, images: int) -> None:
-        """Told by an evaluation how many images it has done. Raises StopRequested after a signal."""
+        """Called by an evaluation with the number of images done. Raises StopRequested after a signal."""
         self.report.progress(evaluated=images)
         if self.stop_signals:
             raise StopRequested
@@ -52,7 +52,7 @@ class Context:
         return BadImages(self.run.bad_images)
 
     def noting(self, step: int, batches: Iterable[EvalBatch]) -> Iterator[EvalBatch]:
-        """The batches of an evaluation after ``step`` optimizer steps; their bad images are noted as they pass."""
+        """The batches of an evaluation after ``step`` optimizer steps; records their bad images."""
         for batch in batches:
             self.bad_images.add("val", step, batch.bad)
             yield batch

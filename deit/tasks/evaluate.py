@@ -1,4 +1,4 @@
-"""Evaluate a finished training, or a file of weights: top-1, top-5 and loss, raw and EMA side by side."""
+"""Evaluate a finished training or a weight file: top-1, top-5 and loss, raw and EMA side by side."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def run(context: Context) -> dict[str, Any]:
 
 
 def _weights(config: RunConfig) -> dict[str, tuple[dict[str, np.ndarray], dict[str, Any]]]:
-    """The weights to evaluate under the prefix of their metrics, each with where it comes from."""
+    """The weights to evaluate with their origin, by the prefix of their metrics."""
     task = expect(config.task, EvaluateTask)
     if config.checkpoint is not None and Path(config.checkpoint).is_file():
         file = Path(config.checkpoint)

@@ -1,4 +1,4 @@
-"""Pictures of what a network attends to in an image: attention rollout, and each head of the last block."""
+"""Pictures of a network's attention: attention rollout, and each head of the last block."""
 
 from __future__ import annotations
 
@@ -26,16 +26,14 @@ from deit.tasks.context import Context, Interrupted
 from deit.weights.naming import to_mindspore
 from deit.weights.read import read_weights
 
-GUESSES = 3  # likeliest classes written above an image
+GUESSES = 3  # most likely classes shown above an image
 
 
 def run(context: Context) -> dict[str, Any]:
     """Draw ``attention_NUMBER_NAME.png`` of each image into the run directory.
 
-    Returns ``{"pictures": [names], "unreadable": [reasons]}``.
-
-    An image that cannot be read is left out and named. Raises UserError (exit code 1) where none can be read, and Interrupted
-    after a signal.
+    Returns ``{"pictures": [names], "unreadable": [reasons]}``. Unreadable images are left out and named. Raises UserError (exit
+    code 1) if all are unreadable, and Interrupted after a signal.
     """
     config = context.config
     task = expect(config.task, ExplainTask)

@@ -1,4 +1,4 @@
-"""Write a network for use elsewhere, read it back, and let it stand only if it answers as the checkpoint does."""
+"""Export a network, read the file back, and keep it only if its results equal those of the checkpoint."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from deit.weights.fit import fit
 from deit.weights.read import description as metadata_of
 from deit.weights.read import names_of, read_weights
 
-# How far a logit may be off, in shares of the largest logit's size (1 at least). Both are 10 to 100 times what was measured
-# (docs/inference.md): they are for what is wrong, not for rounding.
+# Maximum difference of a logit, relative to the largest logit (at least 1). Both are 10 to 100 times the measured differences
+# (docs/inference.md): they detect errors, not rounding.
 TOLERANCE = {"float32": 1e-4, "float16": 3e-2}
 Weights = Mapping[str, np.ndarray]
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Returns what is to be said of the export: ``folder``, ``description`` (that of model.json), ``resized``.
+    """Returns the facts of the export: ``folder``, ``description`` (that of model.json), ``resized``.
 
-    The folder ``task.output`` appears when all is written and verified. Raises UserError (exit code 1) where the file answers
-    otherwise than the checkpoint, Interrupted after a signal; then nothing is left of it.
+    The folder ``task.output`` appears when all is written and verified. Raises UserError (exit code 1) if the results differ
+    from the checkpoint's, Interrupted after a signal; then nothing is left of it.
     """
     config, report = context.config, context.report
     task = expect(config.task, ExportTask)
@@ -75,7 +75,7 @@ def _shapes(config: RunConfig) -> dict[str, tuple[int, ...]]:
 
 
 def write_network(config: RunConfig, weights: Weights, path: Path, classes: Sequence[str] | None = None) -> None:
-    """Write the network of an export's ``config`` with ``weights``, which have the shapes of its model, as ``path``."""
+    """Write the network of an export's ``config`` with ``weights``, which fit its model, as ``path``."""
     task = expect(config.task, ExportTask)
     half = task.precision == "float16"
     data, side = config.data, config.model.img_size
@@ -107,9 +107,9 @@ def precision(half: bool) -> PrecisionConfig:
 
 
 def describe(config: RunConfig, origin: Origin, data: Dataset, path: Path, *, measured: bool) -> Description:
-    """What ``model.json`` says of the file ``path`` before it has been verified.
+    """The description of the file ``path`` for ``model.json``, before verification.
 
-    ``measured``: the run's metrics are those of this network, whose images are as large as the run's.
+    ``measured``: the run's metrics apply to this network, because its image size is the run's.
     """
     task = expect(config.task, ExportTask)
     side, in_graph = config.model.img_size, task.preprocess_in_graph
@@ -135,10 +135,10 @@ def describe(config: RunConfig, origin: Origin, data: Dataset, path: Path, *, me
 
 
 def _verify(context: Context, weights: Weights, origin: Origin, data: Dataset, folder: Path) -> Verification:
-    """Answer the same images with what was written, as its users will, and with the checkpoint's network in float32."""
+    """Compare the exported file, used as its users will, with the checkpoint's network in float32 on the same images."""
     config = context.config
     task = expect(config.task, ExportTask)
-    # A batch is filled up with black images, which would be answered too.
+    # A batch is padded with black images, which are computed too.
     batch_size = min(config.data.eval_batch_size, task.images, len(data))
     exact = dataclasses.replace(
         config, precision=precision(half=False), data=dataclasses.replace(config.data, eval_batch_size=batch_size)
@@ -154,11 +154,11 @@ def _verify(context: Context, weights: Weights, origin: Origin, data: Dataset, f
     difference, largest, agreeing, images = 0.0, 1.0, 0, 0
     for batch in loader:
         expected, found = checkpoint(batch.images)[batch.valid], export(batch.images)[batch.valid]
-        if images == 0 and task.batch is None:  # any number of images: one is another number
+        if images == 0 and task.batch is None:  # also try another batch size: one image
             found[:1] = export(batch.images[:1])
         if not np.isfinite(expected).all():
             raise UserError(f"{origin.file}: the network's output is not finite.", exit_code=1)
-        # NaN in what was written must not pass for a small difference.
+        # NaN in the exported results must not count as a small difference.
         difference = max(difference, float(np.nan_to_num(np.abs(found - expected), nan=np.inf).max()))
         largest = max(largest, float(np.abs(expected).max()))
         agreeing += int((found.argmax(1) == expected.argmax(1)).sum())
@@ -177,7 +177,7 @@ def _verify(context: Context, weights: Weights, origin: Origin, data: Dataset, f
 
 
 def _same_numbers(path: Path, weights: Weights, precision: str) -> None:
-    """What was stored is read back bit for bit."""
+    """Check that the stored weights are read back bit for bit."""
     stored = read_weights(path)
     for name, value in weights.items():
         if not np.array_equal(stored[name], value.astype(precision).astype(np.float32), equal_nan=True):

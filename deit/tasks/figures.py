@@ -1,7 +1,7 @@
-"""Pictures of the best evaluation: the confusion matrix, and the images that the network is most wrong about.
+"""Pictures of the best evaluation: the confusion matrix, and the worst-classified images.
 
-They are conveniences: whatever goes wrong with them is one event in the journal, and never the end of a run. Drawing takes a
-second, so new bests in quick succession are drawn once.
+They are optional: an error in them is one event in the journal, and never ends a run. Drawing takes a second, so new bests in
+quick succession are drawn once.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from deit.files import write_json
 from deit.inference import confusion, picture
 from deit.tasks.context import Context
 
-EVERY = 60.0  # seconds between two drawings, the last one apart
-WORST = 12  # images on the picture of the worst
+EVERY = 60.0  # minimum seconds between two drawings, except the last one
+WORST = 12  # images in the picture of the worst
 
 
 class Figures:
     """Draws for one run, on rank 0, into ``figures/`` of the run directory.
 
-    Of several ranks it sees the images of rank 0, an even share of all, and says so in the titles.
+    With several ranks it shows the images of rank 0, an even share of all, which the titles say.
     """
 
     def __init__(self, context: Context, data: Dataset) -> None:
@@ -39,7 +39,7 @@ class Figures:
         self._broken = context.rank != 0
 
     def note_data(self, **splits: Dataset) -> None:
-        """Write what the data is (``data.json``): name, counts, classes and a digest of each split."""
+        """Write ``data.json``: name, counts, classes and a digest of each split."""
         try:
             if self._context.rank == 0:
                 data = self._context.config.data
@@ -52,13 +52,13 @@ class Figures:
             self._fail(error)
 
     def keep(self, prefix: str, answers: Answers, step: int) -> None:
-        """Take the answers of a new best evaluation of the weights with this prefix, after ``step`` steps."""
+        """Record a new best evaluation of the weights with this prefix, after ``step`` steps."""
         self._waiting[prefix] = (answers, step)
         if time.monotonic() - self._drawn >= EVERY:
             self.draw()
 
     def draw(self) -> None:
-        """Draw what waits."""
+        """Draw what is pending."""
         waiting, self._waiting = self._waiting, {}
         for prefix, (answers, step) in waiting.items():
             if self._broken:
@@ -82,11 +82,11 @@ class Figures:
         if worst:
             _draw_worst(path, self._context.config, self._data, worst, title)
         else:
-            path.unlink(missing_ok=True)  # nothing is wrong any more
+            path.unlink(missing_ok=True)  # no image is misclassified any more
 
     def _fail(self, error: Exception) -> None:
         self._broken = True
-        # The journal is no place to fail in, either: a full disk ends the run where it is its own business.
+        # An error of the journal must not end the run here: a full disk is handled elsewhere.
         try:
             self._context.report.event("figures", 0, problem=f"{type(error).__name__}: {error}")
         except Exception:
@@ -108,5 +108,5 @@ def _draw_worst(path: Path, config: RunConfig, data: Dataset, worst: list[dict[s
 
 
 def _names(data: Dataset) -> list[str]:
-    """The classes as the letters at hand can write them."""
+    """The class names, with a replacement if the font lacks a letter."""
     return [name if picture.drawable(name) else f"class {label}" for label, name in enumerate(data.classes)]

@@ -1,4 +1,4 @@
-"""Predict with MindSpore: a run's or a file's network, or an exported MINDIR. An ONNX file needs no worker."""
+"""Predict with MindSpore: a network of a run or file, or an exported MINDIR. An ONNX file needs no worker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deit.tasks.context import Context, Interrupted
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Write the predictions and, for labelled images, their accuracy into the run directory; returns what to show.
+    """Write the predictions and, for labelled images, their accuracy into the run directory; returns the results to show.
 
     Raises Interrupted after a signal; nothing is written then.
     """

@@ -1,8 +1,8 @@
-"""Pictures of what the network gets: the batch of a training's first step, and images of the evaluation.
+"""Pictures of the network's input: the batch of a training's first step, and images of the evaluation.
 
-People trust what they see, so nothing is imitated here: the images come from the loaders, normalisation, erasing and
-mixing from the cells that the train step and the evaluation have, and the pixels are those that this seed trains on.
-Only undoing the normalisation is the picture's own. A preview of several cards shows the share of the first.
+Nothing is imitated: the images come from the loaders, normalisation, erasing and mixing from the cells of the train step and
+the evaluation, so the pixels are those of this seed. Only the normalisation is undone for the picture. A preview of several
+cards shows the share of the first.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from deit.recipe import plan
 from deit.recipe.augmentation import summary
 from deit.tasks.context import Context, Interrupted
 
-LEAST_SHARE = 0.005  # a class whose share is not this much above that of the others is not named
+LEAST_SHARE = 0.005  # a class is named only if its share exceeds that of the others by this much
 
 
 def run(context: Context) -> dict[str, Any]:
     """Draw ``preview_train.png`` and ``preview_eval.png`` into the run directory; returns their names.
 
-    Raises Interrupted after a signal; a picture is then there whole or not at all.
+    Raises Interrupted after a signal; each picture is then complete or missing.
     """
     config, run, report = context.config, context.run, context.report
 
@@ -52,7 +52,7 @@ def run(context: Context) -> dict[str, Any]:
 
 
 def first_batch(config: RunConfig, data: Dataset) -> tuple[TrainBatch, np.ndarray, np.ndarray]:
-    """The batch of the first step, and what the network gets of it: images float32 [B, 3, S, S], targets [B, K]."""
+    """The batch of the first step, and the network's input from it: images float32 [B, 3, S, S], targets [B, K]."""
     batches = TrainLoader(config, data, rank=0, world=plan.ranks(config)).epoch(0)
     batch = next(batches)
     batches.close()
@@ -61,12 +61,12 @@ def first_batch(config: RunConfig, data: Dataset) -> tuple[TrainBatch, np.ndarra
 
 
 def training_cards(config: RunConfig, data: Dataset) -> list[Card]:
-    """Images of the first batch beside what the network gets of them, with their targets."""
+    """Images of the first batch next to the network's input from them, with their targets."""
     task = expect(config.task, PreviewTask)
     batch, images, targets = first_batch(config, data)
     names = _names(data)
     count = min(task.images, len(images))
-    # From both ends, because mixing pairs an image with the one at the mirrored place.
+    # From both ends, because mixing pairs an image with the one at the mirrored position.
     rows = [*range(count - count // 2), *range(len(images) - count // 2, len(images))]
     return [
         Card(
@@ -80,7 +80,7 @@ def training_cards(config: RunConfig, data: Dataset) -> list[Card]:
 
 
 def evaluation_cards(config: RunConfig, data: Dataset) -> list[Card]:
-    """Validation images of all classes beside what the network gets of them."""
+    """Validation images of all classes next to the network's input from them."""
     task = expect(config.task, PreviewTask)
     data = limited(data, task.images)
     names = _names(data)
@@ -97,7 +97,7 @@ def evaluation_cards(config: RunConfig, data: Dataset) -> list[Card]:
 
 
 def denormalized(image: np.ndarray, config: RunConfig) -> np.ndarray:
-    """A normalised image float32 [3, S, S] as uint8 [S, S, 3]; values beyond black and white are cut off."""
+    """A normalised image float32 [3, S, S] as uint8 [S, S, 3]; values beyond black and white are clipped."""
     values = image.transpose(1, 2, 0) * np.array(config.data.std) + np.array(config.data.mean)
     return np.clip(np.rint(255 * values), 0, 255).astype(np.uint8)
 
@@ -107,7 +107,7 @@ def _names(data: Dataset) -> list[str]:
 
 
 def named_shares(target: np.ndarray, names: list[str], smoothing: float) -> list[tuple[str, float]]:
-    """The one or two classes that a target [K] is about, with their shares, largest first."""
+    """The one or two main classes of a target [K], with their shares, largest first."""
     everybodys = smoothing / len(names)
     largest = np.argsort(-target, kind="stable")[:2]
     return [(names[label], float(target[label])) for label in largest if target[label] > everybodys + LEAST_SHARE]

@@ -1,9 +1,9 @@
 """Train a model, from the first step to the last evaluation: ``Trainer``, read from top to bottom.
 
-Where it begins, the first that is there:
+It starts from the first of these that exists:
 
-1. the newest whole checkpoint of its own run directory (a resumed run); pretrained weights are then not looked at,
-2. ``model.pretrained``, as far as it fits; what it lacks is initial,
+1. the newest undamaged checkpoint of its own run directory (a resumed run), ignoring pretrained weights,
+2. ``model.pretrained``, where it fits, and initial weights for the rest,
 3. initial weights, a function of ``seed``.
 """
 
@@ -46,7 +46,7 @@ from deit.weights.fit import fit
 from deit.weights.read import names_of, read_weights
 from deit.weights.whole import require_whole
 
-SHOWN = ("train/loss", "perf/images_per_s", "perf/data_wait")  # metrics that the live display shows
+SHOWN = ("train/loss", "perf/images_per_s", "perf/data_wait")  # metrics of the live display
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class Trainer:
                 self.epoch()
             self.figures.draw()
             self.saver.finish()
-        # No rank leaves while rank 0 still writes: a vanished rank is taken for a crash.
+        # No rank may exit while rank 0 still writes: a vanished rank counts as a crash.
         sum_over_ranks([self.done], self.world)
         return {"best": self.best, "last": self.last} | ({} if self.teacher is None else {"teacher": self.teacher})
 
@@ -140,13 +140,13 @@ class Trainer:
         micro_batches = self.loader.epoch(epoch, start=skipped * self.config.optim.accumulation_steps)
         self.meter.start(self.loader.waited)
         while self.step(micro_batches, epoch):
-            # What is not judged yet may have to be undone.
+            # Steps that are not checked yet may have to be undone.
             if self.saver.due(self.done) and not self.meter.has_bad():
                 self.save()
         micro_batches.close()
 
     def step(self, micro_batches: Any, epoch: int) -> bool:
-        """Do one optimizer step, judge and report it; whether the epoch continues with the next."""
+        """Do one optimizer step, check and report it; returns whether the epoch continues with the next."""
         began, lr = time.monotonic(), self.plan.learning_rate(self.done)
         self.profiler.begin_step()
         self.meter.add(self.done, *self.optimizer_step(self.context, micro_batches, self.done, lr))
@@ -155,7 +155,7 @@ class Trainer:
         self.saver.check()
         end_of_epoch = self.done % self.steps_per_epoch == 0 or self.done == self.total_steps
         tells = self.done % self.config.tracking.log_every == 0 or end_of_epoch
-        # All ranks judge after the same steps, so that they go back or stop together.
+        # All ranks check after the same steps, so that they return or stop together.
         judged = tells or self.saver.due_by_steps(self.done)
         verdict = self.watch.judge(self.meter.bad()) if judged else Verdict.GO_ON
         if verdict is Verdict.ROLL_BACK:
@@ -194,12 +194,12 @@ class Trainer:
 
     @property
     def evaluations_left(self) -> int:
-        """How many more networks will be evaluated."""
+        """The number of remaining evaluations of networks."""
         every = self.steps_per_epoch * self.config.schedule.eval_every
         return len(self.eval_steps) * ((self.total_steps - 1) // every - self.done // every + 1)
 
     def evaluate(self) -> bool:
-        """Evaluate raw and EMA weights; returns whether either is better than ever."""
+        """Evaluate raw and EMA weights; returns whether either is a new best."""
         found, answers = {}, {prefix: Answers() for prefix in self.eval_steps}
         for prefix, step in self.eval_steps.items():
             self.context.evaluating("evaluating" if prefix == "val" else "evaluating EMA", len(self.val_data))
@@ -226,7 +226,7 @@ class Trainer:
         """Write a checkpoint, while the training continues."""
         facts = {
             "epoch": self.done // self.steps_per_epoch,
-            # A checkpoint describes its network; where the first weights came from is no part of that.
+            # A checkpoint describes its network; the origin of the first weights is not part of that.
             "model": dataclasses.asdict(dataclasses.replace(self.config.model, pretrained=None)),
             "num_classes": self.config.data.num_classes,
             "classes": self.train_data.classes,
@@ -246,7 +246,7 @@ class Trainer:
         self.saver.at(self.done)
 
     def roll_back(self) -> None:
-        """Return to the last checkpoint. Raises UserError where that cannot help any more."""
+        """Return to the last checkpoint. Raises UserError if that cannot help any more."""
         self.saver.wait()  # rank 0's; the others wait for it in ``newest``
         restored = resume.newest(self.context.run, self.report, self.rank, self.world)
         if restored is None or not self.watch.returns_to(restored.step):
@@ -261,7 +261,7 @@ class Trainer:
 
 
 def _steps(config: RunConfig, state: TrainState, teaching: Teaching | None, world: int) -> Any:
-    """A function (context, micro batches, step, lr) that does one optimizer step and returns what it found."""
+    """A function (context, micro batches, step, lr) that does one optimizer step and returns its outputs."""
     loss = build_loss(config.distill)
     ask: Any = (lambda *batch: None) if teaching is None else teaching.teacher
     cells = {
@@ -295,7 +295,7 @@ def _steps(config: RunConfig, state: TrainState, teaching: Teaching | None, worl
 
 
 def _begin(context: Context, classes: list[str]) -> dict[str, np.ndarray]:
-    """The weights of the first step: initial, or those of ``model.pretrained`` as far as they fit."""
+    """The weights of the first step: initial, or those of ``model.pretrained`` where they fit."""
     config, weights = context.config, first_weights(context.config)
     if config.model.pretrained is None:
         return weights
@@ -310,10 +310,10 @@ def _begin(context: Context, classes: list[str]) -> dict[str, np.ndarray]:
 
 
 def _introduce(context: Context, teaching: Teaching, val_data: Dataset) -> dict[str, Any]:
-    """Evaluate the teacher before the first step, and say who it is: a teacher of other classes or colours shows here."""
+    """Evaluate the teacher before the first step and report it, which reveals wrong classes or colours."""
     config, report = context.config, context.report
     context.evaluating("evaluating the teacher", len(val_data))
-    if teaching.batch is not None:  # a MINDIR may take no other number of images
+    if teaching.batch is not None:  # a MINDIR may have a fixed batch size
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, eval_batch_size=teaching.batch))
     loader = context.noting(0, EvalLoader(config, val_data, context.rank, context.world))
     try:
@@ -328,7 +328,7 @@ def _introduce(context: Context, teaching: Teaching, val_data: Dataset) -> dict[
 
 
 def _check_data(saved: dict[str, Any], data: Dataset) -> None:
-    """Refuse to resume with other data: the order of images and the steps of an epoch would not be the same."""
+    """Refuse to resume with other data, because the order of images and the steps of an epoch would differ."""
     for what, before, now in (
         ("training images", saved["train_images"], len(data)),
         ("classes", saved["classes"], data.classes),
@@ -338,12 +338,12 @@ def _check_data(saved: dict[str, Any], data: Dataset) -> None:
 
 
 def _check_teacher(saved: dict[str, Any], teaching: Teaching | None) -> dict[str, Any] | None:
-    """What the run knows of its teacher. Refuses another one: the student would learn two things."""
+    """The run's record of its teacher. Raises UserError if the teacher has changed."""
     known: dict[str, Any] | None = saved.get("teacher")
     if known is not None and teaching is not None and known["sha256"] != teaching.sha256:
         raise UserError(
             f"resume: the teacher of this run was {known['description']} with the SHA-256 {known['sha256'][:8]}, the file of "
-            f"distill.teacher has {teaching.sha256[:8]} now. Put the old file back, or give distill.teacher= where it is."
+            f"distill.teacher has {teaching.sha256[:8]} now. Restore the old file, or give its path as distill.teacher=."
         )
     return known
 

@@ -16,9 +16,9 @@ def can_adapt(old: Shape, new: Shape) -> bool:
 def adapt(weight: np.ndarray, channels: int) -> np.ndarray:
     """``weight`` [O, C, H, W] for images of so many channels: [O, channels, H, W], float32.
 
-    To grey: the sum over the channels, so that a grey image answers as its copy in every channel did. From RGB to n: the
-    channels repeated, times 3 / n. Both as timm. From grey, which timm refuses: an equal share of the weight for each
-    channel, so that a grey image stored as RGB answers as before.
+    To grey: the sum over the channels, so that a grey image gives the same output as its copy in every channel did. From RGB
+    to n: the channels repeated, times 3 / n. Both as timm. From grey, which timm rejects: an equal part of the weight for each
+    channel, so that a grey image stored as RGB gives the same output as before.
     """
     found = weight.shape[1]
     if channels == 1:

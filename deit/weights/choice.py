@@ -1,7 +1,7 @@
-"""Raw or EMA weights of a run or checkpoint: the kind that was asked for, or with ``auto`` the better one.
+"""Raw or EMA weights of a run or checkpoint: the requested kind, or with ``auto`` the better one.
 
-A moving average is not always better: with a long decay and a short training it still holds the initial weights. So ``auto``
-compares what the run recorded when it evaluated both.
+A moving average is not always better: after a short training with a long decay it still contains the initial weights. So
+``auto`` compares the run's recorded evaluations of both.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from deit.errors import UserError
 from deit.notes import note
 from deit.runs import checkpoint
 
-LABELS = {"val": "raw", "val_ema": "ema"}  # what task.weights calls the weights with this prefix of their metrics
+LABELS = {"val": "raw", "val_ema": "ema"}  # the value of task.weights, by the prefix of their metrics
 
 
 @dataclass(frozen=True)
 class Choice:
-    """``weights`` is ``raw`` or ``ema``; ``reason`` says why, empty where there was nothing to choose from."""
+    """``weights`` is ``raw`` or ``ema``; ``reason`` says why, empty if there was no choice."""
 
     weights: str
     file: Path
@@ -29,11 +29,11 @@ class Choice:
 
 
 def choose(files: Mapping[str, Path], weights: str, source: str) -> Choice:
-    """Which of the ``files`` of a run or checkpoint (by the prefix of their metrics) ``task.weights`` means.
+    """The choice of ``task.weights`` among the ``files`` of a run or checkpoint (by the prefix of their metrics).
 
-    ``auto`` takes the higher recorded top-1, at equal top-1 the lower loss, and the EMA where that is equal too or one of
-    them was never evaluated; it prints a note with both figures. Raises UserError, naming ``source``, where ``ema`` is asked
-    for and missing.
+    ``auto`` takes the higher recorded top-1, at equal top-1 the lower loss, and the EMA if that is equal too or one of them was
+    never evaluated; it prints a note with both figures. Raises UserError, naming ``source``, if ``ema`` is requested and
+    missing.
     """
     if weights == "ema" and "val_ema" not in files:
         raise UserError(f"{source}: has no EMA weights, but task.weights is ema; give task.weights=raw.")
@@ -42,7 +42,7 @@ def choose(files: Mapping[str, Path], weights: str, source: str) -> Choice:
     if weights == "ema" or "val" not in files:
         return Choice("ema", files["val_ema"])
     if files["val"] == files["val_ema"]:  # a training file of torch, which records no evaluation
-        note(f"{source}: takes the raw weights; the file holds EMA weights too, which task.weights=ema takes.")
+        note(f"{source}: takes the raw weights; the file contains EMA weights too, for task.weights=ema.")
         return Choice("raw", files["val"])
     raw, ema = (recorded(files[prefix]) for prefix in ("val", "val_ema"))
     if raw is None or ema is None:
@@ -59,16 +59,16 @@ def choose(files: Mapping[str, Path], weights: str, source: str) -> Choice:
 
 
 def recorded(file: Path) -> dict[str, Any] | None:
-    """What the run found of the weights in a file of a checkpoint folder: top1, top5, loss, step.
+    """The run's evaluation of the weights in a file of a checkpoint folder: top1, top5, loss, step.
 
-    The evaluation of exactly these weights, else the last one before them; None where they were never evaluated.
+    The evaluation of exactly these weights, else the last one before them; None if they were never evaluated.
     """
     state = checkpoint.read_state(file.parent)
     return _exactly(state, file) or _entry(state, file, "last")
 
 
 def measured(file: Path) -> dict[str, Any] | None:
-    """The evaluation of exactly these weights; None where there is none."""
+    """The evaluation of exactly these weights; None if there is none."""
     return _exactly(checkpoint.read_state(file.parent), file)
 
 

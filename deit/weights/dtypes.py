@@ -1,6 +1,6 @@
-"""Number types of weight files, as arrays.
+"""Number types of weight files.
 
-NumPy has no bfloat16, and nothing here computes in float16: both become float32, which holds each of their values exactly.
+NumPy has no bfloat16, and nothing here computes in float16: both become float32, which represents all their values exactly.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files of weights by their path or official name. Runs and MLflow ids: ``deit.lookup.weight_files``."""
+"""Weight files by path or official name. Runs and MLflow ids are in ``deit.lookup.weight_files``."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from deit.weights.choice import choose
 from deit.weights.official import OFFICIAL, Official
 from deit.weights.read import FORMATS, format_of, holds_ema
 
-MINDIR = ".mindir"  # a network with its weights; it can only teach
+MINDIR = ".mindir"  # a network with its weights; only for teachers
 
 
 def file_of(text: str, key: str, config: RunConfig) -> Path | None:
-    """The file that ``text``, the value of ``key``, stands for, as an absolute path. In this order:
+    """The absolute path of the weight file ``text``, the value of ``key``. In this order:
 
-    1. a file (safetensors, torch.save, MindSpore's .ckpt, a teacher also .mindir),
+    1. a file (safetensors, torch.save, MindSpore's .ckpt, for a teacher also .mindir),
     2. a checkpoint folder: the better of its raw and EMA weights (``choice.choose``),
     3. an official name, whose file is in ``config.weights_dir``.
 
-    None where it is none of these. Raises UserError where such a file cannot be used. Its content is not looked at.
+    None if it is none of these. Raises UserError if such a file cannot be used. The file is not read.
     """
     path = expanded(text)
     if path.is_file():
         if path.suffix == MINDIR:
             if key == "distill.teacher":
                 return path.resolve()
-            raise UserError(f"{key}={text}: a MINDIR holds a compiled network, which can only teach; give weights ({FORMATS}).")
+            raise UserError(
+                f"{key}={text}: a MINDIR is a compiled network, which can only be a teacher; give weights ({FORMATS})."
+            )
         try:
             format_of(path)
         except UserError as error:
@@ -55,10 +57,10 @@ def files_to_load(config: RunConfig, which: str) -> tuple[str, dict[str, Path]]:
 
 
 def files_of_checkpoint(text: str, config: RunConfig) -> dict[str, Path]:
-    """The files that ``checkpoint=text`` stands for, by the prefix of their metrics: raw (``val``) and, where there is one,
-    EMA (``val_ema``). A training file of torch may hold both kinds, and then is both; an official name is raw weights alone.
+    """The files of ``checkpoint=text``, by the prefix of their metrics: raw (``val``) and, if there is one, EMA (``val_ema``).
+    A training file of torch may contain both kinds, and then is both; an official name has only raw weights.
 
-    Raises UserError where there is none.
+    Raises UserError if there is none.
     """
     path = expanded(text)
     if (path / "config.yaml").is_file():
@@ -78,7 +80,7 @@ def _official(entry: Official, key: str, config: RunConfig) -> Path:
     path = expanded(config.weights_dir).resolve() / entry.file_name
     if not path.is_file():
         raise UserError(
-            f"{key}={entry.name}: {path} is not there. Nothing is downloaded by this program: fetch {entry.url} "
+            f"{key}={entry.name}: {path} does not exist. This program downloads nothing: download {entry.url} "
             f"(about {entry.megabytes} MB) into that folder, or give weights_dir=FOLDER, or the file itself."
         )
     return path

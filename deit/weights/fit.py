@@ -3,10 +3,10 @@
 taken      same name, same shape
 resized    the position embedding, for another image size or another number of tokens before the patches
 adapted    the patch embedding, for another number of colour channels
-replaced   a head of other classes: begins with the initial weights
-missing    in the model, not in the file: begins with the initial weights
-extra      in the file, not in the model: left out
-misshapen  another shape: begins with the initial weights
+replaced   a head for other classes: starts from initial weights
+missing    in the model, not in the file: starts from initial weights
+extra      in the file, not in the model: ignored
+misshapen  another shape: starts from initial weights
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Shapes = Mapping[str, Shape]
 
 HEADS = ("head.", "head_dist.")
 POS_EMBED, DIST_TOKEN, PATCHES = "pos_embed", "dist_token", "patch_embed.proj.weight"
-REPLACEABLE = (*HEADS, DIST_TOKEN)  # a network without them is whole: they belong to the classes or to distillation
+REPLACEABLE = (*HEADS, DIST_TOKEN)  # they belong to the classes or to distillation, not to the body
 
 
 @dataclass
@@ -35,8 +35,8 @@ class Fit:
     """How the weights of a file fit a model; names are MindSpore's, a pair of shapes is (the file's, the model's)."""
 
     taken: list[str] = field(default_factory=list)
-    resized: dict[str, str] = field(default_factory=dict)  # name -> what was done
-    adapted: dict[str, str] = field(default_factory=dict)  # name -> what was done
+    resized: dict[str, str] = field(default_factory=dict)  # name -> change
+    adapted: dict[str, str] = field(default_factory=dict)  # name -> change
     replaced: dict[str, tuple[Shape, Shape]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
@@ -44,13 +44,13 @@ class Fit:
 
     @property
     def useless(self) -> bool:
-        """Whether nothing was taken, but for heads: those of equally many classes fit any model a little."""
+        """Whether nothing was taken except heads: those with the same number of classes fit any model."""
         return all(name.startswith(HEADS) for name in self.taken)
 
     @property
     def lost(self) -> list[str]:
-        """What makes only a part of a network of it, one line a kind: blocks, norms or embeddings that begin with initial
-        weights, tensors of the file that are left out. Heads and the distillation token may change.
+        """Why it is only a part of a network, one line per kind: blocks, norms or embeddings that start from initial weights,
+        ignored tensors of the file. Heads and the distillation token may change.
         """
         told = []
         if missing := [name for name in self.missing if not name.startswith(REPLACEABLE)]:
@@ -63,11 +63,11 @@ class Fit:
         return told
 
     def to_dict(self) -> dict[str, object]:
-        """As JSON holds it, every name of every list."""
+        """As JSON, with every name."""
         return dataclasses.asdict(self)
 
     def lines(self) -> list[str]:
-        """For people: one line for each kind of thing that was not simply taken; long lists are cut."""
+        """One line for each kind that was not simply taken; long lists are cut."""
         told = [f"{len(self.taken)} parameters taken as they are"]
         told += [f"{name} resized {how}" for name, how in self.resized.items()]
         told += [f"{name} adapted {how}" for name, how in self.adapted.items()]
@@ -80,7 +80,7 @@ class Fit:
         if self.missing:
             told.append(f"not in the file, so initial: {some(self.missing)}")
         if self.extra:
-            told.append(f"not in the model, so left out: {some(self.extra)}")
+            told.append(f"not in the model, so ignored: {some(self.extra)}")
         if self.misshapen:
             shapes = (f"{name} {old} instead of {new}" for name, (old, new) in self.misshapen.items())
             told.append(f"of another shape, so initial: {some(shapes)}")
@@ -89,9 +89,9 @@ class Fit:
 
 def compare(found: Shapes, needed: Shapes, *, other_classes: bool = False) -> Fit:
     """How weights of the shapes ``found`` (named by timm or by MindSpore) fit a model with the shapes ``needed``
-    (``deit.models.shapes.parameter_shapes``). Needs no weights, so it can be known before anything starts.
+    (``deit.models.shapes.parameter_shapes``). Needs no weights, so it works before anything starts.
 
-    With ``other_classes`` heads are replaced even where their shapes fit: as many classes are not the same classes.
+    With ``other_classes`` heads are replaced even if their shapes fit, because the classes differ.
     """
     found = to_mindspore(found)
     fitting = Fit(missing=[name for name in needed if name not in found], extra=[name for name in found if name not in needed])
@@ -119,11 +119,11 @@ def fit(
     known: Sequence[str] | None = None,
     wanted: Sequence[str] | None = None,
 ) -> tuple[dict[str, np.ndarray], Fit]:
-    """All weights of a model, and how they came together: ``weights`` (named by timm or by MindSpore) where they fit, else
+    """All weights of a model, and how they were combined: ``weights`` (named by timm or by MindSpore) where they fit, else
     ``initial`` (MindSpore's names). Shapes, types and order are those of ``initial``.
 
-    ``known`` are the names of the classes of ``weights``, ``wanted`` those of the model, where they are known: the rows of
-    the heads follow another order of the same names, and heads of other names are replaced.
+    ``known`` are the class names of ``weights``, ``wanted`` those of the model, if they are known: the rows of the heads are
+    reordered for another order of the same names, and heads of other names are replaced.
     """
     weights = to_mindspore(weights)
     other = other_classes(known, wanted)
@@ -151,20 +151,20 @@ def _shapes(weights: Mapping[str, np.ndarray]) -> dict[str, Shape]:
 
 
 def _special(shapes: Shapes) -> list[str]:
-    """The tokens before the patches that have a row in the position embedding: none where its rows alone are a square."""
+    """The tokens before the patches with a row in the position embedding: none if its rows form a square."""
     if side(shapes[POS_EMBED][1], 0) is not None:
         return []
     return ["class token", "distillation token"] if DIST_TOKEN in shapes else ["class token"]
 
 
 def _grid(shapes: Shapes) -> int | None:
-    """Patches along a side, by the position embedding; None where it is of no square."""
+    """Patches per side, from the position embedding; None if they form no square."""
     shape = shapes[POS_EMBED]
     return side(shape[1], len(_special(shapes))) if len(shape) == 3 else None
 
 
 def _resizing(found: Shapes, needed: Shapes) -> str | None:
-    """What is to be done with the position embedding; None where it cannot be made to fit."""
+    """The change of the position embedding; None if it cannot be made to fit."""
     old, new = _grid(found), _grid(needed)
     if old is None or new is None or found[POS_EMBED][2] != needed[POS_EMBED][2]:
         return None
@@ -186,6 +186,6 @@ def _resized(weights: Mapping[str, np.ndarray], initial: Mapping[str, np.ndarray
 
 
 def some(names: Iterable[str]) -> str:
-    """The first names, and how many there are in all where that is more."""
+    """The first names, and their total number."""
     listed = list(names)
     return ", ".join(listed[:3]) + (f", ... ({len(listed)})" if len(listed) > 3 else f" ({len(listed)})")

@@ -1,4 +1,4 @@
-"""MindSpore's own ``.ckpt`` files, read and written as data: no MindSpore, and nothing of the file is executed.
+"""MindSpore's own ``.ckpt`` files, read and written as data, without MindSpore and without executing anything in the file.
 
 The format is protobuf (``mindspore/train/checkpoint_pb2``):
 
@@ -6,8 +6,8 @@ The format is protobuf (``mindspore/train/checkpoint_pb2``):
     message Value { required string tag = 1; oneof { TensorProto tensor = 2; MapTensorProto maptensor = 3; } }
     message TensorProto { repeated int64 dims = 1; required string tensor_type = 2; required bytes tensor_content = 3; }
 
-A file is a sequence of such messages, so it parses as one. A parameter of more than 512 MB is cut: several values with the
-same tag and the same dims, one after the other. With ``crc_check`` the file ends in ``crc_num`` and ten bytes.
+A file is a sequence of such messages, so it parses as one. A parameter of more than 512 MB is split: several consecutive values
+with the same tag and the same dims. With ``crc_check`` the file ends in ``crc_num`` and ten bytes.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _KINDS: dict[str, Kind] = {
     "Bool": "?",
 }
 _NAMES = {"float64": "Float64", "float32": "Float32", "float16": "Float16", "int64": "Int64", "int32": "Int32"}
-_TEXT = "str"  # a remark that save_checkpoint(append_dict=...) adds; no tensor
+_TEXT = "str"  # text from save_checkpoint(append_dict=...); not a tensor
 _CRC, _CRC_BYTES = b"crc_num", 10
 _MOST_VALUES = 1 << 17
 _MOST_TAG = 1 << 10
 _MOST_AXES = 16
-_SLICE = 512 << 20  # bytes of one value, as MindSpore cuts them
-_VARINT, _LENGTH = 0, 2  # protobuf's wire types that occur
+_SLICE = 512 << 20  # bytes of one value, as MindSpore splits them
+_VARINT, _LENGTH = 0, 2  # the protobuf wire types that occur
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def looks_like(head: bytes) -> bool:
 
 
 def read_ckpt(path: Path) -> dict[str, np.ndarray]:
-    """The tensors by name, bfloat16 and float16 as float32. Raises UserError where the file is damaged or encrypted."""
+    """The tensors by name, bfloat16 and float16 as float32. Raises UserError if the file is damaged or encrypted."""
     with _opened(path) as data:
         found = {}
         for tag, values in _grouped(data, path).items():
@@ -74,7 +74,7 @@ def read_ckpt(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_ckpt_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes alone: the tensors' bytes are skipped. Raises UserError as ``read_ckpt`` does."""
+    """Only the shapes: the tensors' bytes are skipped. Raises UserError as ``read_ckpt`` does."""
     with _opened(path) as data:
         return {tag: values[0].shape for tag, values in _grouped(data, path).items()}
 
@@ -103,14 +103,14 @@ def _opened(path: Path) -> Iterator[mmap.mmap]:
 
 
 def _grouped(data: mmap.mmap, path: Path) -> dict[str, list[_Value]]:
-    """The values by tag, after their sizes were compared with their shapes and the file with its checksum."""
+    """The values by tag, after checking their sizes against their shapes and the file against its checksum."""
     end = _body(data, path)
     grouped: dict[str, list[_Value]] = {}
     try:
         for value in _values(data, end):
             grouped.setdefault(value.tag, []).append(value)
     except (ValueError, IndexError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: truncated, encrypted or no checkpoint of MindSpore ({error}).") from None
+        raise UserError(f"{path}: truncated, encrypted or not a checkpoint of MindSpore ({error}).") from None
     for tag, values in grouped.items():
         kind, shape = values[0].kind, values[0].shape
         if kind not in _KINDS:
@@ -120,12 +120,12 @@ def _grouped(data: mmap.mmap, path: Path) -> dict[str, list[_Value]]:
         if any((value.kind, value.shape) != (kind, shape) for value in values) or bytes_found != expected:
             raise UserError(f"{path}: damaged, {tag} of shape {shape} has {bytes_found} bytes, expected {expected}.")
     if not grouped:
-        raise UserError(f"{path}: holds no tensors.")
+        raise UserError(f"{path}: contains no tensors.")
     return grouped
 
 
 def _body(data: mmap.mmap, path: Path) -> int:
-    """Where the messages end; compares the checksum of a file that has one."""
+    """The end of the messages; checks the checksum if the file has one."""
     tail = len(_CRC) + _CRC_BYTES
     end = len(data) - tail
     if end < 0 or data[end : end + len(_CRC)] != _CRC:
@@ -133,7 +133,7 @@ def _body(data: mmap.mmap, path: Path) -> int:
     with memoryview(data) as view:
         found = binascii.crc32(view[:end])
     if found != int.from_bytes(data[end + len(_CRC) :], "big"):
-        raise UserError(f"{path}: damaged, its CRC-32 is not the one in it.")
+        raise UserError(f"{path}: damaged, its CRC-32 differs from the recorded one.")
     return end
 
 
@@ -175,7 +175,7 @@ def _value(data: mmap.mmap, position: int, end: int) -> _Value:
             raise ValueError(f"field {number} of wire type {wire} in a value; map parameters are not read")
     if tag is None or kind is None:
         raise ValueError("a value without name or type")
-    # protobuf leaves an empty content out; MindSpore writes scalars with the shape (0,) or ().
+    # protobuf omits empty content; MindSpore writes scalars with the shape (0,) or ().
     begin, stop = content or (position, position)
     if shape == [0] and stop - begin == itemsize(_KINDS.get(kind, "<f4")):
         shape = []

@@ -1,8 +1,12 @@
-"""Names of a DeiT's parameters in MindSpore and in timm: the same, but for the norms.
+"""Parameter names of a DeiT in MindSpore and in timm: the same, except for norms.
 
+<<<<<<< deit/weights/naming.py
 MindSpore calls a norm's weight gamma and its bias beta. facebookresearch/deit calls LayerScale's factors gamma_1 and gamma_2,
 which timm, as this program, calls ls1.gamma and ls2.gamma. Names that are already right stay as they are, so a mapping may
 come from either side.
+=======
+MindSpore calls a norm's weight gamma and its bias beta. Correct names are unchanged, so a mapping may come from either side.
+>>>>>>> /tmp/english/merge.new
 """
 
 from __future__ import annotations
@@ -25,13 +29,13 @@ _TO_TIMM = {new: old for old, new in _TO_MINDSPORE.items()}
 def to_mindspore(weights: Mapping[str, Value]) -> dict[str, Value]:
     """The same values (arrays, shapes ...) under the names of ``deit.models.shapes.parameter_shapes``, in the same order.
 
-    Raises UserError where two names become one.
+    Raises UserError if two names become one.
     """
     return _renamed(weights, _TO_MINDSPORE)
 
 
 def to_timm(weights: Mapping[str, Value]) -> dict[str, Value]:
-    """The same values under the names of timm's state_dict. Raises UserError where two names become one."""
+    """The same values under the names of timm's state_dict. Raises UserError if two names become one."""
     return _renamed(weights, _TO_TIMM)
 
 

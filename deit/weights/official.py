@@ -1,9 +1,8 @@
-"""The published weights of the papers on DeiT and DeiT III: where they are, and what they reach.
+"""The published weights of the papers on DeiT and DeiT III: their addresses and accuracies.
 
 Names are those of timm and facebookresearch/deit; a file's name ends in the first digits of its SHA-256, except for those of
-DeiT III, whose sums nobody publishes. Sources: the files in facebookresearch/deit (models.py, models_v2.py, README_deit.md,
-README_revenge.md), the teacher in its main.py; accuracies are those its READMEs print.
-"""
+DeiT III, whose checksums are not published. Sources: the files in facebookresearch/deit (models.py, models_v2.py,
+README_deit.md, README_revenge.md), the teacher in its main.py; accuracies are those of its READMEs."""
 
 from __future__ import annotations
 
@@ -15,10 +14,10 @@ BASE_URL = "https://dl.fbaipublicfiles.com/deit/"
 @dataclass(frozen=True)
 class Official:
     name: str
-    sha256: str | None  # its first eight digits, as in the file's name; None where it is not published
-    megabytes: int  # about, 10^6 bytes: four a parameter
-    model: str | None  # the option of conf/model/; None for the teacher, which is no DeiT
-    top1: float | None  # % on ImageNet's validation images; None where the authors state none with the file
+    sha256: str | None  # its first eight digits, as in the file's name
+    megabytes: int  # about, 10^6 bytes: four per parameter
+    model: str | None  # the option of conf/model/; None for the teacher, which is not a DeiT
+    top1: float | None  # % on ImageNet's validation images; None if the authors publish none with the file
     top5: float | None
     file: str | None = None  # its name, where it is not made of name and sha256
 
@@ -62,5 +61,5 @@ OFFICIAL = {entry.name: entry for entry in _FILES}
 
 
 def sha256_prefix(file_name: str) -> str | None:
-    """What the SHA-256 of a file of this name must begin with; None where it is no official name."""
+    """The expected start of the SHA-256 of a file with this name; None if it is not an official name."""
     return next((entry.sha256 for entry in _FILES if entry.file_name == file_name), None)

@@ -1,8 +1,8 @@
-"""The weights of one network, out of all that a training file may hold.
+"""The weights of one network, from everything in a training file.
 
 Programs wrap a network before they save it (``module.`` by torch's DistributedDataParallel, ``_orig_mod.`` by torch.compile,
-``network.`` or ``backbone.`` by MindSpore's cells, any of them inside another), and MindSpore's ``.ckpt`` files hold the
-optimizer beside it. What identifies the network is a parameter that each has once.
+``network.`` or ``backbone.`` by MindSpore's cells, possibly nested), and MindSpore's ``.ckpt`` files also contain the
+optimizer. A parameter that each network has once identifies it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from deit.errors import UserError
 Value = TypeVar("Value")
 
 ANCHORS = ("cls_token", "stem.conv.weight")  # of a DeiT, of a RegNetY
-# What MindSpore's optimizers and train cells put before a parameter's name, or call by a name of their own.
+# Prefixes and names that MindSpore's optimizers and train cells use.
 _OPTIMIZER = re.compile(
     r"(moments?\d?|moment\d|adam_[mv]|accum|accu_grads|velocity|stat|exp_avg(_sq)?|ema)\.|"
     r"(global_step|learning_rate|beta[12]_power|momentum|scale_sense|scale_value|current_iterator_step|last_overflow_iterator_step|"
@@ -26,11 +26,11 @@ _SPLIT = re.compile(r"(.*\battn\.)([qkv])\.(weight|bias)$")
 
 
 def of_network(named: Mapping[str, Value], source: str, join: Callable[[list[Value]], Value]) -> dict[str, Value]:
-    """The entries of the network without what was put before their names, and separate q, k, v as one qkv.
+    """The entries of the network without prefixes, and separate q, k, v as one qkv.
 
-    ``join`` concatenates the values (arrays or shapes) of q, k and v along the first axis. Names that have nothing to do with
-    a network known here stay as they are, so that a later comparison lists them. Raises UserError, naming ``source``, where
-    the file holds several networks.
+    ``join`` concatenates the values (arrays or shapes) of q, k and v along the first axis. Names that belong to no known
+    network stay as they are, so that a later comparison lists them. Raises UserError, naming ``source``, if the file contains
+    several networks.
     """
     kept = {name: value for name, value in named.items() if not _OPTIMIZER.match(name)}
     prefixes = {
@@ -38,9 +38,7 @@ def of_network(named: Mapping[str, Value], source: str, join: Callable[[list[Val
     }
     if len(prefixes) > 1:
         shown = ", ".join(sorted(repr(prefix) for prefix in prefixes))
-        raise UserError(
-            f"{source}: holds {len(prefixes)} networks, under the prefixes {shown}; save the one you want by itself."
-        )
+        raise UserError(f"{source}: contains {len(prefixes)} networks, under the prefixes {shown}; save only the one you want.")
     prefix = next(iter(prefixes), "")
     if prefix:
         kept = {name.removeprefix(prefix): value for name, value in kept.items() if name.startswith(prefix)}

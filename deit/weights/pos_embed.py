@@ -1,7 +1,7 @@
 """Position embeddings for another image size or another number of leading tokens (DeiT paper, section 5.2).
 
-As facebookresearch/deit does it when it fine-tunes at 384 pixels: bicubic, without antialiasing, the corners not aligned.
-MindSpore's own bicubic differs by more than a third, so it is written out here; it runs once, on the host.
+As facebookresearch/deit for fine-tuning at 384 pixels: bicubic, without antialiasing, corners not aligned. MindSpore's own
+bicubic differs by more than a third, so it is implemented here; it runs once, on the host.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import numpy as np
 
 from deit.errors import UserError
 
-_A = -0.75  # torch's cubic kernel; PIL's and MindSpore's have -0.5
+_A = -0.75  # torch's cubic kernel; PIL's and MindSpore's use -0.5
 
 
 def resize(pos_embed: np.ndarray, prefix: int, grid: int) -> np.ndarray:
     """``pos_embed`` [1, prefix + G * G, D] for ``grid`` * ``grid`` patches: [1, prefix + grid * grid, D], float32.
 
-    The ``prefix`` rows of the class and distillation token stay as they are. Raises UserError where the rest is no square.
+    The ``prefix`` rows of the class and distillation token are unchanged. Raises UserError if the rest is not a square.
     Source: torch.nn.functional.interpolate(mode="bicubic", align_corners=False, antialias=False).
     """
     tokens, width = pos_embed.shape[1:]
     old = side(tokens, prefix)
     if old is None:
         raise UserError(
-            f"pos_embed has {tokens} tokens; without the {prefix} that are no patches this is no square of patches."
+            f"pos_embed has {tokens} tokens; without the {prefix} that are no patches, the rest is not a square of patches."
         )
     if old == grid:
         return pos_embed.astype(np.float32)
@@ -36,14 +36,14 @@ def resize(pos_embed: np.ndarray, prefix: int, grid: int) -> np.ndarray:
 
 
 def side(tokens: int, prefix: int) -> int | None:
-    """Patches along a side of the square that ``tokens`` positions stand for; None where they stand for none."""
+    """Patches per side of the square of ``tokens`` positions; None if they form no square."""
     patches = tokens - prefix
     root = math.isqrt(max(patches, 0))
     return root if root > 0 and root * root == patches else None
 
 
 def _bicubic(old: int, new: int) -> np.ndarray:
-    """[new, old]: what each old position gives to each new one; beyond the border stands the last position."""
+    """[new, old]: the weight of each old position for each new one; the border is repeated."""
     weights = np.zeros((new, old))
     for row in range(new):
         centre = (row + 0.5) * old / new - 0.5

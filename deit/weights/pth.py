@@ -1,9 +1,8 @@
-"""Weights out of ``torch.save`` files, without torch and without executing anything in them.
+"""Weights from ``torch.save`` files, without torch and without executing anything in them.
 
-Two formats: a zip archive (torch 1.6 and later) and the plain sequence of pickles before it, which many published
-files still have. In both, a pickle describes the objects and names storages, runs of numbers that stand elsewhere in the
-file. The pickle is read by ``deit.weights.unpickle``, and every size it claims is compared with what the file has before
-anything is allocated.
+Two formats: a zip archive (torch 1.6 and later) and the older plain sequence of pickles, which many published files still have.
+In both, a pickle describes the objects and names storages, runs of numbers elsewhere in the file. ``deit.weights.unpickle``
+reads the pickle, and every size in it is checked against the file before anything is allocated.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from deit.errors import UserError
 from deit.weights.dtypes import BFLOAT16, Kind, decode, itemsize
 from deit.weights.unpickle import MALFORMED, Global, Refused, unpickle
 
-# Where a training program keeps its weights, the first that is there; otherwise the file is the weights.
+# Keys of the weights in training files, in order of preference; without them the file is the weights.
 KEYS = ("model", "state_dict", "model_state_dict")
 EMA_KEYS = ("model_ema", "state_dict_ema", "ema_state_dict")  # of facebookresearch/deit, timm, others
 
@@ -44,13 +43,13 @@ _KINDS: dict[str, Kind] = {
 }
 _TENSOR, _PARAMETER = "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"
 _ORDERED_DICT = "collections.OrderedDict"
-_ARGUMENTS = "argparse.Namespace"  # facebookresearch/deit and timm keep their command line beside the weights
+_ARGUMENTS = "argparse.Namespace"  # facebookresearch/deit and timm store their command line with the weights
 _ALLOWED = {*_KINDS, _TENSOR, _PARAMETER, _ORDERED_DICT, _ARGUMENTS}
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first object of the older format
 _MOST_PICKLE = 4 << 20  # bytes; that of a large model with its optimizer has half a million
 _MOST_BYTES = 16 << 30  # of the file
-_MOST_COPIES = 4  # tensors may share storages; together they are at most so many times the file
+_MOST_COPIES = 4  # tensors may share storages; in total they are at most so many times the file
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class _Tensor:
         return math.prod(self.shape) * itemsize(self.storage.kind)
 
     def of(self, numbers: np.ndarray) -> np.ndarray:
-        """A contiguous copy out of the storage's numbers; the bounds have been checked by ``_tensor``."""
+        """A contiguous copy from the storage's numbers; the bounds have been checked by ``_tensor``."""
         if 0 in self.shape:
             return np.zeros(self.shape, numbers.dtype)
         strides = [step * numbers.itemsize for step in self.stride]
@@ -86,7 +85,7 @@ class _Tensor:
 
 
 class _Opaque:
-    """An object that no weights depend on, such as the command line of the training: it is read over."""
+    """An object that no weights depend on, such as the command line of the training: it is ignored."""
 
 
 Fetch = Callable[[_Storage], bytes]
@@ -95,19 +94,19 @@ Fetch = Callable[[_Storage], bytes]
 def read_pth(path: Path, ema: bool = False) -> dict[str, np.ndarray]:
     """The tensors of a ``torch.save`` file by name, float16 and bfloat16 as float32; names as in the file.
 
-    The weights are the file itself, or under one of ``KEYS`` in it; with ``ema`` under one of ``EMA_KEYS``.
-    Raises UserError where the file is none of torch's, is damaged, holds no such weights, or names anything but weights.
+    The weights are the file itself, or under one of ``KEYS`` in it; with ``ema`` under one of ``EMA_KEYS``. Raises UserError if
+    the file is not torch's, is damaged, contains no such weights, or refers to anything but weights.
     """
     return _read(path, lambda found, fetch, size: _load(_weights(found, ema), fetch, size))
 
 
 def read_pth_shapes(path: Path, ema: bool = False) -> dict[str, tuple[int, ...]]:
-    """The shapes alone, without reading the tensors. Raises UserError as ``read_pth`` does."""
+    """Only the shapes, without reading the tensors. Raises UserError as ``read_pth`` does."""
     return _read(path, lambda found, fetch, size: {name: tensor.shape for name, tensor in _weights(found, ema).items()})
 
 
 def ema_key(path: Path) -> str | None:
-    """The key under which the file holds EMA weights beside the raw ones; None where it holds none."""
+    """The key of EMA weights in the file; None if there are none."""
     return _read(path, lambda found, fetch, size: _ema_key(found))
 
 
@@ -131,17 +130,17 @@ def _read(path: Path, use: Callable[[Any, Fetch, int], Any]) -> Any:
 
 _BIG_ENDIAN = "was saved on a big-endian machine; save it again on another."
 _RESAVE = (
-    "Where you trust the file and have torch, save its weights alone: "
+    "If you trust the file and have torch, save only its weights: "
     "torch.save({'model': torch.load(FILE, weights_only=False)['model']}, NEW_FILE)"
 )
 
 
 def _zip(file: BinaryIO, size: int) -> tuple[Any, Fetch]:
-    """The object of a zip archive, and how to get at its storages."""
+    """The object of a zip archive, and a function that reads its storages."""
     archive = zipfile.ZipFile(file)
     members = archive.infolist()
-    # torch compresses nothing. So no member can be larger than the file, nor can all of them together; and each has as many
-    # bytes as it claims: zipfile itself compares the two sizes of a stored member with nothing.
+    # torch does not compress. So neither a member nor all of them can be larger than the file; and each has as many bytes as it
+    # claims, which zipfile does not check for stored members.
     stored = all(m.compress_type == zipfile.ZIP_STORED and m.compress_size == m.file_size for m in members)
     if not stored or sum(m.file_size for m in members) > size:
         raise UserError("a zip archive, but not as torch.save writes it: its members must be stored, not compressed.")
@@ -152,7 +151,7 @@ def _zip(file: BinaryIO, size: int) -> tuple[Any, Fetch]:
     if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
         raise UserError(_BIG_ENDIAN)
     if archive.getinfo(f"{root}data.pkl").file_size > _MOST_PICKLE:
-        raise UserError(f"its data.pkl is larger than the {_MOST_PICKLE} bytes that weights may need.")
+        raise UserError(f"its data.pkl is larger than {_MOST_PICKLE} bytes, the limit for weights.")
     described, _ = _unpickle(io.BytesIO(archive.read(f"{root}data.pkl")))
 
     def fetch(storage: _Storage) -> bytes:
@@ -165,14 +164,14 @@ def _zip(file: BinaryIO, size: int) -> tuple[Any, Fetch]:
 
 
 def _sequence(file: BinaryIO, size: int) -> tuple[Any, Fetch]:
-    """The same for the format before torch 1.6: five pickles, then the storages, each with its length before it."""
+    """The same for the format before torch 1.6: five pickles, then the storages, each after its length."""
     head = io.BytesIO(file.read(_MOST_PICKLE))
     try:
         magic, _ = _unpickle(head)
     except (UserError, *MALFORMED):
         magic = None
     if magic != _MAGIC:
-        raise UserError(f"no file of torch.save: it begins with {head.getvalue()[:16]!r}.")
+        raise UserError(f"not a file of torch.save: it begins with {head.getvalue()[:16]!r}.")
     _unpickle(head)  # the version of the format, always the same
     system, _ = _unpickle(head)
     if not system["little_endian"]:
@@ -197,7 +196,7 @@ def _sequence(file: BinaryIO, size: int) -> tuple[Any, Fetch]:
 
 
 def _unpickle(stream: io.BytesIO) -> tuple[Any, dict[str, _Storage]]:
-    """The next object of ``stream`` with ``_Tensor`` in the place of tensors, and all storages it names."""
+    """The next object of ``stream`` with ``_Tensor`` for each tensor, and all storages it names."""
     storages: dict[str, _Storage] = {}
 
     def storage(persistent: Any) -> _Storage:
@@ -227,7 +226,7 @@ def _make(what: Global, arguments: tuple[Any, ...]) -> Any:
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any) -> _Tensor:
-    """A view whose every number is in its storage, and which has no number more than that."""
+    """A view with all numbers inside its storage, and no number twice."""
     if not isinstance(storage, _Storage) or not isinstance(shape, tuple) or not isinstance(stride, tuple):
         raise ValueError("a tensor without storage, shape or stride")
     tensor = _Tensor(storage, _size(offset), tuple(map(_size, shape)), tuple(map(_size, stride)))
@@ -246,19 +245,19 @@ def _size(value: Any) -> int:
 
 
 def _weights(found: Any, ema: bool) -> dict[str, _Tensor]:
-    """The weights in what was unpickled."""
+    """The weights in the unpickled object."""
     keys = EMA_KEYS if ema else KEYS
     if ema and _ema_key(found) is None:
-        raise UserError(f"holds no EMA weights, which would be under {', '.join(EMA_KEYS)}.")
+        raise UserError(f"contains no EMA weights, which would be under {', '.join(EMA_KEYS)}.")
     if type(found) is dict:
         found = next((found[key] for key in keys if type(found.get(key)) is dict), found)
     if type(found) is not dict or not found:
-        raise UserError(f"holds no weights: neither is it a dict of tensors, nor has it one under {', '.join(keys)}.")
+        raise UserError(f"contains no weights: it is not a dict of tensors, and has none under {', '.join(keys)}.")
     others = [str(name) for name, value in found.items() if not isinstance(value, _Tensor) or not isinstance(name, str)]
     if others:
         names = ", ".join(repr(name[:40]) for name in others[:3])
         raise UserError(
-            f"holds no weights under {', '.join(keys)}, nor is it a dict of tensors alone: {names} and so on are none."
+            f"contains no weights under {', '.join(keys)}, and is not a dict of tensors only: {names} and others are not."
         )
     return found
 
@@ -269,16 +268,16 @@ def _ema_key(found: Any) -> str | None:
 
 def _load(weights: dict[str, _Tensor], fetch: Fetch, size: int) -> dict[str, np.ndarray]:
     if size > _MOST_BYTES:
-        raise UserError(f"{size:,} bytes are more than the {_MOST_BYTES:,} that weights may have.")
+        raise UserError(f"{size:,} bytes are more than {_MOST_BYTES:,}, the limit for weights.")
     if sum(tensor.bytes for tensor in weights.values()) > _MOST_COPIES * size:
-        raise UserError("its tensors overlap so much that they are many times the file; save them as tensors of their own.")
+        raise UserError("its tensors overlap so much that they are many times the file; save them as separate tensors.")
     numbers: dict[str, np.ndarray] = {}
     arrays = {}
     for name, tensor in weights.items():
         storage = tensor.storage
         if storage.key not in numbers:
             numbers[storage.key] = decode(fetch(storage), storage.kind)
-            # The bounds of the tensors were checked against what the storage claims; here is what it has.
+            # The tensors were checked against the claimed size of the storage; this is the real one.
             if numbers[storage.key].size != storage.numel:
                 raise ValueError(f"storage {storage.key!r} has {numbers[storage.key].size} numbers, not {storage.numel}")
         if numbers[storage.key].size != storage.numel:  # a view beyond it would read foreign memory

@@ -1,8 +1,7 @@
-"""Weights out of the files people have: safetensors, what ``torch.save`` writes, and MindSpore's ``.ckpt``.
+"""Read weights from safetensors, ``torch.save`` and MindSpore's ``.ckpt`` files.
 
-Which of them a file is, its first bytes say, whatever its name ends in (``.pth.tar``, ``.SAFETENSORS``). A file is checked
-by what it carries: an official file by the SHA-256 prefix in its name, the part of a checkpoint by the checksum in
-``state.json``, a ``.ckpt`` by its CRC-32.
+The first bytes determine the format, not the suffix (``.pth.tar``, ``.SAFETENSORS``). Files are verified: an official file by
+the SHA-256 prefix in its name, the part of a checkpoint by the checksum in ``state.json``, a ``.ckpt`` by its CRC-32.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ Shapes = dict[str, tuple[int, ...]]
 SAFETENSORS, TORCH, MINDSPORE = "safetensors", "torch", "mindspore"  # the formats
 FORMATS = "safetensors, torch.save (.pth, .pt, .bin) and MindSpore's .ckpt"
 _BY_SUFFIX = {".safetensors": SAFETENSORS, ".pth": TORCH, ".pt": TORCH, ".bin": TORCH, ".ckpt": MINDSPORE}
-MOST_BYTES = 16 << 30  # of a file; the largest of those known here has 1.4 GB with its optimizer
-MOST_HEADER = 16 << 20  # of a safetensors file, which has some 100 bytes a tensor
-_FORMAT = "pt"  # the metadata `format` that the loaders of Hugging Face want: the layout of tensors is torch's
+MOST_BYTES = 16 << 30  # of a file; the largest known one has 1.4 GB with its optimizer
+MOST_HEADER = 16 << 20  # of a safetensors file, which has about 100 bytes per tensor
+_FORMAT = "pt"  # the metadata `format` that Hugging Face's loaders require: torch's tensor layout
 
 _KINDS: dict[str, Kind] = {
     "F64": "<f8",
@@ -49,10 +48,10 @@ _KINDS: dict[str, Kind] = {
 
 
 def read_weights(path: Path, weights: str = "raw") -> dict[str, np.ndarray]:
-    """The tensors of the network in a file, by their names in it but for prefixes; float16 and bfloat16 as float32.
+    """The tensors of the network in a file, by their names without prefixes; float16 and bfloat16 as float32.
 
-    ``weights`` is ``ema`` for the moving average that a training file of torch may hold beside the raw weights.
-    Raises UserError where the file is missing, damaged or not the official file it is named after, and for other formats.
+    ``weights`` is ``ema`` for the moving average in a training file of torch. Raises UserError if the file is missing, damaged,
+    not the official file of its name, or of another format.
     """
     kind = format_of(path)
     prefix = official.sha256_prefix(path.name)
@@ -72,8 +71,8 @@ def read_weights(path: Path, weights: str = "raw") -> dict[str, np.ndarray]:
 def read_shapes(path: Path, weights: str = "raw") -> tuple[Shapes, dict[str, str]]:
     """Shape of each tensor, and the file's metadata, from its header alone: milliseconds for a file of any size.
 
-    The part of a checkpoint folder describes itself like a file of ``task=convert``, by its ``state.json``.
-    Raises UserError as ``read_weights`` does, except for damage within the tensors.
+    The part of a checkpoint folder describes itself like a file of ``task=convert``, through its ``state.json``. Raises
+    UserError as ``read_weights`` does, except for damage within the tensors.
     """
     kind = format_of(path)
     metadata: dict[str, str] = {}
@@ -87,12 +86,12 @@ def read_shapes(path: Path, weights: str = "raw") -> tuple[Shapes, dict[str, str
 
 
 def holds_ema(path: Path) -> bool:
-    """Whether a training file holds a moving average beside its raw weights. Raises UserError as ``read_shapes`` does."""
+    """Whether a training file contains a moving average besides its raw weights. Raises UserError as ``read_shapes`` does."""
     return format_of(path) == TORCH and ema_key(path) is not None
 
 
 def format_of(path: Path) -> str:
-    """Which format a file has, by its first bytes. Raises UserError where it is missing or none that is read here."""
+    """The format of a file, from its first bytes. Raises UserError if it is missing or of another format."""
     try:
         with open(path, "rb") as file:
             head = file.read(16)
@@ -103,12 +102,12 @@ def format_of(path: Path) -> str:
         return SAFETENSORS
     if head[:2] == b"PK" or head[:1] == b"\x80":
         return TORCH
-    # Damaged files, whose names say what they were meant to be, are refused by the reader of that format.
+    # The reader of the format in the name rejects damaged files.
     by_name = _BY_SUFFIX.get(path.suffix.lower())
     if by_name is None and looks_like(head):
         return MINDSPORE
     if by_name is None:
-        raise UserError(f"{path}: no file of weights; read are {FORMATS}. It begins with {head!r}.")
+        raise UserError(f"{path}: not a weight file; allowed formats: {FORMATS}. It begins with {head!r}.")
     return by_name
 
 
@@ -118,7 +117,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
         entries = safetensors.deserialize(content)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
-        raise UserError(f"{path}: truncated or no safetensors file ({error}).") from None
+        raise UserError(f"{path}: truncated or not a safetensors file ({error}).") from None
     weights = {}
     for name, entry in entries:
         if entry["dtype"] not in _KINDS:
@@ -134,7 +133,7 @@ def _read_header(path: Path) -> tuple[Shapes, dict[str, str]]:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             metadata = dict(file.metadata() or {})
     except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{path}: truncated or no safetensors file ({error}).") from None
+        raise UserError(f"{path}: truncated or not a safetensors file ({error}).") from None
     if _is_part(path):
         state = checkpoint.read_state(path.parent)
         if "model" in state:
@@ -149,15 +148,15 @@ def _joined(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
 def description(
     model: Mapping[str, object], num_classes: int, naming: str, classes: Sequence[str] | None = None
 ) -> dict[str, str]:
-    """The metadata by which a file describes itself: what ``ModelConfig`` it is of, its classes and its names."""
+    """The metadata with which a file describes itself: its ``ModelConfig``, classes and naming."""
     described = {"format": _FORMAT, "model": json.dumps(model), "num_classes": str(num_classes), "naming": naming}
     return described if classes is None else described | {"classes": json.dumps(list(classes), ensure_ascii=False)}
 
 
 def class_names(metadata: Mapping[str, str], source: str) -> list[str] | None:
-    """The names of the classes by label, as the metadata of a file has them; None where it does not say.
+    """The class names by label from the metadata of a file; None if they are not there.
 
-    Raises UserError, naming ``source``, where the entry is damaged.
+    Raises UserError, naming ``source``, if the entry is damaged.
     """
     if "classes" not in metadata:
         return None
@@ -167,32 +166,32 @@ def class_names(metadata: Mapping[str, str], source: str) -> list[str] | None:
             return names
     except ValueError:
         pass
-    raise UserError(f"{source}: the names of the classes in its metadata are damaged.")
+    raise UserError(f"{source}: the class names in its metadata are damaged.")
 
 
 def names_of(path: Path) -> list[str] | None:
-    """The names of the classes that the weights in a file were trained on; None where the file does not say."""
+    """The class names with which the weights in a file were trained; None if the file does not have them."""
     return class_names(read_shapes(path)[1], str(path))
 
 
 def said_of(path: Path) -> str:
-    """What a file is known to be of, as a half sentence for messages; empty where nothing is known of it."""
+    """What is known about a file, as a clause for messages; empty if nothing is known."""
     entry = next((entry for entry in official.OFFICIAL.values() if entry.file_name == path.name), None)
     if entry is not None:
-        return f"it is {entry.name}, so of model={entry.model}" if entry.model else f"it is {entry.name}, which is no DeiT"
+        return f"it is {entry.name}, for model={entry.model}" if entry.model else f"it is {entry.name}, which is not a DeiT"
     try:
         metadata = read_shapes(path)[1]
         model = json.loads(metadata["model"])
-        return f"it says that it is of {model['name']} with img_size {model['img_size']}, {metadata['num_classes']} classes"
-    except (KeyError, ValueError, TypeError):  # no file of ours
+        return f"its metadata say {model['name']} with img_size {model['img_size']}, {metadata['num_classes']} classes"
+    except (KeyError, ValueError, TypeError):  # not a file of this program
         return ""
 
 
 def _printable(named: dict[str, Value], path: Path) -> dict[str, Value]:
-    # Names are shown on terminals.
+    # Names are printed on terminals.
     for name in named:
         if not name.isprintable():
-            raise UserError(f"{path}: has a tensor called {name!r}, which no terminal can show.")
+            raise UserError(f"{path}: has a tensor called {name!r}, which cannot be printed.")
     return named
 
 
@@ -202,7 +201,7 @@ def _is_part(path: Path) -> bool:
 
 
 def _check_header(path: Path) -> None:
-    """Judge the sizes a safetensors file claims before anything of them is allocated."""
+    """Check the sizes in a safetensors header before anything is allocated."""
     try:
         size = path.stat().st_size
         with open(path, "rb") as file:
@@ -211,15 +210,15 @@ def _check_header(path: Path) -> None:
         raise UserError(f"{path}: not readable ({error.strerror}).") from None
     _check_size(path)
     if size < 8 or header > size - 8:
-        raise UserError(f"{path}: truncated or no safetensors file (its header would end beyond the file).")
+        raise UserError(f"{path}: truncated or not a safetensors file (its header would end beyond the file).")
     if header > MOST_HEADER:
-        raise UserError(f"{path}: its header has {header:,} bytes, more than the {MOST_HEADER:,} that weights may need.")
+        raise UserError(f"{path}: its header has {header:,} bytes, more than {MOST_HEADER:,}, the limit for weights.")
 
 
 def _check_size(path: Path) -> None:
     size = path.stat().st_size
     if size > MOST_BYTES:
-        raise UserError(f"{path}: {size:,} bytes are more than the {MOST_BYTES:,} that weights may have.")
+        raise UserError(f"{path}: {size:,} bytes are more than {MOST_BYTES:,}, the limit for weights.")
 
 
 def _bytes(path: Path) -> bytes:
@@ -237,5 +236,5 @@ def _check_prefix(path: Path, prefix: str) -> None:
     if not digest.hexdigest().startswith(prefix):
         raise UserError(
             f"{path}: its SHA-256 begins with {digest.hexdigest()[:8]}, but that of the official file of this name with "
-            f"{prefix}: damaged, cut short or another file. Download it again, or give it another name."
+            f"{prefix}: damaged, truncated or another file. Download it again, or rename it."
         )

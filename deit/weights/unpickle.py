@@ -1,8 +1,8 @@
-"""Reads the pickles of ``torch.save`` as data: a machine that has no instruction to call anything.
+"""Reads the pickles of ``torch.save`` as data, with a machine that has no instruction to call anything.
 
-Python's own unpickler calls whatever a file names, and keeping it from harm means closing one hole after another. This
-one knows the few opcodes torch writes (protocol 2). A global name is kept as a name; what an object "made from" a name means
-is decided by the caller, who gets that name and plain arguments. Anything else is refused, by name.
+Python's own unpickler calls whatever a file names, and restricting it means closing one hole after another. This one knows only
+the few opcodes that torch writes (protocol 2). A global name stays a name; the caller, who gets that name and plain arguments,
+decides what to build from it. Anything else is rejected by name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Global:
 
 
 class Refused(UserError):
-    """The pickle holds what no file of weights needs."""
+    """The pickle contains something that no weight file needs."""
 
 
 def unpickle(
@@ -33,12 +33,11 @@ def unpickle(
     make: Callable[[Global, tuple[Any, ...]], Any],
     storage: Callable[[Any], Any],
 ) -> Any:
-    """The object of the pickle that begins here; ``stream`` then stands behind it.
+    """The object of the pickle that begins here; afterwards ``stream`` is after it.
 
-    ``allowed`` are the global names that may occur, ``make(name, arguments)`` builds an object of one, ``storage(id)``
-    what a persistent id stands for. Attributes that the pickle sets on objects are left out.
-
-    Raises Refused for a name or opcode that is not known here, ValueError or another of ``MALFORMED`` where it is no pickle.
+    ``allowed`` are the allowed global names, ``make(name, arguments)`` builds an object from one, ``storage(id)`` resolves a
+    persistent id. Attributes that the pickle sets on objects are ignored. Raises Refused for an unknown name or opcode,
+    ValueError or another of ``MALFORMED`` if it is not a pickle.
     """
     machine = _Machine(allowed, make, storage)
     for opcode, argument, _ in pickletools.genops(stream):
@@ -54,7 +53,7 @@ def unpickle(
 
 
 class _Machine:
-    """The stack that the opcodes work on; each method does what the opcodes of ``_OPCODES`` say."""
+    """The stack of the opcodes; each method implements opcodes of ``_OPCODES``."""
 
     def __init__(
         self,
@@ -74,7 +73,7 @@ class _Machine:
         self.stack.append(value)
 
     def text(self, value: str) -> None:
-        value.encode()  # half a surrogate pair is no text: nobody could print it
+        value.encode()  # half a surrogate pair is not text, and could not be printed
         self.push(value)
 
     def remember(self, number: int) -> None:

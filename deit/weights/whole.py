@@ -1,4 +1,4 @@
-"""Whether a file holds exactly the weights of one model: its names, its shapes, and what it says of itself."""
+"""Whether a file contains exactly the weights of one model: its names, shapes and metadata."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from deit.weights.fit import Fit, some
 from deit.weights.naming import to_mindspore
 from deit.weights.read import read_shapes, said_of
 
-# What a network computes, but for the image size, for which position embeddings can be resized. Shapes do not show num_heads.
+# Everything that defines a network except the image size, for which position embeddings can be resized. Shapes do not show
+# num_heads.
 STRUCTURE = ("patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "distilled", "no_embed_class")
 
 
 def require_exact(path: Path, model: ModelConfig, classes: int, key: str, weights: str = "raw") -> None:
-    """Compare a file of weights with a model, reading only its header; ``weights`` as in ``read_weights``.
+    """Compare a weight file with a model, reading only its header; ``weights`` as in ``read_weights``.
 
-    Raises UserError naming ``key`` where the file is missing, damaged, or not of exactly this model.
+    Raises UserError naming ``key`` if the file is missing, damaged, or not of exactly this model.
     """
     try:
         shapes, metadata = read_shapes(path, weights)
@@ -48,9 +49,9 @@ def require_exact(path: Path, model: ModelConfig, classes: int, key: str, weight
 
 
 def require_whole(fitting: Fit, config: RunConfig) -> None:
-    """Refuse a training that would begin with a part of a network, or with nothing of ``model.pretrained``.
+    """Reject a training that would start from a part of a network, or from nothing of ``model.pretrained``.
 
-    Raises UserError that names what is lost, and how to accept it where something is left.
+    Raises UserError that names what is missing, and how to accept it if something is left.
     """
     path = Path(config.model.pretrained or "")
     reasons = fitting.lost if not fitting.useless else fitting.lines()[1:]
@@ -62,7 +63,7 @@ def require_whole(fitting: Fit, config: RunConfig) -> None:
     if fitting.useless:
         raise UserError(f"model.pretrained={path}: nothing in it fits {config.model.name}. " + "; ".join(reasons + said) + ".")
     if told or (reasons and not config.model.pretrained_partial):
-        accept = "" if told else " model.pretrained_partial=true begins with what fits, the rest initial."
+        accept = "" if told else " model.pretrained_partial=true loads what fits and initialises the rest."
         listed = "; ".join(reasons + told + said)
         raise UserError(f"model.pretrained={path}: only a part of it fits {config.model.name}. {listed}.{accept}")
 
@@ -70,20 +71,20 @@ def require_whole(fitting: Fit, config: RunConfig) -> None:
 def check_classifier(path: Path, model: ModelConfig, key: str, weights: str = "raw") -> int:
     """The number of classes of the weights in a file, which must be exactly those of ``model``.
 
-    Raises UserError as ``require_exact`` does, and where the file has no head.
+    Raises UserError as ``require_exact`` does, and if the file has no head.
     """
     try:
         head = read_shapes(path, weights)[0].get("head.weight")
     except UserError as error:
         raise UserError(f"{key}={error}") from None
     if not head:
-        raise UserError(f"{key}={path}: has no head.weight, so it is no classifier of this program or of timm's DeiT.")
+        raise UserError(f"{key}={path}: has no head.weight, so it is not a classifier of this program or of timm's DeiT.")
     require_exact(path, model, head[0], key, weights)
     return head[0]
 
 
 def contradictions(metadata: Mapping[str, str], model: ModelConfig, names: Sequence[str] = STRUCTURE) -> list[str]:
-    """In what the configuration of a model differs from what a file says of itself; nothing where it says nothing."""
+    """Differences between the configuration of a model and a file's metadata; empty if it has none."""
     try:
         told: dict[str, Any] = json.loads(metadata["model"])
         return [
@@ -96,6 +97,6 @@ def contradictions(metadata: Mapping[str, str], model: ModelConfig, names: Seque
 
 
 def recipe_of(path: Path) -> list[str]:
-    """Where the recipe of weights in a run is; nothing where they are in none."""
+    """How to get the recipe of weights in a run; empty if they are in no run."""
     run = run_of_checkpoint(path)
-    return [] if run is None else [f"run={run} in place of checkpoint= brings the recipe with it"]
+    return [] if run is None else [f"run={run} instead of checkpoint= also loads its recipe"]

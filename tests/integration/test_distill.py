@@ -273,7 +273,7 @@ def test_half_precision_is_the_teachers_too(tmp_path: Path) -> None:
         ("classes", ["answers 7 classes", "data.num_classes is 10"]),
         ("size", ["FLOAT [-1, 3, 32, 32]", "[B, 3, 16, 16]"]),
         ("features", ["answers [-1, 1, 16]", "logits [B, classes]"]),
-        ("damaged", ["damaged or no MINDIR"]),
+        ("damaged", ["damaged or not a MINDIR"]),
         ("empty", ["takes nothing"]),
     ],
 )
@@ -439,7 +439,7 @@ def test_a_mindir_teaches_and_a_wrong_one_ends_with_one_message(tmp_path: Path) 
     assert "teacher: MINDIR, top-1" in ended.stdout
     refused = launch(tmp_path, *TRAINING, "data.batch_size=32", f"distill.teacher={file}", "name=refused")
     assert refused.returncode == 2 and "Traceback" not in refused.stderr
-    assert "takes 16 images at once, but data.batch_size is 32" in refused.stderr
+    assert "has batch size 16, but data.batch_size is 32" in refused.stderr
 
 
 def test_a_checkpoint_describes_the_teacher_it_becomes(tmp_path: Path) -> None:

@@ -267,11 +267,11 @@ def test_files_need_an_output_and_their_model(plain: RunDirectory, command: Call
     file = tmp_path / "weights.safetensors"
     file.write_bytes((plain.checkpoints / checkpoint.folder_name(STEP) / "ema.safetensors").read_bytes())
     common = ("task=export", f"checkpoint={file}", *SMALL)
-    assert "belongs to no run; give task.output=FOLDER" in command(*common).err
+    assert "does not belong to a run; give task.output=FOLDER" in command(*common).err
     assert "belongs to another model than deit_micro" in command(*common, "model.depth=3", "task.output=x").err
     assert "task.weights has no effect with checkpoint=FILE" in command(*common, "task.weights=raw", "task.output=x").err
     inside = plain.checkpoints / checkpoint.folder_name(STEP)
-    taken = f"{plain.path} in place of checkpoint= brings the recipe"
+    taken = f"{plain.path} instead of checkpoint= also loads its recipe"
     assert taken in command("task=export", f"checkpoint={inside}", *SMALL, "model.depth=3").err
     assert taken in command("task=export", f"checkpoint={inside}", "data=imagefolder", "data.root=nowhere").err
     assert f"It is a checkpoint of the run {plain.path}; give run=" in command("task=export", f"run={inside}").err

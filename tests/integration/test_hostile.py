@@ -233,7 +233,7 @@ def test_a_safetensors_file_is_judged_before_it_is_read(tmp_path: Path) -> None:
         b"": "header would end beyond the file",
         (1 << 62).to_bytes(8, "little") + b"{}": "header would end beyond the file",
         huge + b" " * (MOST_HEADER + 1): "its header has",
-        b"\x02" + b"\0" * 7 + b"[]": "truncated or no safetensors file",
+        b"\x02" + b"\0" * 7 + b"[]": "truncated or not a safetensors file",
     }
     for content, said in cases.items():
         path.write_bytes(content)

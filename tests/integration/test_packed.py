@@ -413,5 +413,5 @@ def test_a_prediction_takes_them_too(folder: Path, tmp_path: Path) -> None:
     tree = open_tree(f"{folder}/tar/val", "task.input", ["cat", "dog", "ant"], 3, 10**6)
     there = open_dataset(recipe(folder / "images").data, False)
     np.testing.assert_array_equal(tree.image(11), there.image(11))
-    with pytest.raises(UserError, match="holds train/ and val/; give one of them"):
+    with pytest.raises(UserError, match="contains train/ and val/; give one of them"):
         find_images(str(folder / "tar"), "task.input", None, 3)

@@ -247,8 +247,8 @@ def test_what_can_be_given_as_input(place: Path, tmp_path: Path) -> None:
     for name in ("kind_0/a.png", "cover.png"):
         (tmp_path / "stray" / name).touch()
     mixed = find_images(str(tmp_path / "stray"), "task.input", CLASSES, 7)
-    assert mixed.labels is None and (mixed.remark or "").endswith("holds 1 image (cover.png) beside 1 folder (kind_0)")
-    with pytest.raises(UserError, match=r"holds train/ and val/.*data/val"):
+    assert mixed.labels is None and (mixed.remark or "").endswith("contains 1 image (cover.png) next to 1 folder (kind_0)")
+    with pytest.raises(UserError, match=r"contains train/ and val/.*data/val"):
         find_images(str(place / "data"), "task.input", CLASSES, 7)
     with pytest.raises(UserError, match="there is no image"):
         (tmp_path / "empty").mkdir()

@@ -290,7 +290,7 @@ def test_pretrained_refuses(command: Callable, tmp_path: Path, arguments: tuple[
 
 def test_a_refusal_says_what_the_file_is_of(trained: Path, command: Callable) -> None:
     outcome = command("model=deit_tiny", "data=digits", f"model.pretrained={trained}/timm.safetensors")
-    assert outcome.code == 2 and "it says that it is of deit_micro with img_size 32, 10 classes" in outcome.err
+    assert outcome.code == 2 and "its metadata say deit_micro with img_size 32, 10 classes" in outcome.err
 
 
 @pytest.mark.usefixtures("graph_mode")

@@ -223,7 +223,7 @@ def test_a_model_that_lacks_a_module_is_not_registered(place: Place, tmp_path: P
     shutil.copytree(model.artifact_location, tmp_path / "model")
     (tmp_path / "model" / "code" / "deit" / "data" / "crop.py").unlink()
     # The project is installed here, and its own crop.py must not stand in.
-    with pytest.raises(UserError, match=r"does not answer its example: .*No module named 'deit\.data\.crop'"):
+    with pytest.raises(UserError, match=r"cannot process its example: .*No module named 'deit\.data\.crop'"):
         prove(tmp_path / "model", description.read(place.onnx, "here"))
 
 
@@ -453,7 +453,7 @@ def test_wrong_requests_are_told_which_image_is_wrong(served: Server, images: li
         (pixels[:, :, 0].tolist(), f"image 1: has the shape {[*pixels.shape[:2]]}; an array of pixels is [H, W, 3]"),
         ([[[1, 2, 3]], [[1, 2, 3], [4, 5, 6]]], "image 1: its rows differ in length or depth"),
         ((pixels / 255).tolist(), f"image 1: is float64 {[*pixels.shape]}, but pixels are whole numbers"),
-        ((pixels.astype(int) - 1).tolist(), "image 1: holds numbers from -1 to "),
+        ((pixels.astype(int) - 1).tolist(), "image 1: contains numbers from -1 to "),
     ):
         status, message = served.ask(table([good, cell, good]))
         assert status == 400 and message.rpartition("Error: ")[2].startswith(said), message[-300:]

@@ -106,7 +106,7 @@ def test_a_file_outside_a_run_has_no_run_and_needs_an_output(tmp_path: Path) -> 
     config = composed(*SMALL, "task=export", f"checkpoint={copy}")
     origin = find_origin(config)
     assert (origin.run, origin.source, origin.metrics) == (None, None, None)
-    with pytest.raises(UserError, match=r"belongs to no run; give task\.output=FOLDER"):
+    with pytest.raises(UserError, match=r"does not belong to a run; give task\.output=FOLDER"):
         output_folder(config, origin)
 
 

@@ -56,7 +56,7 @@ def test_all_forms_give_the_same_pixels(form: str) -> None:
         ("https://example.org/a.png", "an address or a path"),
         ("photos/a.JPG", "an address or a path"),
         ("data:image/png,abc", "without ;base64"),
-        ("*", "no base64 text"),
+        ("*", "not base64 text"),
         (PIXELS / 255, "whole numbers from 0 to 255"),
         (PIXELS.astype(int) - 1, "numbers from -1 to 58"),
         (PIXELS[..., :1], "has the shape [5, 4, 1]"),

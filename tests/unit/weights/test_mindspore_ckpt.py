@@ -72,7 +72,7 @@ def damaged() -> dict[str, tuple[bytes, str]]:
         "an endless number": (b"\x0a" + b"\xff" * 12, "does not end"),
         "an unknown type": (body.replace(b"Float32", b"Float99"), "has the type Float99"),
         "nothing": (b"", "not readable"),
-        "encrypted": (bytes(range(64)), "encrypted or no checkpoint"),
+        "encrypted": (bytes(range(64)), "encrypted or not a checkpoint"),
     }
 
 

@@ -48,7 +48,7 @@ def test_an_optimizer_beside_the_network_is_left_out() -> None:
 
 def test_several_networks_are_no_choice_to_make() -> None:
     both = {f"{who}.{name}": value for who in ("student", "teacher") for name, value in weights().items()}
-    with pytest.raises(UserError, match=r"holds 2 networks, under the prefixes 'student\.', 'teacher\.'"):
+    with pytest.raises(UserError, match=r"contains 2 networks, under the prefixes 'student\.', 'teacher\.'"):
         of_network(both, "x", np.concatenate)
 
 
@@ -90,7 +90,7 @@ def test_a_guess_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     model, _ = recognise(shapes, {}, "task.model=somebody.safetensors")
     assert isinstance(model, ModelConfig) and model.num_heads == 2  # 64 wide, although it has 4
     told = capsys.readouterr().err
-    assert "somebody.safetensors: the file does not say how many attention heads" in told and "taken are 2" in told
+    assert "somebody.safetensors: the file does not say how many attention heads" in told and "assuming 2" in told
     model, _ = recognise(shapes, description(dataclasses.asdict(MICRO), 4, "mindspore", None), "task.model=ours")
     assert isinstance(model, ModelConfig) and model.num_heads == 4
     assert capsys.readouterr().err == ""
@@ -105,7 +105,7 @@ def test_a_file_of_before_a_key_was_there_still_says_its_model() -> None:
 
 def test_damaged_class_names_are_refused() -> None:
     for text in ("[1, 2]", "{", '"abc"'):
-        with pytest.raises(UserError, match="names of the classes in its metadata are damaged"):
+        with pytest.raises(UserError, match="class names in its metadata are damaged"):
             class_names({"classes": text}, "x")
 
 

@@ -156,7 +156,7 @@ def test_tensors_that_multiply_a_storage_are_refused(file: Path) -> None:
 
 def test_a_pickle_that_is_too_large_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pth, "_MOST_PICKLE", 100)
-    assert "larger than the 100 bytes" in refused(archive(file, state(tensor())))
+    assert "larger than 100 bytes" in refused(archive(file, state(tensor())))
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
@@ -385,7 +385,7 @@ def test_an_evaluation_needs_every_name_and_shape(tmp_path: Path) -> None:
         save_file(changed, file, description(dataclasses.asdict(micro()), 10, "timm", None))
         with pytest.raises(UserError, match=told) as error:
             require_exact(file, micro(), 10, "checkpoint")
-        assert "it says that it is of deit_micro with img_size 32, 10 classes" in str(error.value)
+        assert "its metadata say deit_micro with img_size 32, 10 classes" in str(error.value)
 
 
 # ------------------------------------------------------------------------------------------------- where weights are
@@ -435,7 +435,7 @@ def test_find_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "notes.txt").write_text("")
     for text, told in (
         ("deit_smal_patch16_224", "Did you mean 'deit_small_patch16_224'"),
-        ("notes.txt", "no file of weights"),
+        ("notes.txt", "not a weight file"),
         ("w", "config.yaml is missing"),
         ("0123456789abcdef0123456789abcdef", "MLflow run id"),
     ):
