@@ -20,6 +20,7 @@ from deit.config.schema import VARIANTS, RunConfig
 from deit.config.tasks import TASKS, TaskConfig
 from deit.errors import UserError
 from deit.lookup.base_run import Base, References
+from deit.tracking.uri import EXPERIMENT_ID
 
 
 def register() -> None:
@@ -29,6 +30,7 @@ def register() -> None:
     hydra_guard.install()
     config_files.install()
     OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
+    OmegaConf.register_new_resolver("mlflow_experiment", _experiment, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=RunConfig)
     for group, kind in keys.node_types().items():
@@ -41,6 +43,12 @@ def _environment(key: str, *default: object) -> str | None:
     if default and not os.environ.get(key):
         return None if default[0] is None else str(default[0])
     return env(key, *default)
+
+
+def _experiment(default: str) -> str:
+    """``tracking.experiment`` as the variables of MLflow name it: by its name, or as ``id:5``."""
+    number = os.environ.get("MLFLOW_EXPERIMENT_ID")
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or (f"{EXPERIMENT_ID}{number}" if number else default)
 
 
 def references(composed: DictConfig) -> References:

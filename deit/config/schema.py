@@ -278,7 +278,7 @@ class HardwareConfig:
 class TrackingConfig:
     backend: str = option("Where metrics are recorded; the journal of the run is always written.", choices=("mlflow", "none"))
     uri: Optional[str] = option("MLflow tracking URI: sqlite:///FILE or http(s)://HOST:PORT.")
-    experiment: str = option("MLflow experiment.")
+    experiment: str = option("MLflow experiment: its name, or its number as id:NUMBER.")
     run_name: Optional[str] = option("Name of the MLflow run; null: name and short id of the run.")
     log_every: int = option("Write training metrics every this many optimizer steps.", unit="steps", low=1)
     system_metrics_every: int = option("Interval at which CPU and memory use are sampled; 0: off.", unit="seconds", low=0)

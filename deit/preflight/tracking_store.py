@@ -22,7 +22,7 @@ from deit.tracking import uri as store
 from deit.tracking.mlflow_errors import reason
 
 PATIENCE = 1.0  # seconds
-_PATH = "/api/2.0/mlflow/experiments/get-by-name"
+_PATH, _PATH_OF_ID = "/api/2.0/mlflow/experiments/get-by-name", "/api/2.0/mlflow/experiments/get"
 _LOGIN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
 # With these MLflow logs in by its own means: a denial here says nothing.
 _OTHER_LOGINS = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")
@@ -70,8 +70,13 @@ _said: set[str] = set()  # lines already printed; the trials of a sweep share th
 @cache
 def _look(uri: str, experiment: str) -> str | None:
     """A line to show; None if all is in order. Raises _Wrong."""
+    number = store.experiment_id(experiment)
     try:
-        used = store.usable_experiment(experiment, lambda name: _stage(uri, name))
+        if number is None:
+            used = store.usable_experiment(experiment, lambda name: _stage(uri, name))
+        else:
+            used = experiment
+            _check_id(number, _stage(uri, experiment))
     except _NoAnswer as error:
         return (
             f"MLflow: tracking.uri={redact(uri)} does not respond ({redact(str(error))}). The run keeps everything and sends "
@@ -85,6 +90,15 @@ def _look(uri: str, experiment: str) -> str | None:
     )
 
 
+def _check_id(number: str, stage: str | None) -> None:
+    """Raise _Wrong unless there is an experiment of this number; a new store will have the experiment 0."""
+    if stage == "deleted" or (stage is None and number != "0"):
+        raise _Wrong(
+            f"the experiment with the id {number} {'was deleted there' if stage else 'does not exist there'}. Set "
+            "MLFLOW_EXPERIMENT_ID to another, or give tracking.experiment=NAME."
+        )
+
+
 def _stage(uri: str, experiment: str) -> str | None:
     """``active`` or ``deleted``; None for an experiment that does not exist. Raises _NoAnswer and _Wrong."""
     if uri.startswith(("http://", "https://")):
@@ -94,7 +108,9 @@ def _stage(uri: str, experiment: str) -> str | None:
         return None
     try:
         with sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=PATIENCE) as database:
-            rows = database.execute("SELECT lifecycle_stage FROM experiments WHERE name = ?", (experiment,)).fetchall()
+            number = store.experiment_id(experiment)
+            column, value = ("name", experiment) if number is None else ("experiment_id", number)
+            rows = database.execute(f"SELECT lifecycle_stage FROM experiments WHERE {column} = ?", (value,)).fetchall()
     except sqlite3.OperationalError:  # locked, or a new one without tables yet
         return None
     except sqlite3.DatabaseError as error:
@@ -122,10 +138,12 @@ def _asked(uri: str, experiment: str) -> Any:
     environment = os.environ.get
     token, user = environment("MLFLOW_TRACKING_TOKEN"), environment("MLFLOW_TRACKING_USERNAME")
     unchecked = environment("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1")
+    number = store.experiment_id(experiment)
+    path, key, value = (_PATH, "experiment_name", experiment) if number is None else (_PATH_OF_ID, "experiment_id", number)
     try:
         return requests.get(
-            uri.rstrip("/") + _PATH,
-            params={"experiment_name": experiment},
+            uri.rstrip("/") + path,
+            params={key: value},
             headers={"Authorization": f"Bearer {token}"} if token and not user else {},
             auth=(user, environment("MLFLOW_TRACKING_PASSWORD", "")) if user else None,
             verify=False if unchecked else environment("MLFLOW_TRACKING_SERVER_CERT_PATH") or True,

@@ -126,6 +126,9 @@ def find_experiment(client: MlflowClient, uri: str, name: str) -> str:
     Several runs may do so at once; one creates it and the others find it. With SQLite the artifacts are next to the database,
     in ``mlruns/<name>``, as an absolute path, so that ``mlflow ui`` shows them from any folder.
     """
+    number = store.experiment_id(name)
+    if number is not None:
+        return _existing_experiment(client, number)
     with translated():
         used = store.usable_experiment(name, lambda one: getattr(client.get_experiment_by_name(one), "lifecycle_stage", None))
         if used != name:
@@ -141,6 +144,18 @@ def find_experiment(client: MlflowClient, uri: str, name: str) -> str:
                     raise
             found = client.get_experiment_by_name(used)
         return str(found.experiment_id)
+
+
+def _existing_experiment(client: MlflowClient, number: str) -> str:
+    """``number``, the id of an experiment that exists. Raises Refused if it does not, or was deleted."""
+    try:
+        with translated():
+            stage = client.get_experiment(number).lifecycle_stage
+    except RunGone:
+        raise Refused(f"there is no experiment with the id {number}") from None
+    if stage == "deleted":
+        raise Refused(f"the experiment with the id {number} was deleted")
+    return number
 
 
 def find_run(client: MlflowClient, experiment_id: str, run_id: str, directory: str) -> str | None:

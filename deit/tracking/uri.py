@@ -20,6 +20,7 @@ from deit.secrets import redact, with_credentials
 
 ALLOWED = "sqlite:///FILE, http(s)://HOST:PORT, postgresql://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE"
 EXPERIMENT_NAME, RUN_NAME = 256, 250  # maximum characters in MLflow's databases
+EXPERIMENT_ID = "id:"  # before the number of an experiment where no name is given
 SQLITE = "sqlite:///"
 _FOLDER = 100  # bytes of a folder's name; most file systems allow 255
 UI_VARIABLE = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
@@ -145,6 +146,11 @@ def ui_url(uri: str) -> str:
     if parts.scheme not in ("http", "https"):
         return LOCAL_UI
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+
+
+def experiment_id(experiment: str) -> str | None:
+    """The number in ``id:5``; None for a name."""
+    return experiment.removeprefix(EXPERIMENT_ID) if experiment.startswith(EXPERIMENT_ID) else None
 
 
 def usable_experiment(name: str, stage: Callable[[str], str | None]) -> str:

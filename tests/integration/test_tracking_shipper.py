@@ -34,6 +34,7 @@ from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
 from deit.runs.outcome import ENDED, FAILED, FINISHED, INTERRUPTED
 from deit.tracking import describe
+from deit.tracking.mlflow_errors import Refused
 
 PATIENCE = 300.0  # seconds; for processes that import MLflow and make a database, beside whatever else the machine does
 
@@ -329,6 +330,13 @@ def test_a_deleted_run_is_replaced_and_a_deleted_experiment_left_alone(tmp_path:
     # To delete an experiment deletes its runs; to restore it would bring all of them back.
     deleted = _state(run)["experiment_id"]
     client.delete_experiment(deleted)
+    from deit.tracking.remote import find_experiment  # imports MLflow
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    assert find_experiment(client, uri, "id:0") == "0"
+    for number, reason in ((deleted, "was deleted"), ("99", "there is no experiment")):
+        with pytest.raises(Refused, match=reason):
+            find_experiment(client, uri, f"id:{number}")
     _write(run, range(40, 50))
     third = _until(lambda: (now := _state(run).get("run_id")) != second and now)
     assert "experiment digits was deleted in MLflow; this run goes to digits-2" in _log(run)

@@ -32,11 +32,13 @@ class Answers:
         self.code, self.body = 200, ""
         self.by_name: dict[str, tuple[int, Any]] = {}
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
         answers = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 answers.headers.append(dict(self.headers))
+                answers.paths.append(self.path)
                 code, body = answers.by_name.get(self.path.rpartition("experiment_name=")[2], (answers.code, answers.body))
                 text = (body if isinstance(body, str) else json.dumps(body)).encode()
                 self.send_response(code)
@@ -72,8 +74,8 @@ def quickstart() -> RunConfig:
     return composed("experiment=quickstart", "hardware=cpu")
 
 
-def look(uri: str, resume: str | None = None, backend: str = "mlflow") -> None:
-    tracking = dataclasses.replace(quickstart().tracking, uri=uri, experiment="x", backend=backend)
+def look(uri: str, resume: str | None = None, backend: str = "mlflow", experiment: str = "x") -> None:
+    tracking = dataclasses.replace(quickstart().tracking, uri=uri, experiment=experiment, backend=backend)
     check_tracking(dataclasses.replace(quickstart(), tracking=tracking, resume=resume))
 
 
@@ -110,7 +112,8 @@ def test_a_server_that_may_answer_later_is_one_line(web: Answers, capsys: pytest
     assert said.count("does not respond (503 Service Unavailable") == 1 and said.count("\n") == 1
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection and says nothing
         look(f"http://127.0.0.1:{silent.getsockname()[1]}")
-    assert "does not respond" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "does not respond" in said and said.count("(") == said.count(")"), said
     web.close()
     tracking_store._look.cache_clear()
     look(web.uri)
@@ -162,3 +165,22 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         look(f"sqlite:///{tmp_path}/notes.txt")
     (tmp_path / "empty.db").write_text("")  # MLflow fills it
     look(f"sqlite:///{tmp_path}/empty.db")
+
+
+def test_an_experiment_that_is_given_by_its_number_must_be_there(web: Answers, tmp_path: Path) -> None:
+    web.code, web.body = 200, STAGE["active"]
+    look(web.uri, experiment="id:5")
+    assert web.paths[-1] == "/api/2.0/mlflow/experiments/get?experiment_id=5"
+    file = tmp_path / "mlflow.db"
+    with sqlite3.connect(file) as database:
+        database.execute("CREATE TABLE experiments (experiment_id INTEGER, name TEXT, lifecycle_stage TEXT)")
+        database.execute("INSERT INTO experiments VALUES (5, 'five', 'active'), (6, 'six', 'deleted')")
+    look(f"sqlite:///{file}", experiment="id:5")
+    look(f"sqlite:///{tmp_path}/new.db", experiment="id:0")  # MLflow makes it
+    with pytest.raises(UserError, match="the experiment with the id 6 was deleted there"):
+        look(f"sqlite:///{file}", experiment="id:6")
+    with pytest.raises(UserError, match=r"the experiment with the id 7 does not exist there.*MLFLOW_EXPERIMENT_ID"):
+        look(f"sqlite:///{file}", experiment="id:7")
+    web.code, web.body = UNKNOWN
+    with pytest.raises(UserError, match="id 8 does not exist there"):
+        look(web.uri, experiment="id:8")

@@ -110,7 +110,13 @@ def test_the_variables_of_mlflow_count_where_nothing_is_typed(monkeypatch: pytes
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
     assert freeze("experiment=quickstart").tracking == tracking_of_nothing
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "IMAGENET_DIR", "DEIT_WEIGHTS"):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "5")
+    assert freeze("experiment=quickstart").tracking.experiment == "id:5"
+    assert freeze("experiment=quickstart", "tracking.experiment=b").tracking.experiment == "b"
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "named")
+    assert freeze("experiment=quickstart").tracking.experiment == "named"
+    empty = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "IMAGENET_DIR", "DEIT_WEIGHTS")
+    for name in empty:
         monkeypatch.setenv(name, "")  # set to nothing is not set
     assert freeze("experiment=quickstart").tracking == tracking_of_nothing
     assert freeze("data.num_classes=10").data.root == "./data/imagenet" and freeze().weights_dir == "./weights"
