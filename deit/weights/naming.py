@@ -19,7 +19,6 @@ from deit.errors import UserError
 
 Value = TypeVar("Value")
 
-NAMINGS = ("mindspore", "timm")
 _NORM = r"((?:^|.*\.)norm\d*\.)"  # `norm.`, `blocks.0.norm1.`
 _LAYER_SCALE = re.compile(r"((?:^|.*\.)blocks\.\d+\.)gamma_([12])")  # `blocks.0.gamma_1`
 _TO_MINDSPORE = {"weight": "gamma", "bias": "beta"}

@@ -23,6 +23,7 @@ CONTROL = (
     "launching",
     "lookup",
     "machine",
+    "packing",
     "plugins",
     "preflight",
     "progress_bar",
@@ -162,6 +163,7 @@ RULES: dict[str, set[str]] = {
         *PLAIN,
     },
     "doctor": {"config", "data", "engine", "machine", "preflight", "secrets", "tracking", *PLAIN},
+    "packing": {"config", "data", "machine", *SHOWING, *PLAIN},
     "launching": {"config", "machine", "runs", "secrets", "storage", "tracking", *SHOWING, *PLAIN},
     "sweeps": {
         *{
@@ -181,7 +183,20 @@ RULES: dict[str, set[str]] = {
         *PLAIN,
     },
     "commands": {
-        *{"compose", "config", "doctor", "launching", "lookup", "machine", "preflight", "recipe", "runs", "secrets", "serving"},
+        *{
+            "compose",
+            "config",
+            "doctor",
+            "launching",
+            "lookup",
+            "machine",
+            "packing",
+            "preflight",
+            "recipe",
+            "runs",
+            "secrets",
+            "serving",
+        },
         *{"storage", "sweeps", "tracking"},
         *NETWORK,
         *SHOWING,
