@@ -32,6 +32,7 @@ GROUPS = {
     "sweep": "templates of sweeps",
 }
 EXAMPLES = {
+    "python launch.py task=doctor": "what this machine can do; the first command on a new server",
     "python launch.py experiment=quickstart": "on any laptop, data included, minutes",
     "python launch.py model=deit_small hardware=ascend8 dry_run=true": "show a recipe, start nothing",
     "python launch.py experiment=quickstart task=preview": "pictures of the training batches",

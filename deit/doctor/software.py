@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,12 @@ from deit.doctor.finding import Finding, fail, ok, warn
 from deit.errors import UserError
 from deit.machine.python import ROOT, msrun
 
-INSTALL = f"pip install --constraint {ROOT / 'constraints.txt'} --editable {ROOT}"
+INSTALL = shlex.join(["pip", "install", "--constraint", str(ROOT / "constraints.txt"), "--editable", str(ROOT)])
+_WITHOUT_DEVICE = {
+    "cpu": INSTALL,
+    "ascend": "read the lines on CANN, the driver and the cards",
+    "gpu": "give hardware=cpu, or install a MindSpore that is built for this CUDA",
+}
 _DISTRIBUTION = "deit-mindspore"
 _NAMED = ("mlflow", "hydra-core", "numpy", "opencv-python-headless", "pillow")  # on the page
 
@@ -68,8 +74,7 @@ def mindspore(facts: dict[str, Any], target: str) -> Finding:
         return fail("MindSpore", f"cannot be imported: {error}", INSTALL)
     where = {"cpu": "the CPU", "ascend": "an Ascend card", "gpu": "a GPU"}[target]
     if error is not None:
-        advice = "read the lines on CANN, the driver and the cards" if target == "ascend" else INSTALL
-        return fail("MindSpore", f"{version} does not compute on {where}: {error}", advice)
+        return fail("MindSpore", f"{version} does not compute on {where}: {error}", _WITHOUT_DEVICE[target])
     soc = f" ({facts['soc']})" if facts.get("soc") else ""
     return ok("MindSpore", f"{version} computes on {where}{soc}")
 
