@@ -128,7 +128,7 @@ def tracking(config: RunConfig) -> Finding:
         return fail("MLflow", str(error), "give another tracking.uri, or tracking=none")
     shown = redact(config.tracking.uri)
     if line is not None:
-        return warn("MLflow", f"{shown}: {line}", "start the server, or give another tracking.uri")
+        return warn("MLflow", line.removeprefix("MLflow: "), "start the server, or give another tracking.uri")
     file = store.sqlite_file(config.tracking.uri)
     if file is None:
         reached = config.tracking.uri.startswith("http")

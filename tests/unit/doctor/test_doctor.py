@@ -174,7 +174,7 @@ def test_the_store_of_mlflow(tmp_path: Path) -> None:
     (tmp_path / "b.db").write_text("no database, but some text " * 9)
     assert host.tracking(freeze(f"tracking.uri='sqlite:///{tmp_path}/b.db'")).level is Level.FAIL
     away = host.tracking(freeze("tracking.uri=http://127.0.0.1:9"))
-    assert away.level is Level.WARN and "does not answer" in away.text and "Connection refused" in away.text
+    assert away.level is Level.WARN and away.text.startswith("tracking.uri=http") and "Connection refused" in away.text
 
 
 def test_processors_that_a_card_needs(monkeypatch: pytest.MonkeyPatch) -> None:
