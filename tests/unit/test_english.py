@@ -36,6 +36,21 @@ HARD = {
     r"costs only itself": "does not affect the others",
     r"\breckoned\b": "estimated",
     r"\bwhoever\b": "name the one who does it",
+    r"(Raises \w+( \([^)]*\))?|None|empty),? where\b": "if",
+    r"\bat work\b": "running, works on",
+    r"\b(which|it|that) holds (no|a|the)\b|\bholds no\b": "contains, has",
+    r"\bexists already\b|\bis there already\b": "already exists",
+    r"\bmake room\b": "free some space",
+    r"\bbelongs to no\b": "does not belong to a",
+    r"\bbut for\b(?! an?\b)": "except",
+    r"\bfor ever\b": "forever",
+    r"\btakes? note\b|\bhears? of\b": "record, is called with",
+    r"\b(begins?|began|goes|go) anew\b": "again",
+    r"\bthe (likeliest|right) class(es)?\b": "the most likely class, the true class",
+    r"\bare (told|said) apart\b|\btells? (it|them) apart\b": "distinguish",
+    r"\bhands? (it|them|a \w+) on\b": "forward",
+    r"\bto be had\b": "available",
+    r"\bis to be (found|seen|started)\b": "is in, will be",
 }
 # Lines with such a phrase that may stay, and why.
 EXCEPTIONS: dict[str, str] = {}
