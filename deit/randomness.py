@@ -24,7 +24,7 @@ def generator(seed: int, stream: str, *counters: int) -> np.random.Generator:
 
 
 def moved_generator(seed: int, stream: str, *counters: int) -> np.random.Generator:
-    """As ``generator``, in a fifth of the time: the thread's one generator, which the next call moves elsewhere."""
+    """As ``generator``, in a fifth of the time: reuses one generator per thread, which the next call repositions."""
     if not hasattr(_kept, "bits"):
         _kept.bits = np.random.Philox(key=0)
         _kept.generator = np.random.Generator(_kept.bits)

@@ -33,7 +33,7 @@ def byte_size(size: int) -> str:
 
 
 def exit_text(code: int) -> str:
-    """``exit code 3`` of a process, or ``killed by SIGKILL`` where ``code`` is the negative number of a signal."""
+    """``exit code 3`` of a process, or ``killed by SIGKILL`` if ``code`` is the negative number of a signal."""
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
@@ -43,15 +43,15 @@ def ended_text(code: int) -> str:
 
 
 def line_to_type(key: str, value: object) -> str:
-    """``key=value`` as it is typed in a shell, so that the text key ``key`` gets exactly these letters.
+    """``key=value`` as typed in a shell, so that the text key ``key`` gets exactly these letters.
 
-    Hydra reads lists, numbers and comments, and joins blanks, outside of its own quotes, which are inside those of the shell.
+    Outside its own quotes, which are inside those of the shell, Hydra reads lists, numbers and comments, and joins blanks.
     """
     text = str(value)
     if re.fullmatch(r"[A-Za-z0-9_./:@+-]+", text) and text.lower() != "null":
         return f"{key}={text}"
     quote = '"' if "'" in text else "'"
-    # A backslash is itself, except before a quote.
+    # A backslash is literal, except before a quote.
     escaped = re.sub(rf"(\\*)({quote}|\Z)", lambda found: found[1] * 2 + (f"\\{quote}" if found[2] else ""), text)
     whole = f"{key}={quote}{escaped}{quote}"
     if not re.search(r'[$`!\\"]', whole):

@@ -1,7 +1,7 @@
-"""``task=doctor``: what this machine can do, on one page, each line green, yellow or red with what to do.
+"""``task=doctor``: checks of this machine on one page, each line green, yellow or red with advice.
 
-Added to the command of a training, it says whether this machine can run that: exit code 0, else 1. It starts no training,
-makes no run directory and leaves no file. The checks are in ``deit/doctor/``.
+Added to the command of a training, it checks whether this machine can run it: exit code 0, else 1. It starts no training,
+creates no run directory and leaves no file. The checks are in ``deit/doctor/``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Doctor(Task[DoctorTask]):
         asked = config.hardware.target
         try:
             config = dataclasses.replace(config, hardware=cards.resolve(config.hardware))
-        except UserError as error:  # Slurm does not say which of several machines this is
+        except UserError as error:  # the node rank is unknown
             found = [fail("hardware", str(error), "see docs/hardware.md")]
         else:
             with waiting("looking at this machine ..."):

@@ -1,7 +1,7 @@
 """Statistical tests for two accuracies on the same images. Pure functions of counts.
 
-Two models on the same images do not have independent accuracies: only the images that one classifies correctly and the other
-does not (discordant pairs) tell them apart. Sources:
+Two models on the same images do not have independent accuracies: they differ only in the images that one classifies correctly
+and the other does not (discordant pairs). Sources:
 
 
 - interval of a proportion: Wilson (1927), recommended by Newcombe, Statistics in Medicine 17:857 (1998)

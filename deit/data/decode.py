@@ -47,12 +47,12 @@ class _Jpeg(NamedTuple):
     width: int
     height: int
     frame: int  # where the frame's segment begins
-    rowwise: bool  # one scan, which has the rows in their order
+    rowwise: bool  # one scan, with the rows in order
     scan: int  # where the data of the first scan begin
 
 
 def decode(data: bytes, name: str, max_pixels: int, choose: Choose = whole) -> np.ndarray:
-    """Decode the part of the file ``name`` that ``choose`` takes to uint8 [height, width, 3]; it may be called more than once.
+    """Decode the part of the file ``name`` that ``choose`` selects to uint8 [height, width, 3]; it may be called repeatedly.
 
     Raises BadImage (exit code 1) with file and reason if it is not a complete image of at most ``max_pixels``, UserError if
     memory is exhausted.
@@ -127,7 +127,7 @@ def check_size(width: int, height: int, name: str, max_pixels: int) -> None:
 
 
 class _ErrorOutput:
-    """Where libjpeg complains of the bytes that it has not read, once ``take`` allows to keep it quiet."""
+    """libjpeg's error output about bytes that were not read, which can be silenced after ``take``."""
 
     def __init__(self) -> None:
         self.own: int | None = None
@@ -141,15 +141,15 @@ _error_output = _ErrorOutput()
 
 
 def decode_no_more_than_needed() -> None:
-    """From now on, rows of a JPEG below the part that is wanted are not decoded.
+    """From now on, skip the rows of a JPEG below the needed part.
 
-    For processes whose only thread decodes: meanwhile nobody else may write to the error output.
+    Only for processes whose single thread decodes: nothing else may write to stderr during a decode.
     """
     _error_output.take()
 
 
 def _upper_rows(data: bytes, jpeg: _Jpeg, rows: int) -> np.ndarray | None:
-    """At least the upper ``rows`` of an image; None where OpenCV cannot read it."""
+    """At least the upper ``rows`` of an image; None if OpenCV cannot read it."""
     height = rows + MARGIN
     if _error_output.own is None or not jpeg.rowwise or height >= jpeg.height:
         return _opencv(data)

@@ -1,6 +1,6 @@
-"""Translations and shears as Pillow computes them: along one axis, so that four pixels make one instead of sixteen.
+"""Translations and shears as in Pillow, along one axis, so that four pixels are interpolated instead of sixteen.
 
-Pillow cuts the fraction of a level off, repeats the outermost pixels, and fills what lies outside. Its cubic kernel has a = -1.
+Pillow truncates levels, repeats the outermost pixels, and fills what is outside. Its cubic kernel has a = -1.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-CUT_OFF = -0.49  # before rounding: whole levels must stay whole
+CUT_OFF = -0.49  # before rounding, which truncates while whole levels stay whole
 Colour = tuple[int, int, int]
 
 
 def translated(image: np.ndarray, columns: float, cubic: bool, fill: Colour) -> np.ndarray:
-    """Pixel x of a row of uint8 [H, W, 3] shows what was ``columns`` to the right of it."""
+    """Pixel x of a row of uint8 [H, W, 3] gets the value ``columns`` to the right of it."""
     width = image.shape[1]
     whole = math.floor(columns)
-    # One column more on the left: positions from -1 on.
+    # One more column on the left: positions start at -1.
     padded = cv2.copyMakeBorder(image, 0, 0, 1, 0, cv2.BORDER_REPLICATE)
     taps = _weights(np.array([columns - whole]), cubic)
     between = cv2.filter2D(padded, -1, taps, anchor=(1, 0), delta=CUT_OFF, borderType=cv2.BORDER_REPLICATE)
@@ -32,21 +32,21 @@ def translated(image: np.ndarray, columns: float, cubic: bool, fill: Colour) -> 
 
 
 def sheared(image: np.ndarray, slope: float, cubic: bool, fill: Colour) -> np.ndarray:
-    """Row y of uint8 [H, W, 3] shows what was ``slope`` * (y + 0.5) columns to the right."""
+    """Row y of uint8 [H, W, 3] gets the values ``slope`` * (y + 0.5) columns to the right."""
     height, width = image.shape[:2]
     columns = slope * (np.arange(height) + 0.5)
     whole = np.floor(columns).astype(int)
-    low, high = int(whole.min()) - 1, int(whole.max()) + 2  # the columns beside the image that are looked at
+    low, high = int(whole.min()) - 1, int(whole.max()) + 2  # the range of columns that are read
     padded = cv2.copyMakeBorder(image, 0, 0, max(0, -low), max(0, high), cv2.BORDER_REPLICATE)
     rows = padded.reshape(height, -1)
-    # The part of each row that is looked at, three pixels longer than the row.
+    # The part of each row that is read, three pixels longer than the row.
     starts = 3 * (whole - 1 + max(0, -low))
     parts = np.lib.stride_tricks.sliding_window_view(rows, 3 * (width + 3), axis=1)[np.arange(height), starts]
     values, weights = parts.astype(np.float32), _weights(columns - whole, cubic)
     total = values[:, : 3 * width] * weights[:, :1]
     for tap in range(1, 4):
         total += values[:, 3 * tap : 3 * (tap + width)] * weights[:, tap : tap + 1]
-    moved = cv2.add(total, CUT_OFF, dtype=cv2.CV_8U).reshape(image.shape)  # rounds, and keeps to 0 .. 255
+    moved = cv2.add(total, CUT_OFF, dtype=cv2.CV_8U).reshape(image.shape)  # rounds, and clips to 0 .. 255
     first, stop = (np.ceil(edge - columns - 0.5).astype(np.int32)[:, None] for edge in (0, width))
     places = np.arange(width, dtype=np.int32)
     outside = places < first if slope < 0 else places >= stop
@@ -55,12 +55,12 @@ def sheared(image: np.ndarray, slope: float, cubic: bool, fill: Colour) -> np.nd
 
 @lru_cache(maxsize=4)
 def _plain(shape: tuple[int, ...], fill: Colour) -> np.ndarray:
-    """An image of one colour, not to be written into."""
+    """A read-only image of one colour."""
     return np.full(shape, fill, np.uint8)
 
 
 def _weights(fraction: np.ndarray, cubic: bool) -> np.ndarray:
-    """Of the four pixels around positions that lie ``fraction`` [N] behind the second: float32 [N, 4]."""
+    """The weights of the four pixels around positions ``fraction`` [N] after the second: float32 [N, 4]."""
     d = fraction
     if cubic:
         weights = [-d + 2 * d**2 - d**3, 1 - 2 * d**2 + d**3, d + d**2 - d**3, d**3 - d**2]

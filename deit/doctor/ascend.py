@@ -1,6 +1,6 @@
-"""Driver, CANN, cards and HCCL: what an Ascend server needs beside MindSpore.
+"""Driver, CANN, cards and HCCL: what an Ascend server needs besides MindSpore.
 
-Without a card, and where none is wanted, each is one honest line: absent, and not needed.
+Without a card, and if none is required, each is one line: absent, and not needed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LIMITS = {
 
 
 def wants(hardware: HardwareConfig, asked: str) -> bool:
-    """Whether a card is needed, or there is one. ``asked`` is hardware.target as composed, ``hardware`` is resolved."""
+    """Whether a card is required or present. ``asked`` is hardware.target as composed, ``hardware`` is resolved."""
     return "ascend" in (hardware.target, asked)
 
 
@@ -63,7 +63,7 @@ def driver(hardware: HardwareConfig, asked: str, table: str) -> Finding:
 
 
 def devices(hardware: HardwareConfig, table: str) -> Iterator[Finding]:
-    """Whether the cards that were composed are here, healthy and free; then each that npu-smi shows."""
+    """Whether the configured cards are here, healthy and free; then each card that npu-smi shows."""
     try:
         cards.check(hardware)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""What a check of the doctor found: one line of its page."""
+"""The result of one check of the doctor: one line of its page."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from enum import Enum
 class Level(str, Enum):
     OK = "ok"  # green
     WARN = "warn"  # yellow: the training runs, but something is missing, slow or unknown
-    FAIL = "fail"  # red: what was composed cannot be trained here
+    FAIL = "fail"  # red: the configuration cannot be trained here
 
 
 @dataclass(frozen=True)
 class Finding:
-    """``advice`` says what to do; a finding without one is OK."""
+    """``advice`` says what to do; without it the finding is OK."""
 
     name: str
     level: Level

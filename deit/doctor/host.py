@@ -1,4 +1,4 @@
-"""Disks, memory, processors, MLflow and the terminal of this machine."""
+"""Disks, memory, CPU cores, MLflow and the terminal of this machine."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from deit.tracking import uri as store
 BLOCK = 8 << 20  # bytes
 WRITTEN = 64 << 20  # bytes; enough to see a slow disk
 LONGEST = 3.0  # seconds of writing
-SLOW = 50e6  # bytes a second: a checkpoint of DeiT-base with EMA (1.4 GB) then takes half a minute
+SLOW = 50e6  # bytes per second: a checkpoint of DeiT-base with EMA (1.4 GB) then takes half a minute
 LITTLE = 4e9  # bytes of free memory: importing MindSpore and compiling a small network take about 2 GB
-_KNOWN_LATER = 1000  # classes, where the data was not looked at
+_KNOWN_LATER = 1000  # assumed number of classes, because the data are not read
 
 
 def runs_dir(config: RunConfig) -> Finding:
-    """Whether runs can be written, locked and hold their checkpoints, and how fast."""
+    """Whether runs can be written and locked, whether their checkpoints fit, and the writing speed."""
     folder = Path(runs_copy(config.runs_dir)).absolute()
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     name = str(folder) if not is_remote(config.runs_dir) else f"{folder}, the local copy of {config.runs_dir}"
@@ -65,7 +65,7 @@ def _counted(config: RunConfig) -> RunConfig:
 
 
 def _write_speed(folder: Path) -> float:
-    """Bytes a second that reach the disk of ``folder``; the file has no name and is gone afterwards."""
+    """Bytes per second that reach the disk of ``folder``; the file has no name and is gone afterwards."""
     block, written = os.urandom(BLOCK), 0
     began = time.monotonic()
     with tempfile.TemporaryFile(dir=folder) as file:
@@ -78,7 +78,7 @@ def _write_speed(folder: Path) -> float:
 
 
 def shared_memory() -> Finding:
-    """/dev/shm, which HCCL and other programs use; our own processes share anonymous memory."""
+    """/dev/shm, which HCCL and other programs use; this program shares anonymous memory instead."""
     try:
         usage = psutil.disk_usage("/dev/shm")
     except OSError:
@@ -90,7 +90,7 @@ def shared_memory() -> Finding:
 
 
 def processor_cores(config: RunConfig) -> Finding:
-    """Cores, and what ``data.workers`` comes to."""
+    """CPU cores, and the resulting ``data.workers``."""
     workers = workers_of(config.data, config.hardware.cards)
     allowed = processors()
     limited = f" of {os.cpu_count()} (affinity or a container's quota)" if allowed < (os.cpu_count() or 1) else ""
@@ -104,11 +104,11 @@ def processor_cores(config: RunConfig) -> Finding:
 
 
 def memory() -> Finding:
-    """Free memory, less where the control group of a container says so."""
+    """Free memory, within the limit of a container's control group."""
     found = psutil.virtual_memory()
     available, total = found.available, found.total
     limit = Path("/sys/fs/cgroup/memory.max")
-    with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
+    with contextlib.suppress(OSError, ValueError):  # "max" if there is no limit
         total = min(total, int(limit.read_text()))
         available = min(available, total - int(limit.with_name("memory.current").read_text()))
     text = f"{byte_size(available)} of {byte_size(total)} free"
@@ -138,7 +138,7 @@ def tracking(config: RunConfig) -> Finding:
 
 def terminal() -> Finding:
     """Encoding and kind of the terminal."""
-    stream = sys.__stdout__  # sys.stdout may be a display's
+    stream = sys.__stdout__  # sys.stdout may belong to a display
     encoding = stream.encoding.upper() if stream is not None else "none"
     kind = "a terminal" if stream is not None and stream.isatty() else "no terminal"
     shown = f"{kind}, encoding {encoding}, locale {locale.setlocale(locale.LC_CTYPE, None)}"

@@ -1,8 +1,8 @@
-"""What MindSpore says of itself, asked in a process of its own: the control side never imports it, and an import may crash.
+"""Facts from MindSpore, queried in a separate process: the control side never imports it, and an import may crash.
 
     python -m deit.doctor.mindspore_probe CPU|Ascend|GPU
 
-prints one line of JSON: version, the CANN versions that it supports, and what came of an addition on the device.
+prints one line of JSON: version, supported CANN versions, and the result of an addition on the device.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 
 from deit.machine.python import python_environment
 
-PATIENCE = 180  # seconds; a card that hangs at its first operator is found by this
+PATIENCE = 180  # seconds; also detects a card that hangs at its first operator
 
 
 def probe(target: str, environment: dict[str, str] | None = None) -> dict[str, Any]:
-    """The facts; ``{"error": why}`` alone where MindSpore cannot be imported, and beside them where the device fails."""
+    """The facts; only ``{"error": why}`` if MindSpore cannot be imported, with an ``error`` if the device fails."""
     command = [sys.executable, "-m", "deit.doctor.mindspore_probe", target]
     with tempfile.TemporaryDirectory() as folder:  # MindSpore writes into the working directory
         try:
@@ -47,14 +47,14 @@ def probe(target: str, environment: dict[str, str] | None = None) -> dict[str, A
 
 
 def main(target: str) -> int:
-    """Print what is known after each stage, so that a crash in the next one loses nothing."""
+    """Print the facts after each stage, so that a crash in the next one loses nothing."""
     import mindspore
 
     facts: dict[str, Any] = {"mindspore": mindspore.__version__, "cann": _supported_cann()}
     print(json.dumps(facts), flush=True)
     try:
         mindspore.set_device(target)
-        # The environment is as the launcher makes it: of the cards given, this is the first.
+        # The launcher sets the environment, so this is the first of the given cards.
         total = float((mindspore.Tensor([1.0, 2.0]) + mindspore.Tensor([3.0, 4.0])).sum().asnumpy())
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("-")]
@@ -71,7 +71,7 @@ def main(target: str) -> int:
 
 
 def _supported_cann() -> list[str]:
-    """As MindSpore's own check at its import has them; empty where that has changed."""
+    """From MindSpore's own check at its import; empty if that has changed."""
     try:
         from mindspore.run_check._check_version import AscendEnvChecker
 
@@ -83,4 +83,4 @@ def _supported_cann() -> list[str]:
 if __name__ == "__main__":
     code = main(sys.argv[1])
     sys.stdout.flush()
-    os._exit(code)  # what a device does at the end of the process is no matter of this check
+    os._exit(code)  # errors of the device at process exit do not matter here

@@ -1,4 +1,4 @@
-"""Python, the packages, MindSpore and what it needs of the system."""
+"""Python, the packages, MindSpore and the system tools it needs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _packages() -> Finding:
         lines = importlib.metadata.requires(_DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
         return warn("packages", "not checked, as the project is not installed for this Python", INSTALL)
-    # Without the extras; MindSpore has a line of its own.
+    # Without the extras; MindSpore has its own line.
     needed = [found for found in map(Requirement, lines) if found.marker is None and found.name != "mindspore"]
     wrong = list(_wrong(needed))
     if wrong:
@@ -68,7 +68,7 @@ def _wrong(needed: list[Requirement]) -> Iterator[str]:
 
 
 def mindspore(facts: dict[str, Any], target: str) -> Finding:
-    """Whether it can be imported and computes on ``target`` (cpu, ascend, gpu)."""
+    """Whether it can be imported and can compute on ``target`` (cpu, ascend, gpu)."""
     error, version = facts.get("error"), facts.get("mindspore")
     if version is None:
         return fail("MindSpore", f"cannot be imported: {error}", INSTALL)
@@ -90,7 +90,7 @@ def starter(hardware: HardwareConfig) -> Finding:
 
 
 def compiler(target: str) -> Finding:
-    """GCC, which CANN compiles operators with; nothing on the CPU needs it."""
+    """GCC, with which CANN compiles operators; not needed on the CPU."""
     path = shutil.which("gcc")
     needed = target == "ascend"
     if path is None:

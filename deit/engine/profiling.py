@@ -1,7 +1,7 @@
-"""MindSpore's profiler around a few steps of a training: ``hardware.profile``.
+"""MindSpore's profiler for a few steps of a training: ``hardware.profile``.
 
-What it writes differs with the device: on Ascend ``ASCEND_PROFILER_OUTPUT`` with kernels, steps and communication, on the CPU
-tables of operators. docs/hardware.md says how to read it.
+Its output depends on the device: on Ascend ``ASCEND_PROFILER_OUTPUT`` with kernels, steps and communication, on the CPU tables
+of operators. docs/hardware.md explains it.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from deit.files import write_text
 
 
 class Recording(AbstractContextManager["Recording"]):
-    """The profiler while the block does ``steps`` steps; what it found is in the folder ``output`` afterwards."""
+    """Profiles the ``steps`` steps of the block; afterwards the output is in the folder ``output``."""
 
     def __init__(self, output: Path, steps: int) -> None:
         self._output = output
-        # MindSpore refuses paths with blanks, `#` or brackets.
-        self._folder = tempfile.TemporaryDirectory()  # removed also where the training ends in the middle
+        # MindSpore rejects paths with blanks, `#` or brackets.
+        self._folder = tempfile.TemporaryDirectory()  # removed even if the training ends early
         on_card = ms.get_context("device_target") == "Ascend"
         activities = [profiler.ProfilerActivity.CPU, *([profiler.ProfilerActivity.NPU] if on_card else [])]
         self._profile = profiler.profile(
             activities=activities,
-            # Without a schedule MindSpore writes no times of steps; on the CPU it takes none.
+            # Without a schedule MindSpore writes no step times; on the CPU it does not support one.
             schedule=profiler.schedule(wait=0, warmup=0, active=steps, repeat=1) if on_card else None,
             on_trace_ready=profiler.tensorboard_trace_handler(self._folder.name),
         )
@@ -57,7 +57,7 @@ class Recording(AbstractContextManager["Recording"]):
 
 
 class StepProfiler:
-    """Records ``count`` steps of this launch, after ``PROFILE_WARMUP``; with None it does nothing."""
+    """Profiles ``count`` steps of this launch, after ``PROFILE_WARMUP``; with None it does nothing."""
 
     def __init__(self, count: int | None, output: Path) -> None:
         self._left = self._count = count or 0
@@ -73,7 +73,7 @@ class StepProfiler:
         self._recording.__enter__()
 
     def end_step(self, step: int, report: Report) -> None:
-        """After the last of them write the output, of a CPU also as a table of its operators, and say so."""
+        """After the last step write the output, on the CPU also as a table of operators, and report it."""
         self._before -= 1
         if self._recording is None:
             return
@@ -91,7 +91,7 @@ class StepProfiler:
 
 
 def operators(output: Path, steps: int) -> list[tuple[str, float, int]]:
-    """Of a recording on the CPU (kind of operator, milliseconds a step, calls a step), the slowest first; else nothing."""
+    """For a CPU profile (kind of operator, milliseconds per step, calls per step), the slowest first; otherwise empty."""
     files = sorted(output.glob("*/FRAMEWORK/cpu_op_type_info_*.csv"))
     if not files:
         return []
@@ -108,7 +108,7 @@ def operators(output: Path, steps: int) -> list[tuple[str, float, int]]:
 
 
 def table(found: list[tuple[str, float, int]], rows: int | None = None) -> str:
-    """``operators`` as a table in Markdown, with the first ``rows``."""
+    """``operators`` as a Markdown table, with the first ``rows``."""
     total = sum(milliseconds for _, milliseconds, _ in found)
     lines = [f"| {name} | {one:.1f} | {100 * one / total:.1f} % | {calls} |" for name, one, calls in found[:rows]]
     return "\n".join(["| operator | ms | share | calls |", "|---|---:|---:|---:|", *lines])

@@ -1,10 +1,10 @@
-"""The generation of an Ascend card, on which types, operators and the treatment of overflow depend.
+"""The generation of an Ascend card, which determines types, operators and overflow handling.
 
 - ``910A``: Atlas 800 / 900 with the first Ascend 910. No bfloat16, no flash attention, float16 saturates.
 - ``910B``: Atlas A2.
-- ``910_93``: Atlas A3, two chips on a card.
+- ``910_93``: Atlas A3, two chips per card.
 
-npu-smi shows the name of a board, MindSpore (CANN) that of a chip, and both wrote B behind some chips of the first generation.
+npu-smi shows the name of a board, MindSpore (CANN) that of a chip, and both append B to some chips of the first generation.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from collections.abc import Iterable
 
 from deit.machine import npu_smi
 
-# Of MindSpore's ``get_ascend_soc_version``.
+# From MindSpore's ``get_ascend_soc_version``.
 _OF_SOC = {"ascend910": "910A", "ascend910b": "910B", "ascend910_93": "910_93"}
 _OF_BOARD = {r"910_93\w*": "910_93", r"910B\d.*": "910B", r"910(A|PRO[AB]|PREMIUMA)": "910A"}  # 910B3, 910B2C, 910B4-1
-_SMALL = 40_000  # megabytes; the first generation has 32 GB, and the boards whose name does not tell 64
+_SMALL = 40_000  # megabytes; the first generation has 32 GB, boards with an ambiguous name have 64
 
 
 def of_soc(soc: str) -> str | None:
-    """The generation of what MindSpore calls ``ascend910b``; None for another chip."""
+    """The generation of MindSpore's chip name, such as ``ascend910b``; None for another chip."""
     return _OF_SOC.get(soc.lower())
 
 
 def of_chip(chip: npu_smi.Chip) -> str | None:
-    """The generation of a chip by the name of its board and, where that does not tell, by its memory; None where unknown."""
+    """The generation of a chip from the name of its board, else from its memory; None if unknown."""
     name = re.sub(r"^ascend\s*", "", chip.name, flags=re.IGNORECASE).upper()
     for pattern, generation in _OF_BOARD.items():
         if re.fullmatch(pattern, name):
@@ -41,6 +41,6 @@ def of_chip(chip: npu_smi.Chip) -> str | None:
 
 
 def common(chips: Iterable[npu_smi.Chip]) -> str | None:
-    """The generation that all ``chips`` have; None where they differ, where one is unknown, and without chips."""
+    """The generation of all ``chips``; None if they differ, if one is unknown, and without chips."""
     found = {of_chip(chip) for chip in chips}
     return found.pop() if len(found) == 1 else None

@@ -24,7 +24,7 @@ MASTER_PORT = 8118  # of the scheduler on machine 0, if neither the user nor Slu
 
 
 def all_card_ids(target: str) -> list[int]:
-    """Numbers of all the cards of a kind that have a device file."""
+    """Numbers of all cards of a kind that have a device file."""
     return sorted(int(match[1]) for path in DEVICES.iterdir() if (match := re.fullmatch(DEVICE_FILES[target], path.name)))
 
 
@@ -111,7 +111,7 @@ def chosen(hardware: HardwareConfig) -> list[int]:
 
 
 def chips(hardware: HardwareConfig) -> list[npu_smi.Chip]:
-    """What npu-smi says of the Ascend cards that this run may take; empty on other devices, and without npu-smi."""
+    """The Ascend cards in npu-smi that this run may use; empty on other devices, and without npu-smi."""
     if hardware.target != "ascend":
         return []
     candidates = hardware.card_ids or card_ids("ascend")
@@ -119,7 +119,7 @@ def chips(hardware: HardwareConfig) -> list[npu_smi.Chip]:
 
 
 def generation(hardware: HardwareConfig) -> str | None:
-    """``910A``, ``910B`` or ``910_93`` of this machine's cards, known before the start; None where npu-smi does not tell.
+    """``910A``, ``910B`` or ``910_93`` of this machine's cards before the start; None if npu-smi does not tell.
 
     A worker knows more: ``deit/engine/device.py``.
     """

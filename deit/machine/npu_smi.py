@@ -1,7 +1,7 @@
-"""What ``npu-smi info`` says: the chips of this machine, their use, the processes on them, the version of the driver.
+"""``npu-smi info``: the chips of this machine, their usage, their processes, the version of the driver.
 
-The layouts are those of published outputs; nobody has run this beside a real card yet. Where there is no tool, or its
-answer is not understood, there is no chip.
+The layouts are those of published outputs; this has not been tested on a real card. If there is no tool, or its output is not
+recognised, there are no chips.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import subprocess
 from dataclasses import dataclass
 
 _VERSION = re.compile(r"npu-smi\s+\S+\s+Version:\s*([\w.]+)")
-# Each chip has two rows: number and name of its card and its health, then its own number on the card, its physical number
-# where it differs, its bus, AICore use and "used / total" of its memories. Networks live in the last (HBM on training cards).
+# Each chip has two rows: number and name of its card and its health, then its own number on the card, its physical number if
+# it differs, its bus, AICore use and "used / total" of its memories. Networks use the last memory (HBM on training cards).
 _CARD = re.compile(
     r"^\|\s*(?P<card>\d+)\s+(?P<name>\S*\w\S*)\s*\|\s*(?P<health>OK|Warning|Alarm|Critical|UNKNOWN)\b", re.MULTILINE
 )
@@ -26,14 +26,14 @@ _PROCESS = re.compile(r"^\|\s*(\d+)\s+(\d+)\s*\|\s*(\d+)\s*\|\s*(\S+)\s*\|", re.
 
 @dataclass(frozen=True)
 class Chip:
-    """One device, as MindSpore counts them; some cards hold two."""
+    """One device, as counted by MindSpore; some cards have two."""
 
     number: int  # as in the driver's device file
     card: int
     chip: int  # on its card
-    name: str  # of the card, as npu-smi shows it: 910B3, or Ascend910
+    name: str  # of the card, as shown by npu-smi: 910B3, or Ascend910
     health: str  # OK, Warning, Alarm, Critical or UNKNOWN
-    use: int | None = None  # percent of its AI cores; the rest is None too where the table is not understood
+    use: int | None = None  # percent of its AI cores; this and the rest are None if the table is not recognised
     used_mb: int | None = None
     total_mb: int | None = None
 
@@ -44,7 +44,7 @@ def installed() -> bool:
 
 
 def table() -> str:
-    """The output of ``npu-smi info``; empty where there is no such tool, or where it fails."""
+    """The output of ``npu-smi info``; empty if there is no such tool, or if it fails."""
     try:
         ended = subprocess.run(("npu-smi", "info"), capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -68,7 +68,7 @@ def chips(text: str) -> list[Chip]:
 
 
 def processes(text: str) -> dict[int, str]:
-    """Number of a chip -> a process that uses it. A row of a process names card and chip, not the number."""
+    """Number of a chip -> a process that uses it. A process row has card and chip, not the number."""
     numbers = {(chip.card, chip.chip): chip.number for chip in chips(text)}
     return {
         numbers.get((int(row[1]), int(row[2])), int(row[1])): f"process {row[3]} ({row[4]})" for row in _PROCESS.finditer(text)
@@ -76,6 +76,6 @@ def processes(text: str) -> dict[int, str]:
 
 
 def driver_version(text: str) -> str | None:
-    """The version that the table's heading names, such as 24.1.rc3."""
+    """The version in the table's heading, such as 24.1.rc3."""
     found = _VERSION.search(text)
     return found[1] if found else None

@@ -59,7 +59,7 @@ class LayerScale(nn.Cell):
         self.gamma = _zeros("gamma", width)
 
     def construct(self, x: Tensor) -> Tensor:
-        # In the type of the norms: factors begin so small that float16 would round them.
+        # In the type of the norms: the factors start so small that float16 would round them.
         return (x.astype(self.norm_type) * self.gamma.astype(self.norm_type)).astype(self.rest_type)
 
 

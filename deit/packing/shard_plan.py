@@ -1,4 +1,4 @@
-"""What task=pack packs: the images of each split with their sizes, cut into shards; and what is done of that already.
+"""The plan of task=pack: the images of each split with their sizes, cut into shards, and which shards are finished.
 
 ``OUTPUT.part/.pack`` keeps the plan and a record of each finished shard, so that an interrupted packing continues.
 """

@@ -24,8 +24,8 @@ _seen: dict[str, tuple[int, int]] = {}  # (classes, training images) of data alr
 def with_data(config: RunConfig, *, trains: bool, weights: Weights | None = None) -> RunConfig:
     """Open the data, decode a sample, and count the classes, once for all trials of a sweep.
 
-    ``trains``: also check the training images, which must be enough for a step. The class names of ``weights``, where they are
-    known, are compared with those of the data.
+    ``trains``: also check the training images, which must be enough for a step. The class names of ``weights``, if known, are
+    compared with those of the data.
     """
     data = config.data
     if data.root is not None and is_remote(data.root):

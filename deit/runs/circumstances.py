@@ -1,4 +1,4 @@
-"""``environment.json``: where each launch of a run worked, the newest last among its ``resumes``."""
+"""``environment.json``: where each launch of a run was running, the newest last among its ``resumes``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from deit.runs.directory import RunDirectory
 
 
 def note_launch(run: RunDirectory, described: dict[str, Any], overrides: list[str]) -> None:
-    """Add where the run is at work now. ``overrides`` are noted where it is resumed."""
+    """Add where the run is running now. ``overrides`` are recorded if it is resumed."""
     first = read_json(run.environment) or {}
-    if "host" in first:  # of an earlier start
+    if "host" in first:  # from an earlier start
         described = first | {"resumes": [*first.get("resumes", []), described | {"overrides": overrides}]}
     else:
         described |= first
@@ -19,12 +19,12 @@ def note_launch(run: RunDirectory, described: dict[str, Any], overrides: list[st
 
 
 def last_launch(run: RunDirectory) -> dict[str, Any]:
-    """What is known of the newest launch: that of the newest resume, if there was one."""
+    """The record of the newest launch: that of the newest resume, if there was one."""
     return _newest(read_json(run.environment) or {})
 
 
 def note_device(run: RunDirectory, device: dict[str, Any]) -> None:
-    """Add what only a worker knows of the newest launch: the device as MindSpore names it."""
+    """Add the device, as MindSpore names it, to the newest launch; only a worker knows it."""
     described = read_json(run.environment) or {}
     newest = _newest(described)
     if newest.get("device") != device:

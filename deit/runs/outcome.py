@@ -1,7 +1,7 @@
-"""How a run ended: the one place that judges it.
+"""How a run ended, decided in one place.
 
 A worker sees an exception, a supervisor the exit code of a process, a sweep that of a trial, Slurm's executor the state of a
-job, a later launch only that nobody is left. Each makes an ``Outcome`` of what it saw; ``decide`` says which one counts.
+job, a later launch only that no process is left. Each makes an ``Outcome``; ``decide`` selects the one that counts.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from deit.text import ended_text
 
 FINISHED, FAILED, INTERRUPTED = "finished", "failed", "interrupted"
 ENDED = (FINISHED, FAILED, INTERRUPTED)
-GONE = "its launcher and workers are gone: killed, or the machine went down"  # of a run whose end nobody could record
-USAGE = 2  # the exit code of a mistake that a new start would repeat
+GONE = "its launcher and workers are gone: killed, or the machine went down"  # nobody could record the end
+USAGE = 2  # the exit code of a mistake that a restart would repeat
 
 _MLFLOW = {FINISHED: "FINISHED", FAILED: "FAILED", INTERRUPTED: "KILLED"}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. ``state`` is one of ``ENDED``, ``message`` says why for people."""
+    """How a run ended. ``state`` is one of ``ENDED``, ``message`` the reason."""
 
     state: str
     exit_code: int
@@ -31,7 +31,7 @@ class Outcome:
 
     @property
     def text(self) -> str:
-        """Why, or the bare state if there is no more to say."""
+        """The reason, or the state without one."""
         return self.message or self.state
 
     @property
@@ -40,7 +40,7 @@ class Outcome:
 
     @property
     def retryable(self) -> bool:
-        """Whether it failed for a reason that a new start may not meet again."""
+        """Whether a restart may succeed."""
         return self.state == FAILED and self.exit_code != USAGE
 
 
@@ -58,17 +58,17 @@ def interrupted(number: int, message: str | None = None) -> Outcome:
 
 
 def gone() -> Outcome:
-    """Of a run that nobody works on, although none of its processes has recorded an end."""
+    """The outcome of a run without processes that has recorded no end."""
     return Outcome(INTERRUPTED, 1, GONE)
 
 
 def signal_code(number: int) -> int:
-    """The exit code of a process that ends in good order because of a signal: 130 for SIGINT, 143 for SIGTERM."""
+    """The exit code after an orderly stop by a signal: 130 for SIGINT, 143 for SIGTERM."""
     return 128 + number
 
 
 def of_error(error: Exception) -> Outcome:
-    """Of a task that raised."""
+    """The outcome of a task that raised."""
     if isinstance(error, UserError):
         return failed(str(error), error.exit_code)
     # MindSpore frames its messages with lines of dashes, and starts headings with a dash.
@@ -77,9 +77,9 @@ def of_error(error: Exception) -> Outcome:
 
 
 def of_trial(code: int, recorded: Outcome | None, last_line: Callable[[], str]) -> Outcome:
-    """Of a trial whose process (``python -m deit.trial``) ended with ``code``, negative for a signal that killed it.
+    """The outcome of a trial whose process (``python -m deit.trial``) ended with ``code``, negative if killed by a signal.
 
-    ``last_line`` is asked for what a trial has printed that failed before there was a status.
+    ``last_line`` returns the last output of a trial that failed before there was a status.
     """
     if code == 0:
         return finished()
@@ -94,11 +94,11 @@ def of_trial(code: int, recorded: Outcome | None, last_line: Callable[[], str]) 
 def decide(
     recorded: Outcome | None, elsewhere: Outcome | None, signalled: Outcome | None, seen: Callable[[], Outcome]
 ) -> Outcome:
-    """How a run ended about which its processes may say different things.
+    """The outcome of a run if its processes disagree.
 
-    ``recorded`` is what rank 0 wrote, ``elsewhere`` what another machine reports, ``signalled`` is for a signal that was
-    forwarded, and ``seen`` is asked for the end of the processes themselves where nothing else explains it. A rank that fails
-    makes the others stop, so a failure counts before an interruption, and before what the signal made of the rest.
+    ``recorded`` was written by rank 0, ``elsewhere`` by another machine, ``signalled`` is for a forwarded signal, and ``seen``
+    examines the processes themselves if nothing else explains the end. A rank that fails makes the others stop, so a failure
+    counts more than an interruption, and more than what the signal did to the rest.
     """
     if recorded is not None and recorded.state != INTERRUPTED:
         return recorded

@@ -1,4 +1,4 @@
-"""The file or folder that ``task.output`` names: it must not exist before, and a full disk is one message."""
+"""The file or folder of ``task.output``: it must not exist before, and a full disk is one message."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deit.errors import UserError
 def new_file(text: str, suffixes: Sequence[str], *, otherwise: str = "") -> Path:
     """The file to write; ``otherwise`` adds what else the message allows.
 
-    Raises UserError where it has none of the ``suffixes``, already exists, or has no folder.
+    Raises UserError if it has none of the ``suffixes``, already exists, or its folder does not exist.
     """
     path = expanded(text)
     if path.suffix not in suffixes:
@@ -35,7 +35,7 @@ def _new(path: Path, text: str) -> Path:
 
 
 def check_new(path: Path, found: str) -> None:
-    """Raises UserError where ``path`` exists; ``found`` is what task.output is."""
+    """Raises UserError if ``path`` exists; ``found`` is the value of task.output."""
     if path.exists() or path.is_symlink():
         where = "" if str(path) in found or path.name in found else f", so it would be {path}"
         raise UserError(f"task.output is {found}{where}, which already exists; remove it, or give another name.")
@@ -43,7 +43,7 @@ def check_new(path: Path, found: str) -> None:
 
 @contextmanager
 def writing(output: Path) -> Iterator[None]:
-    """What goes wrong on the disk in the block is a UserError with exit code 1."""
+    """Turn an OSError in the block into a UserError with exit code 1."""
     try:
         yield
     except OSError as error:
