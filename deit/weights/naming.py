@@ -1,12 +1,7 @@
 """Parameter names of a DeiT in MindSpore and in timm: the same, except for norms.
 
-<<<<<<< deit/weights/naming.py
 MindSpore calls a norm's weight gamma and its bias beta. facebookresearch/deit calls LayerScale's factors gamma_1 and gamma_2,
-which timm, as this program, calls ls1.gamma and ls2.gamma. Names that are already right stay as they are, so a mapping may
-come from either side.
-=======
-MindSpore calls a norm's weight gamma and its bias beta. Correct names are unchanged, so a mapping may come from either side.
->>>>>>> /tmp/english/merge.new
+timm and this program ls1.gamma and ls2.gamma. Correct names are unchanged, so a mapping may come from either side.
 """
 
 from __future__ import annotations

@@ -51,6 +51,7 @@ HARD = {
     r"\bhands? (it|them|a \w+) on\b": "forward",
     r"\bto be had\b": "available",
     r"\bis to be (found|seen|started)\b": "is in, will be",
+    r"^(<{7}|>{7}) ": "what the merge should have left",
 }
 # Lines with such a phrase that may stay, and why.
 EXCEPTIONS: dict[str, str] = {}
