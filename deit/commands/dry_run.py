@@ -151,9 +151,15 @@ def training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
         ),
         ("steps", steps),
         ("augment", summary(config.augment)),
+        ("loss", _loss(config)),
         ("EMA", f"decay {ema.decay:g}" if ema.enabled else "off"),
         ("distill", f"{config.distill.type} from {config.distill.teacher}" if config.distill.type != "none" else "off"),
     ]
+
+
+def _loss(config: RunConfig) -> str:
+    threshold = config.loss.target_threshold
+    return config.loss.name + ("" if threshold is None or config.loss.name != "bce" else f", targets above {threshold:g} are 1")
 
 
 def _groups(config: RunConfig) -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ GROUPS = {
     "model": "the network",
     "data": "the images",
     "augment": "training transform, mixup, CutMix, label smoothing",
+    "loss": "loss on the labels",
     "optim": "optimizer and its learning rate",
     "schedule": "learning-rate schedule, epochs",
     "ema": "moving average of the weights",

@@ -139,11 +139,34 @@ class AugmentConfig:
     mixup_mode: str = option("One lambda per batch, per pair or per image.", choices=("batch", "pair", "elem"))
     smoothing: float = option("Label smoothing.", low=0, high=0.999)
     repeats: int = option("Repeated augmentation: copies of an image in one pass of the sampler; 1 is off.", low=1)
+    crop: str = option(
+        "rrc: random resized crop; src: the simple random crop of DeiT III, which resizes the short side to the image size, "
+        "pads by 4 pixels with reflection and crops.",
+        choices=("rrc", "src"),
+        default="rrc",
+    )
+
+
+@dataclass
+class LossConfig:
+    """The loss on the labels; with distillation, the part of it that the labels have."""
+
+    name: str = option(
+        "cross_entropy: over all classes; bce: binary cross-entropy of each class, as in DeiT III.",
+        choices=("cross_entropy", "bce"),
+        default="cross_entropy",
+    )
+    target_threshold: Optional[float] = option(
+        "bce: targets above it become 1 and others 0, as timm's --bce-target-thresh; null: mixed targets stay as they are.",
+        low=0,
+        high=1,
+        default=None,
+    )
 
 
 @dataclass
 class OptimConfig:
-    name: str = option("Optimizer.", choices=("adamw", "sgd"))
+    name: str = option("Optimizer.", choices=("adamw", "lamb", "sgd"))
     base_lr: float = option("Learning rate at a global batch size of lr_base_size.", above=0)
     lr_base_size: Optional[int] = option(
         "lr = base_lr * global batch / lr_base_size (linear scaling); null: no scaling.", unit="images", low=1
@@ -167,6 +190,12 @@ class OptimConfig:
 
 @dataclass
 class AdamWOptim(OptimConfig):
+    betas: list[float] = option("Decay rates of the two moments.", low=0, high=0.9999999, length=2)
+    eps: float = option("Added to the square root of the second moment.", above=0)
+
+
+@dataclass
+class LambOptim(OptimConfig):
     betas: list[float] = option("Decay rates of the two moments.", low=0, high=0.9999999, length=2)
     eps: float = option("Added to the square root of the second moment.", above=0)
 
@@ -334,6 +363,7 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     ema: EmaConfig = field(default_factory=EmaConfig)
@@ -365,5 +395,5 @@ class RunConfig:
 # Groups whose options have different keys: the key `name` selects the type of an option.
 VARIANTS: dict[type, dict[str, type]] = {
     TaskConfig: TASKS,
-    OptimConfig: {"adamw": AdamWOptim, "sgd": SgdOptim},
+    OptimConfig: {"adamw": AdamWOptim, "lamb": LambOptim, "sgd": SgdOptim},
 }

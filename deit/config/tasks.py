@@ -12,7 +12,7 @@ from typing import ClassVar, Optional, TypeVar
 from deit.config.field import option
 
 TASKS: dict[str, type[TaskConfig]] = {}  # by name, as ``task`` lists them
-NO_TRAINING = ("augment", "optim", "schedule", "ema", "distill", "checkpointing")  # groups that only training uses
+NO_TRAINING = ("augment", "loss", "optim", "schedule", "ema", "distill", "checkpointing")  # groups that only training uses
 _NO_RUN = ("model", "data", *NO_TRAINING, "precision", "hardware")
 
 
@@ -73,7 +73,7 @@ class EvaluateTask(TaskConfig):
 @task("preview")
 @dataclass
 class PreviewTask(TaskConfig):
-    idle_groups: ClassVar[tuple[str, ...]] = ("optim", "schedule", "ema", "distill", "checkpointing", "precision")
+    idle_groups: ClassVar[tuple[str, ...]] = ("loss", "optim", "schedule", "ema", "distill", "checkpointing", "precision")
     fixed_by_weights: ClassVar[bool] = False
 
     images: int = option("Maximum number of images drawn, at most one training batch.", unit="images", low=1, high=64)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 ATTEMPTS = 10
+PADDING = 4  # pixels on each side, of the simple random crop
 
 
 class Box(NamedTuple):
@@ -48,6 +49,22 @@ def random_box(rng: np.random.Generator, height: int, width: int, scale: list[fl
     aspect = min(max(width / height, ratio[0]), ratio[1])
     w, h = min(width, max(1, round(height * aspect))), min(height, max(1, round(width / aspect)))
     return Box((height - h) // 2, (width - w) // 2, h, w)
+
+
+def padded_box(rng: np.random.Generator, height: int, width: int, size: int) -> Box:
+    """A random ``size`` x ``size`` of an image of ``height`` x ``width`` that is padded by PADDING on all sides (torchvision:
+    RandomCrop with padding).
+    """
+    top, left = (int(rng.integers(side + 2 * PADDING - size + 1)) for side in (height, width))
+    return Box(top, left, size, size)
+
+
+def resized_shape(height: int, width: int, short: int) -> tuple[int, int]:
+    """Height and width when the short side is resized to ``short`` (torchvision's Resize: the long side keeps the aspect ratio,
+    truncated).
+    """
+    long = int(short * max(height, width) / min(height, width))
+    return (short, long) if height <= width else (long, short)
 
 
 def central_box(height: int, width: int, size: int) -> Box:

@@ -45,9 +45,16 @@ class OpencvOps:
     def crop(self, image: np.ndarray, box: Box, size: int) -> np.ndarray:
         """Cut out the box and resize it to size x size, averaging areas when it shrinks."""
         top, left, height, width = box
-        shrinks = height >= size and width >= size
-        cut = image[top : top + height, left : left + width]
-        return cv2.resize(cut, (size, size), interpolation=cv2.INTER_AREA if shrinks else self.interpolation)
+        return self.resize(image[top : top + height, left : left + width], size, size)
+
+    def resize(self, image: np.ndarray, height: int, width: int) -> np.ndarray:
+        """Resize the whole image, averaging areas where it shrinks."""
+        shrinks = image.shape[0] >= height and image.shape[1] >= width
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else self.interpolation)
+
+    def reflect(self, image: np.ndarray, padding: int) -> np.ndarray:
+        """Add ``padding`` pixels on each side, mirrored at the outermost pixel, which is not repeated."""
+        return cv2.copyMakeBorder(image, padding, padding, padding, padding, cv2.BORDER_REFLECT_101)
 
     def flip(self, image: np.ndarray) -> np.ndarray:
         """Mirror left and right."""

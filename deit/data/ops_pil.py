@@ -36,6 +36,14 @@ class PilOps:
         cut = image.crop((left, top, left + width, top + height))
         return cut.resize((size, size), self.resampling)
 
+    def resize(self, image: Image.Image, height: int, width: int) -> Image.Image:
+        """Resize the whole image."""
+        return image.resize((width, height), self.resampling)
+
+    def reflect(self, image: Image.Image, padding: int) -> Image.Image:
+        """Add ``padding`` pixels on each side, mirrored at the outermost pixel, which is not repeated."""
+        return Image.fromarray(np.pad(np.asarray(image), ((padding, padding), (padding, padding), (0, 0)), "reflect"))
+
     def flip(self, image: Image.Image) -> Image.Image:
         """Mirror left and right."""
         return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from deit.config.schema import RunConfig
-from deit.data.crop import Box, central_box, part, random_box
+from deit.data.crop import PADDING, Box, central_box, padded_box, part, random_box, resized_shape
 from deit.data.operations import Operation
 from deit.data.ops_opencv import OpencvOps
 from deit.data.ops_pil import RESAMPLING, PilOps
@@ -25,6 +25,8 @@ class Ops(Protocol):
     def start(self, image: np.ndarray) -> Any: ...
     def finish(self, image: Any) -> np.ndarray: ...
     def crop(self, image: Any, box: Box, size: int) -> Any: ...
+    def resize(self, image: Any, height: int, width: int) -> Any: ...
+    def reflect(self, image: Any, padding: int) -> Any: ...
     def flip(self, image: Any) -> Any: ...
     def apply(self, image: Any, operation: Operation) -> Any: ...
 
@@ -34,7 +36,7 @@ JITTERED = ("Brightness", "Contrast", "Color")
 
 
 class TrainTransform:
-    """Random crop, flip, then a policy or colour jitter or, with 3-Augment, both (timm's transforms_imagenet_train)."""
+    """A random crop, flip, then a policy or colour jitter or, with 3-Augment, both (timm's transforms_imagenet_train)."""
 
     def __init__(self, config: RunConfig) -> None:
         """Raises UserError if augment.auto_augment is invalid."""
@@ -49,17 +51,30 @@ class TrainTransform:
         return self.finish(part(image, self.box(rng, *image.shape[:2])), rng)
 
     def box(self, rng: np.random.Generator, height: int, width: int) -> Box:
-        """The crop of an image of that size, drawn first."""
+        """The crop of an image of that size, drawn first. The simple random crop needs the whole image."""
+        if self.augment.crop == "src":
+            return Box(0, 0, height, width)
         return random_box(rng, height, width, self.augment.scale, self.augment.ratio)
 
     def finish(self, cut: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """From the crop, uint8 [height, width, 3], with the later random draws."""
-        picture = self.ops.crop(self.ops.start(cut), Box(0, 0, *cut.shape[:2]), self.size)
+        picture = self.ops.start(cut)
+        if self.augment.crop == "src":
+            picture = self._simple_crop(picture, cut.shape[0], cut.shape[1], rng)
+        else:
+            picture = self.ops.crop(picture, Box(0, 0, *cut.shape[:2]), self.size)
         if rng.random() < self.augment.hflip:
             picture = self.ops.flip(picture)
         for operation in self._operations(rng):
             picture = self.ops.apply(picture, operation)
         return self.ops.finish(picture)
+
+    def _simple_crop(self, picture: Any, height: int, width: int, rng: np.random.Generator) -> Any:
+        """DeiT III's: the short side resized, padded with reflection, cropped (facebookresearch/deit: --src)."""
+        height, width = resized_shape(height, width, self.size)
+        resized = self.ops.resize(picture, height, width)
+        box = padded_box(rng, height, width, self.size)
+        return self.ops.crop(self.ops.reflect(resized, PADDING), box, self.size)
 
     def _operations(self, rng: np.random.Generator) -> list[Operation]:
         drawn = self.policy.draw(rng) if self.policy is not None else []
@@ -85,9 +100,7 @@ class EvalTransform:
         """uint8 [H, W, 3] to uint8 [img_size, img_size, 3]."""
         height, width = image.shape[:2]
         if min(height, width) != self.short:
-            # torchvision's Resize: the long side keeps the aspect ratio, truncated.
-            long = int(self.short * max(height, width) / min(height, width))
-            height, width = (self.short, long) if height <= width else (long, self.short)
+            height, width = resized_shape(height, width, self.short)
             image = np.asarray(Image.fromarray(image).resize((width, height), self.resampling))
         top, left, side, _ = central_box(height, width, self.size)
         return image[top : top + side, left : left + side]

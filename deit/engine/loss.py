@@ -5,16 +5,18 @@ All have the same three arguments, so that the train step needs no branch for di
 
 from __future__ import annotations
 
+import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from deit.config.schema import DistillConfig
+from deit.config.schema import DistillConfig, LossConfig
 
 
-def build_loss(distill: DistillConfig) -> nn.Cell:
+def build_loss(loss: LossConfig, distill: DistillConfig) -> nn.Cell:
     """The training loss of a configuration; ``deit.engine.teacher`` builds the matching teacher."""
+    base = BinaryCrossEntropy(loss.target_threshold) if loss.name == "bce" else SoftTargetCrossEntropy()
     if distill.type == "none":
-        return SoftTargetCrossEntropy()
-    return DistillationLoss(distill.type, distill.alpha, distill.tau)
+        return base
+    return DistillationLoss(base, distill.type, distill.alpha, distill.tau)
 
 
 class SoftTargetCrossEntropy(nn.Cell):
@@ -25,6 +27,26 @@ class SoftTargetCrossEntropy(nn.Cell):
         return _cross_entropy(outputs, targets)
 
 
+class BinaryCrossEntropy(nn.Cell):
+    """Binary cross entropy with logits of each class (timm ``BinaryCrossEntropy``), mean over the batch and the classes.
+
+    With a ``target_threshold`` targets above it become 1 and others 0: at 0, as facebookresearch/deit trains DeiT III, both
+    classes of a mixed image are entirely right.
+    """
+
+    def __init__(self, target_threshold: float | None) -> None:
+        super().__init__()
+        self.target_threshold = target_threshold
+
+    def construct(self, outputs: Tensor, teacher_logits: Tensor | None, targets: Tensor) -> Tensor:
+        """``outputs``: logits [B, K]; ``targets`` [B, K], each within 0 and 1. There is no teacher to use."""
+        if self.target_threshold is not None:
+            targets = (targets > self.target_threshold).astype(ms.float32)
+        # log(1 + exp(x)) - target * x, written so that no exponential overflows.
+        softplus = ops.relu(outputs) + ops.log1p(ops.exp(-ops.abs(outputs)))
+        return (softplus - targets * outputs).mean()
+
+
 class DistillationLoss(nn.Cell):
     """facebookresearch/deit ``DistillationLoss``: (1 - alpha) * base + alpha * distillation.
 
@@ -32,8 +54,9 @@ class DistillationLoss(nn.Cell):
     teacher's decision.
     """
 
-    def __init__(self, kind: str, alpha: float, tau: float) -> None:
+    def __init__(self, base: nn.Cell, kind: str, alpha: float, tau: float) -> None:
         super().__init__()
+        self.base = base
         self.kind, self.alpha, self.tau = kind, alpha, tau
 
     def construct(self, outputs: tuple[Tensor, Tensor], teacher_logits: Tensor, targets: Tensor) -> Tensor:
@@ -49,7 +72,7 @@ class DistillationLoss(nn.Cell):
                 ops.argmax(teacher_logits, -1), student.shape[1], ops.ones((), student.dtype), ops.zeros((), student.dtype)
             )
             distillation = _cross_entropy(student, decision)
-        return (1 - self.alpha) * _cross_entropy(outputs[0], targets) + self.alpha * distillation
+        return (1 - self.alpha) * self.base(outputs[0], None, targets) + self.alpha * distillation
 
 
 def mean_of_heads(outputs: Tensor | tuple[Tensor, Tensor]) -> Tensor:

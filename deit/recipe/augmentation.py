@@ -8,7 +8,7 @@ from deit.data.policy import jitters
 
 def summary(augment: AugmentConfig) -> str:
     """``crop 0.08-1, flip 0.5, rand-m9-mstd0.5-inc1, erase 0.25, ...``, without what is off."""
-    parts = [f"crop {augment.scale[0]:g}-{augment.scale[1]:g}"]
+    parts = ["simple random crop" if augment.crop == "src" else f"crop {augment.scale[0]:g}-{augment.scale[1]:g}"]
     if augment.hflip:
         parts.append(f"flip {augment.hflip:g}")
     if augment.auto_augment is not None:

@@ -262,7 +262,7 @@ class Trainer:
 
 def _steps(config: RunConfig, state: TrainState, teaching: Teaching | None, world: int) -> Any:
     """A function (context, micro batches, step, lr) that does one optimizer step and returns its outputs."""
-    loss = build_loss(config.distill)
+    loss = build_loss(config.loss, config.distill)
     ask: Any = (lambda *batch: None) if teaching is None else teaching.teacher
     cells = {
         update: TrainStep(

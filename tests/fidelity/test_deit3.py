@@ -5,18 +5,22 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import mindspore as ms
 import numpy as np
 import pytest
 import yaml
 from composition import composed
 from fidelity import load, worst
-from mindspore import Tensor
+from mindspore import ParameterTuple, Tensor, nn
+from reference import inputs_deit3 as inputs
 from reference.inputs_deit3 import RESIZED, VARIANTS, Variant
 from reference.inputs_model import images, weights
 from reference.packing import checksum, unpack
 
 from deit.compose import groups
-from deit.config.schema import ModelConfig
+from deit.config.schema import DistillConfig, LossConfig, ModelConfig
+from deit.engine import mixing
+from deit.engine.loss import build_loss
 from deit.engine.step_randomness import drop_path
 from deit.models.deit import build_model
 from deit.models.shapes import parameter_shapes
@@ -115,3 +119,62 @@ def test_uniform_drop_path(fidelity: Callable[..., None]) -> None:
     errors = abs((factors == 0).mean(1) - 0.2) / np.sqrt(0.2 * 0.8 / factors.shape[1])
     what = "Uniform stochastic depth: share dropped in each branch"
     fidelity(what, tolerance=4, measured=float(errors.max()), unit="standard errors", **claim)
+
+
+class Asked(nn.Cell):
+    """A loss and its gradient to the logits that a network computes."""
+
+    def __init__(self, loss: LossConfig, network: nn.Cell, weights: ParameterTuple | None) -> None:
+        super().__init__()
+        self.network, self.loss = network, build_loss(loss, DistillConfig("none", None, 0.5, 1.0))
+        self.gradient = ms.value_and_grad(self.value, 0 if weights is None else None, weights)
+
+    def value(self, x: Tensor, targets: Tensor) -> Tensor:
+        return self.loss(self.network(x), None, targets)
+
+    def construct(self, x: Tensor, labels: Tensor, lam: Tensor) -> tuple[Tensor, object]:
+        return self.gradient(x, mixing.soft_targets(labels, lam, inputs.CLASSES, 0.0))
+
+
+LOSSES = {
+    "bce": (LossConfig("bce", None), "Binary cross entropy with mixed targets", "BinaryCrossEntropy"),
+    "bce_threshold": (
+        LossConfig("bce", 0.0),
+        "Binary cross entropy with mixed targets above 0 as 1",
+        "BinaryCrossEntropy(target_threshold=0)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_binary_cross_entropy(name: str, fidelity: Callable[..., None]) -> None:
+    (loss, what, said), stored = LOSSES[name], load("deit3")
+    assert checksum([inputs.logits(), inputs.labels(), inputs.lam()]) == stored["loss.inputs"]
+    given = Tensor(inputs.labels(), ms.int32), Tensor(inputs.lam())
+    value, gradient = Asked(loss, nn.Identity(), None)(Tensor(inputs.logits()), *given)
+    claim = dict(section="Losses", reference=f"{TIMM1}, {said}", tolerance=1e-5)
+    fidelity(what, measured=worst(value.asnumpy()[None], stored[f"{name}.value"]), **claim)
+    theirs = stored[f"{name}.gradient"]
+    measured = worst(gradient.asnumpy(), theirs, scale=np.abs(theirs).max())
+    fidelity(f"{what}: gradient to the logits", measured=measured, unit="of the largest", **claim)
+
+
+def test_gradients(fidelity: Callable[..., None]) -> None:
+    """Of every parameter of a small network, so of LayerScale's factors and the position embedding of the patches alone."""
+    loss, _, said = LOSSES["bce"]
+    stored = load("deit3")
+    config = ModelConfig("small", **inputs.MICRO, mlp_ratio=4.0, distilled=False, drop_rate=0.0, drop_path_rate=0.0)
+    config = dataclasses.replace(config, attention="plain", init_values=1e-4, no_embed_class=True)
+    network = build_model(config, inputs.CLASSES)
+    load_weights(network, to_mindspore(weights(to_timm(parameter_shapes(config, inputs.CLASSES)))))
+    parameters = ParameterTuple(network.trainable_params())
+    given = Tensor(inputs.labels(), ms.int32), Tensor(inputs.lam())
+    _, gradients = Asked(loss, network, parameters)(Tensor(images(inputs.BATCH, config.img_size)), *given)
+    found = to_timm({p.name.removeprefix("network."): g.asnumpy() for p, g in zip(parameters, gradients, strict=True)})
+    theirs = {name: stored[f"bce.gradient.{name}"] for name in found}
+    assert sum(key.startswith("bce.gradient.") for key in stored) == len(found)
+    off = {name: worst(inputs.sample(found[name]), value, scale=np.abs(value).max()) for name, value in theirs.items()}
+    claim = dict(section="Losses", reference=f"{TIMM1}, {said}", tolerance=1e-5, unit="of the largest")
+    scales = max(error for name, error in off.items() if ".ls" in name)
+    fidelity("Gradient to LayerScale's factors, of a small DeiT III", measured=scales, **claim)
+    fidelity("Gradient to every parameter of a small DeiT III", measured=max(off.values()), **claim)

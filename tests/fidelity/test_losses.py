@@ -12,7 +12,7 @@ from mindspore import Tensor, nn
 from reference import inputs_losses as inputs
 from reference.packing import checksum
 
-from deit.config.schema import DistillConfig
+from deit.config.schema import DistillConfig, LossConfig
 from deit.engine import mixing
 from deit.engine.loss import build_loss
 
@@ -24,7 +24,7 @@ class Asked(nn.Cell):
 
     def __init__(self, distill: DistillConfig, heads: int) -> None:
         super().__init__()
-        self.loss, self.heads = build_loss(distill), heads
+        self.loss, self.heads = build_loss(LossConfig(), distill), heads
         self.gradient = ms.value_and_grad(self.value, (0, 1) if heads == 2 else 0)
 
     def value(self, cls: Tensor, dist: Tensor, teacher: Tensor, targets: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from reference.inputs_model import VARIANTS
 from reference.packing import checksum, unpack
 
 from deit.compose import groups
-from deit.config.schema import AdamWOptim, ModelConfig, OptimConfig, RunConfig, ScheduleConfig, SgdOptim
+from deit.config.schema import AdamWOptim, LambOptim, ModelConfig, OptimConfig, RunConfig, ScheduleConfig, SgdOptim
 from deit.engine.step import LossScale, TrainStep
 from deit.engine.step_inputs import BatchInputs, StepInputs
 from deit.models.shapes import parameter_shapes
@@ -171,6 +171,8 @@ def configured(training: inputs.Training) -> RunConfig:
     common = (training.lr, None, training.weight_decay, False, training.clip, 1)
     if training.optimizer == "adamw":
         optim: OptimConfig = AdamWOptim("adamw", *common, betas=list(inputs.BETAS), eps=inputs.EPS)
+    elif training.optimizer == "lamb":
+        optim = LambOptim("lamb", *common, betas=list(inputs.BETAS), eps=inputs.EPS)
     else:
         optim = SgdOptim("sgd", *common, momentum=inputs.MOMENTUM, nesterov=training.nesterov)
     config = composed("experiment=quickstart", "augment=none")
@@ -219,6 +221,8 @@ def flat(network: Linear) -> np.ndarray:
     ("name", "what"),
     [
         ("adamw", "AdamW, decay .05 and none, moving rate, 60 steps: weights"),
+        ("lamb", "LAMB, decay .05 and none, clipped to norm 1, moving rate, 60 steps: weights"),
+        ("lamb_without_decay", "LAMB without decay, clipped to norm 1, moving rate, 60 steps: weights"),
         ("sgd", "SGD with momentum, moving rate, 60 steps: weights"),
         ("sgd_nesterov", "SGD with Nesterov's momentum, moving rate, 60 steps: weights"),
     ],
@@ -228,7 +232,12 @@ def test_optimizer(name: str, what: str, fidelity: Callable[..., None]) -> None:
     found = train(inputs.TRAININGS[name])
     assert found["inputs"] == stored["inputs"]
     claim = dict(section="Optimizer", tolerance=1e-6)
-    fidelity(what, reference=TORCH, measured=worst(found["weights"], stored["weights"]), **claim)
+    fidelity(
+        what,
+        reference="timm 1.0.31, Lamb" if name.startswith("lamb") else TORCH,
+        measured=worst(found["weights"], stored["weights"]),
+        **claim,
+    )
     what = "EMA over 60 steps of each optimizer"
     fidelity(what, reference="timm 1.0.31, ModelEmaV3", measured=worst(found["ema"], stored["ema"]), **claim)
 

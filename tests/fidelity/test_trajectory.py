@@ -14,13 +14,15 @@ from mindspore import Tensor
 from reference import inputs_trajectory as inputs
 from reference.packing import checksum
 
-from deit.config.schema import AdamWOptim, RunConfig
-from deit.engine.loss import SoftTargetCrossEntropy
+from deit.config.schema import AdamWOptim, LambOptim, LossConfig, RunConfig
+from deit.engine.loss import build_loss
 from deit.engine.normalize import Normalize
 from deit.engine.state import TrainState
 from deit.engine.step import TrainStep
 from deit.engine.step_inputs import BatchInputs, StepInputs
 from deit.weights.naming import to_mindspore, to_timm
+
+ADAMW = "timm 1.0.31 and torch 2.13.0 AdamW"
 
 pytestmark = pytest.mark.usefixtures("graph_mode")
 
@@ -29,13 +31,15 @@ def configured(training: inputs.Training) -> RunConfig:
     mixing = ("augment.mixup=0.8", "augment.cutmix=1.0", "augment.mixup_prob=1.0", "augment.reprob=0.0")
     config = composed("experiment=quickstart", *mixing, f"data.batch_size={training.batch}")
     common = (training.lr, None, inputs.WEIGHT_DECAY, False, training.clip, 1)
-    optim = AdamWOptim("adamw", *common, betas=list(inputs.BETAS), eps=inputs.EPS)
+    kind = LambOptim if training.optimizer == "lamb" else AdamWOptim
+    optim = kind(training.optimizer, *common, betas=list(inputs.BETAS), eps=inputs.EPS)
     return dataclasses.replace(
         config,
         model=training.model,
         optim=optim,
+        loss=LossConfig(training.loss),
         data=dataclasses.replace(config.data, mean=list(inputs.MEAN), std=list(inputs.STD)),
-        augment=dataclasses.replace(config.augment, smoothing=inputs.SMOOTHING),
+        augment=dataclasses.replace(config.augment, smoothing=training.smoothing),
         ema=dataclasses.replace(config.ema, enabled=True, decay=inputs.EMA_DECAY),
     )
 
@@ -44,7 +48,7 @@ def train(training: inputs.Training) -> dict[str, np.ndarray]:
     """What ``reference.trajectory.train`` answers, of this project's network and training step."""
     config = configured(training)
     state = TrainState(config, to_mindspore(inputs.start(training)))
-    loss, scale = SoftTargetCrossEntropy(), state.loss_scale
+    loss, scale = build_loss(config.loss, config.distill), state.loss_scale
     step_cell = TrainStep(config, state.network, state.average, loss, state.optimizer, scale, None, 1, True)
     found: dict[str, list[float]] = {"loss": [], "norm": []}
     for step in range(training.steps):
@@ -84,7 +88,8 @@ def test_trajectory(name: str, fidelity: Callable[..., None]) -> None:
     if training.steps > 100:
         assert stored["loss"][-10:].mean() < 0.8 * stored["loss"][:10].mean()  # it has learned something
     assert (stored["norm"] > training.clip).any()  # the clip was at work
-    claim = dict(section="Trajectory", reference="timm 1.0.31 and torch 2.13.0 AdamW")
+    reference = "timm 1.0.31 with its Lamb and BinaryCrossEntropy" if training.optimizer == "lamb" else ADAMW
+    claim = dict(section="Trajectory", reference=reference)
     what = f"{training.steps} steps of {name}"
 
     def relative(key: str) -> float:

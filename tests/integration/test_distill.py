@@ -244,7 +244,7 @@ def test_the_step_distills_from_the_answers_and_leaves_the_teacher_alone(tmp_pat
     teaching, batch, state = teaching_of(config), training_batch(config), TrainState(config)
     before = teaching.teacher(*batch)
     images, targets = teaching.teacher.inputs(*batch)
-    loss = build_loss(config.distill)
+    loss = build_loss(config.loss, config.distill)
     wanted = float(loss(state.network(images), before, targets).asnumpy())
     step = TrainStep(config, state.network, state.average, loss, state.optimizer, state.loss_scale, None, 1, True)
     inputs = StepInputs(

@@ -25,7 +25,7 @@ LOSSES: dict[str, Callable[[], nn.Module]] = {
 
 def make() -> dict[str, np.ndarray]:
     """``names``, ``decayed`` of each whole variant; ``logits.NAME`` [B, K]; ``LOSS.value``, ``LOSS.gradient`` and, of a small
-    network, ``LOSS.gradient.PARAMETER``.
+    network, ``bce.gradient.PARAMETER``.
     """
     arrays, names, groups = {}, {}, {}
     for variant, given in inputs.VARIANTS.items():
@@ -43,7 +43,8 @@ def make() -> dict[str, np.ndarray]:
             arrays["logits.resized"] = logits(larger, filled, 384)
     arrays |= {"names": pack(names), "decayed": pack(groups)}
     for name, build in LOSSES.items():
-        arrays |= loss(name, build()) | gradients(name, build())
+        arrays |= loss(name, build())
+    arrays |= gradients("bce", LOSSES["bce"]())
     given_loss = [inputs.logits(), inputs.labels(), inputs.lam()]
     return arrays | {"loss.inputs": checksum(given_loss)}
 

@@ -51,4 +51,4 @@ def lam() -> np.ndarray:
 
 def sample(gradient: np.ndarray) -> np.ndarray:
     """The elements compared: all of a vector, every 16th of the rest."""
-    return gradient if gradient.ndim == 1 else gradient.ravel()[::16]
+    return gradient if gradient.ndim == 1 else np.ascontiguousarray(gradient.ravel()[::16])

@@ -45,7 +45,7 @@ COURSES = {
 class Training:
     """How the weights of ``start()`` are trained with the gradients of ``gradients()``."""
 
-    optimizer: str  # adamw | sgd
+    optimizer: str  # adamw | lamb | sgd
     weight_decay: float
     lr: float
     nesterov: bool = False
@@ -56,6 +56,8 @@ class Training:
 TRAININGS = {
     "adamw": Training("adamw", 0.05, 1e-3),  # the peak of the paper
     "adamw_scaled": Training("adamw", 0.05, 1e-3, clip=1.0, scaled=True),
+    "lamb": Training("lamb", 0.05, 3e-3, clip=1.0),
+    "lamb_without_decay": Training("lamb", 0.0, 3e-3, clip=1.0),
     "sgd": Training("sgd", 1e-2, 5e-3),
     "sgd_nesterov": Training("sgd", 1e-2, 5e-3, nesterov=True),
     "sgd_clipped": Training("sgd", 1e-2, 0.1, clip=1.0),

@@ -50,3 +50,6 @@ SAMPLED = (
     "rand-m5-mstd2-t3a-p0.7",
 )
 SAMPLES = 5_000
+
+# Heights and widths of the pictures that the simple random crop takes: larger, smaller and of the size of the result.
+CROPPED = ((90, 120), (121, 55), (40, 40), (40, 63), (23, 31))

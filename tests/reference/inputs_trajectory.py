@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -30,14 +31,34 @@ class Training:
     lr: float
     warmup: int
     clip: float
+    optimizer: str = "adamw"  # or lamb
+    loss: str = "cross_entropy"  # or bce, whose targets are not smoothed
+
+    @property
+    def smoothing(self) -> float:
+        return SMOOTHING if self.loss == "cross_entropy" else 0.0
 
 
 def _model(name: str, size: int, patch: int, width: int, depth: int, heads: int) -> ModelConfig:
     return ModelConfig(name, size, patch, width, depth, heads, 4.0, False, 0.0, DROP_PATH, "plain")
 
 
+def _deit3(model: ModelConfig) -> ModelConfig:
+    return dataclasses.replace(model, drop_path_mode="uniform", init_values=1e-4, no_embed_class=True)
+
+
 TRAININGS = {
     "deit_micro": Training(_model("deit_micro", 32, 8, 128, 2, 4), batch=16, steps=200, lr=1e-3, warmup=20, clip=1.0),
+    "deit3_micro": Training(
+        _deit3(_model("deit3_micro", 32, 8, 128, 2, 4)),
+        batch=16,
+        steps=200,
+        lr=4e-3,
+        warmup=20,
+        clip=1.0,
+        optimizer="lamb",
+        loss="bce",
+    ),
     "deit_tiny": Training(_model("deit_tiny", 224, 16, 192, 12, 3), batch=4, steps=20, lr=5e-4, warmup=5, clip=5.0),
 }
 
@@ -56,7 +77,7 @@ class Batch:
 
 def start(training: Training) -> dict[str, np.ndarray]:
     """The first weights, under timm's names."""
-    return to_timm(initial_weights(parameter_shapes(training.model, CLASSES), seed=0))
+    return to_timm(initial_weights(parameter_shapes(training.model, CLASSES), 0, training.model.init_values))
 
 
 def batch(training: Training, step: int) -> Batch:
@@ -72,7 +93,8 @@ def batch(training: Training, step: int) -> Batch:
         top, left = (int(edge) for edge in random.integers(0, size // 2, 2))
         height, width = (int(side) for side in random.integers(1, size // 2, 2))
         box, lam = (top, top + height, left, left + width), 1 - height * width / size**2
-    keep = 1 - np.linspace(0, DROP_PATH, training.model.depth, dtype=np.float32).repeat(2)[:, None]
+    lowest = DROP_PATH if training.model.drop_path_mode == "uniform" else 0
+    keep = 1 - np.linspace(lowest, DROP_PATH, training.model.depth, dtype=np.float32).repeat(2)[:, None]
     kept = random.random((2 * training.model.depth, training.batch)) < keep
     return Batch(
         np.clip(images, 0, 255).astype(np.uint8), labels.astype(np.int32), blend, box, lam, (kept / keep).astype(np.float32)

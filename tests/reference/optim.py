@@ -9,7 +9,7 @@ from reference import inputs_optim as inputs
 from reference.inputs_model import VARIANTS
 from reference.learning_rate import rates
 from reference.packing import checksum, pack
-from timm.optim import param_groups_weight_decay
+from timm.optim import Lamb, param_groups_weight_decay
 from timm.utils import ModelEmaV3
 from torch import nn
 
@@ -41,6 +41,8 @@ def train(training: inputs.Training) -> dict[str, np.ndarray]:
     ]
     if training.optimizer == "adamw":
         optimizer: torch.optim.Optimizer = torch.optim.AdamW(parameters, lr=1.0, betas=inputs.BETAS, eps=inputs.EPS)
+    elif training.optimizer == "lamb":  # which clips by itself
+        optimizer = Lamb(parameters, lr=1.0, betas=inputs.BETAS, eps=inputs.EPS, max_grad_norm=training.clip)
     else:
         optimizer = torch.optim.SGD(parameters, lr=1.0, momentum=inputs.MOMENTUM, nesterov=training.nesterov)
     scaler = torch.amp.GradScaler("cpu", init_scale=inputs.SCALE, growth_interval=inputs.WINDOW, enabled=training.scaled)
@@ -57,7 +59,8 @@ def train(training: inputs.Training) -> dict[str, np.ndarray]:
         loss = sum((p * torch.from_numpy(gradients[f"head.{name}"])).sum() for name, p in head.named_parameters())
         scaler.scale(loss).backward()
         scaler.unscale_(optimizer)
-        norm = nn.utils.clip_grad_norm_(head.parameters(), training.clip if training.clip is not None else np.inf)
+        clips = training.clip is not None and training.optimizer != "lamb"
+        norm = nn.utils.clip_grad_norm_(head.parameters(), training.clip if clips else np.inf)
         finite = bool(torch.isfinite(norm))
         scaler.step(optimizer)
         scaler.update()

@@ -15,7 +15,7 @@ from reference.packing import checksum, pack
 from reference.sampled import sample
 from reference.scripted import Script
 from timm.data import auto_augment, create_transform, transforms
-from torchvision.transforms import ColorJitter, RandomHorizontalFlip
+from torchvision.transforms import ColorJitter, InterpolationMode, RandomCrop, RandomHorizontalFlip, Resize
 from torchvision.transforms import functional as F
 
 TIMM = "1.0.31"
@@ -24,7 +24,7 @@ TIMM = "1.0.31"
 def make() -> dict[str, np.ndarray]:
     made = {"grammar": pack({text: parsed(text) for text in inputs_policy.TEXTS})}
     made["refused"] = pack([text for text in inputs_policy.REFUSED if parsed(text) is None])
-    made |= beyond() | colourless() | three_augment()
+    made |= beyond() | colourless() | three_augment() | simple_crop()
     for number, policy in enumerate(inputs_policy.SAMPLED):
         made |= sample(f"policy.{number}", transform(policy), inputs_policy.SAMPLES)
     return made
@@ -120,6 +120,25 @@ def three_augment() -> dict[str, np.ndarray]:
         fb.append(checksum([np.asarray(strong)])[0])
     given = checksum([picture(90, 120), *(array for number in range(inputs.IMAGES) for array in inputs.draws(number).inputs)])
     return {"3a.timm": np.array(timm), "3a.fb": np.array(fb), "3a.inputs": given}
+
+
+def simple_crop() -> dict[str, np.ndarray]:
+    """Checksums of images of facebookresearch/deit's --src before 3-Augment, from torchvision's parts: [shape, image]."""
+    crcs = []
+    for shape in inputs_policy.CROPPED:
+        image = Resize(inputs.SIDE, InterpolationMode.BICUBIC)(Image.fromarray(picture(*shape)))
+        for number in range(inputs.IMAGES):
+            drawn = inputs.draws(number)
+            script = Script(drawn.crop[:2])
+
+            def corner(padded: Image.Image, size: tuple[int, int], script: Script = script) -> tuple[int, int, int, int]:
+                width, height = padded.size
+                return script.integers(height - size[0] + 1), script.integers(width - size[1] + 1), *size
+
+            with mock.patch.object(RandomCrop, "get_params", staticmethod(corner)):
+                cut = RandomCrop(inputs.SIDE, padding=4, padding_mode="reflect")(image)
+            crcs.append(checksum([np.asarray(flipped(cut, drawn))])[0])
+    return {"src": np.reshape(crcs, (-1, inputs.IMAGES))}
 
 
 def flipped(image: Image.Image, drawn: inputs.Draws) -> Image.Image:

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from reference import inputs_trajectory as inputs
 from reference.packing import checksum
-from timm.loss import SoftTargetCrossEntropy
+from timm.loss import BinaryCrossEntropy, SoftTargetCrossEntropy
 from timm.models.vision_transformer import VisionTransformer
-from timm.optim import param_groups_weight_decay
+from timm.optim import Lamb, param_groups_weight_decay
 from timm.utils import ModelEmaV3
 from torch import nn
 
@@ -42,6 +42,8 @@ def train(training: inputs.Training) -> dict[str, np.ndarray]:
         num_heads=config.num_heads,
         num_classes=inputs.CLASSES,
         drop_path_rate=inputs.DROP_PATH,
+        no_embed_class=config.no_embed_class,
+        init_values=config.init_values,
     )
     model.load_state_dict({name: torch.from_numpy(value) for name, value in inputs.start(training).items()})
     paths = [Masked() for _ in range(2 * config.depth)]
@@ -49,7 +51,11 @@ def train(training: inputs.Training) -> dict[str, np.ndarray]:
         block.drop_path1, block.drop_path2 = paths[2 * number], paths[2 * number + 1]
     average = ModelEmaV3(model, decay=inputs.EMA_DECAY, use_warmup=False)
     groups = param_groups_weight_decay(model, inputs.WEIGHT_DECAY, no_weight_decay_list=model.no_weight_decay())
-    optimizer = torch.optim.AdamW(groups, lr=1.0, betas=inputs.BETAS, eps=inputs.EPS)
+    if training.optimizer == "lamb":  # which clips by itself
+        optimizer: torch.optim.Optimizer = Lamb(groups, lr=1.0, betas=inputs.BETAS, eps=inputs.EPS, max_grad_norm=training.clip)
+    else:
+        optimizer = torch.optim.AdamW(groups, lr=1.0, betas=inputs.BETAS, eps=inputs.EPS)
+    criterion = BinaryCrossEntropy(smoothing=0.0) if training.loss == "bce" else SoftTargetCrossEntropy()
     found: dict[str, list[float]] = {"loss": [], "norm": []}
     model.train()
     for step in range(training.steps):
@@ -58,10 +64,10 @@ def train(training: inputs.Training) -> dict[str, np.ndarray]:
             path.factors = factors
         for group in optimizer.param_groups:
             group["lr"] = inputs.learning_rate(training, step)
-        loss = SoftTargetCrossEntropy()(model(mixed(batch)), targets(batch))
+        loss = criterion(model(mixed(batch)), targets(batch, training.smoothing))
         optimizer.zero_grad()
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), np.inf if training.optimizer == "lamb" else training.clip)
         optimizer.step()
         average.update(model)
         found["loss"].append(loss.item())
@@ -93,8 +99,8 @@ def mixed(batch: inputs.Batch) -> torch.Tensor:
     return result
 
 
-def targets(batch: inputs.Batch) -> torch.Tensor:
-    off = inputs.SMOOTHING / inputs.CLASSES
+def targets(batch: inputs.Batch, smoothing: float) -> torch.Tensor:
+    off = smoothing / inputs.CLASSES
     labels = torch.from_numpy(batch.labels).long()
-    soft = torch.full((len(labels), inputs.CLASSES), off).scatter_(1, labels[:, None], 1 - inputs.SMOOTHING + off)
+    soft = torch.full((len(labels), inputs.CLASSES), off).scatter_(1, labels[:, None], 1 - smoothing + off)
     return soft * batch.lam + soft.flip(0) * (1 - batch.lam)
