@@ -12,7 +12,7 @@ from deit.models.shapes import parameter_count
 from deit.runs.directory import RunDirectory
 from deit.text import byte_size
 
-MOMENTS = {"adamw": 2, "sgd": 1}  # weight-sized arrays in the optimizer's state
+MOMENTS = {"adamw": 2, "lamb": 2, "sgd": 1}  # weight-sized arrays in the optimizer's state
 
 
 def checkpoint_bytes(config: RunConfig) -> int:

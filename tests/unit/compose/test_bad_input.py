@@ -23,7 +23,7 @@ TYPED = [
     ("model=DeiT_Small", ["model", "'DeiT_Small'", "Did you mean 'deit_small'?"]),
     ("model=null", ["model=null", "deit_small"]),
     ("model=[deit_tiny,deit_small]", ["model", "-m model=A,B"]),
-    ("optim={name: sgd}", ["optim", "adamw, sgd"]),
+    ("optim={name: sgd}", ["optim", "adamw, lamb, sgd"]),
     ("model=deit_tiny,deit_small", ["model=deit_tiny,deit_small", "-m"]),
     ("data.batch_size=ten", ["data.batch_size", "'ten'", "a whole number (images), at least 1"]),
     ("data.batch_size=1.5", ["data.batch_size", "1.5", "a whole number"]),

@@ -6,18 +6,18 @@ import pytest
 from composition import composed
 
 from deit.compose import groups as options
-from deit.config.schema import RunConfig
+from deit.config.schema import DistillConfig, RunConfig
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader, TrainLoader
 from deit.engine.evaluation import EvalStep
-from deit.engine.loss import SoftTargetCrossEntropy
+from deit.engine.loss import build_loss
 from deit.engine.state import TrainState
 from deit.engine.step import TrainStep
 from deit.models.shapes import parameter_shapes
 from deit.recipe.plan import plan
 
 DIGITS = ("data=digits", "data.batch_size=8", "data.eval_batch_size=8", "data.workers=0", "tracking=none")
-SHRUNK = ("model.depth=1", "model.embed_dim=24", "optim.lr_base_size=null", "hardware=cpu")
+SHRUNK = ("model.depth=1", "model.embed_dim=48", "optim.lr_base_size=null", "hardware=cpu")
 TEACHER = ("model=deit_tiny_distilled", "distill.teacher=somewhere")
 
 
@@ -41,7 +41,7 @@ def build(config: RunConfig) -> None:
         config,
         state.network,
         state.average,
-        SoftTargetCrossEntropy(),
+        build_loss(config.loss, DistillConfig("none", None, 0.5, 1.0)),
         state.optimizer,
         state.loss_scale,
         state.buffers,
@@ -55,7 +55,7 @@ def of(*groups: str) -> list[str]:
     return [f"{group}={option}" for group in groups for option in options.groups()[group]]
 
 
-@pytest.mark.parametrize("option", of("model", "augment", "optim", "schedule", "ema", "distill", "precision", "debug"))
+@pytest.mark.parametrize("option", of("model", "augment", "loss", "optim", "schedule", "ema", "distill", "precision", "debug"))
 def test_option_builds(option: str) -> None:
     distilled = option.startswith("distill=") and option != "distill=none"
     more = list(TEACHER) if distilled else []

@@ -228,3 +228,19 @@ def test_evaluation_does_not_depend_on_the_backend_but_on_the_interpolation():
 def test_evaluation_at_the_images_own_size_is_the_identity():
     image = waves(32, 32)
     np.testing.assert_array_equal(EvalTransform(settings(32))(image), image)
+
+
+@pytest.mark.parametrize("backend", ["opencv", "pil"])
+def test_the_simple_crop_shifts_by_up_to_its_padding(backend):
+    """An image of the model's size is not resized: all that is left is a shift of up to 4 pixels, mirrored at the border."""
+    transform, image = TrainTransform(settings(backend=backend, crop="src")), waves(32, 32)
+    padded = np.pad(image, ((4, 4), (4, 4), (0, 0)), "reflect")
+    shifts = set()
+    for seed in range(60):
+        found = transform(image, rng(seed))
+        here = [(i, j) for i in range(9) for j in range(9) if np.array_equal(found, padded[i : i + 32, j : j + 32])]
+        assert len(here) == 1
+        shifts.add(here[0])
+    assert {i for i, _ in shifts} == {j for _, j in shifts} == set(range(9))
+    for shape in ((100, 70), (70, 100), (9, 30)):
+        assert transform(waves(*shape), rng()).shape == (32, 32, 3)

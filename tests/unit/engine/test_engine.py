@@ -150,7 +150,7 @@ def test_distillation_loss_is_the_papers(kind: str) -> None:
         distillation = (p * (np.log(p) - np.log(q))).sum() * tau**2 / dist.size
     else:
         distillation = -np.log(softmax(dist))[np.arange(4), teacher.argmax(-1)].mean()
-    loss = DistillationLoss(kind, alpha, tau)
+    loss = DistillationLoss(SoftTargetCrossEntropy(), kind, alpha, tau)
     cls, dist, teacher, targets = (Tensor(array.astype(np.float32)) for array in (cls, dist, teacher, targets))
     got = float(loss((cls, dist), teacher, targets).asnumpy())
     assert got == pytest.approx((1 - alpha) * base + alpha * distillation, rel=1e-5)

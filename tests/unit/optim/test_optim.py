@@ -11,7 +11,7 @@ import pytest
 import yaml
 from mindspore import Parameter, Tensor, nn, ops
 
-from deit.config.schema import AdamWOptim, ModelConfig, OptimConfig, ScheduleConfig, SgdOptim
+from deit.config.schema import VARIANTS, AdamWOptim, LambOptim, ModelConfig, OptimConfig, ScheduleConfig, SgdOptim
 from deit.models.deit import build_model
 from deit.models.initialisation import initial_weights
 from deit.models.shapes import parameter_shapes
@@ -19,11 +19,13 @@ from deit.models.weights import load_weights
 from deit.optim.adamw import one_minus_exp
 from deit.optim.build import build_optimizer
 from deit.optim.parameter_groups import decayed
+from deit.preflight.disk_space import MOMENTS
 from deit.recipe.schedule import learning_rate, peak_lr
 
 CONF = Path(__file__).parents[3] / "conf"
 COSINE = ScheduleConfig("cosine", 300, 10, 5, 1e-6, 1e-5, "epoch", None)
 ADAMW = AdamWOptim("adamw", 5e-4, 512, 0.05, False, None, 1, betas=[0.9, 0.999], eps=1e-8)
+LAMB = LambOptim("lamb", 3e-3, None, 0.05, False, 1.0, 1, betas=[0.9, 0.999], eps=1e-8)
 SGD = SgdOptim("sgd", 0.1, 512, 1e-2, False, None, 1, momentum=0.9, nesterov=False)
 
 
@@ -200,7 +202,7 @@ class TrainStep(nn.Cell):
         return loss
 
 
-@pytest.mark.parametrize("optim", [ADAMW, SGD], ids=["adamw", "sgd"])
+@pytest.mark.parametrize("optim", [ADAMW, LAMB, SGD], ids=["adamw", "lamb", "sgd"])
 def test_a_compiled_step_learns_skips_overflows_and_sees_loaded_weights(optim: OptimConfig) -> None:
     config = ModelConfig("test", 8, 4, 16, 1, 2, 4.0, False, 0.0, 0.0, "plain")
     start = initial_weights(parameter_shapes(config, 5), seed=0)
@@ -240,3 +242,18 @@ def test_a_compiled_step_learns_skips_overflows_and_sees_loaded_weights(optim: O
         ops.assign(parameter, ops.zeros_like(parameter))
     assert train() == pytest.approx(losses, rel=1e-6)
     assert everything() == before
+
+
+def test_the_space_of_every_optimizer_is_known() -> None:
+    assert MOMENTS.keys() == VARIANTS[OptimConfig].keys()
+
+
+@pytest.mark.parametrize(("weight", "gradient"), [(0.0, 1.0), (2.0, 0.0), (0.0, 0.0)])
+def test_lamb_scales_nothing_where_a_norm_is_zero(weight: float, gradient: float) -> None:
+    parameter = Parameter(Tensor(np.full((2, 3), weight, np.float32)), name="w.weight")
+    optimizer = build_optimizer(dataclasses.replace(LAMB, weight_decay=1e-9), [parameter])
+    optimizer((Tensor(np.full((2, 3), gradient, np.float32)),), Tensor(0.1, ms.float32))
+    expected = weight - 0.1 * (1.0 if gradient else 0.0)
+    if weight and not gradient:  # the update is the decay alone, of the parameter's direction: scaled to its size
+        expected = weight - 0.1 * weight
+    np.testing.assert_allclose(parameter.asnumpy(), expected, atol=1e-6)

@@ -48,7 +48,7 @@ def test_frozen_configuration_reads_back_equal(tmp_path: Path) -> None:
     [
         ("base_lr: 0.002", "base_lr: fast", "optim.base_lr is 'fast', but a number"),
         ("base_lr:", "bass_lr:", "unknown key optim.bass_lr. Did you mean 'base_lr'?"),
-        ("name: adamw", "name: adam", "optim.name is 'adam'; allowed: adamw, sgd"),
+        ("name: adamw", "name: adam", "optim.name is 'adam'; allowed: adamw, lamb, sgd"),
     ],
 )
 def test_a_config_edited_wrongly_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
