@@ -1,13 +1,13 @@
-"""Random faults against trainings and a sweep, until all have ended: what was survived, what was lost, how long it took.
+"""Random faults in trainings and a sweep, until all have ended: which were survived, what was lost, how long recovery took.
 
     python benchmarks/chaos.py                       # 100 faults, about 25 minutes on two idle cores
     python benchmarks/chaos.py --faults 12 --seed 7 --kinds "kill worker" "bit flip"
 
 For each kind of fault a small training on the digits (one process; two for msrun) runs with a real MLflow server and is hit
-at random moments, is resumed where the fault ends it, and runs to its end. Then: the same bits as an undisturbed training
-with the same seed (weights, EMA, optimizer, every metric that is no time), every point of its journal once in MLflow, no
-process left. A full disk must have kept a checkpoint from being written. The sweep's trials are compared with those of an
-undisturbed sweep. Exit code 0 only if all that holds.
+at random moments, is resumed if the fault ends it, and runs to its end. It must then have the same bits as an undisturbed
+training with the same seed (weights, EMA, optimizer, every metric except times), every point of its journal once in MLflow,
+and no process left. A full disk must have prevented a checkpoint. The sweep's trials are compared with those of an
+undisturbed sweep. The exit code is 0 only if all of this is true.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ SMALL = (
     *("schedule.eval_every=5", "checkpointing.every_steps=20", "ema.decay=0.9", "tracking.log_every=3"),
     *("tracking.system_metrics_every=0", "tracking.flush_timeout=300"),
 )
-PATIENCE = 600.0  # seconds until something counts as not survived
-OUTAGE = 4.0  # seconds for which the MLflow server is away, or a process stopped
+PATIENCE = 600.0  # seconds until a fault counts as not survived
+OUTAGE = 4.0  # seconds for which the MLflow server is down, or a process stopped
 
 
 class NotSurvived(Exception):
-    """What a fault has broken."""
+    """A fault has broken something."""
 
 
 class Missed(Exception):
-    """There was nothing to hit: the training was between two starts, or at its end."""
+    """No process to hit: the training was between two starts, or at its end."""
 
 
 class Training:
@@ -99,7 +99,7 @@ class Training:
         return self._ended and not self.finished
 
     def start(self) -> None:
-        """Start it, or go on with it."""
+        """Start or resume it."""
         known = any(self.folder.glob("runs/quickstart/*/config.yaml"))
         typed = (f"resume={self.run.path}",) if known else self._arguments
         with open(self.folder / "output.txt", "ab") as output:
@@ -108,16 +108,16 @@ class Training:
             )
 
     def wait_beyond(self, step: int) -> None:
-        """Wait until the training has come further than ``step``, or has finished."""
+        """Wait until the training is beyond ``step``, or has finished."""
         self._wait(lambda: self.step > step or self.finished, f"no step after {step}")
 
     def wait_for_end(self) -> None:
-        """Wait until the launch has ended and nothing of it is left."""
+        """Wait until the launch has ended and no process of it is left."""
         self._wait(lambda: self._ended, "the launch does not end")
         self._wait(lambda: not held(self.run), "processes or locks are left")
 
     def wait_for_shipper(self) -> None:
-        """Wait until all is sent: the shipper of a launch that was killed goes on by itself."""
+        """Wait until all is sent: the shipper of a killed launch continues by itself."""
         self._wait(lambda: not _shippers(self), "the shipper does not end")
 
     def _wait(self, what: Callable[[], bool], otherwise: str) -> None:
@@ -187,10 +187,10 @@ def flip_bit(training: Training, draw: random.Random) -> None:
 
 
 def fill_disk(training: Training, draw: random.Random) -> None:
-    """Fill the training's own small disk, for long enough that a checkpoint is due, and make room again."""
+    """Fill the training's own small disk, until a checkpoint is due, then free it again."""
     ballast = training.folder / "ballast"
     space = os.statvfs(training.folder)
-    with contextlib.suppress(OSError):  # the training has taken some of it meanwhile
+    with contextlib.suppress(OSError):  # the training has used some of it meanwhile
         ballast.write_bytes(bytes(space.f_bavail * space.f_frsize - draw.randrange(100_000)))
     time.sleep(OUTAGE)
     ballast.unlink()
@@ -274,7 +274,7 @@ class Row:
 
 
 def compare(run: RunDirectory, reference: RunDirectory) -> list[str]:
-    """In what a run differs from the undisturbed one."""
+    """Differences between a run and the undisturbed one."""
     found = []
     ends = [checkpoint.complete(one)[-1] for one in (run, reference)]
     if ends[0].name != ends[1].name:
@@ -296,7 +296,7 @@ def _history(run: RunDirectory) -> dict[str, list[tuple[int, float]]]:
 
 
 def torture(kind: str, faults: int, folder: Path, server: Server, steps: int, reference: RunDirectory, seed: int) -> Row:
-    """Hit trainings with one kind of fault, as often as said, and judge each when it has ended."""
+    """Hit trainings with one kind of fault, and check each when it has ended."""
     row, draw, more = (
         Row(),
         random.Random(f"{seed} {kind}"),
@@ -359,7 +359,7 @@ def _mount(place: Path) -> None:
 
 
 def torture_sweep(faults: int, folder: Path, server: Server, steps: int, seed: int) -> Row:
-    """Kill a sweep, or the launcher of one of its trials, and go on with ``sweep.resume=``."""
+    """Kill a sweep, or the launcher of one of its trials, and resume with ``sweep.resume=``."""
     row, draw = Row(), random.Random(f"{seed} sweep")
     typed = ("-m", *SMALL, f"tracking.uri={server.uri}", f"schedule.max_steps={steps}", "hardware=cpu", "seed=0,1,2,3")
     calm, hit = folder / "sweep_calm", folder / "sweep_hit"
@@ -442,7 +442,7 @@ def main() -> int:
         if all(row.well for row in rows.values()):
             shutil.rmtree(folder, ignore_errors=True)
         else:
-            console.print(f"what is left to look at: {folder}")
+            console.print(f"files for inspection: {folder}")
     return 0 if all(row.well for row in rows.values()) else 1
 
 

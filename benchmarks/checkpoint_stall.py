@@ -1,10 +1,10 @@
-"""What a checkpoint costs the training: written in the background against written while the training waits.
+"""The cost of a checkpoint for the training: written in the background, or while the training waits.
 
     python benchmarks/checkpoint_stall.py [--rounds 6]
 
 One training of the size of DeiT-small (weights, moving average and two moments: 345 MB) on tiny images. Windows of ten
-steps take turns: one with no checkpoint, one with a checkpoint in the background, one with a checkpoint that is waited
-for. ``stall`` is how long the step waits, ``cost`` how much longer the whole window took than one without.
+steps take turns: one without a checkpoint, one with a checkpoint in the background, one with a blocking
+checkpoint. ``stall`` is how long the step waits, ``cost`` how much longer the whole window took than one without.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ RECIPE = (
 
 
 def child(run: str) -> None:
-    """The worker, whose saver takes the modes in turn and notes when each window began and how long the step waited."""
+    """The worker, whose saver alternates the modes and records the start of each window and how long the step waited."""
     from deit import worker
     from deit.engine.saver import Saver
 
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def prepare(folder: Path, *typed: str) -> Path:
-    """The run directory of a configuration, as the launcher leaves it to the worker."""
+    """The run directory of a configuration, as the launcher prepares it for the worker."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from omegaconf import open_dict

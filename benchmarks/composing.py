@@ -1,9 +1,9 @@
-"""How long `python launch.py --cfg job` takes to compose and check a recipe, beside a bare Hydra app.
+"""How long `python launch.py --cfg job` takes to compose and check a recipe, compared with a bare Hydra app.
 
     python benchmarks/composing.py [--rounds 10]
 
-Each is a process of its own, in turns, so the machine's other load meets all. The bare app has no configuration files, no
-schema and no checks; the seconds are of the processor, so they say the same on a busy machine.
+Each runs in its own process, in turns, so that other load affects all equally. The bare app has no configuration files, no
+schema and no checks; seconds are CPU time, so they are valid on a busy machine.
 """
 
 from __future__ import annotations

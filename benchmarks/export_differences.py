@@ -2,7 +2,7 @@
 
     python benchmarks/export_differences.py [--images 8] [VARIANT ...]
 
-Weights are random, three times as large as initial ones, so that attention is not even and logits are some units large.
+Weights are random, three times as large as initial ones, so that attention is not uniform and logits are a few units large.
 The images are synthetic. Differences are the largest of any logit; in brackets as a share of the largest logit.
 """
 

@@ -1,11 +1,11 @@
-"""What a training image costs: images per processor second of all processes, in turns with timm's loader on the same files.
+"""The cost of a training image: images per CPU second of all processes, in turns with timm's loader on the same files.
 
     python benchmarks/input_pipeline.py [--rounds 5] [--workers 2] [--peer .reference/venv/bin/python]
 
 JPEGs of ImageNet's sizes are written into a temporary folder. Each round runs every case once, each in processes of its own, in
 turns; shown are medians, and medians of the ratios of a round. "native calls" are decoding, resizing, flipping and the
-operations of the policy of the same images in one thread, without anything around them. Times of start-up are left out.
-The last table has what the training process itself spends on an image.
+operations of the policy of the same images in one thread, alone. Start-up times are excluded.
+The last table has the time of the training process itself per image.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def configured(folder: str, backend: str, workers: int) -> RunConfig:
 
 
 def ours(folder: str, backend: str, workers: int) -> tuple[float, float]:
-    """Seconds an image: of all processes, and of this one alone."""
+    """Seconds per image: of all processes, and of this one alone."""
     config = configured(folder, backend, workers)
     batches = TrainLoader(config, open_dataset(config.data, True), 0, 1).epoch(0)
     for _ in itertools.islice(batches, WARM):
@@ -81,7 +81,7 @@ def ours(folder: str, backend: str, workers: int) -> tuple[float, float]:
 
 
 def native(folder: str) -> float:
-    """Seconds an image in the calls that no Python can save."""
+    """Seconds per image in native calls, which no Python code can avoid."""
     config = configured(folder, "opencv", 0)
     loader = TrainLoader(config, open_dataset(config.data, True), 0, 1)
     transform, data, augment, spent = loader.rows.transform, loader.rows.dataset, config.augment, 0.0
@@ -135,16 +135,16 @@ def main() -> None:
                 else:
                     seconds = child(case, name, *([] if case == "native" else [str(arguments.workers)]))[0]
                 found.setdefault(case, []).append(seconds)
-                print(f"  {case}: {1000 * seconds:.2f} ms an image", file=sys.stderr, flush=True)
+                print(f"  {case}: {1000 * seconds:.2f} ms per image", file=sys.stderr, flush=True)
         for case, times in found.items():
             middle = statistics.median(times)
-            print(f"{case:14} {1 / middle:6.0f} images per processor second   {1000 * middle:5.2f} ms an image")
+            print(f"{case:14} {1 / middle:6.0f} images per CPU second   {1000 * middle:5.2f} ms per image")
         for (case, other), bar in BARS.items():
             ratios = [theirs / mine for mine, theirs in zip(found[case], found[other], strict=True)]
             print(f"{case} / {other}: {statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f}), wanted {bar}")
         for workers in (1, 2, 4, 8):
             alone = statistics.median(child("opencv", name, str(workers))[1] for _ in range(3))
-            print(f"training process, {workers} workers: {1000 * alone:.4f} ms an image")
+            print(f"training process, {workers} workers: {1000 * alone:.4f} ms per image")
 
 
 if __name__ == "__main__":

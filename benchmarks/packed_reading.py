@@ -1,11 +1,11 @@
-"""Images a second from class folders, tar and MindRecord shards, through our own loader, in turns.
+"""Images per second from class folders, tar and MindRecord shards, through our own loader, in turns.
 
     python benchmarks/packed_reading.py [--images 2000] [--rounds 3] [--workers 4]
 
 Photograph-like JPEGs of 500 x 375 are written as class folders and packed twice. Each round reads their bytes in the random
-order of an epoch, after the kernel was told to drop them from its page cache; then again; then takes training batches of them
-(decoded, augmented). Dropped are the contents, not the names and inodes of files, and the disk of a virtual machine has caches
-of its own below: on a cold network disk, where each file costs a lookup, the folder loses more than is seen here.
+order of an epoch, after dropping them from the kernel's page cache; then again; then reads training batches (decoded,
+augmented). Only the contents are dropped, not the names and inodes of files, and the disk of a virtual machine has its own
+caches: on a cold network disk, where each file costs a lookup, the folder loses more than here.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def pack(top: Path, form: str) -> None:
 
 
 def drop(root: Path) -> None:
-    """Ask the kernel to forget what the files hold."""
+    """Drop the files from the kernel's page cache."""
     for path in root.rglob("*"):
         if path.is_file():
             with open(path, "rb") as file:
@@ -99,7 +99,7 @@ def main() -> None:
         write_folder(top / "folder", arguments.images)
         for form in FORMATS[1:]:
             pack(top, form)
-        os.sync()  # what is not on the disk yet cannot be dropped
+        os.sync()  # pages that are not on the disk yet cannot be dropped
         size = sum(path.stat().st_size for path in (top / "folder/train").rglob("*.jpg")) / arguments.images
         print(f"{arguments.images:,} images of {size / 1000:.0f} kB on average, {arguments.workers} threads")
         for _ in range(arguments.rounds):
@@ -115,7 +115,9 @@ def main() -> None:
                     if "dropped" in case:
                         drop(top / form)
                     measured.setdefault(case, {}).setdefault(form, []).append(measure())
-    print(f"images/s, medians of {arguments.rounds} rounds; in brackets the least and most of a round's ratio to the folder")
+    print(
+        f"images/s, medians of {arguments.rounds} rounds; in brackets the minimum and maximum of a round's ratio to the folder"
+    )
     for case, found in measured.items():
         cells = []
         for form, values in found.items():

@@ -1,13 +1,13 @@
-"""How well the card pool of a sweep keeps cards at work: 1,000 trials of mixed sizes in simulated time.
+"""How well the card pool of a sweep uses the cards: 1,000 trials of mixed sizes in simulated time.
 
     python benchmarks/pool_simulation.py
 
 The pool and the order of trials are the real ones (``deit.sweeps.executors.pool``, ``deit.sweeps.trial_source``); the
-trials are made up: 1, 2, 4 or 8 cards, lengths log-normal around an hour, expected with an error of a fifth; a tenth of
-them fails early and is tried again. Compared with a bound no schedule can beat: all card-hours spread evenly over all
+trials are random: 1, 2, 4 or 8 cards, lengths log-normal around an hour, estimated with an error of a fifth; a tenth of
+them fails early and is retried. Compared with a bound that no schedule can beat: all card-hours spread evenly over all
 cards, or the longest trial.
 
-Beside it, in the same run: the widest trials first, the order given (both also fill gaps with what fits), and one trial
+Also in the same run: the widest trials first, the order given (both also fill gaps with what fits), and one trial
 after another, as Hydra's own launcher does.
 """
 

@@ -1,9 +1,9 @@
-"""Where a train step goes: the table of MindSpore's operators, for any overrides.
+"""The time of a train step by operator, for any overrides.
 
     python benchmarks/profile_step.py experiment=quickstart
     python benchmarks/profile_step.py model=deit_tiny data.batch_size=16 [--steps 5] [--operators 25] [--forward]
 
-The pixels are random and the data need not be there. Times are milliseconds a step, the sum over all operators of a kind; they
+The pixels are random and no data are needed. Times are milliseconds per step, the sum over all operators of a kind; they
 count time on a core, so with parallel operators they may add up to more than the step, and what is missing is MindSpore's
 own bookkeeping and the host.
 """
@@ -18,14 +18,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import steps  # beside this file; first, as it silences MindSpore
+import steps  # next to this file; first, because it silences MindSpore
 
 from deit.engine import profiling
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("overrides", nargs="*", help="as launch.py takes them")
+    parser.add_argument("overrides", nargs="*", help="as for launch.py")
     parser.add_argument("--steps", type=int, default=5, help="profiled steps")
     parser.add_argument("--operators", type=int, default=25, help="rows of the table")
     parser.add_argument("--forward", action="store_true", help="a forward pass of an evaluation batch instead")
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def profile(run: Callable[[], Any], count: int) -> list[tuple[str, float, int]]:
-    """(kind of operator, milliseconds a step, calls a step), the slowest first."""
+    """(kind of operator, milliseconds per step, calls per step), the slowest first."""
     with tempfile.TemporaryDirectory() as folder:
         with profiling.Recording(Path(folder), count) as recording:
             for _ in range(count):

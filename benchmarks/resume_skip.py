@@ -1,10 +1,10 @@
-"""What it costs to go on late in an epoch: from the resume to the first new step, against early in the same epoch.
+"""The cost of resuming late in an epoch: from the resume to the first new step, compared with early in the same epoch.
 
     python benchmarks/resume_skip.py [--repeats 3]
 
-An epoch of 1,281,167 synthetic images (ImageNet's number) is begun, then gone on with near its beginning and near its end: the
-checkpoint of the first steps is written again under the number of a later step. Each is a launch of its own, the two
-taking turns. Beside the ratio stands what reading the skipped images would have cost, by the speed of this machine.
+An epoch of 1,281,167 synthetic images (ImageNet's number) is started, then resumed near its beginning and near its end: the
+checkpoint of the first steps is rewritten with the number of a later step. Each is a separate launch, in turns. The
+output also has the time that reading the skipped images would take on this machine.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def launch(folder: Path, *arguments: str) -> None:
 
 
 def at_step(begun: RunDirectory, folder: Path, step: int) -> RunDirectory:
-    """A copy of the run that stands at ``step``."""
+    """A copy of the run with a checkpoint at ``step``."""
     run = RunDirectory(shutil.copytree(begun.path, folder))
     path = checkpoint.complete(run)[-1]
     state = checkpoint.read_state(path)
@@ -77,7 +77,7 @@ def seconds_to_first_step(folder: Path, run: RunDirectory, step: int) -> tuple[f
 
 
 def images_per_second(run: RunDirectory) -> float:
-    """How fast this machine makes the images of the run, with nothing else to do."""
+    """How fast this machine reads the images of the run, without other load."""
     config = frozen.load(run.config)
     batches = TrainLoader(config, open_dataset(config.data, train=True), 0, 1).epoch(0)
     next(batches)

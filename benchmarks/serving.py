@@ -1,12 +1,12 @@
-"""A served model beside a plain loop over the same model in one process: the table of docs/inference.md.
+"""A served model compared with a plain loop over the same model in one process: the table of docs/inference.md.
 
     python benchmarks/serving.py [--rounds 5] [--seconds 4] [--images 40] [--formats onnx mindir] [VARIANT ...]
 
-Weights are random, the images JPEG photographs in size (500 x 375) and noise in content. The loop takes the bytes of an image,
-decodes and cuts it out, runs the network and forms the answer, one image after the other. The server is the one of
-`mlflow models serve`, asked for one image a request by 1, 8 and 32 clients, threads of this process, over connections that stay
-open. In each round all four take turns on the same cores, for some seconds each. Figures are medians over the rounds (p99: of
-all requests), the ratio is that of images a second in the same round.
+Weights are random, the images JPEG photographs in size (500 x 375) and noise in content. The loop decodes and crops an image,
+runs the network and formats the result, one image after the other. The server is `mlflow models serve`; 1, 8 and 32 clients,
+threads of this process, send it one image per request over persistent connections. In each round all four take turns on the
+same cores, for some seconds each. Figures are medians over the rounds (p99: of all requests), the ratio is that of images per
+second in the same round.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ WARM = 3  # requests or images that are not counted
 
 
 class Slice(NamedTuple):
-    """Images a second, and the milliseconds of each image or request."""
+    """Images per second, and the milliseconds of each image or request."""
 
     rate: float
     times: list[float]
@@ -80,7 +80,7 @@ def pictures(count: int) -> list[bytes]:
 
 
 def loop(model: str, count: int, seconds: float) -> None:
-    """A process of its own: for each line it reads, the milliseconds of the images it got through in so many seconds."""
+    """A separate process: for each input line, the milliseconds of the images that it processed in so many seconds."""
     import mlflow.pyfunc
 
     served = mlflow.pyfunc.load_model(model, suppress_warnings=True)._model_impl
@@ -180,7 +180,7 @@ def ask(port: int, bodies: list[bytes], clients: int, seconds: float) -> Slice:
     time.sleep(seconds)
     stop.set()
     rate = len(times) / (time.perf_counter() - began)
-    for thread in threads:  # what was asked is answered, and counts among the times: slow answers would be missing there
+    for thread in threads:  # wait for all responses, so that slow ones are included in the times
         thread.join()
     return Slice(rate, times)
 

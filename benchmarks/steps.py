@@ -34,7 +34,7 @@ from deit.worker import set_device
 
 
 def configuration(typed: Sequence[str]) -> RunConfig:
-    """What a worker would get of these overrides; the data need not be there."""
+    """A worker's configuration from these overrides; no data are needed."""
     register()
     given = overrides.check(tuple(typed), sweeping=False)
     with initialize_config_dir(str(groups.CONF), version_base="1.3"):
@@ -51,7 +51,7 @@ def configuration(typed: Sequence[str]) -> RunConfig:
 def train_step(config: RunConfig) -> Callable[[], Any]:
     """A function that does one optimizer step on the same random batch and waits for it.
 
-    Everything a step of ``task=train`` does on the host is in it, but for the loader: tensors, mixing, stochastic depth.
+    Everything a step of ``task=train`` does on the host is in it, except for the loader: tensors, mixing, stochastic depth.
     """
     set_device(ms, config)
     state = TrainState(config)
@@ -95,7 +95,7 @@ def train_step(config: RunConfig) -> Callable[[], Any]:
 
 
 def forward(config: RunConfig, batch: int) -> Callable[[], Any]:
-    """A function that answers the same ``batch`` random images and waits for the logits."""
+    """A function that runs the same ``batch`` random images and waits for the logits."""
     set_device(ms, config)
     network = build_network(config)
     load_weights(network, first_weights(config))

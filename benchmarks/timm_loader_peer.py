@@ -3,7 +3,7 @@
     .reference/venv/bin/python benchmarks/timm_loader_peer.py FOLDER MODE WORKERS BATCH WARM MEASURED
 
 MODE ``uint8`` is timm's prefetcher without its device part: batches of uint8, as ours. ``default`` is timm without a
-prefetcher: normalised float32, erased on the host, then mixed there. Prints the processor seconds of all processes an image.
+prefetcher: normalised float32, erased on the host, then mixed there. Prints the CPU seconds of all processes per image.
 """
 
 from __future__ import annotations

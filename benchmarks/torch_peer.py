@@ -1,8 +1,8 @@
 """The peer of train_step.py and forward.py: timm's ViT in torch eager, with the same recipe on the same random pixels.
 
 It runs in the environment of ``make fixtures`` and knows nothing of this project. It reads a JSON description from its
-arguments. For each line of its input it does one step, or one forward pass, and answers with its milliseconds on the
-clock and on all cores together.
+arguments. For each input line it does one step, or one forward pass, and prints its milliseconds of wall
+clock and of CPU time.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""What it costs a training that MLflow fails: step time, lost and doubled points, seconds waited at the end.
+"""The cost of MLflow faults for a training: step time, lost and duplicated points, seconds waited at the end.
 
     python benchmarks/tracking_faults.py                     # all faults, about ten minutes on two idle cores
     python benchmarks/tracking_faults.py killed hole         # some of them
 
-A short training of a tiny model on the CPU runs once for each fault, and before, between and after them without a fault. MLflow
-servers are real processes; a proxy on the loopback interface makes them slow, broken or mute. The step times are those the
-training itself records (``perf/step_ms`` of every step, without the first epoch) and are given as ratios to the runs without a
-fault: everything shares one machine, so that the spread of those runs among themselves is the least that can be told apart.
+A short training of a tiny model on the CPU runs once for each fault, and before, between and after them without a fault.
+MLflow servers are real processes; a proxy on the loopback interface makes them slow, broken or unresponsive. The step times
+are those the training itself records (``perf/step_ms`` of every step, without the first epoch) and are given as ratios to the
+runs without a fault: everything shares one machine, so smaller differences than the spread of those runs mean nothing.
 """
 
 from __future__ import annotations
@@ -51,27 +51,27 @@ class Result:
     median: float  # ms
     p99: float  # ms
     waited: float  # seconds from the end of the training to the end of the command
-    left: tuple[int, int]  # points lost and doubled when the command had ended
-    after: tuple[int, int]  # and after task=sync at a store that is well again
+    left: tuple[int, int]  # points lost and duplicated when the command had ended
+    after: tuple[int, int]  # and after task=sync to the repaired store
     runs: int  # MLflow runs of this one run
 
 
 class Setting:
-    """One run: its folder, its server behind a proxy, and what is done to them as the training goes on."""
+    """One run: its folder, its server behind a proxy, and what is done to them during the training."""
 
     def __init__(self, folder: Path, server: Server, proxy: Proxy) -> None:
         self.folder, self.server, self.proxy = folder, server, proxy
         self.uri = proxy.uri  # where the run is tracked
         self.read_uri = server.uri  # where its points are counted afterwards
-        self.mend: Callable[[], object] = lambda: None  # before task=sync
-        self.at: list[tuple[float, Callable[[], object]]] = []  # what to do at which part of the training
+        self.repair: Callable[[], object] = lambda: None  # before task=sync
+        self.at: list[tuple[float, Callable[[], object]]] = []  # actions by progress of the training
 
     def break_with(self, fault: str, begin: float = 0.0) -> None:
         if begin:
             self.at.append((begin, lambda: setattr(self.proxy, "fault", fault)))
         else:
             self.proxy.fault = fault
-        self.mend = lambda: setattr(self.proxy, "fault", None)
+        self.repair = lambda: setattr(self.proxy, "fault", None)
 
 
 @contextlib.contextmanager
@@ -82,13 +82,13 @@ def nothing(setting: Setting) -> Iterator[None]:
 @contextlib.contextmanager
 def down_at_start(setting: Setting) -> Iterator[None]:
     setting.break_with("down")
-    setting.at.append((0.5, setting.mend))
+    setting.at.append((0.5, setting.repair))
     yield
 
 
 @contextlib.contextmanager
 def killed(setting: Setting) -> Iterator[None]:
-    """The server itself, by SIGKILL; it is started again when half is done, at a lower priority."""
+    """The server itself, by SIGKILL; it is restarted at half of the training, at a lower priority."""
     setting.at += [(0.2, setting.server.kill), (0.5, setting.server.start)]
     yield
 
@@ -96,7 +96,7 @@ def killed(setting: Setting) -> Iterator[None]:
 @contextlib.contextmanager
 def gone(setting: Setting) -> Iterator[None]:
     setting.at.append((0.2, setting.server.kill))
-    setting.mend = setting.server.start
+    setting.repair = setting.server.start
     yield
 
 
@@ -120,7 +120,7 @@ def hole(setting: Setting) -> Iterator[None]:
 
 @contextlib.contextmanager
 def disk_full(setting: Setting) -> Iterator[None]:
-    """A SQLite store on a file system of 3 MB that somebody fills up. Needs the right to mount."""
+    """A SQLite store on a full file system of 3 MB. Needs the permission to mount."""
     disk = setting.folder / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(disk)], check=True)
@@ -132,22 +132,22 @@ def disk_full(setting: Setting) -> Iterator[None]:
             while True:
                 file.write(bytes(4096))
 
-    def mend() -> None:
+    def repair() -> None:
         filler.unlink()
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
 
     setting.at.append((0.2, fill))
-    setting.mend = mend
+    setting.repair = repair
     try:
         yield
     finally:
-        # The shipper of a run that has ended may still have the database open for a moment.
+        # The shipper of an ended run may still have the database open for a moment.
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 @contextlib.contextmanager
 def locked(setting: Setting) -> Iterator[None]:
-    """A SQLite store that another program holds."""
+    """A SQLite store locked by another program."""
     setting.uri = setting.read_uri = f"sqlite:///{setting.folder}/mlflow.db"
     holders: list[sqlite3.Connection] = []
 
@@ -157,7 +157,7 @@ def locked(setting: Setting) -> Iterator[None]:
         holders.append(holder)
 
     setting.at.append((0.2, hold))
-    setting.mend = lambda: [holder.close() for holder in holders]
+    setting.repair = lambda: [holder.close() for holder in holders]
     yield
 
 
@@ -212,8 +212,8 @@ def _measure(name: str, setting: Setting) -> Result:
         time.sleep(0.1)
     ended = time.time()
     assert run is not None and process.returncode == 0 and not to_do, (setting.folder / "output.txt").read_text()
-    # A file of a broken store cannot always be read; the points are counted when it is well again, before anything is sent.
-    setting.mend()
+    # A broken store cannot always be read; the points are counted after the repair, before anything is sent.
+    setting.repair()
     left = lost_and_doubled(setting.read_uri, run)
     synced = subprocess.run([*launch, "task=sync", f"run={run.path}"], cwd=setting.folder, capture_output=True, text=True)
     assert synced.returncode == 0, synced.stdout + synced.stderr
@@ -254,8 +254,8 @@ def main() -> None:
     well = [result for result in results if result.fault == "none"]
     median, p99 = (float(np.median([getattr(result, key) for result in well])) for key in ("median", "p99"))
     of = f"median of {len(well)} runs of {EPOCHS * STEPS} steps"
-    print(f"\nwithout a fault: median {median:.2f} ms a step, p99 {p99:.2f} ms ({of})\n")
-    print("| fault | median | p99 | waited at the end | lost / doubled at the end | after task=sync | MLflow runs |")
+    print(f"\nwithout a fault: median {median:.2f} ms per step, p99 {p99:.2f} ms ({of})\n")
+    print("| fault | median | p99 | waited at the end | lost / duplicated at the end | after task=sync | MLflow runs |")
     print("|---|---|---|---|---|---|---|")
     for result in results:
         row = (

@@ -1,12 +1,12 @@
-"""How long a train step takes, beside timm's ViT in torch eager with the same recipe: AdamW, clip, EMA, mixup, float32.
+"""How long a train step takes, compared with timm's ViT in torch eager with the same recipe: AdamW, clip, EMA, mixup, float32.
 
     make fixtures                                   # once: builds the environment of torch
     python benchmarks/train_step.py [--rounds 7] [NAME ...]
     python benchmarks/train_step.py --forward       # an evaluation batch of 64 instead, forward alone
 
-Both run on the same cores, each in its own process, and take turns: a round is one step here and one there, so the machine's
-other load meets both. Ratios are medians of the rounds' ratios. The second ratio is of the time on all cores together: what
-a step costs, however busy the machine is.
+Both run on the same cores, each in its own process, and take turns: a round is one step here and one there, so that
+other load affects both equally. Ratios are medians of the rounds' ratios. The second ratio is that of the CPU time of all
+cores, which is valid on a busy machine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import steps  # beside this file; first, as it silences MindSpore
+import steps  # next to this file; first, because it silences MindSpore
 
 from deit.config.schema import AdamWOptim, RunConfig
 

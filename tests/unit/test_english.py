@@ -19,6 +19,7 @@ DONE = (
     "conf",
     "multirun_templates",
     "deit",
+    "benchmarks",
 )
 # A phrase, and what to write instead.
 HARD = {
