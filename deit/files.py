@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import glob
+import hashlib
 import json
 import os
 import shutil
@@ -96,3 +97,12 @@ def free_below(folder: Path) -> int:
     """Free bytes for a folder, which need not exist yet."""
     disk = os.statvfs(next(path for path in (folder, *folder.parents) if path.exists()))
     return disk.f_bavail * disk.f_frsize
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file of any size, hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deit.compose import rules
 from deit.config import frozen
@@ -23,6 +22,7 @@ from deit.lookup.runs import run_behind
 from deit.preflight import networks
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory, shown
+from deit.runs.trial_record import what_differs
 from deit.text import label
 from deit.tracking import progress
 from deit.tracking import uri as store
@@ -232,7 +232,7 @@ def _model(config: RunConfig, text: str, source: Path, found: RunConfig, run: Ru
 def _add_recipes(models: Sequence[Model]) -> None:
     """Put what distinguishes the runs' recipes first: the name, or up to MOST_KEYS keys."""
     recipes = {model.run.id: frozen.load(model.run.config) for model in models if model.run is not None}
-    flat = {run: dict(_leaves(frozen.to_dict(recipe))) for run, recipe in recipes.items()}
+    flat = {run: dict(frozen.leaves(what_differs(recipe))) for run, recipe in recipes.items()}
     keys = next(iter(flat.values()), {})
     apart = [key for key in keys if len({str(values.get(key)) for values in flat.values()}) > 1]
     for model in models:
@@ -244,16 +244,6 @@ def _add_recipes(models: Sequence[Model]) -> None:
             told |= {key: label({key: str(values.get(key))}) for key in apart if values.get(key) is not None}
         # The model's own name says more than its recipe's.
         model.facts = {"model": model.facts["model"]} | told | model.facts
-
-
-def _leaves(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for name, value in values.items():
-        key = f"{prefix}{name}"
-        if key in CIRCUMSTANCES:
-            continue
-        found += _leaves(value, f"{key}.") if isinstance(value, dict) else [(key, value)]
-    return found
 
 
 def _check_classes(models: Sequence[Model]) -> None:

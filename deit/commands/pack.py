@@ -35,7 +35,7 @@ from deit.packing.shard_plan import STATE, Job, Split, cut, done, measured, same
 from deit.packing.shards import write
 from deit.progress_bar import progress_bars
 from deit.runs.directory import shown
-from deit.runs.task_output import new_folder
+from deit.runs.task_output import check_room, new_folder
 from deit.storage.data_cache import stage
 from deit.text import byte_size
 
@@ -93,7 +93,9 @@ def pack(config: RunConfig, task: PackTask) -> int:
                 console().print(f"{shown(part)}: resuming after {len(there)} of {len(jobs)} shards")
             with _keeping(part, task.output, jobs):
                 size = sum(int(images.sizes.sum()) for images in splits.values())
-                _check_room(output, size - sum(record["bytes"] for record in there.values()))
+                check_room(
+                    output, size - sum(record["bytes"] for record in there.values()), "the images that are still to be packed"
+                )
                 write(part, [job for job in jobs if job not in there], splits, config.data, task.format, lock, bars)
                 described = write_index(part, jobs, splits, task.format)
                 part.rename(output)
@@ -137,16 +139,6 @@ def _held(part: Path, output: Path) -> Iterator[int]:
         yield lock
     finally:
         os.close(lock)
-
-
-def _check_room(output: Path, needed: int) -> None:
-    disk = os.statvfs(output.parent)
-    free = disk.f_bavail * disk.f_frsize
-    if free < needed:
-        raise UserError(
-            f"task.output: {byte_size(free)} are free in {output.parent}, but the images that are still to be packed have "
-            f"{byte_size(needed)}; free some space, or give another folder."
-        )
 
 
 @contextlib.contextmanager

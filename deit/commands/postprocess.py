@@ -25,7 +25,7 @@ from deit.console import console
 from deit.errors import UserError
 from deit.inference.images import Images
 from deit.inference.prediction import Answers, write_predictions
-from deit.inference.writing import check_output
+from deit.inference.writing import check_output, output_of
 from deit.lookup.base_run import References
 from deit.runs.create import create
 
@@ -85,7 +85,7 @@ def postprocess(config: RunConfig, task: PostprocessTask, typed: list[str]) -> i
             images,
             described["classes"],
             config,
-            output=Path(task.output) if task.output is not None else run.path / "predictions.jsonl",
+            output=output_of(task.output, run),
             folder=run.path,
             topk=task.topk,
         )

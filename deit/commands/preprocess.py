@@ -26,7 +26,7 @@ from deit.console import console
 from deit.errors import UserError
 from deit.exports import description
 from deit.exports.predictor import normalize, preprocessing_of
-from deit.files import free_below, whole_folder
+from deit.files import whole_folder
 from deit.inference.accuracy import csv_text
 from deit.inference.images import Images, find_images
 from deit.inference.model_source import class_names, shown_names
@@ -35,8 +35,7 @@ from deit.machine import signals
 from deit.preflight import networks
 from deit.progress_bar import progress_bar
 from deit.runs.outcome import interrupted
-from deit.runs.task_output import new_folder, writing
-from deit.text import byte_size
+from deit.runs.task_output import check_room, new_folder, writing
 
 DESCRIPTION, LABELS, INPUTS = "preprocess.json", "labels.csv", "inputs"
 FORMAT = 1
@@ -77,7 +76,7 @@ def preprocess(config: RunConfig, task: PreprocessTask) -> int:
     preprocessing = preprocessing_of(config, in_graph=_normalizes_itself(task))
     side = preprocessing.img_size
     shape, dtype = ([side, side, 3], "uint8") if preprocessing.in_graph else ([3, side, side], "float32")
-    _check_room(output, len(images) * math.prod(shape) * np.dtype(dtype).itemsize)
+    check_room(output, len(images) * math.prod(shape) * np.dtype(dtype).itemsize, "the inputs")
     described = {
         "format": FORMAT,
         "model": config.model.name,
@@ -139,16 +138,6 @@ def _images(config: RunConfig, task: PreprocessTask, known: list[str] | None) ->
     if found.labels is None:
         raise UserError("data.num_classes is null, and task.input has no class folders to count; give data.num_classes.")
     return found
-
-
-def _check_room(output: Path, needed: int) -> None:
-    """Check free disk space: ImageNet's validation images at 224 pixels need 30 GB."""
-    free = free_below(output.absolute())
-    if free < needed:
-        raise UserError(
-            f"task.output is {str(output)!r}: {byte_size(free)} are free there, but the inputs need {byte_size(needed)}; "
-            "free some space, or give another folder."
-        )
 
 
 def _normalizes_itself(task: PreprocessTask) -> bool:

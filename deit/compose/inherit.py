@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from typing import Any
 
@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from deit.compose import keys, overrides
-from deit.config.frozen import from_dict, to_dict
+from deit.config.frozen import from_dict, leaves, to_dict
 from deit.config.schema import RunConfig
 from deit.errors import UserError
 from deit.recipe import plan
@@ -66,7 +66,8 @@ def inherit(base: RunConfig, composed: DictConfig, typed: Sequence[Override]) ->
             )
     values = _merge(to_dict(base), OmegaConf.to_container(composed, resolve=False), typed)
     result = from_dict(OmegaConf.to_container(OmegaConf.create(values), resolve=True), f"{purpose}=")  # type: ignore[arg-type]
-    changed = {key: (old, new) for key, old, new in _differences(to_dict(base), to_dict(result))}
+    old, new = dict(leaves(to_dict(base))), dict(leaves(to_dict(result)))
+    changed = {key: (old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)}
     if purpose == "resume":
         _check_resume(base, result, changed)
     elif result.task.fixed_by_weights:
@@ -94,15 +95,6 @@ def _merge(base: dict[str, Any], composed: Any, typed: Sequence[Override]) -> di
     if missing:
         raise UserError("\n".join(keys.not_given(key, values["task"]["name"]) for key in missing))
     return values
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    for name in {**old, **new}:
-        before, after = old.get(name), new.get(name)
-        if isinstance(before, dict) and isinstance(after, dict):
-            yield from _differences(before, after, f"{prefix}{name}.")
-        elif before != after:
-            yield prefix + name, before, after
 
 
 def _check_resume(base: RunConfig, result: RunConfig, changed: dict[str, tuple[Any, Any]]) -> None:

@@ -7,9 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Optional, TypeVar
+from typing import Any, ClassVar, Optional, TypeVar
 
 from deit.config.field import option
+
+# Keys that several tasks have.
+
+
+def _which(run: str = "`run`") -> Any:
+    return option(f"Which checkpoint of {run} to use.", choices=("best", "last"))
+
+
+def _weights(of: str = "a run or checkpoint folder") -> Any:
+    return option(f"Which weights of {of}; auto takes the better by their recorded evaluation.", choices=("auto", "raw", "ema"))
+
+
+def _class_names(of: str) -> Any:
+    return option(
+        f"File of class names in the order of the labels, one per line; null: those of {of}, else of the class folders."
+    )
+
+
+def _predictions() -> Any:
+    return option("The .jsonl or .csv file to write; it must not exist; null: predictions.jsonl in the run directory.")
+
 
 TASKS: dict[str, type[TaskConfig]] = {}  # by name, as ``task`` lists them
 NO_TRAINING = ("augment", "loss", "optim", "schedule", "ema", "distill", "checkpointing")  # groups that only training uses
@@ -66,7 +87,7 @@ class EvaluateTask(TaskConfig):
     idle_groups: ClassVar[tuple[str, ...]] = NO_TRAINING
     tracked: ClassVar[bool] = True
 
-    which: str = option("Which checkpoint of `run` to use.", choices=("best", "last"))
+    which: str = _which()
     heads: bool = option("Also evaluate each head of a distilled model separately, not only their mean.")
 
 
@@ -95,11 +116,8 @@ class ConvertTask(TaskConfig):
 
     output: str = option("The .safetensors file to write, or a .ckpt for other MindSpore programs; it must not exist.")
     naming: str = option("Naming of the parameters; only the names of norms differ.", choices=("mindspore", "timm"))
-    which: str = option("Which checkpoint of `run` to use.", choices=("best", "last"))
-    weights: str = option(
-        "Which weights of a run or checkpoint folder; auto takes the better by their recorded evaluation.",
-        choices=("auto", "raw", "ema"),
-    )
+    which: str = _which()
+    weights: str = _weights()
 
 
 @task("check_data")
@@ -138,11 +156,8 @@ class ExportTask(TaskConfig):
     resizable: ClassVar[tuple[str, ...]] = ("model.img_size",)  # it resizes the position embedding
 
     format: str = option("File format.", choices=("mindir", "onnx", "safetensors", "air"))
-    which: str = option("Which checkpoint of `run` to use.", choices=("best", "last"))
-    weights: str = option(
-        "Which weights of a run or checkpoint folder; auto takes the better by their recorded evaluation.",
-        choices=("auto", "raw", "ema"),
-    )
+    which: str = _which()
+    weights: str = _weights()
     precision: str = option(
         "Type of stored parameters and matrix products; norms and softmax stay float32.",
         choices=("float32", "float16"),
@@ -182,10 +197,8 @@ class RegisterTask(TaskConfig):
     alias: Optional[str] = option("Alias to move to this version, such as champion; null: none.")
     model: Optional[str] = option("A folder of task=export or its file; or use run=.")
     format: str = option("Export of `run` to register; it is created if missing.", choices=("mindir", "onnx"))
-    which: str = option("Which checkpoint of `run` to use.", choices=("best", "last"))
-    weights: str = option(
-        "Which weights of a run; auto takes the better by their recorded evaluation.", choices=("auto", "raw", "ema")
-    )
+    which: str = _which()
+    weights: str = _weights("a run")
 
 
 @dataclass
@@ -202,23 +215,16 @@ class InferenceTask(TaskConfig):
         "Model: a folder of task=export or its file, a run directory, `last`, an MLflow run id, a checkpoint folder, a "
         "file of weights or an official name; or use run= or checkpoint=."
     )
-    which: str = option("Which checkpoint of a run to use.", choices=("best", "last"))
-    weights: str = option(
-        "Which weights of a run or checkpoint folder; auto takes the better by their recorded evaluation.",
-        choices=("auto", "raw", "ema"),
-    )
-    classes: Optional[str] = option(
-        "File of class names in the order of the labels, one per line; null: those of the model, else of the class folders."
-    )
+    which: str = _which("a run")
+    weights: str = _weights()
+    classes: Optional[str] = _class_names("the model")
 
 
 @task("predict")
 @dataclass
 class PredictTask(InferenceTask):
     topk: int = option("Number of most likely classes per image.", unit="classes", low=1)
-    output: Optional[str] = option(
-        "The .jsonl or .csv file to write; it must not exist; null: predictions.jsonl in the run directory."
-    )
+    output: Optional[str] = _predictions()
 
 
 @task("explain")
@@ -245,9 +251,7 @@ class PostprocessTask(TaskConfig):
     input: str = option("The output folder of task=preprocess.")
     results: str = option("Folder with the results of the device: float32 logits NAME_0.bin for each input NAME.bin.")
     topk: int = option("Number of most likely classes per image.", unit="classes", low=1)
-    output: Optional[str] = option(
-        "The .jsonl or .csv file to write; it must not exist; null: predictions.jsonl in the run directory."
-    )
+    output: Optional[str] = _predictions()
 
 
 @task("compare")
@@ -264,10 +268,8 @@ class CompareTask(TaskConfig):
     input: Optional[str] = option(
         "A tree of class folders; null: the validation images of data, by default the data of the first model's run."
     )
-    classes: Optional[str] = option(
-        "File of class names in the order of the labels, one per line; null: those of the models, else of the class folders."
-    )
-    which: str = option("Which checkpoint of each run to use.", choices=("best", "last"))
+    classes: Optional[str] = _class_names("the models")
+    which: str = _which("each run")
     weights: str = option(
         "Which weights of each run or checkpoint folder; auto takes the better by their recorded evaluation.",
         choices=("auto", "raw", "ema"),

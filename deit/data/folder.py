@@ -123,10 +123,10 @@ def _not_laid_out(root: Path, split: str) -> str:
     """The message for a missing train/ or val/, with a command that helps."""
     needed = "it must contain train/ and val/, each with class folders"
     for other in OTHER_NAMES[split]:
-        found = next((entry.name for entry in _scan(root) if entry.name.lower() == other and entry.is_dir()), None)
+        found = next((entry.name for entry in entries_of(root) if entry.name.lower() == other and entry.is_dir()), None)
         if found is not None:
             return f"data.root: {root} contains {found}/ but no {split}/; rename it: mv '{root / found}' '{root / split}'."
-    folders = [entry.name for entry in _scan(root) if _may_be_class(entry) and entry.name not in ("train", "val")]
+    folders = [entry.name for entry in entries_of(root) if _may_be_class(entry) and entry.name not in ("train", "val")]
     if len(folders) >= 2:
         return (
             f"data.root: {root} contains no folder {split}/, but {len(folders)} other folders ({listed(sorted(folders), 3)}); "
@@ -141,7 +141,7 @@ def _may_be_class(entry: os.DirEntry[str]) -> bool:
 
 def _class_folders(folder: Path) -> dict[str, str]:
     """The class folders by class name, sorted."""
-    entries = _scan(folder)
+    entries = entries_of(folder)
     found: dict[str, str] = {}
     for directory in sorted(entry.name for entry in entries if _may_be_class(entry)):
         name = _spelled(directory)
@@ -169,7 +169,7 @@ def _listed(
     folder: Path, classes: Sequence[str], present: dict[str, str], max_pixels: int, *, empty_allowed: bool
 ) -> ImageFolder:
     label_of = {name: label for label, name in enumerate(classes)}
-    left_out = LeftOut(loose=sorted(entry.name for entry in _scan(folder) if is_image(entry.name) and not entry.is_dir()))
+    left_out = LeftOut(loose=sorted(entry.name for entry in entries_of(folder) if is_image(entry.name) and not entry.is_dir()))
     names: list[bytes] = []
     labels: list[np.ndarray] = []
     for name, directory in present.items():
@@ -193,7 +193,7 @@ def _images_below(folder: Path, directory: str, below: str, left_out: LeftOut) -
     """The images of a class at any depth, as encoded paths from its folder: sorted files, then subfolders."""
     found: list[bytes] = []
     subfolders: list[str] = []
-    for entry in _scan(folder / directory / below):
+    for entry in entries_of(folder / directory / below):
         path = f"{below}{entry.name}"
         if entry.name.startswith("."):
             continue
@@ -211,9 +211,10 @@ def _images_below(folder: Path, directory: str, below: str, left_out: LeftOut) -
     return found
 
 
-def _scan(folder: Path) -> list[os.DirEntry[str]]:
+def entries_of(folder: Path, key: str = "data.root") -> list[os.DirEntry[str]]:
+    """What is in a folder. Raises UserError, naming ``key``, if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)
     except OSError as error:
-        raise UserError(f"data.root: {folder} cannot be listed ({error.strerror}).") from error
+        raise UserError(f"{key}: {folder} cannot be listed ({error.strerror}).") from error

@@ -10,7 +10,6 @@ difference from them. Both sides read it; it needs no MindSpore.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, Optional
 from deit.config import frozen
 from deit.config.schema import ModelConfig
 from deit.errors import UserError
+from deit.files import sha256
 from deit.runs.directory import RunDirectory
 
 FILE = "model.json"
@@ -152,15 +152,6 @@ def read(folder: Path, source: str) -> Description:
         raise UserError(f"{place}: {wrong}.")
     _check_file(folder / description.file, description, source)
     return description
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file of any size."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _inconsistent(found: Description) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from deit.config.schema import RunConfig
 from deit.config.tasks import ExportTask, expect
 from deit.errors import UserError
 from deit.exports.description import Metrics, Source
+from deit.files import sha256
 from deit.models.shapes import parameter_shapes
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
@@ -47,7 +47,7 @@ class Origin:
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.file.read_bytes()).hexdigest()
+        return sha256(self.file)
 
 
 def find_origin(config: RunConfig) -> Origin:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from deit.config.addresses import expanded
-from deit.data.folder import EXTENSIONS, is_image
+from deit.data.folder import EXTENSIONS, entries_of, is_image
 from deit.data.packed import INDEX, Packed, packed_split
 from deit.errors import UserError
 
@@ -81,7 +81,7 @@ def spelled(text: str) -> str:
 
 
 def _in_folder(folder: Path, key: str, classes: Sequence[str] | None, num_classes: int) -> Images:
-    top = _listed(folder, key)
+    top = entries_of(folder, key)
     subfolders = sorted(entry.name for entry in top if entry.is_dir() and not entry.name.startswith("."))
     if {"train", "val"} <= set(subfolders):
         raise UserError(f"{key}={folder}: contains train/ and val/; give one of them, such as {key}={folder / 'val'}.")
@@ -131,8 +131,8 @@ def _listing(folders: list[str]) -> str:
 
 def _images_below(folder: Path, key: str) -> list[str]:
     """Relative names of the images at any depth, grouped by folder and in the order of an evaluation."""
-    found = _images(_listed(folder, key))
-    for entry in sorted(_listed(folder, key), key=lambda entry: os.fsencode(entry.name)):
+    found = _images(entries_of(folder, key))
+    for entry in sorted(entries_of(folder, key), key=lambda entry: os.fsencode(entry.name)):
         # A link to a parent folder would never end.
         if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
             found += [f"{entry.name}/{name}" for name in _images_below(folder / entry.name, key)]
@@ -141,11 +141,3 @@ def _images_below(folder: Path, key: str) -> list[str]:
 
 def _images(entries: list[os.DirEntry[str]]) -> list[str]:
     return sorted((entry.name for entry in entries if is_image(entry.name) and entry.is_file()), key=os.fsencode)
-
-
-def _listed(folder: Path, key: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        raise UserError(f"{key}: {folder} cannot be listed ({error.strerror}).") from error

@@ -23,7 +23,7 @@ from deit.inference.accuracy import Tally
 from deit.inference.images import Images, find_images
 from deit.inference.model_source import class_names, open_predictor, shown_names, source_of
 from deit.inference.reading import batches
-from deit.inference.writing import Writer, open_writer
+from deit.inference.writing import Writer, open_writer, output_of
 from deit.runs.directory import RunDirectory
 
 NAMED = 3  # maximum number of classes per image on the terminal
@@ -205,7 +205,7 @@ def predict(run: RunDirectory, config: RunConfig, progress: Callable[[int, int],
         images,
         classes,
         config,
-        output=Path(task.output) if task.output is not None else run.path / "predictions.jsonl",
+        output=output_of(task.output, run),
         folder=run.path,
         topk=task.topk,
         progress=lambda done: progress(done, len(images)),

@@ -14,6 +14,7 @@ import numpy as np
 
 from deit.files import whole_file
 from deit.inference.likeliest import likeliest, probabilities
+from deit.runs.directory import RunDirectory
 from deit.runs.task_output import new_file
 
 SUFFIXES = (".jsonl", ".csv")
@@ -22,6 +23,11 @@ SUFFIXES = (".jsonl", ".csv")
 def check_output(text: str) -> Path:
     """The output file, absolute. Raises UserError if it has another suffix, exists, or its folder does not exist."""
     return new_file(text, SUFFIXES).resolve()
+
+
+def output_of(output: str | None, run: RunDirectory) -> Path:
+    """The file of predictions: ``task.output``, by default in the run directory."""
+    return Path(output) if output is not None else run.path / "predictions.jsonl"
 
 
 class Writer(abc.ABC):

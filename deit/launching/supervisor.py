@@ -291,7 +291,7 @@ class Supervisor:
             return None
         for file in self._pid_files():
             pid = file.read_text()
-            if pid and not _alive(int(pid)):  # empty while it is being written
+            if pid and processes.find(int(pid), time.time()) is None:  # empty while it is being written
                 return int(file.stem.removeprefix("worker_"))
         return None
 
@@ -386,11 +386,3 @@ class _Hang:
                 f"step {now.progress.get('step', 0)}; the logs of the workers end with their stacks"
             )
         return self.message is not None
-
-
-def _alive(pid: int) -> bool:
-    try:
-        # The state follows the name in parentheses; Z is a zombie.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from deit.config.addresses import expanded
 from deit.errors import UserError
+from deit.files import free_below
+from deit.text import byte_size
 
 
 def new_file(text: str, suffixes: Sequence[str], *, otherwise: str = "") -> Path:
@@ -39,6 +41,16 @@ def check_new(path: Path, found: str) -> None:
     if path.exists() or path.is_symlink():
         where = "" if str(path) in found or path.name in found else f", so it would be {path}"
         raise UserError(f"task.output is {found}{where}, which already exists; remove it, or give another name.")
+
+
+def check_room(output: Path, needed: int, what: str) -> None:
+    """Raises UserError if ``what`` needs more bytes than are free on the disk of ``output``."""
+    free = free_below(output.absolute())
+    if free < needed:
+        raise UserError(
+            f"task.output={output}: {byte_size(free)} are free there, but {what} need {byte_size(needed)}; free some space, or "
+            "give another folder."
+        )
 
 
 @contextmanager

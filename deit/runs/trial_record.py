@@ -80,10 +80,14 @@ class Trial:
         return cls(**{**values, "attempts": [Attempt(**attempt) for attempt in values["attempts"]]})
 
 
+def what_differs(config: RunConfig) -> dict[str, Any]:
+    """The configuration without ``CIRCUMSTANCES``."""
+    return {key: value for key, value in frozen.to_dict(config).items() if key not in CIRCUMSTANCES}
+
+
 def identity(config: RunConfig) -> str:
     """SHA-256 of all that affects a trial's results: trials with the same identity would do the same work."""
-    values = {key: value for key, value in frozen.to_dict(config).items() if key not in CIRCUMSTANCES}
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(what_differs(config), sort_keys=True).encode()).hexdigest()
 
 
 def swept(trials: list[list[str]]) -> list[dict[str, str]]:

@@ -26,7 +26,7 @@ from deit.exports.description import Description, Input, Output, Verification
 from deit.exports.onnx_graph import INPUT, OUTPUT, build_onnx
 from deit.exports.origin import Origin, find_origin
 from deit.exports.predictor import open_export, open_network, preprocessing_of
-from deit.files import whole_folder
+from deit.files import sha256, whole_folder
 from deit.models.shapes import parameter_shapes
 from deit.models.weights import load_weights
 from deit.runs.task_output import writing
@@ -119,7 +119,7 @@ def describe(config: RunConfig, origin: Origin, data: Dataset, path: Path, *, me
         file=path.name,
         export_format=task.format,
         bytes=path.stat().st_size,
-        sha256=description.sha256(path),
+        sha256=sha256(path),
         model=dataclasses.replace(config.model, pretrained=None),
         num_classes=len(data.classes),
         classes=list(data.classes),

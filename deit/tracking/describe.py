@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator
 from typing import Any
 
 import psutil
@@ -45,7 +44,7 @@ def params(run: RunDirectory, config: RunConfig) -> dict[str, str]:
     """
     unused = read_json(run.unused_keys) or ()
     values = {key: value for key, value in frozen.to_dict(config).items() if key not in _BOOKKEEPING}
-    found = {key: value for key, value in _leaves(values) if key not in unused and value is not None}
+    found = {key: value for key, value in frozen.leaves(values) if key not in unused and value is not None}
     return {_name(key): _text(value, _PARAM_LENGTH) for key, value in found.items()}
 
 
@@ -54,7 +53,7 @@ def tags(run: RunDirectory, config: RunConfig) -> dict[str, str]:
     environment = read_json(run.environment) or {}
     overrides = safe_yaml.load(run.overrides) if run.overrides.exists() else None
     values: dict[str, Any] = {
-        **dict(_leaves(environment)),
+        **dict(frozen.leaves(environment)),
         "recipe": config.name,
         "task": config.task.name,
         "overrides": " ".join(overrides or ()),
@@ -138,14 +137,6 @@ def run_name(run: RunDirectory, name: str, task: TaskConfig) -> str:
         plain = task.is_training or task.name == name
         return short_name(run, name) if plain else f"{task.name} {short_name(run, name)}"
     return _text(f"{label(swept)} {run.id[-6:]}", RUN_NAME)
-
-
-def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _name(key: str) -> str:

@@ -6,7 +6,6 @@ the SHA-256 prefix in its name, the part of a checkpoint by the checksum in ``st
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import safetensors
 
 from deit.errors import UserError
+from deit.files import sha256
 from deit.runs import checkpoint
 from deit.weights import official
 from deit.weights.dtypes import BFLOAT16, Kind, decode
@@ -229,12 +229,9 @@ def _bytes(path: Path) -> bytes:
 
 
 def _check_prefix(path: Path, prefix: str) -> None:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    if not digest.hexdigest().startswith(prefix):
+    found = sha256(path)
+    if not found.startswith(prefix):
         raise UserError(
-            f"{path}: its SHA-256 begins with {digest.hexdigest()[:8]}, but that of the official file of this name with "
+            f"{path}: its SHA-256 begins with {found[:8]}, but that of the official file of this name with "
             f"{prefix}: damaged, truncated or another file. Download it again, or rename it."
         )
