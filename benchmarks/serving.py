@@ -91,7 +91,7 @@ def loop(model: str, count: int, seconds: float) -> None:
 
     def one() -> float:
         began = time.perf_counter()
-        pixels = served._transform(decode(next(contents), "pil", "image", 10**8))
+        pixels = served._transform(decode(next(contents), "image", 10**8, "white"))
         served._answers(probabilities(served._predictor(pixels[None])), 5, False)
         return 1000 * (time.perf_counter() - began)
 

@@ -35,7 +35,15 @@ BAD = {
     "no image": "the content is in no supported format",
     "damaged": "truncated or corrupt",
     "too large": "more pixels than data.max_pixels, or a file larger than such an image needs",
+    "unknown range": "values of more than 8 bits whose white is unknown",
     "too long": "hundreds of times as long as wide, so that resizing it would take all memory",
+}
+
+# What is done to good images beyond decoding them.
+TREATED = {
+    "transparent": "transparent pixels, which show data.background",
+    "16-bit grey": "grey values of 16 bits, scaled to 8",
+    "float grey": "grey values as floats, scaled to 8 bits",
 }
 
 

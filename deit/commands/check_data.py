@@ -25,19 +25,21 @@ from deit.config.schema import RunConfig
 from deit.config.tasks import CheckDataTask
 from deit.console import console, titled
 from deit.data.datasets import open_dataset
+from deit.data.decode import Decoded, decode_noting
 from deit.data.folder import ImageFolder
 from deit.data.packed import Packed
-from deit.data.source import Dataset, whole_of
+from deit.data.source import Dataset, EncodedDataset, whole_of
 from deit.data.workers import workers_of
-from deit.errors import BAD, BadImage, UserError
+from deit.errors import BAD, TREATED, BadImage, UserError
 from deit.files import write_json
 from deit.lookup.base_run import References
+from deit.preflight.recipe_data import bring
 from deit.progress_bar import Bars, progress_bars
 from deit.runs.task_output import new_file
-from deit.storage.data_cache import stage
 
 CHUNK = 64  # images per thread and turn
 DIGEST = 16  # bytes of SHA-256 kept of each image
+EXAMPLES = 3  # lines per finding that is not an error
 SHOWN = 10  # lines per kind of finding; the report has them all
 UNREADABLE = "unreadable"  # a problem of the disk or of permissions, not of the image
 KINDS = {**BAD, UNREADABLE: "the file cannot be opened or read"}
@@ -52,6 +54,7 @@ class Split:
     sizes: NDArray[np.int64]  # int64 [N, 2], width and height; 0 for a bad one
     bytes: NDArray[np.int64]  # int64 [N]
     bad: dict[int, tuple[str, str]]  # kind and reason, by image number
+    treated: dict[int, str]  # one of errors.TREATED, by image number
     damaged_shards: list[str]  # packed data whose checksum is wrong
 
     @property
@@ -76,12 +79,13 @@ class CheckData(Task[CheckDataTask]):
         found.with_task("data.interpolation", "data.mean", "data.std")
 
     def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:
-        return config  # opening and reading the data is the task itself
-
-    def dry_run(self, config: RunConfig, typed: list[str]) -> int:
         _output(self.of(config).output)
-        console().print(f"dry run: would read {_count(config)}")
-        return 0
+        if bring(config):
+            _opened(config)
+        return config
+
+    def outline(self, config: RunConfig, *, starts: bool) -> None:
+        console().print(f"would read {_count(config)}")
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
         return check_data(config, self.of(config))
@@ -93,7 +97,7 @@ def check_data(config: RunConfig, task: CheckDataTask) -> int:
     Raises UserError, before anything is read, if the data set or ``task.output`` is not usable.
     """
     output = _output(task.output)
-    stage(config.data)
+    bring(config)
     opened = _opened(config)
     with progress_bars() as bars:
         splits = {}
@@ -127,7 +131,7 @@ def _opened(config: RunConfig) -> dict[str, Dataset]:
 def _count(config: RunConfig) -> str:
     try:
         return " and ".join(f"{len(data):,} images of {data.place}" for data in _opened(config).values())
-    except UserError as error:  # a recipe may be shown on a machine without its data
+    except UserError as error:
         return f"data={config.data.name}; not counted: {error}"
 
 
@@ -137,8 +141,9 @@ def _output(text: str | None) -> Path | None:
 
 def _look(data: Dataset, workers: int, advance: Callable[[int], Any]) -> Split:
     """Read and decode every image, in ``workers`` threads, or in this one with 0."""
-    count = len(data)
-    found = Split(data, np.zeros((count, DIGEST), np.uint8), np.zeros((count, 2), np.int64), np.zeros(count, np.int64), {}, [])
+    count, whole = len(data), whole_of(data)
+    digests, sizes = np.zeros((count, DIGEST), np.uint8), np.zeros((count, 2), np.int64)
+    found = Split(data, digests, sizes, np.zeros(count, np.int64), {}, {}, [])
 
     def look(indices: range) -> int:
         for index in indices:
@@ -146,7 +151,13 @@ def _look(data: Dataset, workers: int, advance: Callable[[int], Any]) -> Split:
                 content = data.content(index)
                 found.bytes[index] = len(content)
                 found.digests[index] = np.frombuffer(hashlib.sha256(content).digest()[:DIGEST], np.uint8)
-                height, width = data.image(index).shape[:2]
+                if isinstance(whole, EncodedDataset):
+                    decoded = decode_noting(content, data.describe(index), whole.max_pixels, whole.background)
+                else:
+                    decoded = Decoded(data.image(index))
+                height, width = decoded.pixels.shape[:2]
+                if decoded.treated is not None:
+                    found.treated[index] = decoded.treated
                 found.sizes[index] = width, height
             except BadImage as bad:
                 found.bad[index] = (bad.kind, bad.reason)
@@ -175,6 +186,7 @@ def report(config: RunConfig, splits: dict[str, Split]) -> dict[str, Any]:
         "data": config.data.name,
         "source": config.data.source,
         "max_pixels": config.data.max_pixels,
+        "background": config.data.background,
         "splits": {name: _described(split) for name, split in splits.items()},
         "equal_across_splits": [group for group in equal if len({image["split"] for image in group}) > 1],
         "equal_in_train": [group for group in equal if {image["split"] for image in group} == {"train"}],
@@ -193,6 +205,8 @@ def _described(split: Split) -> dict[str, Any]:
         "images_of_class": {name: int(count) for name, count in zip(data.classes, counts, strict=True)},
         "bad_by_kind": dict(Counter(kind for kind, _ in split.bad.values())),
         "bad": [{"file": data.describe(i), "kind": kind, "reason": reason} for i, (kind, reason) in sorted(split.bad.items())],
+        "treated_by_kind": dict(Counter(split.treated.values())),
+        "treated": [{"file": data.describe(i), "kind": kind} for i, kind in sorted(split.treated.items())],
         "no_image_by_name": _others(data),
         "damaged_shards": split.damaged_shards,
     }
@@ -241,6 +255,8 @@ def _show(found: dict[str, Any]) -> None:
         _list(f"{name}: shards that differ from what task=pack wrote", split["damaged_shards"])
         bad = [f"{bad['file']}: {bad['kind']} ({bad['reason']})" for bad in split["bad"]]
         _list(f"{name}: bad images", bad)
+        for kind, what in TREATED.items():
+            _list(f"{name}: {what}", [image["file"] for image in split["treated"] if image["kind"] == kind], EXAMPLES)
         empty = [label for label, count in split["images_of_class"].items() if count == 0]
         _list(f"{name}: classes without an image", empty)
         _list(f"{name}: not read (no image extension, a broken link, or outside the class folders)", split["no_image_by_name"])
@@ -259,6 +275,9 @@ def _rows(splits: list[dict[str, Any]]) -> Iterator[list[str]]:
     for kind in KINDS:
         if any(kind in split["bad_by_kind"] for split in splits):
             yield [f"bad: {kind}", *(f"{split['bad_by_kind'].get(kind, 0):,}" for split in splits)]
+    for kind in TREATED:
+        if any(kind in split["treated_by_kind"] for split in splits):
+            yield [kind, *(f"{split['treated_by_kind'].get(kind, 0):,}" for split in splits)]
     yield ["classes with images", *(str(sum(map(bool, split["images_of_class"].values()))) for split in splits)]
     counts = [list(split["images_of_class"].values()) for split in splits]
     yield ["images per class", *(f"{min(c)} / {np.median(c):g} / {max(c)}" for c in counts)]
@@ -268,13 +287,13 @@ def _rows(splits: list[dict[str, Any]]) -> Iterator[list[str]]:
     yield ["megabytes", *(f"{split['bytes'] / 1e6:,.1f}" for split in splits)]
 
 
-def _list(title: str, lines: list[str]) -> None:
+def _list(title: str, lines: list[str], most: int = SHOWN) -> None:
     if not lines:
         return
-    more = [f"... and {len(lines) - SHOWN} more (task.output=FILE.json has them all)"] if len(lines) > SHOWN else []
+    more = [f"... and {len(lines) - most} more (task.output=FILE.json has them all)"] if len(lines) > most else []
     console().print()
     console().print(titled(title, f": {len(lines):,}"))
-    for line in [*lines[:SHOWN], *more]:
+    for line in [*lines[:most], *more]:
         # A file name may contain anything; none of it may reach the terminal as a control sequence.
         console().print("  " + "".join(c if c.isprintable() else "?" for c in line))
 

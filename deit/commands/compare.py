@@ -43,7 +43,7 @@ from deit.lookup.runs import run_behind
 from deit.machine import signals
 from deit.models.shapes import gmacs, parameter_count
 from deit.preflight.placement import on_one_card
-from deit.preflight.recipe_data import with_data
+from deit.preflight.recipe_data import bring, with_data
 from deit.runs import status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
@@ -76,7 +76,7 @@ class Compare(Task[CompareTask]):
         exported = [text for text in task.models if export_folder(text) is not None]
         others = [text for text in task.models if text not in exported]
         of_runs = [text for text in others if run_behind(text, "task.models", "", None) is not None]
-        preprocessing = ("crop_pct", "interpolation", "mean", "std")
+        preprocessing = ("background", "crop_pct", "interpolation", "mean", "std")
         of_data = ["name", "eval_batch_size", "workers", "max_pixels", *preprocessing]
         if task.input is None:
             of_data += ["source", "root", "format", "num_classes", "val_size", "val_limit", "on_bad_image"]
@@ -95,12 +95,16 @@ class Compare(Task[CompareTask]):
         return on_one_card(config, self.of(config).models)
 
     def check(self, config: RunConfig) -> RunConfig:
-        return resolved(config if self.of(config).input is not None else _with_images(config))
+        if self.of(config).input is None:
+            config = _with_images(config)
+            if not bring(config):  # a dry run, whose data is not here
+                find_models(config)
+                return config
+        return resolved(config)
 
-    def dry_run(self, config: RunConfig, typed: list[str]) -> int:
+    def outline(self, config: RunConfig, *, starts: bool) -> None:
         task = self.of(config)
-        console().print(f"dry run: would compare {', '.join(task.models)} on {task.input or f'the data {config.data.name}'}")
-        return 0
+        console().print(f"would compare {', '.join(task.models)} on {task.input or f'the data {config.data.name}'}")
 
     def work(self, start: Start) -> int:
         return compare(start.run, start.config, start.cards)

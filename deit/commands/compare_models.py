@@ -135,7 +135,7 @@ def open_images(config: RunConfig, models: Sequence[Model]) -> Dataset:
     assert count is not None
     known = class_list(config, models)
     if task.input is not None:
-        return open_tree(task.input, "task.input", known, count, config.data.max_pixels)
+        return open_tree(task.input, "task.input", known, count, config.data)
     dataset = open_dataset(config.data, train=False)
     # Other names in task.classes do not mean other classes.
     trained = None if task.classes is not None else known
@@ -193,7 +193,7 @@ def _find(config: RunConfig, text: str) -> Model:
 def _model(config: RunConfig, text: str, source: Path, found: RunConfig, run: RunDirectory | None) -> Model:
     """The model of a resolved prediction ``found``, with its facts."""
     task = expect(config.task, CompareTask)
-    kept = {key: getattr(found.data, key) for key in ("crop_pct", "interpolation", "mean", "std", "num_classes")}
+    kept = {key: getattr(found.data, key) for key in ("background", "crop_pct", "interpolation", "mean", "std", "num_classes")}
     own = dataclasses.replace(
         found,
         task=dataclasses.replace(task, models=[str(source)]),

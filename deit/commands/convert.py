@@ -53,10 +53,9 @@ class Convert(Task[ConvertTask]):
         check(config, self.of(config))
         return config
 
-    def dry_run(self, config: RunConfig, typed: list[str]) -> int:
+    def outline(self, config: RunConfig, *, starts: bool) -> None:
         task = self.of(config)
-        console().print(f"dry run: would write {_output(task)} with the names of {task.naming} from {_source_text(config)}")
-        return 0
+        console().print(f"would write {task.output} with the names of {task.naming} from {_source_text(config)}")
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
         return convert(config, self.of(config))

@@ -1,22 +1,23 @@
-"""``dry_run=true``: a table of what a configuration would do; starts and writes nothing."""
+"""``dry_run=true``: every check of a start, and what it would do, as a table, without starting or writing anything."""
 
 from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rich.table import Table
 
-from deit.compose import rules
 from deit.config.addresses import is_remote
 from deit.config.schema import RunConfig
 from deit.console import console, titled
 from deit.errors import UserError
 from deit.models.shapes import gmacs, parameter_count, parameter_shapes
 from deit.optim.parameter_groups import decayed
+from deit.preflight import unchecked
 from deit.recipe import lr_curve
 from deit.recipe.augmentation import summary
 from deit.recipe.plan import Plan, known_train_images, plan, ranks
@@ -42,15 +43,35 @@ class Counted:
     source: str
 
 
-def show(task: Shown, config: RunConfig) -> None:
-    """Print the recipe. Raises UserError if there are too few images for one step."""
+Ready = TypeVar("Ready")
+
+
+def rehearse(ready: Callable[[], Ready], outline: Callable[[Ready | None], None]) -> None:
+    """Let ``ready`` do the checks of a start, then ``outline`` say what would be done with its result.
+
+    Where it raises UserError, that is raised again below the outline, which then gets None.
+    """
+    try:
+        found = ready()
+    except UserError:
+        outline(None)
+        console().print("dry run: nothing was started or written, and this start would be refused:")
+        raise
+    outline(found)
+    for line in unchecked.lines():
+        console().print(titled("not checked", f" {line}"))
+    console().print("dry run: nothing was started or written")
+
+
+def show(task: Shown, config: RunConfig, *, starts: bool) -> None:
+    """Print the recipe, and the command of the worker where one ``starts``."""
     from deit.launching.worker_command import worker_command
 
     counted = _count(config, task.trains)
     config = task.placed(config)
-    planned = plan(config, counted.images) if task.trains and counted.images is not None else None
+    planned = plan(config, counted.images) if task.trains and counted.images else None
     if planned is not None and planned.steps_per_epoch == 0:
-        raise UserError(rules.too_few_images(config, planned.train_images))
+        planned = None  # a start is refused
     table = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False)
     rows = _recipe(config, counted, task.trains) + task.recipe(config, planned)
     for label, value in rows:
@@ -58,8 +79,9 @@ def show(task: Shown, config: RunConfig) -> None:
     console().print(table)
     if task.resumable:
         console().print(titled("\nlearning rate", f"\n{lr_curve.plot_text(config)}"))
-    console().print(titled("\nwould start", f" {shlex.join(worker_command(config, _example(config)))}"))
-    console().print("dry run: nothing was started or written; --cfg job --resolve prints every key")
+    if starts:
+        console().print(titled("\nwould start", f" {shlex.join(worker_command(config, _example(config)))}"))
+    console().print("every key: --cfg job --resolve")
 
 
 def _example(config: RunConfig) -> Path:

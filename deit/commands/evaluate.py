@@ -43,6 +43,8 @@ class Evaluate(Task[EvaluateTask]):
 
         key, files = files_to_load(config, self.of(config).which)
         config = with_data_of_recipe(config, weights=(key, files))
+        if config.data.num_classes is None:
+            return config  # a dry run without the data
         if config.checkpoint is not None:
             found = files["val"]
             folder = Path(config.checkpoint).is_dir()

@@ -68,6 +68,8 @@ class Export(Task[ExportTask]):
 
         origin = find_origin(config)
         config = with_data_of_recipe(config, weights=(origin.key, {origin.weights: origin.file}))
+        if config.data.num_classes is None:
+            return config  # a dry run without the data
         check_fit(config, origin)
         output = str(output_folder(config, origin))
         if config.checkpoint is not None:

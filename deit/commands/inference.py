@@ -47,7 +47,7 @@ class Inference(Task[Keys]):
     def unused(self, found: Unused) -> None:
         super().unused(found)
         config, task = found.config, self.of(found.config)
-        taken = ("num_classes", "workers", "crop_pct", "interpolation", "mean", "std", "max_pixels")
+        taken = ("num_classes", "workers", "background", "crop_pct", "interpolation", "mean", "std", "max_pixels")
         found.all_but("data", *taken, *(["eval_batch_size"] if self.in_batches else []))
         # An MLflow run id is looked up at tracking.uri.
         found.all_but("tracking", *(("backend", "uri") if config.run is not None else ()))
@@ -66,7 +66,7 @@ class Inference(Task[Keys]):
         folder = export_folder(task.model)
         if folder is not None:
             found.add(True, told, "task.weights", *(f"precision.{key}" for key in vars(config.precision)))
-            found.add(True, told, *(f"data.{key}" for key in ("crop_pct", "interpolation", "mean", "std")))
+            found.add(True, told, *(f"data.{key}" for key in ("background", "crop_pct", "interpolation", "mean", "std")))
         if folder is not None and (Path(task.model).suffix == ".onnx" or (folder / "model.onnx").is_file()):
             onnx = "with an ONNX file, which onnxruntime runs on the CPU"
             found.add(True, onnx, *(f"hardware.{key}" for key in vars(config.hardware)))
@@ -82,12 +82,11 @@ class Inference(Task[Keys]):
 
         return networks.resolved(config, self.of(config))
 
-    def dry_run(self, config: RunConfig, typed: list[str]) -> int:
+    def outline(self, config: RunConfig, *, starts: bool) -> None:
         task = self.of(config)
         given = {"task.model": task.model, "run": config.run, "checkpoint": config.checkpoint}
         of = "".join(f" with {key}={value}" for key, value in given.items() if value is not None)
-        console().print(f"dry run: would {self.does} {task.input}{of}")
-        return 0
+        console().print(f"would {self.does} {task.input}{of}")
 
     def show(self, run: RunDirectory, results: dict[str, Any]) -> RenderableType:
         return shown_results(run, results)

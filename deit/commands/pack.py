@@ -33,10 +33,10 @@ from deit.machine import locks
 from deit.packing.packed_index import write_index
 from deit.packing.shard_plan import STATE, Job, Split, cut, done, measured, same_plan
 from deit.packing.shards import write
+from deit.preflight.recipe_data import bring
 from deit.progress_bar import progress_bars
 from deit.runs.directory import shown
 from deit.runs.task_output import check_room, new_folder
-from deit.storage.data_cache import stage
 from deit.text import byte_size
 
 
@@ -60,13 +60,20 @@ class Pack(Task[PackTask]):
         found.with_task("seed", "name", "runs_dir", "weights_dir")
 
     def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:
-        return config  # opening and reading the data is the task itself
+        output = new_folder(self.of(config).output, may_be_empty=True)
+        if bring(config):
+            folders, workers = _folders(config.data), workers_of(config.data, cards=1)
+            with progress_bars() as bars:
+                sizes = [measured(folder, split, workers, bars).sizes for split, folder in folders.items()]
+            packed_before = sum(file.stat().st_size for file in _part(output).glob("*/*") if file.is_file())
+            needed = sum(int(of_split.sum()) for of_split in sizes) - packed_before
+            check_room(output, needed, "the images that are still to be packed")
+        return config
 
-    def dry_run(self, config: RunConfig, typed: list[str]) -> int:
+    def outline(self, config: RunConfig, *, starts: bool) -> None:
         task = self.of(config)
         kind = f"{task.format} shards of at most {task.shard_mb} MB"
-        console().print(f"dry run: would write {new_folder(task.output, may_be_empty=True)}: {kind}, of {_count(config)}")
-        return 0
+        console().print(f"would write {task.output}: {kind}, of {_count(config)}")
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
         return pack(config, self.of(config))
@@ -79,9 +86,9 @@ def pack(config: RunConfig, task: PackTask) -> int:
     exit code 1 if a file cannot be read or written.
     """
     output = new_folder(task.output, may_be_empty=True)
-    stage(config.data)
+    bring(config)
     folders = _folders(config.data)
-    part = output.with_name(f"{output.name}.part")
+    part = _part(output)
     with progress_bars() as bars:
         workers = workers_of(config.data, cards=1)
         splits = {split: measured(folder, split, workers, bars) for split, folder in folders.items()}
@@ -104,6 +111,11 @@ def pack(config: RunConfig, task: PackTask) -> int:
     return 0
 
 
+def _part(output: Path) -> Path:
+    """Where the shards are until all are written."""
+    return output.with_name(f"{output.name}.part")
+
+
 def _folders(data: DataConfig) -> dict[str, ImageFolder]:
     """Both splits, complete. Raises UserError if they are not class folders."""
     whole = dataclasses.replace(data, train_limit=None, val_limit=None)
@@ -119,7 +131,7 @@ def _folders(data: DataConfig) -> dict[str, ImageFolder]:
 def _count(config: RunConfig) -> str:
     try:
         return " and ".join(f"{len(folder):,} images of {folder.place}" for folder in _folders(config.data).values())
-    except UserError as error:  # a recipe may be shown on a machine without its data
+    except UserError as error:
         return f"data={config.data.name}; not counted: {error}"
 
 

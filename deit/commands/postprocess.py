@@ -28,6 +28,7 @@ from deit.inference.prediction import Answers, write_predictions
 from deit.inference.writing import check_output, output_of
 from deit.lookup.base_run import References
 from deit.runs.create import create
+from deit.runs.directory import check_new_folder
 
 AT_ONCE = 64  # results read at a time
 RESULT = "_0.bin"  # suffix that the programs of ModelZoo and Lite append to an input's name
@@ -56,12 +57,12 @@ class Postprocess(Task[PostprocessTask]):
         _results(task, inputs, len(described["classes"]))
         if task.output is not None:
             check_output(task.output)
+        check_new_folder(config.runs_dir, described["model"] if config.name == config.model.name else config.name)
         return config
 
-    def dry_run(self, config: RunConfig, typed: list[str]) -> int:
+    def outline(self, config: RunConfig, *, starts: bool) -> None:
         task = self.of(config)
-        console().print(f"dry run: would evaluate the results in {task.results} of the inputs in {task.input}")
-        return 0
+        console().print(f"would evaluate the results in {task.results} of the inputs in {task.input}")
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
         return postprocess(config, self.of(config), typed)

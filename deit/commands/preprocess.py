@@ -15,6 +15,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from deit.config.tasks import PreprocessTask
 from deit.console import console
 from deit.errors import UserError
 from deit.exports import description
+from deit.exports.description import Preprocessing
 from deit.exports.predictor import normalize, preprocessing_of
 from deit.files import whole_folder
 from deit.inference.accuracy import csv_text
@@ -52,9 +54,7 @@ class Preprocess(Inference[PreprocessTask]):
         return rules.model(config)
 
     def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:
-        prepared, task = _prepared(config, self.of(config))
-        known = None if prepared.data.num_classes is None else class_names(task, prepared.data.num_classes)
-        _images(prepared, task, known)
+        _planned(config, self.of(config))
         return config
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
@@ -67,16 +67,9 @@ def preprocess(config: RunConfig, task: PreprocessTask) -> int:
     The folder is complete or does not exist. Unreadable images are named and left out. Raises UserError, before it is written,
     if there are no images, the folder exists, the disk is too small, or task.model is not a network.
     """
-    config, task = _prepared(config, task)
-    output = Path(task.output)
-    known = None if config.data.num_classes is None else class_names(task, config.data.num_classes)
-    images = _images(config, task, known)
-    num_classes = config.data.num_classes or len(images.folders or ())
-    classes = shown_names(known, images.folders, num_classes)
-    preprocessing = preprocessing_of(config, in_graph=_normalizes_itself(task))
-    side = preprocessing.img_size
-    shape, dtype = ([side, side, 3], "uint8") if preprocessing.in_graph else ([3, side, side], "float32")
-    check_room(output, len(images) * math.prod(shape) * np.dtype(dtype).itemsize, "the inputs")
+    plan = _planned(config, task)
+    config, task, images, classes, preprocessing = plan
+    output, shape, dtype = Path(task.output), plan.shape, plan.dtype
     described = {
         "format": FORMAT,
         "model": config.model.name,
@@ -120,6 +113,34 @@ def preprocess(config: RunConfig, task: PreprocessTask) -> int:
         console().print(images.remark)
     console().print(f"{output / LABELS}: the image and class of each")
     return 0
+
+
+class _Planned(NamedTuple):
+    config: RunConfig
+    task: PreprocessTask
+    images: Images
+    classes: list[str]
+    preprocessing: Preprocessing
+
+    @property
+    def shape(self) -> list[int]:
+        side = self.preprocessing.img_size
+        return [side, side, 3] if self.preprocessing.in_graph else [3, side, side]
+
+    @property
+    def dtype(self) -> str:
+        return "uint8" if self.preprocessing.in_graph else "float32"
+
+
+def _planned(config: RunConfig, task: PreprocessTask) -> _Planned:
+    """What is to be written, after all that can be wrong with it was looked at. Raises UserError as ``preprocess`` does."""
+    config, task = _prepared(config, task)
+    known = None if config.data.num_classes is None else class_names(task, config.data.num_classes)
+    images = _images(config, task, known)
+    classes = shown_names(known, images.folders, config.data.num_classes or len(images.folders or ()))
+    found = _Planned(config, task, images, classes, preprocessing_of(config, in_graph=_normalizes_itself(task)))
+    check_room(Path(task.output), len(images) * math.prod(found.shape) * np.dtype(found.dtype).itemsize, "the inputs")
+    return found
 
 
 def _prepared(config: RunConfig, task: PreprocessTask) -> tuple[RunConfig, PreprocessTask]:

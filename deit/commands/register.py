@@ -83,13 +83,16 @@ class Register(Task[RegisterTask]):
         raise UserError("task=register cannot be a trial of a sweep: it adds one version at a time; run it alone.")
 
     def dry_run(self, config: RunConfig, typed: list[str]) -> int:
+        from deit.commands.dry_run import rehearse
+
+        rehearse(lambda: _look(config, self.of(config), typed), lambda _: self.outline(config, starts=False))
+        return 0
+
+    def outline(self, config: RunConfig, *, starts: bool) -> None:
         task = self.of(config)
         of = f"run={config.run}" if config.run is not None else f"task.model={task.model}"
         alias = f" as {task.alias}" if task.alias is not None else ""
-        console().print(
-            f"dry run: would register {of} under the name {task.registered_model_name}{alias} in {config.tracking.uri}"
-        )
-        return 0
+        console().print(f"would register {of} under the name {task.registered_model_name}{alias} in {config.tracking.uri}")
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
         return register(config, self.of(config), typed)
@@ -100,15 +103,14 @@ def register(config: RunConfig, task: RegisterTask, typed: list[str]) -> int:
 
     Raises UserError: with exit code 2 if there is nothing to register, 1 if the store rejects it.
     """
-    uri = _store(config, typed)
-    export = None if config.run is None else _export_config(config, task)
-    folder = _given_folder(task) if export is None else _folder_of_run(export)
-    if export is None or folder.exists():
-        described = _checked(folder, task, export)
+    uri, export, folder, there = _found(config, task, typed)
+    if there is not None:
+        described = there
     log_to(sys.stderr, level=30, form="%(message)s")  # warnings
     console().print(f"registering {task.registered_model_name} in {redact(uri)}")
     registry = _asked(uri, task.registered_model_name)  # fail before the export if the store is unreachable
-    if export is not None and not folder.exists():
+    if there is None:
+        assert export is not None  # of a run that has none yet
         code = EXPORT.run(export, typed)
         if code:
             return code
@@ -119,6 +121,31 @@ def register(config: RunConfig, task: RegisterTask, typed: list[str]) -> int:
     console().print(lines_of(rows))
     console().print("\n".join(["", *serving_lines(task, uri, registered.version)]))
     return 0
+
+
+def _found(config: RunConfig, task: RegisterTask, typed: list[str]) -> tuple[str, RunConfig | None, Path, Description | None]:
+    """The store; what to give ``task=export`` for a run; the folder of the export, and its description if it is there.
+
+    Raises UserError if there is nothing to register.
+    """
+    uri = _store(config, typed)
+    export = None if config.run is None else _export_config(config, task)
+    folder = _given_folder(task) if export is None else _folder_of_run(export)
+    there = _checked(folder, task, export) if export is None or folder.exists() else None
+    return uri, export, folder, there
+
+
+def _look(config: RunConfig, task: RegisterTask, typed: list[str]) -> None:
+    """The checks of ``register``, without asking the registry."""
+    from deit.preflight.tracking_store import look
+    from deit.preflight.unchecked import unchecked
+
+    uri, export, _, there = _found(config, task, typed)
+    look(dataclasses.replace(config.tracking, uri=uri))
+    if there is None:
+        assert export is not None  # of a run that has none yet
+        EXPORT.ready(export)
+    unchecked(f"tracking.uri={redact(uri)}: whether its registry takes the model")
 
 
 def _names(task: RegisterTask) -> list[str]:

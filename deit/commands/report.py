@@ -5,6 +5,8 @@ It starts no worker, needs no MindSpore and creates no run directory. The sweep 
 
 from __future__ import annotations
 
+import dataclasses
+
 from deit.commands.task import Task
 from deit.compose.unused_keys import Unused
 from deit.config.schema import RunConfig
@@ -33,15 +35,11 @@ class Report(Task[ReportTask]):
         found.add(found.config.sweep.dir != "last", "unless sweep.dir is last", "runs_dir")
 
     def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:
-        _sweep(config)
-        return config
+        return dataclasses.replace(config, sweep=dataclasses.replace(config.sweep, dir=str(_sweep(config))))
 
-    def dry_run(self, config: RunConfig, typed: list[str]) -> int:
-        sweep = _sweep(config)
-        console().print(
-            f"dry run: would write {sweep.summary_csv.name}, {sweep.summary_md.name} and {sweep.report.name} of {sweep}"
-        )
-        return 0
+    def outline(self, config: RunConfig, *, starts: bool) -> None:
+        sweep = SweepDirectory(str(config.sweep.dir))
+        console().print(f"would write {sweep.summary_csv.name}, {sweep.summary_md.name} and {sweep.report.name} of {sweep}")
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
         """Write the files, print their paths, and send them to the MLflow store of the trials, unless ``tracking=none``.

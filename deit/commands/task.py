@@ -105,11 +105,26 @@ class Task(Generic[Keys]):
         return self.dry_run(config, typed) if config.dry_run else self.run(config, typed)
 
     def dry_run(self, config: RunConfig, typed: list[str]) -> int:
-        """Show what the task would do."""
+        """Show what would be done, after all that a start checks: what it refuses is refused here, in the same words."""
+        from deit.commands.dry_run import rehearse
+
+        rehearse(lambda: self.ready(config), lambda ready: self.outline(ready or config, starts=ready is not None))
+        return 0
+
+    def ready(self, config: RunConfig) -> RunConfig:
+        """The prepared configuration, after every check of a start. Raises UserError; nothing is written."""
+        config = self.prepare(config)
+        if self.is_trial:
+            from deit.launching.run import check_start
+
+            check_start(config)
+        return config
+
+    def outline(self, config: RunConfig, *, starts: bool) -> None:
+        """Print what would be done; ``starts`` is false where ``config`` could not be prepared."""
         from deit.commands.dry_run import show
 
-        show(self, config)
-        return 0
+        show(self, config, starts=starts)
 
     def recipe(self, config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
         """The task's own rows of the dry run; ``planned`` are its steps, if it has some."""

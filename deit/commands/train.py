@@ -39,6 +39,8 @@ class Train(Task[TrainTask]):
         from deit.preflight.unfinished import check_unfinished
 
         config = super().check(config)
+        if config.data.num_classes is None:
+            return config  # a dry run, whose data is not here
         if begins_pretrained(config):
             config = with_pretrained(config)
         if config.distill.type != "none":

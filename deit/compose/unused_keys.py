@@ -64,7 +64,8 @@ def _of_any_task(found: Unused) -> Unused:
         found.add(True, "with one process", *(f"hardware.{key}" for key in ("bind_core", "rank_table", "cluster_timeout")))
     found.add(config.sweep.resume is None, "without sweep.resume", "sweep.retry_failed")
     in_memory = f"with data.source={config.data.source}, which has no image files"
-    found.add(config.data.source != "imagefolder", in_memory, "data.format", "data.on_bad_image", "data.max_pixels")
+    of_files = ("format", "on_bad_image", "max_pixels", "background")
+    found.add(config.data.source != "imagefolder", in_memory, *(f"data.{key}" for key in of_files))
     of_task = (getattr(config.task, key, None) for key in ("model", "models"))
     none_named = all(named is None for named in (config.model.pretrained, config.distill.teacher, config.checkpoint, *of_task))
     found.add(none_named, "without model.pretrained, distill.teacher, checkpoint or task.model", "weights_dir")

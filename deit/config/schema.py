@@ -105,6 +105,11 @@ class DataConfig:
         low=1,
         default=178_956_970,  # where Pillow refuses a decompression bomb
     )
+    background: str = option(
+        "What transparent pixels show: white, black, or none for their own colour, as in timm, which drops the transparency.",
+        choices=("white", "black", "none"),
+        default="none",  # of runs from before this was a choice; conf/ says what new ones get
+    )
     crop_pct: float = option(
         "The evaluation resizes the short side to img_size / crop_pct, then crops the centre.", above=0, high=1
     )

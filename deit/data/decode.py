@@ -1,8 +1,10 @@
 """From the bytes of an image file to RGB pixels.
 
 Pillow defines the result: ``Image.open(...).convert("RGB")``, ignoring orientation tags and all but the first frame, as
-torchvision's pil_loader. OpenCV decodes grey and RGB JPEG to the same pixels faster, so it decodes JPEG files without unusual
-parts; Pillow decodes everything else, and decides what is an image.
+torchvision's pil_loader and timm. Two kinds of images differ, because that call makes them white or black without a warning:
+grey values of more than 8 bits are scaled (``_scaled``), and transparent pixels show data.background, unless it is ``none``.
+OpenCV decodes grey and RGB JPEG to the same pixels faster, so it decodes JPEG files without unusual parts; Pillow decodes
+everything else, and decides what is an image.
 
 A file may come from anybody. Only formats of photographs are read, because Pillow passes some others to external programs (EPS
 to Ghostscript). Sizes are checked in the header, before memory is allocated for the pixels.
@@ -12,7 +14,9 @@ from __future__ import annotations
 
 import io
 import os
-from typing import NamedTuple
+import threading
+import warnings
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,6 +24,7 @@ from PIL import Image, UnidentifiedImageError
 
 from deit.data.crop import Choose, part, whole
 from deit.errors import BadImage, UserError
+from deit.notes import note
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 BYTES_A_PIXEL = 8  # 16-bit RGBA without compression, the maximum for a file
@@ -51,8 +56,24 @@ class _Jpeg(NamedTuple):
     scan: int  # where the data of the first scan begin
 
 
-def decode(data: bytes, name: str, max_pixels: int, choose: Choose = whole) -> np.ndarray:
+class Decoded(NamedTuple):
+    """``pixels`` uint8 [height, width, 3]; ``treated`` is one of ``errors.TREATED``, None if they are those of the file."""
+
+    pixels: np.ndarray
+    treated: str | None = None
+
+
+def decode(data: bytes, name: str, max_pixels: int, background: str, choose: Choose = whole) -> np.ndarray:
     """Decode the part of the file ``name`` that ``choose`` selects to uint8 [height, width, 3]; it may be called repeatedly.
+
+    ``background`` is data.background. Raises BadImage (exit code 1) with file and reason if it is not a complete image of at
+    most ``max_pixels``, UserError if memory is exhausted.
+    """
+    return decode_noting(data, name, max_pixels, background, choose).pixels
+
+
+def decode_noting(data: bytes, name: str, max_pixels: int, background: str, choose: Choose = whole) -> Decoded:
+    """As ``decode``, with what was done to the pixels.
 
     Raises BadImage (exit code 1) with file and reason if it is not a complete image of at most ``max_pixels``, UserError if
     memory is exhausted.
@@ -63,19 +84,24 @@ def decode(data: bytes, name: str, max_pixels: int, choose: Choose = whole) -> n
         if _is_whole(data, jpeg.scan):
             box = choose(jpeg.height, jpeg.width)
             if (found := _upper_rows(data, jpeg, box.top + box.height)) is not None:
-                return part(found, box)
-    image = decode_pillow(data, name, max_pixels)
-    return part(image, choose(*image.shape[:2]))
+                return Decoded(part(found, box))
+    image = _by_pillow(data, name, max_pixels, background)
+    return Decoded(part(image.pixels, choose(*image.pixels.shape[:2])), image.treated)
 
 
-def decode_pillow(data: bytes, name: str, max_pixels: int) -> np.ndarray:
+def decode_pillow(data: bytes, name: str, max_pixels: int, background: str) -> np.ndarray:
     """As ``decode``, with Pillow alone: the reference."""
+    return _by_pillow(data, name, max_pixels, background).pixels
+
+
+def _by_pillow(data: bytes, name: str, max_pixels: int, background: str) -> Decoded:
     if not data:
         raise BadImage(name, "empty", "the file is empty")
+    _file.name = name  # for Pillow's warnings
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         check_size(image.width, image.height, name, max_pixels)
-        return np.array(image.convert("RGB"))
+        return to_rgb(image, name, background)
     except BadImage:
         raise
     except MemoryError:  # of the machine, not of the file
@@ -86,7 +112,61 @@ def decode_pillow(data: bytes, name: str, max_pixels: int) -> np.ndarray:
         kind, reason = "no image", "no known format"
     except Exception as error:  # Pillow raises nearly anything for damaged bytes
         kind, reason = "damaged", str(error) or type(error).__name__
+    finally:
+        _file.name = None
     raise BadImage(name, kind, reason)
+
+
+def to_rgb(image: Image.Image, name: str, background: str) -> Decoded:
+    """The pixels of an image of Pillow, read only now. Raises BadImage for values of an unknown range, and Pillow's errors."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _scaled(image, name)
+    if background != "none" and image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        if rgba.getchannel("A").getextrema() != (255, 255):
+            below = Image.new("RGBA", image.size, background)
+            return Decoded(np.array(Image.alpha_composite(below, rgba).convert("RGB")), "transparent")
+        image = rgba
+    return Decoded(np.array(image.convert("RGB")))
+
+
+def _scaled(image: Image.Image, name: str) -> Decoded:
+    """Grey values of more than 8 bits. Raises BadImage if nothing says which value is white.
+
+    16 bits: 65535 is white. 32-bit integers: the same where the file is a PNG or PNM, which have no more than 16 bits, or where
+    the values are from 0 to 65535 and not all below 256. Floats: 1 is white where they are from 0 to 1, 255 where they are from
+    0 to 255.
+    """
+    values = np.array(image)
+    if values.dtype.kind in "iu":
+        values = values.astype(np.int64)
+    least, most = values.min(), values.max()
+    if image.mode == "F":
+        if not (least >= 0 and most <= 255):  # also where it is no number
+            raise BadImage(name, "unknown range", f"floats from {least:g} to {most:g}; allowed: 0 to 1, or 0 to 255")
+        grey, treated = values.astype(np.float64) * (255 if most <= 1 else 1), "float grey"
+    else:
+        known = image.mode != "I" or image.format in ("PNG", "PPM")
+        if not known and (least < 0 or not 255 < most <= 65535):
+            raise BadImage(name, "unknown range", f"32-bit integers from {least} to {most}; save them as 8 or 16 bits")
+        grey, treated = values / 257, "16-bit grey"
+    pixels = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+    return Decoded(np.repeat(pixels[:, :, None], 3, axis=2), treated)
+
+
+_file = threading.local()
+_show_other = warnings.showwarning
+
+
+def _show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+    """A warning while an image is decoded gets its name; Python's filter lets the first of each text through."""
+    if getattr(_file, "name", None) is None:
+        _show_other(message, category, *place, **more)
+    else:
+        note(f"{_file.name}: {message}")
+
+
+warnings.showwarning = _show
 
 
 def read_file(path: str, max_pixels: int) -> bytes:

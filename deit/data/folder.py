@@ -61,7 +61,7 @@ class ImageFolder(EncodedDataset):
         directories: dict[int, str],
         names: np.ndarray,
         labels: np.ndarray,
-        max_pixels: int,
+        data: DataConfig,
         left_out: LeftOut,
     ) -> None:
         """``names`` are the files of all classes as encoded paths from their class folder, [N]; ``labels`` is int64 [N];
@@ -73,7 +73,7 @@ class ImageFolder(EncodedDataset):
         self.directories = directories
         self.names = names
         self.labels = labels
-        self.max_pixels = max_pixels
+        self.max_pixels, self.background = data.max_pixels, data.background
         self.left_out = left_out
 
     def content(self, index: int) -> bytes:
@@ -103,7 +103,7 @@ def open_folder(data: DataConfig, train: bool) -> ImageFolder:
     folders = _class_folders(root / known)
     classes = list(folders)
     if train:
-        return _listed(root / "train", classes, folders, data.max_pixels, empty_allowed=False)
+        return _listed(root / "train", classes, folders, data, empty_allowed=False)
     present = _class_folders(root / "val")
     unknown = sorted(set(present) - set(classes))
     if unknown:
@@ -111,7 +111,7 @@ def open_folder(data: DataConfig, train: bool) -> ImageFolder:
             f"data.root: {root / 'val' / unknown[0]} is a class that {root / 'train'} does not have; "
             "each class of val/ must be one of train/."
         )
-    return _listed(root / "val", classes, present, data.max_pixels, empty_allowed=True)
+    return _listed(root / "val", classes, present, data, empty_allowed=True)
 
 
 def is_image(name: str) -> bool:
@@ -166,7 +166,7 @@ def _spelled(directory: str) -> str:
 
 
 def _listed(
-    folder: Path, classes: Sequence[str], present: dict[str, str], max_pixels: int, *, empty_allowed: bool
+    folder: Path, classes: Sequence[str], present: dict[str, str], data: DataConfig, *, empty_allowed: bool
 ) -> ImageFolder:
     label_of = {name: label for label, name in enumerate(classes)}
     left_out = LeftOut(loose=sorted(entry.name for entry in entries_of(folder) if is_image(entry.name) and not entry.is_dir()))
@@ -186,7 +186,7 @@ def _listed(
     if not names:
         raise UserError(f"data.root: {folder} contains no images; files that end in {', '.join(EXTENSIONS)} are images.")
     directories = {label_of[name]: directory for name, directory in present.items()}
-    return ImageFolder(folder, list(classes), directories, np.array(names), np.concatenate(labels), max_pixels, left_out)
+    return ImageFolder(folder, list(classes), directories, np.array(names), np.concatenate(labels), data, left_out)
 
 
 def _images_below(folder: Path, directory: str, below: str, left_out: LeftOut) -> list[bytes]:

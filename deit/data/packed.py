@@ -155,7 +155,9 @@ def format_of(data: DataConfig) -> str:
 class Packed(EncodedDataset):
     """One split. Its shards stay open as long as the object exists."""
 
-    def __init__(self, folder: Path, classes: list[str], shards: Sequence[Shard], index: np.ndarray, max_pixels: int) -> None:
+    def __init__(
+        self, folder: Path, classes: list[str], shards: Sequence[Shard], index: np.ndarray, max_pixels: int, background: str
+    ) -> None:
         """``index`` has a row of ``index_type`` for each image, in order; labels are positions in ``classes``.
 
         Raises UserError if a shard is missing or has the wrong size.
@@ -164,7 +166,7 @@ class Packed(EncodedDataset):
         self.place = str(folder)
         self.classes = classes
         self.shards = list(shards)
-        self.max_pixels = max_pixels
+        self.max_pixels, self.background = max_pixels, background
         self.labels = index["label"].astype(np.int64)
         self.names = np.ascontiguousarray(index["name"])
         self.shard, self.offset, self.length = (np.ascontiguousarray(index[key]) for key in ("shard", "offset", "length"))
@@ -228,19 +230,19 @@ class Packed(EncodedDataset):
 def open_packed(data: DataConfig, train: bool) -> Packed:
     """A split of a data.root written by task=pack. Raises UserError if it is not complete."""
     assert data.root is not None
-    found = packed_split(Path(data.root) / ("train" if train else "val"), data.max_pixels)
+    found = packed_split(Path(data.root) / ("train" if train else "val"), data.max_pixels, data.background)
     assert found is not None  # format_of has found it
     return found
 
 
-def packed_split(folder: Path, max_pixels: int) -> Packed | None:
+def packed_split(folder: Path, max_pixels: int, background: str) -> Packed | None:
     """The split that task=pack has written into ``folder``; None if there is none. Raises as ``open_packed``."""
     described = read_description(folder.parent)
     if described is None or folder.name not in described.splits:
         return None
     split = described.splits[folder.name]
     index = _read_index(folder / INDEX, split, len(described.classes))
-    return Packed(folder, described.classes, split.shards, index, max_pixels)
+    return Packed(folder, described.classes, split.shards, index, max_pixels, background)
 
 
 def checksum(descriptor: int, path: str, advance: Callable[[int], Any]) -> str:

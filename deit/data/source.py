@@ -65,21 +65,22 @@ class Dataset(abc.ABC):
 class EncodedDataset(Dataset):
     """Images stored as the bytes of their files, which ``content`` reads.
 
-    An image of more than ``max_pixels`` is bad.
+    An image of more than ``max_pixels`` is bad; transparent pixels show ``background``.
     """
 
     in_memory = False
     max_pixels: int
+    background: str
 
     def image(self, index: int) -> np.ndarray:
         from deit.data.decode import decode  # late: the image libraries, which counting does not need
 
-        return decode(self.content(index), self.describe(index), self.max_pixels)
+        return decode(self.content(index), self.describe(index), self.max_pixels, self.background)
 
     def cut(self, index: int, choose: Choose) -> np.ndarray:
         from deit.data.decode import decode
 
-        return decode(self.content(index), self.describe(index), self.max_pixels, choose)
+        return decode(self.content(index), self.describe(index), self.max_pixels, self.background, choose)
 
     @abc.abstractmethod
     def content(self, index: int) -> bytes: ...

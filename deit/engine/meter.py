@@ -39,6 +39,12 @@ class Meter:
         self._norm = math.nan
         self.start(0.0)
 
+    @property
+    def overflows(self) -> int:
+        """Steps of the whole training that changed no weight: their gradient was not finite."""
+        self._read()
+        return self._overflows
+
     def begin(self, scale: float, saved: Mapping[str, Any] | None = None) -> None:
         """Start with the loss scale ``scale``, after the steps of a checkpoint if ``saved`` is given."""
         saved = saved or {"window": [], "overflows": 0}

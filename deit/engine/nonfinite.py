@@ -14,9 +14,11 @@ the images of the step.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +30,8 @@ from deit.engine.recorder import Report
 from deit.errors import UserError
 from deit.files import write_json
 from deit.runs.directory import RunDirectory
+
+USUAL_REACH = 10.0  # of normalised pixels; 2.64 with mean and standard deviation of ImageNet
 
 
 class Verdict(Enum):
@@ -85,7 +89,7 @@ class Watch:
     def stop(self, run: RunDirectory, data: Dataset, world: int, rank: int) -> UserError:
         """The error that ends the training; rank 0 has written the images of the culprit."""
         assert self.culprit is not None
-        step, optim = self.culprit.step, self._config.optim
+        step = self.culprit.step
         if rank == 0:
             write_json(
                 run.nonfinite, {"step": step, "loss": repr(self.culprit.loss)} | images_of(self._config, data, step, world)
@@ -97,16 +101,60 @@ class Watch:
         }[self.policy]
         if self.policy == "rollback" and step not in self._returned_for:
             why = f"and no checkpoint to go back to, or {self.limit} returns to it (optim.max_nonfinite) did not help"
-        remedies = [f"Lower optim.base_lr={optim.base_lr:g}", "set optim.clip_grad", "lengthen schedule.warmup_epochs"]
-        if self._config.precision.loss_scale == "static":
-            remedies.append("lower precision.loss_scale_init")
-        if self.policy == "stop":
-            remedies.append("skip single bad batches with optim.on_nonfinite=skip")
+        others = ["skip single bad batches with optim.on_nonfinite=skip"] if self.policy == "stop" else []
         return UserError(
             f"the training loss is {self.culprit.loss:g}, or its gradient not finite, at step {step}: {why}. "
-            f"The images of that step: {run.nonfinite}. {', '.join(remedies[:-1])}, or {remedies[-1]}.",
+            f"The images of that step: {run.nonfinite}. {remedies(self._config, *others)}",
             exit_code=1,
         )
+
+
+def check_trained(config: RunConfig, steps: int, skipped: int, last: Mapping[str, Mapping[str, Any]]) -> None:
+    """Whether a training that has done all its ``steps`` has trained anything.
+
+    Raises UserError (exit code 1) if all of them were ``skipped``, because loss or gradient was not finite, or if the
+    loss of an entry of ``last``, the last evaluation by the prefix of its metrics, is not finite.
+    """
+    if steps and skipped >= steps:
+        raise UserError(
+            f"no step has changed the weights: in each of the {steps} steps the loss or its gradient was not finite. "
+            f"{remedies(config)}",
+            exit_code=1,
+        )
+    for prefix, entry in last.items():
+        check_evaluated(config, prefix, float(entry["loss"]), remedies(config))
+
+
+def check_evaluated(config: RunConfig, prefix: str, loss: float, remedy: str = "") -> None:
+    """Raises UserError (exit code 1) if the ``loss`` of an evaluation, with that prefix of its metrics, is not finite."""
+    if not math.isfinite(loss):
+        remedy = remedy or _sentence([_of_inputs(config) or "the weights are not finite, or overflow in this precision"])
+        raise UserError(f"{prefix}/loss is {loss:g}: the network's answers are not finite. {remedy}", exit_code=1)
+
+
+def remedies(config: RunConfig, *others: str) -> str:
+    """What to do about a loss that is not finite, as a sentence, the likeliest cause first."""
+    found = [_of_inputs(config), f"lower optim.base_lr={config.optim.base_lr:g}", "set optim.clip_grad"]
+    found.append("lengthen schedule.warmup_epochs")
+    if config.precision.loss_scale == "static":
+        found.append("lower precision.loss_scale_init")
+    if config.precision.level != "O0" and config.precision.dtype == "float16":
+        found.append("compute in float32 with precision=fp32")
+    return _sentence([text for text in (*found, *others) if text is not None])
+
+
+def _sentence(said: Sequence[str]) -> str:
+    text = f"{', '.join(said[:-1])}, or {said[-1]}." if len(said) > 1 else f"{said[0]}."
+    return text[0].upper() + text[1:]
+
+
+def _of_inputs(config: RunConfig) -> str | None:
+    """About data.mean and data.std where they give images of an unusual size; None otherwise."""
+    reach = max(max(abs(mean), abs(1 - mean)) / std for mean, std in zip(config.data.mean, config.data.std, strict=True))
+    if reach <= USUAL_REACH:
+        return None
+    mean, std = (f"[{', '.join(f'{value:g}' for value in values)}]" for values in (config.data.mean, config.data.std))
+    return f"correct data.mean={mean} data.std={std} (normalised pixels reach {reach:.3g} with these, 2.64 with ImageNet's)"
 
 
 def images_of(config: RunConfig, data: Dataset, step: int, world: int) -> dict[str, object]:

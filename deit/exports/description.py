@@ -30,6 +30,7 @@ EXPORT_FORMATS = ("mindir", "air", "onnx", "safetensors")
 class Preprocessing:
     """From a decoded image to the network's input: resize the short side to img_size / crop_pct, crop the centre,
     (x / 255 - mean) / std. With ``in_graph`` the last step is part of the file, which then takes uint8 pixels.
+    Transparent pixels show ``background`` (data.background).
     """
 
     in_graph: bool
@@ -38,6 +39,7 @@ class Preprocessing:
     interpolation: str
     mean: list[float]
     std: list[float]
+    background: str = "none"  # of exports from before this was a choice
 
 
 @dataclass(frozen=True)

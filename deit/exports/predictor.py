@@ -110,7 +110,13 @@ def preprocessing_of(config: RunConfig, in_graph: bool = False) -> Preprocessing
     """The preprocessing of a configuration's evaluation."""
     data = config.data
     return Preprocessing(
-        in_graph, config.model.img_size, data.crop_pct, data.interpolation, [*map(float, data.mean)], [*map(float, data.std)]
+        in_graph,
+        config.model.img_size,
+        data.crop_pct,
+        data.interpolation,
+        [*map(float, data.mean)],
+        [*map(float, data.std)],
+        data.background,
     )
 
 

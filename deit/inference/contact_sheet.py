@@ -34,7 +34,7 @@ def chosen(count: int) -> list[int]:
 def draw_sheet(path: Path, shown: list[Shown], images: Images, classes: list[str], config: RunConfig) -> None:
     """Write the sheet of ``shown``, at least one; the file appears only when it is complete."""
     names = [name if drawable(name) else f"class {label}" for label, name in enumerate(classes)]
-    data = FoundImages(images, config.data.max_pixels)
+    data = FoundImages(images, config.data)
     cards = [
         Card(
             original=data.image(one.row),

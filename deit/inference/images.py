@@ -49,7 +49,7 @@ def find_images(text: str, key: str, classes: Sequence[str] | None, num_classes:
     folder, or no image in it.
     """
     path = Path(text)
-    if (path / INDEX).is_file() and (packed := packed_split(path, sys.maxsize)) is not None:
+    if (path / INDEX).is_file() and (packed := packed_split(path, sys.maxsize, "none")) is not None:
         found = _in_shards(packed, classes, num_classes)
     elif path.is_dir():
         found = _in_folder(path, key, classes, num_classes)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deit.config.schema import DataConfig
 from deit.data.source import Dataset
 from deit.errors import UserError
 from deit.inference.images import Images, find_images
@@ -17,8 +18,9 @@ class FoundImages(Dataset):
 
     in_memory = False
 
-    def __init__(self, images: Images, max_pixels: int) -> None:
-        self.images, self.max_pixels, self.classes, self.place = images, max_pixels, [], "task.input"
+    def __init__(self, images: Images, data: DataConfig) -> None:
+        self.images, self.classes, self.place = images, [], "task.input"
+        self.max_pixels, self.background = data.max_pixels, data.background
         self.labels = np.zeros(len(images), np.int64) if images.labels is None else images.labels
 
     def image(self, index: int) -> np.ndarray:
@@ -26,7 +28,7 @@ class FoundImages(Dataset):
 
         packed, file = self.images.packed, self.images.files[index]
         content = read_file(file, self.max_pixels) if packed is None else packed.read(index, self.max_pixels)
-        return decode(content, file, self.max_pixels)
+        return decode(content, file, self.max_pixels, self.background)
 
     def describe(self, index: int) -> str:
         return self.images.files[index]
@@ -35,13 +37,13 @@ class FoundImages(Dataset):
 class ClassFolders(FoundImages):
     """A tree of class folders. ``classes`` are the names of the model's classes, of which the tree may contain only some."""
 
-    def __init__(self, images: Images, classes: Sequence[str], place: str, max_pixels: int) -> None:
+    def __init__(self, images: Images, classes: Sequence[str], place: str, data: DataConfig) -> None:
         assert images.labels is not None
-        super().__init__(images, max_pixels)
+        super().__init__(images, data)
         self.classes, self.place = list(classes), place
 
 
-def open_tree(text: str, key: str, known: Sequence[str] | None, num_classes: int, max_pixels: int) -> ClassFolders:
+def open_tree(text: str, key: str, known: Sequence[str] | None, num_classes: int, data: DataConfig) -> ClassFolders:
     """The tree of ``text``, the value of ``key``. Its labels are those of the classes ``known``; if these are None, its folders
     numbered by name.
 
@@ -53,4 +55,4 @@ def open_tree(text: str, key: str, known: Sequence[str] | None, num_classes: int
     if images.labels is None:
         why = images.remark or "no labels: they come from class folders, and its images are in none"
         raise UserError(f"{key}={text}: {why}.")
-    return ClassFolders(images, known or images.folders or (), text, max_pixels)
+    return ClassFolders(images, known or images.folders or (), text, data)

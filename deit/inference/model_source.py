@@ -1,7 +1,7 @@
 """The network of a prediction: an exported folder or a weight file, its class names, and its predictor.
 
 The launcher has found it: ``task.model`` of a frozen configuration is the path of a folder of ``task=export`` or of a weight
-file, and model and data.crop_pct, interpolation, mean and std belong to it.
+file, and model and data.background, crop_pct, interpolation, mean and std belong to it.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Batch:
 def batches(images: Images, config: RunConfig, batch: int) -> Iterator[Batch]:
     """All images in order, ``batch`` at a time."""
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, eval_batch_size=batch))
-    loader = EvalLoader(config, FoundImages(images, config.data.max_pixels), 0, 1, leave_out=UserError)
+    loader = EvalLoader(config, FoundImages(images, config.data), 0, 1, leave_out=UserError)
     for read, bad in loader.batches():
         found = read.images
         if not read.valid[: read.valid.sum()].all():  # move the gaps to the end

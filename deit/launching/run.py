@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deit.config import frozen
-from deit.config.addresses import is_remote
+from deit.config.addresses import is_remote, runs_copy
 from deit.config.schema import RunConfig
 from deit.launching.nodes import Machines, Meeting
 from deit.machine import environment, locks
@@ -20,7 +20,7 @@ from deit.machine.companion import Companion
 from deit.machine.python import msrun
 from deit.runs import circumstances, status
 from deit.runs.create import common, create
-from deit.runs.directory import RunDirectory
+from deit.runs.directory import RunDirectory, check_new_folder
 from deit.runs.lock import locked
 from deit.storage.uploader_process import Uploader
 
@@ -44,9 +44,7 @@ def run_task(config: RunConfig, overrides: list[str], work: Work, unused: Collec
     resumed = RunDirectory(config.resume) if config.resume else None
     with leased(config.hardware, holder=f"a run of {config.name}, process {os.getpid()}") as cards:
         meeting = Meeting(config)
-        if config.hardware.cards * config.hardware.nodes > 1:
-            msrun()  # fail before anything is written
-        locks.check(Path.cwd() if is_remote(config.runs_dir) else Path(config.runs_dir))
+        check_place(config)
         run = resumed or (meeting.join() if meeting.joins else create(config, overrides, unused=unused))
         with locked(run, config.hardware.node_rank):
             if resumed and not config.hardware.node_rank:
@@ -56,6 +54,24 @@ def run_task(config: RunConfig, overrides: list[str], work: Work, unused: Collec
                 return work_on(run, config, cards, work, overrides)
             finally:
                 meeting.end()
+
+
+def check_start(config: RunConfig) -> None:
+    """All that ``run_task`` refuses before anything is written, of a prepared configuration. Raises UserError."""
+    with leased(config.hardware, holder=f"a dry run, process {os.getpid()}"):
+        check_place(config)
+        if config.resume is not None:
+            with locked(RunDirectory(config.resume), config.hardware.node_rank):
+                pass
+
+
+def check_place(config: RunConfig) -> None:
+    """Whether processes can be started and a run directory be made and locked here. Raises UserError."""
+    if config.hardware.cards * config.hardware.nodes > 1:
+        msrun()
+    locks.check(Path.cwd() if is_remote(config.runs_dir) else Path(config.runs_dir))
+    if config.resume is None:
+        check_new_folder(runs_copy(config.runs_dir), config.name)
 
 
 def work_on(run: RunDirectory, config: RunConfig, cards: Sequence[int], work: Work, overrides: Sequence[str] = ()) -> int:

@@ -357,7 +357,8 @@ class Supervisor:
         error.print(f"{final.state} after {took}: {final.message}")
         if final.state == FAILED and final.exit_code == 1:
             log = self._telling_log(final.progress.get("dead_rank"))
-            error.print(f"the end of {log}:\n{processes.tail(log)}")
+            end = processes.tail(log).rstrip().removesuffix(final.message or "").rstrip()  # it stands above
+            error.print(f"the end of {log}:\n{end}" if end else f"its log is {log}")
         if self.task.resumable and checkpoint.complete(self.run):
             error.print(f"resume with:  python launch.py {line_to_type('resume', self.run)}")
 

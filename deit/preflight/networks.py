@@ -63,7 +63,7 @@ def _of_export(config: RunConfig, task: Kind, folder: Path, weights_alone: bool)
             f"task.model={task.model}: an exported {found.export_format} file shows no attention; give the run, a "
             "checkpoint or its weights."
         )
-    kept = {key: getattr(found.preprocessing, key) for key in ("crop_pct", "interpolation", "mean", "std")}
+    kept = {key: getattr(found.preprocessing, key) for key in ("background", "crop_pct", "interpolation", "mean", "std")}
     source = folder / found.file if weights_alone else folder
     return _with_network(config, task, source, found.model, found.num_classes, **kept)
 

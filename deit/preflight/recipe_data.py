@@ -7,16 +7,39 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deit.compose import rules
-from deit.config.addresses import is_remote
+from deit.config.addresses import COMPLETE, data_copy, is_remote
 from deit.config.schema import RunConfig
 from deit.data.datasets import check_images, open_dataset
 from deit.errors import UserError
+from deit.preflight.unchecked import unchecked
 from deit.recipe import plan
 from deit.storage.data_cache import stage
+from deit.storage.open import open_store
 from deit.weights.read import names_of
 from deit.weights.whole import recipe_of
 
 Weights = tuple[str, Mapping[str, Path]]  # the key that names them, and their files
+
+
+def bring(config: RunConfig) -> bool:
+    """Copy a remote ``data.root`` to this machine; returns whether the data is here. A dry run copies nothing, and notes that.
+
+    Raises UserError as ``data_cache.stage`` does.
+    """
+    root = config.data.root
+    if root is None or not is_remote(root):
+        return True
+    if not config.dry_run:
+        stage(config.data)
+        return True
+    store = open_store(root, "data.root")
+    if not store.folders(root):
+        store.objects(root)  # raises if there is nothing
+    if (data_copy(root, config.data.cache_dir).parent / COMPLETE).is_file():
+        return True
+    unchecked(f"data.root={root}: its images and classes, and what must fit them: a start copies it to this machine first")
+    return False
+
 
 _seen: dict[str, tuple[int, int]] = {}  # (classes, training images) of data already checked by this process
 
@@ -28,9 +51,9 @@ def with_data(config: RunConfig, *, trains: bool, weights: Weights | None = None
     compared with those of the data.
     """
     data = config.data
-    if data.root is not None and is_remote(data.root):
-        stage(data)
-    elif data.root is not None:
+    if not bring(config):
+        return config
+    if data.root is not None and not is_remote(data.root):
         data = dataclasses.replace(data, root=str(Path(data.root).resolve()))
     known = None if weights is None else names_of(next(iter(weights[1].values())))
     key = repr((data, trains, known))

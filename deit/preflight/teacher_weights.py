@@ -8,6 +8,7 @@ from deit.config.schema import DistillConfig, ModelConfig, RunConfig
 from deit.errors import UserError
 from deit.lookup.weight_files import find_weights
 from deit.models.recognise import recognise
+from deit.preflight.unchecked import unchecked
 from deit.weights.find import MINDIR
 from deit.weights.naming import to_mindspore
 from deit.weights.read import read_shapes
@@ -22,7 +23,9 @@ def resolve_teacher(config: RunConfig) -> DistillConfig:
     assert text is not None
     source = f"distill.teacher={text}"
     path = find_weights(text, "distill.teacher", config)
-    if path.suffix != MINDIR:
+    if path.suffix == MINDIR:
+        unchecked(f"{source}: the size of its images and its number of classes, which the worker finds out")
+    else:
         try:
             shapes, metadata = read_shapes(path)
         except UserError as error:

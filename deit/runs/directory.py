@@ -102,6 +102,7 @@ def new_folder(runs_dir: str | os.PathLike[str], name: str) -> Path:
     Raises UserError if it cannot be created.
     """
     parent = Path(runs_dir) / name
+    check_new_folder(runs_dir, name)
     try:
         parent.mkdir(parents=True, exist_ok=True)
         while True:
@@ -112,7 +113,22 @@ def new_folder(runs_dir: str | os.PathLike[str], name: str) -> Path:
                 continue
             return path
     except OSError as error:
-        reason = f"{error.filename or parent}: {error.strerror}"
-        raise UserError(
-            f"runs_dir={runs_dir}: no folder can be created there ({reason}); give another runs_dir=FOLDER."
-        ) from None
+        raise _no_folder(runs_dir, error.filename or parent, error.strerror or str(error)) from None
+
+
+def check_new_folder(runs_dir: str | os.PathLike[str], name: str) -> None:
+    """Raises UserError if ``new_folder`` could make none, as far as that shows without making it."""
+    wanted = (Path(runs_dir) / name).absolute()
+    there = next(path for path in (wanted, *wanted.parents) if os.path.lexists(path))
+    reason = None
+    if not there.is_dir():
+        reason = os.strerror(errno.ENOTDIR)
+    elif not os.access(there, os.W_OK | os.X_OK):
+        read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+        reason = os.strerror(errno.EROFS if read_only else errno.EACCES)
+    if reason is not None:
+        raise _no_folder(runs_dir, there, reason)
+
+
+def _no_folder(runs_dir: str | os.PathLike[str], place: str | os.PathLike[str], reason: str) -> UserError:
+    return UserError(f"runs_dir={runs_dir}: no folder can be created there ({place}: {reason}); give another runs_dir=FOLDER.")

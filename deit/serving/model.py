@@ -62,7 +62,7 @@ class ServedModel:
                 raise UserError(f"topk is {asked['topk']}; allowed: at least 1.")
             if COLUMN not in data:
                 raise UserError(f"the request has no column {COLUMN!r}; found: {', '.join(map(repr, data))}.")
-            pixels = read_images(list(data[COLUMN]), self._limits, self._transform)
+            pixels = read_images(list(data[COLUMN]), self._limits, self._transform, self._predictor.preprocessing.background)
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
         return self._answers(probabilities(self._logits(pixels)), asked["topk"], asked["probabilities"])

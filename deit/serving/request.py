@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from deit.data.decode import check_file_size, check_size, decode
+from deit.data.decode import check_file_size, check_size, decode, to_rgb
 from deit.errors import BadImage, UserError
 
 SAID = 5  # maximum number of images whose errors are listed
@@ -34,8 +34,11 @@ class Limits:
     max_pixels: int
 
 
-def read_images(cells: Sequence[Any], limits: Limits, transform: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """The pixels for the network, uint8 [N, S, S, 3]; ``transform`` makes them from an image uint8 [H, W, 3].
+def read_images(
+    cells: Sequence[Any], limits: Limits, transform: Callable[[np.ndarray], np.ndarray], background: str
+) -> np.ndarray:
+    """The pixels for the network, uint8 [N, S, S, 3]; ``transform`` makes them from an image uint8 [H, W, 3],
+    whose transparent pixels show ``background``.
 
     Each image is cropped before the next one is decoded, so that only one large image is in memory. Raises UserError, which
     names each wrong image by its number from 0 on, or says that there are none or too many.
@@ -46,7 +49,7 @@ def read_images(cells: Sequence[Any], limits: Limits, transform: Callable[[np.nd
     pixels, faults = [], []
     for number, cell in enumerate(cells):
         try:
-            pixels.append(transform(_image(cell, f"image {number}", limits.max_pixels)))
+            pixels.append(transform(_image(cell, f"image {number}", limits.max_pixels, background)))
         except UserError as error:
             faults.append(str(error).replace("data.max_pixels", "max_pixels"))  # the server's own limit
     if faults:
@@ -62,14 +65,14 @@ def _flat(cells: Sequence[Any]) -> Sequence[Any]:
     return cells
 
 
-def _image(cell: Any, name: str, max_pixels: int) -> np.ndarray:
+def _image(cell: Any, name: str, max_pixels: int, background: str) -> np.ndarray:
     if isinstance(cell, str):
-        return _decoded(cell, name, max_pixels)
+        return _decoded(cell, name, max_pixels, background)
     if isinstance(cell, bytes):
         check_file_size(len(cell), name, max_pixels)
-        return decode(cell, name, max_pixels)
+        return decode(cell, name, max_pixels, background)
     if isinstance(cell, Image.Image):
-        return _pillow(cell, name, max_pixels)
+        return _pillow(cell, name, max_pixels, background)
     if isinstance(cell, list | np.ndarray):
         return _array(cell, name, max_pixels)
     found = "nothing" if cell is None or cell != cell else type(cell).__name__  # noqa: PLR0124  # pandas has nan for what is missing
@@ -90,7 +93,7 @@ def cells_of(data: Any) -> list[Any] | None:
     return None
 
 
-def _decoded(text: str, name: str, max_pixels: int) -> np.ndarray:
+def _decoded(text: str, name: str, max_pixels: int, background: str) -> np.ndarray:
     check_file_size(len(text) // 4 * 3, name, max_pixels)
     data = _DATA_URL.match(text)
     if data and not data["base64"]:
@@ -100,7 +103,7 @@ def _decoded(text: str, name: str, max_pixels: int) -> np.ndarray:
     except (binascii.Error, ValueError):  # ValueError: letters that are not ASCII
         said = "an address or a path, not the base64 text of the file" if _ADDRESS.search(text) else "not base64 text"
         raise BadImage(name, "no image", f"it is {said}") from None
-    return decode(content, name, max_pixels)
+    return decode(content, name, max_pixels, background)
 
 
 def _base64(text: str) -> bytes:
@@ -109,10 +112,10 @@ def _base64(text: str) -> bytes:
     return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 
-def _pillow(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:
+def _pillow(image: Image.Image, name: str, max_pixels: int, background: str) -> np.ndarray:
     check_size(image.width, image.height, name, max_pixels)
     try:
-        return np.array(image.convert("RGB"))
+        return to_rgb(image, name, background).pixels
     except (OSError, ValueError) as error:  # it may be read only now, from a damaged or closed file
         raise BadImage(name, "damaged", str(error)) from None
 

@@ -84,4 +84,4 @@ def _images(config: RunConfig, known: list[str] | None) -> Dataset:
     assert config.data.num_classes is not None
     if task.input is None:
         return open_dataset(config.data, train=False)
-    return open_tree(task.input, "task.input", known, config.data.num_classes, config.data.max_pixels)
+    return open_tree(task.input, "task.input", known, config.data.num_classes, config.data)

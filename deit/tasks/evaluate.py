@@ -15,6 +15,7 @@ from deit.data.loader import EvalLoader
 from deit.data.source import aligned
 from deit.engine.evaluation import Answers, EvalStep, Head, evaluate
 from deit.engine.network import build_network
+from deit.engine.nonfinite import check_evaluated
 from deit.models.weights import load_weights
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
@@ -57,6 +58,7 @@ def run(context: Context) -> dict[str, Any]:
                 raise Interrupted(context.stop_signals[0]) from None
             report.metrics(source["step"], accuracy.metrics(prefix + suffix))
             report.metrics(source["step"], context.data_metrics(source["step"]))
+            check_evaluated(config, prefix + suffix, accuracy.loss)
             results[prefix + suffix] = dataclasses.asdict(accuracy) | source
             if not suffix:
                 figures.keep(prefix, answers, source["step"])

@@ -45,7 +45,7 @@ def run(context: Context) -> dict[str, Any]:
     load_weights(network, to_mindspore(read_weights(source_of(task))), source=f"task.model={task.model}")
     look = Attentions(network, Normalize(config.data.mean, config.data.std))
     transform = EvalTransform(config)
-    data = FoundImages(images, config.data.max_pixels)
+    data = FoundImages(images, config.data)
     drawn: list[str] = []
     unreadable: list[str] = []
     for done, number in enumerate(evenly(len(images), task.images)):

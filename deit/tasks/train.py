@@ -28,7 +28,7 @@ from deit.engine.distributed import sum_over_ranks
 from deit.engine.evaluation import Accuracy, Answers, EvalStep, evaluate
 from deit.engine.loss import build_loss
 from deit.engine.meter import Meter
-from deit.engine.nonfinite import Verdict, Watch
+from deit.engine.nonfinite import Verdict, Watch, check_evaluated, check_trained
 from deit.engine.pace import Pace
 from deit.engine.profiling import StepProfiler
 from deit.engine.saver import Saver
@@ -132,6 +132,7 @@ class Trainer:
             self.saver.finish()
         # No rank may exit while rank 0 still writes: a vanished rank counts as a crash.
         sum_over_ranks([self.done], self.world)
+        check_trained(self.config, self.done, self.meter.overflows, self.last)
         return {"best": self.best, "last": self.last} | ({} if self.teacher is None else {"teacher": self.teacher})
 
     def epoch(self) -> None:
@@ -322,6 +323,7 @@ def _introduce(context: Context, teaching: Teaching, val_data: Dataset) -> dict[
         raise Interrupted(context.stop_signals[0]) from None
     known = dataclasses.asdict(accuracy) | {"description": teaching.description, "sha256": teaching.sha256}
     report.metrics(0, accuracy.metrics("teacher"))
+    check_evaluated(config, "teacher", accuracy.loss)
     report.event("teacher", 0, **known)
     report.progress(now=True, phase="compiling", teacher=known)
     return known

@@ -23,7 +23,7 @@ from command import LAUNCH
 from composition import composed
 from PIL import Image
 
-from deit.config.schema import RunConfig
+from deit.config.schema import DataConfig, RunConfig
 from deit.data.datasets import check_images, open_dataset
 from deit.data.loader import EvalLoader, TrainLoader
 from deit.data.packed import INDEX
@@ -410,7 +410,7 @@ def test_a_prediction_takes_them_too(folder: Path, tmp_path: Path) -> None:
                 assert ours.rows == theirs.rows and ours.unreadable.keys() == theirs.unreadable.keys()
                 for number, reason in ours.unreadable.items():
                     assert images.names[number] in reason
-    tree = open_tree(f"{folder}/tar/val", "task.input", ["cat", "dog", "ant"], 3, 10**6)
+    tree = open_tree(f"{folder}/tar/val", "task.input", ["cat", "dog", "ant"], 3, DataConfig(max_pixels=10**6))
     there = open_dataset(recipe(folder / "images").data, False)
     np.testing.assert_array_equal(tree.image(11), there.image(11))
     with pytest.raises(UserError, match="contains train/ and val/; give one of them"):

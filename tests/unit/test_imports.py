@@ -84,7 +84,7 @@ def test_a_served_model_brings_no_side_along() -> None:
 
     model, mindir = closure("deit.serving.model"), closure("deit.serving.model", "deit.engine.mindir")
     parts = {name.split(".")[1] for name in model if "." in name}
-    assert parts == {"config", "data", "errors", "exports", "files", "inference", "runs", "serving"}
+    assert parts == {"config", "data", "errors", "exports", "files", "inference", "notes", "runs", "serving"}
     assert set(mindir) - set(model) == {"deit.engine", "deit.engine.mindir"}
     assert {name for name in model if name.startswith("deit.serving.")} == {
         f"deit.serving.{name}" for name in ("batches", "model", "request")
@@ -203,7 +203,7 @@ RULES: dict[str, set[str]] = {
         *PLAIN,
     },
     "trial": {"commands", "config", "launching", "machine", "runs", "storage", *PLAIN},
-    "plugins": {"commands", "compose", "config", "console", "lookup", "runs", "sweeps", *PLAIN},
+    "plugins": {"commands", "compose", "config", "console", "launching", "lookup", "preflight", "runs", "sweeps", *PLAIN},
     "cli": {"commands", "compose", "config", "secrets", "sweeps", *PLAIN},
 }
 

@@ -58,10 +58,10 @@ def test_a_part_is_what_pillow_has_there(
         return found
 
     monkeypatch.setattr(decode, "_opencv", counted)
-    expected = decode.decode_pillow(content, kind, MOST)
+    expected = decode.decode_pillow(content, kind, MOST, "none")
     for bottom in (1, 7, 8, 15, 16, 17, 100, 140, 284, 285, 286, HEIGHT):
         box = Box(bottom // 3, 11, bottom - bottom // 3, 50)
-        found = decode.decode(content, kind, MOST, lambda height, width, box=box: box)
+        found = decode.decode(content, kind, MOST, "none", lambda height, width, box=box: box)
         np.testing.assert_array_equal(found, expected[bottom // 3 : bottom, 11:61])
         assert heights[-1] == (HEIGHT if kind == "progressive" else min(HEIGHT, bottom + decode.MARGIN))
     assert capfd.readouterr() == ("", "")
@@ -78,4 +78,4 @@ def test_all_rows_are_decoded_where_other_threads_may_write_errors() -> None:
 def test_a_file_cut_below_the_part_is_still_refused(sparing: None) -> None:
     content = jpeg("420")
     with pytest.raises(decode.BadImage, match="truncated"):
-        decode.decode(content[: len(content) // 2], "cut.jpg", MOST, lambda height, width: Box(0, 0, 8, 8))
+        decode.decode(content[: len(content) // 2], "cut.jpg", MOST, "none", lambda height, width: Box(0, 0, 8, 8))

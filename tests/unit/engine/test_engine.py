@@ -19,12 +19,14 @@ from deit.data.loader import EvalBatch
 from deit.engine import mixing
 from deit.engine.evaluation import Answers, EvalStep, evaluate
 from deit.engine.loss import DistillationLoss, SoftTargetCrossEntropy
+from deit.engine.nonfinite import check_evaluated, check_trained
 from deit.engine.normalize import Inputs, Normalize, RandomErasing
 from deit.engine.state import TrainState
 from deit.engine.step import TrainStep
 from deit.engine.step_inputs import BatchInputs, StepInputs
 from deit.engine.step_randomness import drop_path
 from deit.engine.teacher import Teacher
+from deit.errors import UserError
 from deit.randomness import generator
 
 TINY = (
@@ -337,3 +339,29 @@ def test_loss_of_evaluation_is_cross_entropy() -> None:
     rows = EvalBatch(images, labels, np.ones(8, bool), np.arange(8))
     before = evaluate(EvalStep(trainer.config, trainer.state.network), [rows], 1)
     assert before.loss == pytest.approx(trainer.step(images, labels)[0], rel=1e-6)  # no smoothing, no mixing
+
+
+@pytest.mark.parametrize(
+    ("skipped", "loss", "said"),
+    [
+        (4, 2.3, "no step has changed the weights: in each of the 4 steps"),
+        (5, 2.3, "no step has changed the weights"),
+        (1, math.nan, "val/loss is nan: the network's answers are not finite"),
+        (0, math.inf, "val/loss is inf"),
+    ],
+)
+def test_a_training_without_a_result_has_failed(skipped: int, loss: float, said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        check_trained(composed(*TINY), 4, skipped, {"val": {"loss": loss}})
+    assert caught.value.exit_code == 1 and "Lower optim.base_lr" in str(caught.value)
+    check_trained(composed(*TINY), 4, 3, {"val": {"loss": 2.3}, "val_ema": {"loss": 99.0}})
+
+
+def test_the_size_of_the_input_is_the_first_cause_named() -> None:
+    config = composed(*TINY, "precision=o2", "data.std=[1e-6,1e-6,1e-6]")
+    with pytest.raises(UserError, match=r"\. Correct data\.mean=.*data\.std=\[1e-06.*lower optim.base_lr.*precision=fp32"):
+        check_trained(config, 4, 4, {})
+    with pytest.raises(UserError, match=r"^val/loss is nan.*Correct data\.mean=.*data\.std="):
+        check_evaluated(config, "val", math.nan)
+    with pytest.raises(UserError, match="The weights are not finite"):
+        check_evaluated(composed(*TINY), "val", math.nan)

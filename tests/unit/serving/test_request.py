@@ -37,7 +37,7 @@ FORMS = {
 
 
 def read(*cells: Any) -> np.ndarray:
-    return read_images(cells, LIMITS, lambda image: image)
+    return read_images(cells, LIMITS, lambda image: image, "white")
 
 
 @pytest.mark.parametrize("form", FORMS)

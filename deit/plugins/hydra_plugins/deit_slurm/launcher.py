@@ -5,15 +5,19 @@ The keys are those of hydra-submitit-launcher, an optional package: without it t
 
 # No postponed annotations here: Hydra runs plugin modules before sys.modules knows them, where dataclasses look.
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from hydra.core.config_store import ConfigStore
 from hydra_plugins.deit_sweeps.launcher import Cards
 from omegaconf import OmegaConf
 
-from deit.config.schema import RunConfig
+from deit.config.schema import RunConfig, SweepConfig
 from deit.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from deit.sweeps.compose import Draft
 
 try:
     from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf  # imports no submitit
@@ -71,6 +75,11 @@ class Elsewhere(Cards):
                 f"allowed with hydra/launcher={self.name}: ascend, gpu, cpu."
             )
         return prepare(config, here=False)
+
+    def check_place(self, drafts: "Sequence[Draft]", settings: SweepConfig) -> None:
+        from deit.preflight.unchecked import unchecked
+
+        unchecked(f"hydra/launcher={self.name}: the cards, folders and packages of the machines that the trials run on")
 
 
 class Slurm(Elsewhere):

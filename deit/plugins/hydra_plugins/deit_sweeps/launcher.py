@@ -63,6 +63,7 @@ class Cards(launcher.Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run a list of trials. Raises UserError: 2 before the first trial, 1 after the last if any failed, 130 if stopped."""
+        from deit.commands.dry_run import rehearse
         from deit.sweeps import start
         from deit.sweeps.compose import settings_of
         from deit.sweeps.trial_source import Listed
@@ -74,11 +75,11 @@ class Cards(launcher.Launcher):
             raise UserError(
                 f"sweep.resume={settings.resume}: the sweep has its own trials; give it without -m and values to sweep."
             )
-        if not drafts[0].config.dry_run:
-            drafts = composer.looked_at(drafts)
-        start.show(drafts)
         if drafts[0].config.dry_run:
+            rehearse(lambda: self._ready(composer, drafts), lambda found: start.show(found or drafts))
             return []
+        drafts = composer.looked_at(drafts)
+        start.show(drafts)
         executor = self.executor(settings, Path.cwd())
         _check(drafts, executor)
         sweep = start.open_new(drafts[0], settings, self.name, self.options, search=None)
@@ -93,12 +94,27 @@ class Cards(launcher.Launcher):
         self.checked = draft if draft.config.dry_run else replace(draft, config=self.look(draft.config))
         return self.checked
 
+    def _ready(self, composer: "Composer", drafts: "list[Draft]") -> "list[Draft]":
+        """The trials after every check of a start that writes nothing. Raises UserError."""
+        from deit.launching.run import check_place
+        from deit.sweeps.compose import settings_of
+
+        drafts = composer.looked_at(drafts)
+        self.check_place(drafts, settings_of(drafts))
+        check_place(drafts[0].config)
+        return drafts
+
+    def check_place(self, drafts: "Sequence[Draft]", settings: SweepConfig) -> None:
+        """Whether each trial can run where this launcher starts them, as far as a dry run can ask. Raises UserError."""
+        _check(drafts, self.executor(settings, Path.cwd()))
+
     def search(self, build: Callable[["SweepDirectory", "MakeTrial"], "Source"], about: dict[str, Any]) -> Any:
         """Run the trials that a search finds; with ``sweep.resume`` resume an earlier one.
 
         ``build`` makes the search from the sweep's directory and a function that composes, checks and freezes a trial;
         ``about`` describes it for ``sweep.json``. ``check`` is called before. Raises UserError as ``launch`` does.
         """
+        from deit.commands.dry_run import rehearse
         from deit.lookup import sweeps
         from deit.sweeps import start
         from deit.sweeps.compose import settings_of
@@ -107,7 +123,7 @@ class Cards(launcher.Launcher):
         settings = settings_of([first])
         if first.config.dry_run:
             _say("a search chooses its trials as it runs; a possible one:")
-            start.show([first])
+            rehearse(lambda: self._ready(composer, [first]), lambda found: start.show(found or [first]))
             return []
         folder = Path.cwd()
         if settings.resume is None:
