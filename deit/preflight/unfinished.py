@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from deit.config.schema import RunConfig
 from deit.errors import UserError
 from deit.recipe.plan import plan
@@ -35,7 +37,7 @@ def check_unfinished(config: RunConfig) -> None:
         )
 
 
-def _newest(run: RunDirectory) -> dict | None:
+def _newest(run: RunDirectory) -> dict[str, Any] | None:
     for path in reversed(checkpoint.complete(run)):
         try:
             return checkpoint.read_state(path)

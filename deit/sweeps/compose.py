@@ -138,7 +138,7 @@ class Composer:
         return composed
 
     def _by_hydra(self, number: int, texts: Sequence[str]) -> DictConfig:
-        composed = self._loader.load_sweep_config(copy.deepcopy(self._config), overrides.readable(texts))
+        composed: DictConfig = self._loader.load_sweep_config(copy.deepcopy(self._config), overrides.readable(texts))
         for part in ("launcher", "sweeper"):
             ours, its = self._config.hydra[part], composed.hydra[part]
             if OmegaConf.to_container(ours) != OmegaConf.to_container(its):

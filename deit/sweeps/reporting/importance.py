@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deit.sweeps.reporting.parameters import Parameter, parameters
 from deit.sweeps.trial_results import Results
@@ -73,7 +74,7 @@ def importance(results: Results) -> Importance:
     return Importance(shares, None, r2, len(chosen))
 
 
-def _columns(parameter: Parameter, chosen: list[int]) -> np.ndarray:
+def _columns(parameter: Parameter, chosen: list[int]) -> NDArray[np.float64]:
     """The key's values in the chosen trials as numeric columns; empty if they do not differ."""
     values = [parameter.values[index] for index in chosen]
     if len(set(values)) < 2:
