@@ -40,8 +40,8 @@ from deit.machine import processes
 from deit.runs import checkpoint, journal, status
 from deit.runs.directory import RunDirectory
 from deit.runs.lock import held
+from deit.runs.outcome import FINISHED
 from deit.runs.sweep_directory import SweepDirectory
-from deit.runs.trial_record import FINISHED
 
 LAUNCH = Path(__file__).resolve().parents[1] / "launch.py"
 SMALL = (
@@ -88,7 +88,7 @@ class Training:
     @property
     def finished(self) -> bool:
         """Whether its launch has ended and nothing is left to do; it may have been killed while it waited for the shipper."""
-        return self._ended and self._status.state == status.FINISHED
+        return self._ended and self._status.state == FINISHED
 
     @property
     def _ended(self) -> bool:

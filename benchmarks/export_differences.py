@@ -86,7 +86,7 @@ def differences(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model.{name}"
         write_network(config, weights, path)
-        origin = Origin(path, "raw", None)
+        origin = Origin(path, "raw", None, "checkpoint")
         description.write(path.parent, describe(config, origin, open_dataset(config.data, train=False), path, measured=False))
         found = open_export(path.parent, folder)(images)
     largest = np.abs(found - expected).max()

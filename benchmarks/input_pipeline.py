@@ -90,6 +90,7 @@ def native(folder: str) -> float:
     for index in indices:
         content, rng = data.content(int(index)), generator(config.seed, "augment", 0, int(index), 0)
         jpeg = _plain_jpeg(content)
+        assert jpeg is not None
         box = transform.box(rng, jpeg.height, jpeg.width)
         flipped, operations = rng.random() < augment.hflip, transform._operations(rng)
         began = time.process_time()

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -107,9 +108,9 @@ def main() -> None:
                 config = composed("data=imagefolder", f"data.root={top / form}", f"data.workers={arguments.workers}")
                 dataset = open_dataset(config.data, train=True)
                 cases: dict[str, Callable[[], float]] = {
-                    "bytes, dropped from the cache": lambda d=dataset: bytes_alone(d, arguments.workers),
-                    "bytes, cached": lambda d=dataset: bytes_alone(d, arguments.workers),
-                    "training batches, cached": lambda c=config, d=dataset: batches(c, d),
+                    "bytes, dropped from the cache": partial(bytes_alone, dataset, arguments.workers),
+                    "bytes, cached": partial(bytes_alone, dataset, arguments.workers),
+                    "training batches, cached": partial(batches, config, dataset),
                 }
                 for case, measure in cases.items():
                     if "dropped" in case:

@@ -21,7 +21,8 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from deit.runs.trial_record import FINISHED, RUNNING, WAITING, Trial
+from deit.runs.outcome import FINISHED
+from deit.runs.trial_record import RUNNING, WAITING, Trial
 from deit.sweeps.executors.pool import CardPool
 from deit.sweeps.trial_source import Listed
 

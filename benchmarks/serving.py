@@ -53,6 +53,7 @@ def make_export(variant: str, kind: str, folder: Path) -> None:
     """An exported folder with random weights."""
     from export_differences import configuration
 
+    from deit.config.tasks import ExportTask
     from deit.data.datasets import open_dataset
     from deit.exports import description
     from deit.exports.origin import Origin
@@ -61,12 +62,13 @@ def make_export(variant: str, kind: str, folder: Path) -> None:
     from deit.tasks.export import describe, write_network
 
     config = configuration(variant, 8)
+    assert isinstance(config.task, ExportTask)
     config = dataclasses.replace(config, task=dataclasses.replace(config.task, format=kind))
     weights = initial_weights(parameter_shapes(config.model, 1000), seed=0)
     path = folder / f"model.{kind}"
     write_network(config, weights, path)
     data = open_dataset(config.data, train=False)
-    description.write(folder, describe(config, Origin(path, "raw", None), data, path, measured=False))
+    description.write(folder, describe(config, Origin(path, "raw", None, "checkpoint"), data, path, measured=False))
 
 
 def pictures(count: int) -> list[bytes]:

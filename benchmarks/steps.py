@@ -59,7 +59,7 @@ def train_step(config: RunConfig) -> Callable[[], Any]:
         config,
         state.network,
         state.average,
-        build_loss(config.distill),
+        build_loss(config.loss, config.distill),
         state.optimizer,
         state.loss_scale,
         state.buffers,

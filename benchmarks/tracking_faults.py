@@ -157,7 +157,12 @@ def locked(setting: Setting) -> Iterator[None]:
         holders.append(holder)
 
     setting.at.append((0.2, hold))
-    setting.repair = lambda: [holder.close() for holder in holders]
+
+    def release() -> None:
+        for holder in holders:
+            holder.close()
+
+    setting.repair = release
     yield
 
 

@@ -95,7 +95,8 @@ def compare(typed: tuple[str, ...], train: bool, rounds: int) -> str:
         peer()
     for _ in range(9):  # MindSpore tries numbers of threads in the first calls of an operator
         run()
-    here, there = [], []
+    here: list[tuple[float, float]] = []
+    there: list[tuple[float, float]] = []
     for number in range(rounds):
         for side in (here, there) if number % 2 else (there, here):
             side.append(timed(run) if side is here else peer())

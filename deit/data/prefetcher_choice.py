@@ -7,9 +7,9 @@ from deit.data.process_prefetcher import Processes
 from deit.data.rows import Rows
 
 # Processes are worth their start if one pass takes a core so many seconds. benchmarks/input_pipeline.py has the figures: an
-# image file takes 2 to 3 ms, an image in memory a tenth of it.
+# image file takes about 3 ms; an image of 32 pixels in memory takes 0.12 to 0.16. Starting processes takes 0.25 core seconds.
 WORTH_PROCESSES = 2.0
-SECONDS_A_FILE, SECONDS_IN_MEMORY = 2e-3, 1e-4
+SECONDS_A_FILE, SECONDS_IN_MEMORY = 3e-3, 1.5e-4
 THREADS, THREADS_IN_MEMORY = 8, 1  # more would wait for the GIL
 
 

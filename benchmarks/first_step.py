@@ -1,0 +1,76 @@
+"""From the command to the first step of the quickstart, beside MindSpore's import, compilation and one step alone.
+
+    python benchmarks/first_step.py [--rounds 5] [OVERRIDE ...]
+
+A round runs the command, the command without MLflow, and MindSpore alone, each in processes of its own, in turns. The
+command's time is that of the first step's record in the journal. MindSpore alone is a process that imports MindSpore, then
+builds, compiles and runs the same step; its start, and everything that is imported for the configuration, is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+QUICK = ("experiment=quickstart", "schedule.max_steps=1", "tracking.log_every=1")
+BAR = 1.5  # seconds more than MindSpore alone
+
+
+def command(overrides: list[str], folder: Path) -> float:
+    """Seconds until the first step of a run in ``folder`` was done."""
+    began = time.time()
+    typed = [*QUICK, *overrides, f"runs_dir={folder / 'runs'}"]
+    subprocess.run([sys.executable, str(ROOT / "launch.py"), *typed], check=True, cwd=folder, capture_output=True)
+    (journal,) = (folder / "runs").rglob("journal.jsonl")
+    records = map(json.loads, journal.read_text(encoding="utf-8").splitlines())
+    first = next(record["time"] for record in records if "train/loss" in record.get("metrics", ()))
+    return float(first / 1000 - began)
+
+
+def alone(overrides: list[str]) -> float:
+    """In a process of its own: seconds of MindSpore's import and of a first step, with its compilation."""
+    began = time.perf_counter()
+    import mindspore  # noqa: F401
+
+    imported = time.perf_counter() - began
+    import steps  # beside this file
+
+    config = steps.configuration([*QUICK, *overrides])
+    began = time.perf_counter()
+    steps.train_step(config)()
+    return imported + time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("overrides", nargs="*", help="as launch.py takes them")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.alone:
+        print(alone(chosen.overrides))
+        return
+    found: dict[str, list[float]] = {"command": [], "command, tracking=none": [], "MindSpore alone": []}
+    for _ in range(chosen.rounds):
+        for name, times in found.items():
+            if name == "MindSpore alone":
+                child = [sys.executable, __file__, "--alone", *chosen.overrides]
+                times.append(float(subprocess.run(child, check=True, capture_output=True, text=True).stdout.split()[-1]))
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                times.append(command([*chosen.overrides, *(["tracking=none"] if "none" in name else [])], Path(folder)))
+    print("| | seconds | more than MindSpore alone | bar |\n|---|---:|---:|---:|")
+    for name, times in found.items():
+        more = statistics.median(one - other for one, other in zip(times, found["MindSpore alone"], strict=True))
+        print(f"| {name} | {statistics.median(times):.1f} | {more:.1f} | {BAR} |")
+
+
+if __name__ == "__main__":
+    main()
