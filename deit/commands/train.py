@@ -30,7 +30,7 @@ class Train(Task[TrainTask]):
 
     def rules(self, config: RunConfig) -> list[str]:
         found = super().rules(config) + rules.augment(config) + rules.batch(config)
-        return found + rules.distill(config) + rules.schedule(config) + _objectives(config)
+        return found + rules.loss(config) + rules.distill(config) + rules.schedule(config) + _objectives(config)
 
     def check(self, config: RunConfig) -> RunConfig:
         from deit.preflight.disk_space import check_space

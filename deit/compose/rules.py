@@ -128,6 +128,18 @@ def augment(config: RunConfig) -> list[str]:
     return found
 
 
+def loss(config: RunConfig) -> list[str]:
+    threshold, smoothing, classes = config.loss.target_threshold, config.augment.smoothing, config.data.num_classes
+    if config.loss.name != "bce" or threshold is None:
+        return []
+    given = f"loss.target_threshold is {threshold:g} and augment.smoothing {smoothing:g}, so "
+    if smoothing > 0 and (threshold == 0 or (classes is not None and smoothing / classes > threshold)):
+        return [given + "every class of every image would become 1; give augment.smoothing=0, or a higher threshold."]
+    if threshold >= 1 - smoothing + smoothing / (classes or 2):
+        return [given + "no class of any image would become 1; give a lower threshold."]
+    return []
+
+
 def distill(config: RunConfig) -> list[str]:
     distill, model, found = config.distill, config.model, []
     if distill.type == "none":
