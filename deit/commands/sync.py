@@ -25,7 +25,7 @@ from deit.errors import UserError
 from deit.lookup.base_run import References
 from deit.machine.logs import log_to
 from deit.progress_bar import Bar, progress_bars
-from deit.runs import listing, status
+from deit.runs import directory, status
 from deit.runs.directory import RunDirectory
 from deit.secrets import redact, with_credentials
 from deit.storage import uploader_process
@@ -116,7 +116,7 @@ def _senders(config: RunConfig, uri: str | None) -> list[Sender]:
         run = RunDirectory(config.run)
         return [_sender(run, uri)]
     found = []
-    for run in listing.newest(Path(runs_copy(config.runs_dir)), limit=None):
+    for run in directory.newest(runs_copy(config.runs_dir)):
         try:
             stale.settle(run)
             if not status.read(run).ended:

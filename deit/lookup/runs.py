@@ -9,7 +9,7 @@ from deit.config import frozen
 from deit.config.addresses import expanded, is_remote
 from deit.errors import UserError
 from deit.runs.checkpoint import run_of_checkpoint
-from deit.runs.directory import RunDirectory
+from deit.runs.directory import RunDirectory, newest
 
 EXPORT = "model.json"  # marks a folder of task=export
 
@@ -75,10 +75,8 @@ def run_behind(text: str, key: str, runs_dir: str, tracking_uri: str | None) -> 
 
 
 def _newest(key: str, runs_dir: str) -> RunDirectory:
-    # The name of a run directory is the time of its launch, so names sort by launch.
-    candidates = sorted(Path(runs_dir).glob("*/*/config.yaml"), key=lambda path: path.parent.name, reverse=True)
-    for path in candidates:
-        config = frozen.load(path)
+    for run in newest(runs_dir, having="config.yaml"):
+        config = frozen.load(run.config)
         if config.task.is_training and not config.dry_run:
-            return RunDirectory(path.parent)
+            return run
     raise UserError(f"{key}=last: no training run found in {runs_dir}/. Give a run directory, or runs_dir=.")

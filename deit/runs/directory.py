@@ -132,3 +132,10 @@ def check_new_folder(runs_dir: str | os.PathLike[str], name: str) -> None:
 
 def _no_folder(runs_dir: str | os.PathLike[str], place: str | os.PathLike[str], reason: str) -> UserError:
     return UserError(f"runs_dir={runs_dir}: no folder can be created there ({place}: {reason}); give another runs_dir=FOLDER.")
+
+
+def newest(runs_dir: str | os.PathLike[str], limit: int | None = None, *, having: str = "status.json") -> list[RunDirectory]:
+    """The ``limit`` newest runs below ``runs_dir``, or all of them, newest first; only those with the file ``having``."""
+    # The name of a run directory is the time of its launch, so names sort by launch.
+    found = sorted(Path(runs_dir).glob(f"*/*/{having}"), key=lambda path: path.parent.name, reverse=True)
+    return [RunDirectory(path.parent) for path in found[:limit]]

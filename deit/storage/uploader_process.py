@@ -15,7 +15,7 @@ from deit.console import console, waiting
 from deit.errors import UserError
 from deit.machine import locks, signals
 from deit.machine.companion import Companion, Place
-from deit.runs import listing, status
+from deit.runs import directory, status
 from deit.runs.directory import RunDirectory, shown
 from deit.runs.sweep_directory import FOLDER, SweepDirectory
 from deit.storage.mirror_base import LOCK, LOG, Folder
@@ -127,7 +127,7 @@ def mirrors(config: RunConfig) -> Sequence[Folder]:
         runs, sweeps = [RunDirectory(config.run)], []
     else:
         folder = Path(runs_copy(config.runs_dir))
-        runs = listing.newest(folder, limit=None)[::-1]
+        runs = directory.newest(folder)[::-1]
         sweeps = [SweepDirectory(path.parent) for path in sorted(folder.glob(f"{FOLDER}/*/sweep.json"))]
         sweeps = [sweep for sweep in sweeps if sweep.was_worked_on()]
     found: list[Folder] = []

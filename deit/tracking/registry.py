@@ -22,6 +22,7 @@ from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from deit.runs.journal import now_ms
+from deit.runs.outcome import finished
 from deit.secrets import with_credentials
 from deit.tracking import describe
 from deit.tracking import uri as store
@@ -93,7 +94,7 @@ class Registry:
                 with translated():
                     self._client.set_registered_model_alias(self._name, alias, version.version)
             if run is None:
-                remote.end("FINISHED", now_ms())
+                remote.end(finished().mlflow_status, now_ms())
             undo.pop_all()
         return Registered(str(version.version), remote.experiment_id, remote.run_id, run is not None)
 

@@ -22,8 +22,7 @@ from deit.machine import locks, processes
 from deit.machine.logs import log_to
 from deit.runs import status
 from deit.runs.circumstances import last_launch
-from deit.runs.directory import RunDirectory
-from deit.runs.listing import newest
+from deit.runs.directory import RunDirectory, newest
 from deit.runs.outcome import gone
 from deit.runs.run_processes import of_run
 from deit.tracking import progress

@@ -18,7 +18,7 @@ from deit.machine.lifeline import end_with_parent
 from deit.machine.python import python_environment
 from deit.runs import status
 from deit.runs.directory import RunDirectory
-from deit.runs.outcome import FAILED, FINISHED
+from deit.runs.outcome import FAILED, FINISHED, signal_code
 
 WARNING = signal.SIGUSR2  # sent by Slurm for submitit before the time limit
 
@@ -44,7 +44,7 @@ class Job:
         self.pid = process.pid
         code = process.wait()
         self.pid = None
-        sys.exit(code if code >= 0 else 128 - code)
+        sys.exit(code if code >= 0 else signal_code(-code))
 
     def checkpoint(self) -> Any:
         """Called by submitit at the time limit or a preemption: returns what to run when the job is requeued.

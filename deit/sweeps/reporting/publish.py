@@ -17,6 +17,7 @@ from typing import Any
 from deit.errors import UserError
 from deit.machine import locks
 from deit.runs.journal import now_ms
+from deit.runs.outcome import finished
 from deit.runs.sweep_directory import SweepDirectory
 from deit.secrets import redact, with_credentials
 from deit.sweeps import trial_results
@@ -70,7 +71,7 @@ def _send(sweep: SweepDirectory, uri: str, experiment: str, info: dict[str, Any]
     for path in (sweep.summary_csv, sweep.summary_md, sweep.report, sweep.trials):
         if path.exists():
             run.put_text(path.read_text(encoding="utf-8"), path.name)
-    run.end("FINISHED", now_ms())
+    run.end(finished().mlflow_status, now_ms())
     return store.run_url(uri, experiment_id, run.run_id)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deit.files import read_json
 from deit.runs import circumstances, directory
-from deit.runs.listing import newest
+from deit.runs.directory import newest
 
 
 def test_the_newest_launch_is_the_last_resume(tmp_path: Path) -> None:
@@ -31,10 +31,10 @@ def test_what_was_noted_before_the_first_launch_stays(tmp_path: Path) -> None:
 
 
 def test_runs_by_the_time_in_their_names(tmp_path: Path) -> None:
-    assert newest(tmp_path, None) == []
+    assert newest(tmp_path) == []
     for place in ("b/20260101_1", "a/20260103_1", "a/20260102_1", "a/without"):
         (tmp_path / place).mkdir(parents=True)
         if "without" not in place:
             (tmp_path / place / "status.json").write_text("{}")
-    names = [run.path.name for run in newest(tmp_path, None)]
+    names = [run.path.name for run in newest(tmp_path)]
     assert names == ["20260103_1", "20260102_1", "20260101_1"] and [run.path.name for run in newest(tmp_path, 1)] == names[:1]
