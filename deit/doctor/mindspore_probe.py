@@ -57,8 +57,7 @@ def main(target: str) -> int:
         # The launcher sets the environment, so this is the first of the given cards.
         total = float((mindspore.Tensor([1.0, 2.0]) + mindspore.Tensor([3.0, 4.0])).sum().asnumpy())
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("-")]
-        facts["error"] = f"{type(error).__name__}: {lines[0] if lines else ''}"
+        facts["error"] = f"{type(error).__name__}: {_cause(str(error))}"
     else:
         if total != 10.0:
             facts["error"] = f"1 + 2 + 3 + 4 is {total:g} on this device"
@@ -68,6 +67,13 @@ def main(target: str) -> int:
             facts |= {"soc": device.soc(), "generation": device.generation()}
     print(json.dumps(facts), flush=True)
     return 0
+
+
+def _cause(message: str) -> str:
+    """The line that says most: a library that cannot be loaded, in the middle of MindSpore's text, or the first one."""
+    lines = [line.strip() for line in message.splitlines() if line.strip() and not line.startswith("-")]
+    loading = [line for line in lines if line.startswith("Load dynamic library")]
+    return next(iter(loading or lines), "")
 
 
 def _supported_cann() -> list[str]:

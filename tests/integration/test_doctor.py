@@ -43,6 +43,7 @@ def test_what_cannot_be_trained_here_is_red(tmp_path: Path) -> None:
     assert "\x1b" not in ended.stdout
     for line in ("fail  Ascend driver  npu-smi not found", "fail  CANN ", "fail  cards ", "fail  MindSpore "):
         assert line in ended.stdout
+    assert "libge_runner.so: cannot open shared object file" in " ".join(ended.stdout.split()), "the cause, of MindSpore's page"
     assert "-> install the Ascend driver and firmware, or give hardware=cpu" in ended.stdout
     assert ended.stdout.splitlines()[-1].startswith(
         "this machine cannot train what was composed (hardware.target ascend, cards 8"
