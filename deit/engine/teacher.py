@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import mindspore as ms
-from mindspore import nn
+from mindspore import Tensor, nn, ops
 
 from deit.config.schema import ModelConfig, RunConfig
 from deit.engine.loss import mean_of_heads
@@ -31,6 +31,17 @@ from deit.models.weights import load_weights
 from deit.weights.find import MINDIR
 from deit.weights.naming import to_mindspore
 from deit.weights.read import read_shapes, read_weights
+
+
+class Reordered(nn.Cell):
+    """A network whose logits are put into the order of other labels; ``order`` are the columns to take."""
+
+    def __init__(self, network: nn.Cell, order: Sequence[int]) -> None:
+        super().__init__(auto_prefix=False)
+        self.network, self.order = network, Tensor(list(order), ms.int32)
+
+    def construct(self, inputs):  # type: ignore[no-untyped-def]
+        return ops.gather(mean_of_heads(self.network(inputs)), self.order, 1)
 
 
 class Teacher(nn.Cell):
@@ -57,9 +68,10 @@ class Teaching:
     batch: int | None  # its batch size, None for any
 
 
-def build_teaching(config: RunConfig) -> Teaching | None:
+def build_teaching(config: RunConfig, order: Sequence[int] | None = None) -> Teaching | None:
     """The teacher of a distillation, None without one. ``distill.teacher`` has been resolved to a file by the launcher.
 
+    ``order``: where the teacher has each class of the data, if it counts them differently.
     Raises UserError if the file has changed since, or is a MINDIR that does not fit the data.
     """
     if config.distill.type == "none":
@@ -86,6 +98,8 @@ def build_teaching(config: RunConfig) -> Teaching | None:
             f"{source}: the MINDIR has batch size {batch}, but data.batch_size is {config.data.batch_size}; "
             f"give data.batch_size={batch}, or export it with a dynamic batch."
         )
+    if order is not None:
+        network, other = Reordered(network, order), Reordered(other, order)
     return Teaching(Teacher(config, network), other, description, hashlib.sha256(path.read_bytes()).hexdigest(), batch)
 
 

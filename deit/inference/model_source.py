@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deit.config.class_names import difference, positions, same
 from deit.config.schema import RunConfig
 from deit.config.tasks import InferenceTask
 from deit.errors import UserError
@@ -72,6 +73,22 @@ def known_names(source: Path, named: str) -> list[str] | None:
     if folder is not None:
         return description.read(folder, named).classes
     return names_of(source)
+
+
+def teacher_order(path: Path, named: str, classes: Sequence[str]) -> list[int] | None:
+    """Where a teacher, the weight file or MINDIR ``path``, has each of ``classes``; None if its order is the same or unknown.
+
+    Raises UserError, naming ``named``, with the names that differ if it was trained on other classes.
+    """
+    alone = path.suffix in EXPORTED and not (path.parent / description.FILE).is_file()
+    known = None if alone else known_names(path, named)
+    if known is None or same(known, classes):
+        return None
+    order = positions(classes, known)
+    if order is None:
+        told = difference(known, classes, ("the teacher", "the data"))
+        raise UserError(f"{named}: the teacher was trained on other classes: {told}.")
+    return order
 
 
 def shown_names(known: Sequence[str] | None, folders: Sequence[str] | None, num_classes: int) -> list[str]:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from deit.config.schema import DistillConfig, ModelConfig, RunConfig
+from deit.data.datasets import open_dataset
 from deit.errors import UserError
+from deit.exports import description
+from deit.inference.model_source import teacher_order
 from deit.lookup.weight_files import find_weights
 from deit.models.recognise import recognise
+from deit.models.regnet_shapes import RegNetY
+from deit.notes import note
 from deit.preflight.unchecked import unchecked
 from deit.weights.find import MINDIR
 from deit.weights.naming import to_mindspore
@@ -17,20 +23,18 @@ from deit.weights.read import read_shapes
 def resolve_teacher(config: RunConfig) -> DistillConfig:
     """``distill.teacher`` as the absolute path of a weight file or a MINDIR that fits the student's images and classes.
 
-    A MINDIR is checked by the worker, because reading it needs MindSpore. Raises UserError.
+    A MINDIR without the model.json of its export is checked by the worker: reading it needs MindSpore. Raises UserError.
     """
     text = config.distill.teacher
     assert text is not None
     source = f"distill.teacher={text}"
     path = find_weights(text, "distill.teacher", config)
-    if path.suffix == MINDIR:
-        unchecked(f"{source}: the size of its images and its number of classes, which the worker finds out")
+    if path.suffix == MINDIR and not (path.parent / description.FILE).is_file():
+        unchecked(f"{source}: the size of its images and its classes, which the worker finds out")
     else:
-        try:
-            shapes, metadata = read_shapes(path)
-        except UserError as error:
-            raise UserError(f"{source}: {error}") from None
-        model, classes = recognise(to_mindspore(shapes), metadata, source)
+        model, classes = _described(path, source)
+        if teacher_order(path, source, open_dataset(config.data, train=True).classes) is not None:
+            note(f"{source}: has the classes in another order than the data; its answers are reordered by name.")
         compared = [("data.num_classes", classes, config.data.num_classes)]
         if isinstance(model, ModelConfig):  # a RegNetY is convolutional and accepts any size
             compared.append(("model.img_size", model.img_size, config.model.img_size))
@@ -38,3 +42,15 @@ def resolve_teacher(config: RunConfig) -> DistillConfig:
             if found != needed:
                 raise UserError(f"{source}: the teacher has {key}={found}, the student {needed}. They must be equal.")
     return dataclasses.replace(config.distill, teacher=str(path))
+
+
+def _described(path: Path, source: str) -> tuple[ModelConfig | RegNetY, int]:
+    """The network of a teacher and its number of classes. Raises UserError."""
+    if path.suffix == MINDIR:
+        exported = description.read(path.parent, source)
+        return exported.model, exported.num_classes
+    try:
+        shapes, metadata = read_shapes(path)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+    return recognise(to_mindspore(shapes), metadata, source)

@@ -38,6 +38,7 @@ from deit.engine.step_inputs import StepInputs, batch_inputs
 from deit.engine.teacher import Teaching, build_teaching
 from deit.errors import UserError
 from deit.files import write_json
+from deit.inference.model_source import teacher_order
 from deit.recipe.plan import plan
 from deit.runs import checkpoint
 from deit.tasks.context import Context, Interrupted, StopRequested
@@ -76,7 +77,7 @@ class Trainer:
         self.figures.note_data(train=self.train_data, val=self.val_data)
         restored = resume.newest(context.run, self.report, rank, world)
         self.state = TrainState(config, None if restored else _begin(context, self.train_data.classes))
-        self.teaching = build_teaching(config)
+        self.teaching = build_teaching(config, _teacher_order(config, self.train_data.classes))
         self.optimizer_step = _steps(config, self.state, self.teaching, world)
         networks = {"val": self.state.network}
         if self.state.average is not None:
@@ -259,6 +260,11 @@ class Trainer:
         self.save()
         self.saver.wait()
         raise Interrupted(self.context.stop_signals[0])
+
+
+def _teacher_order(config: RunConfig, classes: list[str]) -> list[int] | None:
+    teacher = config.distill.teacher
+    return None if config.distill.type == "none" or teacher is None else teacher_order(Path(teacher), teacher, classes)
 
 
 def _steps(config: RunConfig, state: TrainState, teaching: Teaching | None, world: int) -> Any:

@@ -407,7 +407,7 @@ def test_a_sound_data_set_and_a_check_that_cannot_be(tree: Path, command: Callab
     for arguments, said in (
         (("task.output=report.txt",), "a .json file"),
         (("task.output=there.json",), "already exists"),
-        (("task.output=nowhere/report.json",), "no folder nowhere"),
+        (("task.output=nowhere/report.json",), "the folder nowhere does not exist"),
         (("checkpoint=x",), "uses only images"),
         (("optim.base_lr=1",), "optim.base_lr has no effect with task=check_data"),
         (("data.on_bad_image=skip",), "data.on_bad_image has no effect with task=check_data"),

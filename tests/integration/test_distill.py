@@ -26,6 +26,7 @@ from deit.engine.step import TrainStep
 from deit.engine.step_inputs import BatchInputs, StepInputs, batch_inputs
 from deit.engine.teacher import Teaching, build_teaching
 from deit.errors import UserError
+from deit.inference.model_source import teacher_order
 from deit.models.recognise import recognise
 from deit.models.regnet import build_regnet
 from deit.models.regnet_shapes import Block, RegNetY, folded, is_regnet, read_regnet, regnet_shapes
@@ -36,7 +37,7 @@ from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import read
 from deit.weights.naming import to_timm
-from deit.weights.read import description, read_shapes
+from deit.weights.read import description, read_shapes, read_weights
 
 # Small enough for a second a step, with erasing and mixing, which the teacher must see too.
 STUDENT = (
@@ -256,6 +257,34 @@ def test_the_step_distills_from_the_answers_and_leaves_the_teacher_alone(tmp_pat
     assert not any("teacher" in name or "stem" in name for part in state.parts().values() for name in part)
 
 
+def named_teacher(file: Path, classes: list[str], size: int = 16) -> Path:
+    model = deit(img_size=size, embed_dim=24, num_heads=1)
+    save_file(drawn(parameter_shapes(model, 10)), file, description(dataclasses.asdict(model), 10, "mindspore", classes))
+    return file
+
+
+@pytest.mark.usefixtures("graph_mode")
+@pytest.mark.parametrize("form", ["weights", "mindir"])
+def test_a_teacher_of_other_labels_is_reordered_by_name(form: str, tmp_path: Path) -> None:
+    config = student(named_teacher(tmp_path / "t.safetensors", list("9876543210")))
+    classes = open_dataset(config.data, train=True).classes
+    assert config.distill.teacher is not None
+    order = teacher_order(Path(config.distill.teacher), "distill.teacher", classes)
+    assert order == list(range(9, -1, -1))
+    if form == "mindir":
+        weights = read_weights(tmp_path / "t.safetensors")
+        network = build_network(config, model=deit(embed_dim=24, num_heads=1))
+        load_weights(network, weights)
+        config = student(exported(network, tmp_path / "t", None))
+    plain, named = teaching_of(config), build_teaching(config, order)
+    assert named is not None
+    batch = training_batch(config)
+    wanted = plain.teacher(*batch).asnumpy()[:, ::-1]
+    np.testing.assert_array_equal(named.teacher(*batch).asnumpy(), wanted)
+    images, _ = named.teacher.inputs(*batch)
+    np.testing.assert_array_equal(mean_of_heads(named.network(images)).asnumpy(), wanted)
+
+
 @pytest.mark.usefixtures("graph_mode")
 def test_half_precision_is_the_teachers_too(tmp_path: Path) -> None:
     file = regnet_file(tmp_path / "regnet.safetensors")
@@ -326,6 +355,11 @@ BEFORE: list[tuple[Callable[[Path], object], str, list[str]]] = [
         lambda folder: save_file({"conv1.weight": np.zeros((4, 3, 7, 7), np.float32)}, folder / "t.safetensors"),
         "t.safetensors",
         ["neither those of a DeiT nor of a RegNetY", "conv1.weight", "MINDIR"],
+    ),
+    (
+        lambda folder: named_teacher(folder / "t.safetensors", list("abcdefghij"), 32),
+        "t.safetensors",
+        ["was trained on other classes: only the teacher has a, b, c, d, e and 5 more; only the data has 0, 1, 2"],
     ),
 ]
 

@@ -50,7 +50,7 @@ def files(folder: Path) -> set[Path]:
         ((*DISTILLED, "distill.teacher=no.pth"), "distill.teacher=no.pth: no such file"),
         (("experiment=quickstart", "hardware=ascend8", "tracking=none"), "hardware.target=ascend: there is no Ascend card"),
         ((*DIGITS, "runs_dir=file"), "runs_dir=file: no folder can be created there"),
-        ((*DIGITS, "tracking=mlflow", "tracking.uri=sqlite:///file.db"), "is no SQLite database"),
+        ((*DIGITS, "tracking=mlflow", "tracking.uri=sqlite:///file.db"), "is not an SQLite database"),
         ((*DIGITS, "-m", "seed=1,2", "model.pretrained=no.pth"), "trial 0"),
         ((*DIGITS, "sweep=optuna_tpe", "model.pretrained=no.pth"), "model.pretrained=no.pth"),
         (("task=evaluate", "checkpoint=other.safetensors", *DIGITS), "other.safetensors: belongs to another model"),

@@ -159,7 +159,7 @@ RULES: dict[str, set[str]] = {
     "compose": {"config", "console", "data", "lookup", "recipe", "tracking", *PLAIN},
     "preflight": {
         *{"compose", "config", "lookup", "recipe", "runs", "secrets", "storage", "tracking"},
-        *{"console", "data", "exports", "inference", "models", "weights"},
+        *{"console", "data", "exports", "inference", "models", "notes", "weights"},
         *PLAIN,
     },
     "doctor": {"config", "data", "engine", "machine", "preflight", "secrets", "tracking", *PLAIN},

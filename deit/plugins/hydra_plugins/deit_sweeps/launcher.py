@@ -76,7 +76,7 @@ class Cards(launcher.Launcher):
                 f"sweep.resume={settings.resume}: the sweep has its own trials; give it without -m and values to sweep."
             )
         if drafts[0].config.dry_run:
-            rehearse(lambda: self._ready(composer, drafts), lambda found: start.show(found or drafts))
+            rehearse(lambda: self._ready(composer.looked_at(drafts)), lambda found: start.show(found or drafts))
             return []
         drafts = composer.looked_at(drafts)
         start.show(drafts)
@@ -94,12 +94,11 @@ class Cards(launcher.Launcher):
         self.checked = draft if draft.config.dry_run else replace(draft, config=self.look(draft.config))
         return self.checked
 
-    def _ready(self, composer: "Composer", drafts: "list[Draft]") -> "list[Draft]":
-        """The trials after every check of a start that writes nothing. Raises UserError."""
+    def _ready(self, drafts: "list[Draft]") -> "list[Draft]":
+        """The prepared trials, after the other checks of a start. Raises UserError; nothing is written."""
         from deit.launching.run import check_place
         from deit.sweeps.compose import settings_of
 
-        drafts = composer.looked_at(drafts)
         self.check_place(drafts, settings_of(drafts))
         check_place(drafts[0].config)
         return drafts
@@ -123,7 +122,10 @@ class Cards(launcher.Launcher):
         settings = settings_of([first])
         if first.config.dry_run:
             _say("a search chooses its trials as it runs; a possible one:")
-            rehearse(lambda: self._ready(composer, [first]), lambda found: start.show(found or [first]))
+            rehearse(
+                lambda: self._ready([replace(first, config=self.look(first.config))]),
+                lambda found: start.show(found or [first]),
+            )
             return []
         folder = Path.cwd()
         if settings.resume is None:
