@@ -174,7 +174,7 @@ def training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
         ("steps", steps),
         ("augment", summary(config.augment)),
         ("loss", _loss(config)),
-        ("EMA", f"decay {ema.decay:g}" if ema.enabled else "off"),
+        ("EMA", f"decay {ema.decay:g}{' after warm-up' if ema.warmup else ''}" if ema.enabled else "off"),
         ("distill", f"{config.distill.type} from {config.distill.teacher}" if config.distill.type != "none" else "off"),
     ]
 

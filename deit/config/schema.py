@@ -236,6 +236,13 @@ class ScheduleConfig:
 class EmaConfig:
     enabled: bool = option("Keep an exponential moving average of the weights, and evaluate it too.")
     decay: float = option("ema = decay * ema + (1 - decay) * weights, once per optimizer step.", low=0, high=0.9999999)
+    warmup: bool = option(
+        "Begin with a small decay that grows up to ema.decay, as timm's ModelEmaV3: for trainings of few steps.", default=False
+    )
+    warmup_gamma: float = option(
+        "The decay of step n, from 0, is 1 - (1 + n / warmup_gamma) ** -warmup_power.", above=0, default=1.0
+    )
+    warmup_power: float = option("Exponent of the warm-up; timm recommends 2/3 to 3/4.", above=0, default=2 / 3)
 
 
 @dataclass

@@ -111,7 +111,20 @@ class TrainStep(nn.Cell):
         return self.loss(outputs, teacher_logits, targets) * (scale / self.passes)
 
     def construct(  # type: ignore[no-untyped-def]  # noqa: PLR0913, PLR0917  # the graph takes no named type
-        self, images, labels, boxes, noise, blend, mix_box, lam, drop_path, dropout_key, first, lr, teacher_logits=None
+        self,
+        images,
+        labels,
+        boxes,
+        noise,
+        blend,
+        mix_box,
+        lam,
+        drop_path,
+        dropout_key,
+        first,
+        lr,
+        teacher_logits=None,
+        average_share=None,
     ):
         """Returns (loss, norm of the gradient before clipping, whether it was finite, next loss scale).
 
@@ -144,5 +157,6 @@ class TrainStep(nn.Cell):
             updated = self.optimizer(gradients, lr)
             if self.average is not None:
                 weights = ops.depend(self.weights, updated)
-                ops.HyperMap()(ops.partial(_average, self.average_share), self.average, weights)
+                share = self.average_share if average_share is None else average_share
+                ops.HyperMap()(ops.partial(_average, share), self.average, weights)
         return loss, norm, finite, self.loss_scale(finite)

@@ -38,7 +38,8 @@ class StepInputs(NamedTuple):
 
     ``drop_path`` float32 [2 * depth, B] and ``dropout_key`` int32 are those of ``deit.engine.step_randomness``. ``first``
     (bool) marks the first micro batch of an optimizer step; ``lr`` is the float32 learning rate. ``teacher_logits`` [B, K] are
-    the teacher's for the same erased and mixed images, None without distillation.
+    the teacher's for the same erased and mixed images, None without distillation. ``average_share`` float32 is 1 - decay of the
+    moving average in this step; None for that of ema.decay.
     """
 
     images: Tensor
@@ -53,6 +54,7 @@ class StepInputs(NamedTuple):
     first: Tensor
     lr: Tensor
     teacher_logits: Tensor | None = None
+    average_share: Tensor | None = None
 
 
 def batch_inputs(config: RunConfig, batch: TrainBatch, micro_step: int, rank: int) -> BatchInputs:

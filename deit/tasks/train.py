@@ -39,6 +39,7 @@ from deit.engine.teacher import Teaching, build_teaching
 from deit.errors import UserError
 from deit.files import write_json
 from deit.inference.model_source import teacher_order
+from deit.recipe.ema_decay import decay_at
 from deit.recipe.plan import plan
 from deit.runs import checkpoint
 from deit.tasks.context import Context, Interrupted, StopRequested
@@ -293,6 +294,7 @@ def _steps(config: RunConfig, state: TrainState, teaching: Teaching | None, worl
                 first=Tensor(i == 0),
                 lr=Tensor(lr, ms.float32),
                 teacher_logits=ask(*batch_tensors),
+                average_share=Tensor(1 - decay_at(config.ema, done), ms.float32) if config.ema.warmup else None,
             )
             micro_loss, norm, finite, scale = cells[i == passes - 1](*inputs)
             losses.append(micro_loss)

@@ -28,6 +28,7 @@ from deit.engine.step_randomness import drop_path
 from deit.engine.teacher import Teacher
 from deit.errors import UserError
 from deit.randomness import generator
+from deit.recipe.ema_decay import decay_at
 
 TINY = (
     "experiment=quickstart",
@@ -165,7 +166,7 @@ class Trainer:
     """State and steps of a tiny model, fed with plain arrays."""
 
     def __init__(self, config: RunConfig) -> None:
-        self.config = config
+        self.config, self.done = config, 0
         self.state = TrainState(config)
         loss = SoftTargetCrossEntropy()
         s = self.state
@@ -182,8 +183,12 @@ class Trainer:
             last = i == passes - 1
             first, rate = Tensor(i == 0), Tensor(lr, ms.float32)
             inputs = StepInputs(*BatchInputs(Tensor(x), Tensor(y)), drop_path=None, dropout_key=None, first=first, lr=rate)
+            if self.config.ema.warmup:
+                share = Tensor(1 - decay_at(self.config.ema, self.done), ms.float32)
+                inputs = inputs._replace(average_share=share)
             loss, norm, finite, scale = self.cells[last](*inputs)
             losses.append(float(loss.asnumpy()))
+        self.done += 1
         return float(np.mean(losses)), float(norm.asnumpy()), bool(finite.asnumpy()), float(scale.asnumpy())
 
 
@@ -232,6 +237,18 @@ def test_ema_is_the_running_average_of_the_weights() -> None:
         trainer.step(*batch(seed))
         parts = trainer.state.parts()
         average = {name: 0.9 * average[name] + 0.1 * parts["model"][name] for name in average}
+        for name in average:
+            np.testing.assert_allclose(parts["ema"][name], average[name], atol=1e-6, err_msg=name)
+
+
+def test_the_average_warms_up_as_in_timm() -> None:
+    """The first update copies the weights, the later decays are those of ModelEmaV3 (tests/unit/recipe/test_ema_decay.py)."""
+    trainer = Trainer(composed(*PLAIN, "ema.decay=0.4", "ema.warmup=true"))
+    average = trainer.state.parts()["model"]
+    for seed, decay in enumerate([0.0, 0.3700394750525634, 0.4, 0.4]):
+        trainer.step(*batch(seed))
+        parts = trainer.state.parts()
+        average = {name: decay * average[name] + (1 - decay) * parts["model"][name] for name in average}
         for name in average:
             np.testing.assert_allclose(parts["ema"][name], average[name], atol=1e-6, err_msg=name)
 
