@@ -23,19 +23,19 @@ from typing import Any
 
 import psutil
 import pytest
-import yaml
+import tracked_run
 from command import ROOT
-from composition import composed
 from launching import SMALL, Running, launch, signal_workers
 from mlflow_faults import PATIENCE, Proxy, Server, client, lost_and_doubled, remote_runs
+from tracked_run import set_status, write_metrics
+from waiting import until
 
 from deit.config import frozen
 from deit.files import write_json
 from deit.machine import companion
-from deit.runs import directory, run_processes, status
+from deit.runs import run_processes, status
 from deit.runs.directory import RunDirectory
-from deit.runs.journal import Journal
-from deit.runs.outcome import ENDED, FAILED, FINISHED, GONE, INTERRUPTED, finished
+from deit.runs.outcome import FAILED, FINISHED, GONE, INTERRUPTED, finished
 from deit.runs.run_processes import RUN_VARIABLE
 from deit.tracking import progress, sender, shipper_process, stale, uri
 
@@ -54,39 +54,10 @@ def proxy(server: Server) -> Iterator[Proxy]:
     proxy.close()
 
 
-def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    pytest.fail(f"waited {seconds} s in vain")
-
-
 def make_run(folder: Path, uri: str, points: int = 100, **tracking: Any) -> RunDirectory:
-    """A run as the launcher and the workers make it, still going on: this process is its launcher."""
-    values = frozen.to_dict(composed("experiment=quickstart"))
-    values["tracking"] |= {"uri": uri, "system_metrics_every": 0} | tracking
-    values["runs_dir"] = str(folder / "runs")
-    run = directory.create(folder / "runs", "quickstart")
-    frozen.save(frozen.from_dict(values), run.config)
-    run.overrides.write_text(yaml.safe_dump(["experiment=quickstart"]))
-    write_json(run.environment, {"host": socket.gethostname(), "working_directory": str(folder)})
-    write(run, range(points))
-    set_status(run, status.RUNNING)
+    run = tracked_run.make_run(folder, {"host": socket.gethostname(), "working_directory": str(folder)}, uri=uri, **tracking)
+    write_metrics(run, range(points))
     return run
-
-
-def set_status(run: RunDirectory, state: str, launcher: int | None = None, updated: float | None = None) -> None:
-    released = state in ENDED
-    status.write(run, status.Status(state=state, launcher_pid=launcher or os.getpid(), released=released), updated=updated)
-
-
-def write(run: RunDirectory, steps: range) -> None:
-    writer = Journal(run.journal)
-    for step in steps:
-        writer.metrics(step, {"train/loss": 3.0 / (step + 1)})
-    writer.close()
 
 
 @pytest.fixture(autouse=True)
@@ -355,7 +326,7 @@ def test_a_dead_shipper_is_started_again_but_not_for_ever(
 
     assert killed_and_watched()
     until(lambda: lost_and_doubled(server.uri, run) == (0, 0))
-    write(run, range(100, 150))
+    write_metrics(run, range(100, 150))
     set_status(run, INTERRUPTED)
     shipper.finish(hurry=lambda: False)
     assert "this run: http" in capsys.readouterr().out
@@ -432,7 +403,7 @@ def test_a_full_disk_is_survived_while_the_database_is_made_and_later(small_disk
     with contextlib.suppress(OSError), open(small_disk / "filler", "wb", buffering=0) as filler:
         while filler.write(bytes(4096)):
             pass
-    write(run, range(100, 3000))
+    write_metrics(run, range(100, 3000))
     until(lambda: log(run).count("will try again") == 2)
     set_status(run, FINISHED)
     (small_disk / "filler").unlink()

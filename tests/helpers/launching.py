@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -65,13 +64,6 @@ def same_weights(a: Path, b: Path, **tolerance: float) -> None:
                 np.testing.assert_allclose(first[name], second[name], err_msg=f"{part} {name}", **tolerance)
             else:
                 np.testing.assert_array_equal(first[name], second[name], err_msg=f"{part} {name}")
-
-
-def wait_until(what: Callable[[], object], otherwise: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < end, otherwise
-        time.sleep(0.05)
 
 
 def signal_workers(run: RunDirectory, number: int) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from launching import PATIENCE, SMALL, Running, launch, metrics, only_run, same_weights, signal_workers, wait_until
+from launching import PATIENCE, SMALL, Running, launch, metrics, only_run, same_weights, signal_workers
+from waiting import until
 
 from deit.files import read_json
 from deit.runs import checkpoint, run_processes, status
@@ -157,7 +158,7 @@ def _signalled(background: Callable[..., Running], number: int, *extra: str) -> 
     run = running.wait_for_step(11)
     signal_workers(run, signal.SIGSTOP)  # so that the signal comes before the end, however slow the launcher
     running.process.send_signal(number)
-    wait_until(lambda: "writing a checkpoint" in running.output.read_text(), "the signal was not handed on")
+    until(lambda: "writing a checkpoint" in running.output.read_text(), "the signal was not handed on")
     signal_workers(run, signal.SIGCONT)
     assert running.end() == 128 + number, running.output.read_text()
     assert f"resume={run.path.relative_to(running.folder)}" in running.output.read_text()
@@ -203,10 +204,10 @@ def test_a_killed_worker_ends_the_run_at_once(background: Callable[..., Running]
     extra = ("schedule.epochs=200", "hardware.target=cpu", f"hardware.cards={cards}", "tracking.flush_timeout=900")
     running = background(*SMALL, *extra)
     run = running.wait_for_step(10)
-    wait_until(lambda: checkpoint.complete(run), "no checkpoint")
+    until(lambda: checkpoint.complete(run), "no checkpoint")
     victim = int((run.logs / f"worker_{cards - 1}.pid").read_text())
     os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: not run_processes.of_run(run), "processes of the run are still alive")
+    until(lambda: not run_processes.of_run(run), "processes of the run are still alive")
     assert running.end() == 1
     said = running.output.read_text()
     assert "resume=" in said
@@ -224,7 +225,7 @@ def test_a_killed_launcher_leaves_no_process(background: Callable[..., Running])
     run = running.wait_for_step(3)
     running.process.kill()
     running.end()
-    wait_until(lambda: not run_processes.of_run(run), "processes of the run are still alive")
+    until(lambda: not run_processes.of_run(run), "processes of the run are still alive")
 
 
 def test_two_launches_cannot_work_on_one_run(background: Callable[..., Running], tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 from command import LAUNCH, Outcome
 from launching import launch, same_weights
-from object_store import SECRET, Recorder, Server, server, store, tree, until
+from object_store import SECRET, Recorder, Server, server, store, tree
+from waiting import until
 
 from deit.config import addresses
 from deit.config.schema import DataConfig

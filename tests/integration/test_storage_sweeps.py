@@ -17,9 +17,10 @@ import pytest
 from command import Outcome
 from composition import composed
 from launching import SMALL, signal_workers
-from object_store import Recorder, Server, server, store, tree, until
+from object_store import Recorder, Server, server, store, tree
 from running_sweep import LONG, Sweep
 from sweeps_on_disk import make_sweep
+from waiting import until
 
 from deit.config import addresses, frozen
 from deit.files import read_json

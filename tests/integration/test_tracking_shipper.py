@@ -13,68 +13,40 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from command import ROOT
-from composition import composed
 from ports import reserved_port
+from tracked_run import make_run, set_status, write_metrics
+from waiting import until
 
 from deit.config import frozen
 from deit.config.tasks import EvaluateTask, TaskConfig, TrainTask
 from deit.errors import UserError
 from deit.files import read_json, write_json
 from deit.lookup.mlflow import find_run_directory
-from deit.runs import directory, journal, status
+from deit.runs import journal, status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import Journal
-from deit.runs.outcome import ENDED, FAILED, FINISHED, INTERRUPTED
+from deit.runs.outcome import FAILED, FINISHED, INTERRUPTED
 from deit.tracking import describe
 from deit.tracking.mlflow_errors import Refused
 
 PATIENCE = 300.0  # seconds; for processes that import MLflow and make a database, beside whatever else the machine does
 
 
-# --- a run as the launcher and the workers would make it ---
-
-
-@cache
-def _quickstart() -> dict[str, Any]:
-    return frozen.to_dict(composed("experiment=quickstart"))
-
-
 def _make_run(folder: Path, **tracking: Any) -> RunDirectory:
-    values = _quickstart()
-    values = values | {"tracking": values["tracking"] | {"uri": "sqlite:///mlflow.db", "system_metrics_every": 0} | tracking}
-    run = directory.create(folder / "runs", "quickstart")
-    frozen.save(frozen.from_dict(values), run.config)
-    run.overrides.write_text(yaml.safe_dump(["experiment=quickstart", f"tracking.uri={values['tracking']['uri']}"]))
-    write_json(
-        run.environment,
-        {
-            "git": {"commit": "c0ffee", "dirty": False},
-            "host": "node01",
-            "cards": 1,
-            "sweep": {"id": "s1", "overrides": ["a=1"], "swept": {"optim.base_lr": "1e-3", "seed": "2"}},
-        },
-    )
-    _set_status(run, status.RUNNING)
-    return run
-
-
-def _set_status(run: RunDirectory, state: str, launcher: int | None = None) -> None:
-    status.write(run, status.Status(state=state, launcher_pid=launcher or os.getpid(), released=state in ENDED))
-
-
-def _write(run: RunDirectory, steps: range) -> None:
-    writer = Journal(run.journal)
-    for step in steps:
-        writer.metrics(step, {"train/loss": 3.0 / (step + 1), "train/lr": 1e-3 * step})
-    writer.close()
+    environment = {
+        "git": {"commit": "c0ffee", "dirty": False},
+        "host": "node01",
+        "cards": 1,
+        "sweep": {"id": "s1", "overrides": ["a=1"], "swept": {"optim.base_lr": "1e-3", "seed": "2"}},
+    }
+    return make_run(folder, environment, **tracking)
 
 
 def _start(run: RunDirectory, folder: Path) -> subprocess.Popen[bytes]:
@@ -95,15 +67,6 @@ def _ship(run: RunDirectory, folder: Path) -> None:
 
 def _log(run: RunDirectory) -> str:
     return (run.logs / "shipper.log").read_text()
-
-
-def _until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    pytest.fail(f"waited {seconds} s in vain")
 
 
 def _state(run: RunDirectory) -> dict[str, Any]:
@@ -180,7 +143,7 @@ def test_a_run_arrives_whole_and_goes_on_when_resumed(tmp_path: Path) -> None:
     writer.close()
     run.lr_curve.write_bytes(b"png")
     (run.logs / "worker_0.log").write_text("epoch 1\n")
-    _set_status(run, FINISHED)
+    set_status(run, FINISHED)
     _ship(run, tmp_path)
 
     client = _sqlite(tmp_path)
@@ -230,17 +193,17 @@ def test_a_run_arrives_whole_and_goes_on_when_resumed(tmp_path: Path) -> None:
     assert find_run_directory(f"sqlite:///{tmp_path}/mlflow.db", run_id) == run.path
 
     # Resumed: the same MLflow run, running again, then interrupted with a better checkpoint of the raw weights.
-    _set_status(run, status.RUNNING)
+    set_status(run, status.RUNNING)
     values = yaml.safe_load(run.config.read_text())
     values["hardware"]["cards"] = 2
     frozen.save(frozen.from_dict(values), run.config)
     process = _start(run, tmp_path)
-    _until(lambda: client.get_run(run_id).info.status == "RUNNING")
+    until(lambda: client.get_run(run_id).info.status == "RUNNING")
     writer = Journal(run.journal)
     writer.metrics(1300, {"train/loss": math.inf})
     _checkpoint(run, writer, 1301, {"val": 95.0})
     writer.close()
-    _set_status(run, INTERRUPTED)
+    set_status(run, INTERRUPTED)
     assert process.wait(PATIENCE) == 0
     found = client.get_run(run_id)
     assert found.info.status == "KILLED"
@@ -273,8 +236,8 @@ def test_four_shippers_open_a_fresh_database_at_once(tmp_path: Path) -> None:
     runs = {}
     for state in ends:
         runs[state] = _make_run(tmp_path)
-        _write(runs[state], range(20))
-        _set_status(runs[state], state, launcher=gone.pid)
+        write_metrics(runs[state], range(20))
+        set_status(runs[state], state, launcher=gone.pid)
     processes = [_start(run, tmp_path) for run in runs.values()]
     assert [process.wait(PATIENCE) for process in processes] == [0, 0, 0, 0], [_log(run) for run in runs.values()]
     client = _sqlite(tmp_path)
@@ -288,14 +251,14 @@ def test_four_shippers_open_a_fresh_database_at_once(tmp_path: Path) -> None:
 
 def test_a_killed_shipper_leaves_neither_gap_nor_double(tmp_path: Path) -> None:
     run = _make_run(tmp_path, system_metrics_every=1)
-    _write(run, range(12000))
+    write_metrics(run, range(12000))
     size = run.journal.stat().st_size
     kills = 0
     while kills < 2:
         before = _state(run).get("offsets", {}).get("journal", 0)
         process = _start(run, tmp_path)
         # From the second time on in the middle of a batch: between MLflow's answer and the note of it, or before.
-        moved = _until(lambda now=before: (offset := _state(run).get("offsets", {}).get("journal", 0)) > now and offset)
+        moved = until(lambda now=before: (offset := _state(run).get("offsets", {}).get("journal", 0)) > now and offset)
         assert moved < size, "the shipper was done before it could be killed"
         time.sleep(0.05 * kills)
         os.kill(process.pid, signal.SIGKILL)
@@ -303,9 +266,9 @@ def test_a_killed_shipper_leaves_neither_gap_nor_double(tmp_path: Path) -> None:
         kills += 1
     # A second shipper waits for the first.
     first, second = _start(run, tmp_path), _start(run, tmp_path)
-    _until(lambda: "another shipper is working" in _log(run))
-    _until(lambda: _state(run)["offsets"]["journal"] == size and _state(run)["offsets"]["system"])
-    _set_status(run, FINISHED)
+    until(lambda: "another shipper is working" in _log(run))
+    until(lambda: _state(run)["offsets"]["journal"] == size and _state(run)["offsets"]["system"])
+    set_status(run, FINISHED)
     assert [first.wait(PATIENCE), second.wait(PATIENCE)] == [0, 0]
     client, run_id = _sqlite(tmp_path), _state(run)["run_id"]
     assert len(client.search_runs([_state(run)["experiment_id"]])) == 1
@@ -319,13 +282,13 @@ def test_a_killed_shipper_leaves_neither_gap_nor_double(tmp_path: Path) -> None:
 
 def test_a_deleted_run_is_replaced_and_a_deleted_experiment_left_alone(tmp_path: Path) -> None:
     run = _make_run(tmp_path)
-    _write(run, range(30))
+    write_metrics(run, range(30))
     process = _start(run, tmp_path)
-    _until(lambda: _state(run).get("offsets", {}).get("journal") == run.journal.stat().st_size)
+    until(lambda: _state(run).get("offsets", {}).get("journal") == run.journal.stat().st_size)
     client, first = _sqlite(tmp_path), _state(run)["run_id"]
     client.delete_run(first)
-    _write(run, range(30, 40))
-    second = _until(lambda: (now := _state(run).get("run_id")) != first and now)
+    write_metrics(run, range(30, 40))
+    second = until(lambda: (now := _state(run).get("run_id")) != first and now)
     assert f"run {first} was deleted in MLflow" in _log(run)
     # To delete an experiment deletes its runs; to restore it would bring all of them back.
     deleted = _state(run)["experiment_id"]
@@ -337,10 +300,10 @@ def test_a_deleted_run_is_replaced_and_a_deleted_experiment_left_alone(tmp_path:
     for number, reason in ((deleted, "was deleted"), ("99", "there is no experiment")):
         with pytest.raises(Refused, match=reason):
             find_experiment(client, uri, f"id:{number}")
-    _write(run, range(40, 50))
-    third = _until(lambda: (now := _state(run).get("run_id")) != second and now)
+    write_metrics(run, range(40, 50))
+    third = until(lambda: (now := _state(run).get("run_id")) != second and now)
     assert "experiment digits was deleted in MLflow; this run goes to digits-2" in _log(run)
-    _set_status(run, FINISHED)
+    set_status(run, FINISHED)
     assert process.wait(PATIENCE) == 0
     assert client.get_experiment(deleted).lifecycle_stage == "deleted"
     assert client.get_experiment(_state(run)["experiment_id"]).name == "digits-2"
@@ -370,7 +333,7 @@ class _Server:
                 stderr=log,
                 start_new_session=True,
             )
-        _until(self._healthy)
+        until(self._healthy)
 
     def _healthy(self) -> bool:
         try:
@@ -394,26 +357,26 @@ def server(tmp_path: Path) -> Iterator[_Server]:
 
 def test_everything_arrives_at_a_server_that_comes_late_and_falls_over(tmp_path: Path, server: _Server) -> None:
     run = _make_run(tmp_path, uri=f"http://me:secret@127.0.0.1:{server.port}", system_metrics_every=1)
-    _write(run, range(500))
+    write_metrics(run, range(500))
     process = _start(run, tmp_path)
-    _until(lambda: "will try again: Unavailable" in _log(run))
+    until(lambda: "will try again: Unavailable" in _log(run))
     # Told to stop while the server is away, it ends without having reached it, and well.
     process.terminate()
     assert process.wait(PATIENCE) == 0
 
     # The run goes on without a server, and is over before there is one.
     process = _start(run, tmp_path)
-    _write(run, range(500, 900))
+    write_metrics(run, range(500, 900))
     server.start()
-    run_id = _until(lambda: _state(run).get("run_id"))
-    _until(lambda: _state(run)["offsets"]["journal"] == run.journal.stat().st_size)
+    run_id = until(lambda: _state(run).get("run_id"))
+    until(lambda: _state(run)["offsets"]["journal"] == run.journal.stat().st_size)
     server.stop()
     writer = Journal(run.journal)
     for step in range(900, 1000):
         writer.metrics(step, {"train/loss": 3.0 / (step + 1)})
     _checkpoint(run, writer, 1000, {"val": 97.0})
     writer.close()
-    _set_status(run, FINISHED)
+    set_status(run, FINISHED)
     ended = int(status.read(run).updated * 1000)
     time.sleep(1)
     assert process.poll() is None
