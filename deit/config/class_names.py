@@ -6,6 +6,7 @@ task. Names are compared as NFC, since macOS stores file names as NFD.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -49,6 +50,16 @@ def difference(first: Sequence[str], second: Sequence[str], labels: tuple[str, s
     return "; ".join(
         [*counts, *(f"only {label} has {listed(names)}" for label, names in zip(labels, only, strict=True) if names)]
     )
+
+
+def natural(names: Sequence[str]) -> list[str]:
+    """The names in timm's order (``natural_key``): numbers in them by their value, letters without regard to case."""
+
+    def key(name: str) -> list[tuple[int, int, str]]:
+        parts = re.split(r"(\d+)", name.lower())
+        return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
+
+    return sorted(names, key=key)
 
 
 def listed(names: Sequence[str], most: int = MOST_LISTED) -> str:

@@ -48,7 +48,8 @@ def open_dataset(data: DataConfig, train: bool, *, trained_on: tuple[Sequence[st
     aligned(dataset, *trained_on)
     classes, images = len(dataset.classes), len(dataset)
     if data.num_classes not in (None, classes):
-        accept = "; data.num_classes=null counts them" if data.source == "imagefolder" else ""
+        # With the weights of a run or a checkpoint the number is theirs, so counting is no remedy.
+        accept = "; data.num_classes=null counts them" if data.source == "imagefolder" and not trained_on[1] else ""
         raise UserError(f"data.num_classes is {data.num_classes}, but {dataset.place} has {classes} classes{accept}.")
     key, size, split = ("train_size", data.train_size, "training") if train else ("val_size", data.val_size, "validation")
     if size not in (None, images):

@@ -10,9 +10,10 @@ from deit.data.datasets import open_dataset
 from deit.errors import UserError
 from deit.lookup.weight_files import find_weights
 from deit.models.shapes import parameter_shapes
+from deit.preflight.label_order import warn_of_order
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
-from deit.weights.fit import Fit, compare, other_classes
+from deit.weights.fit import HEADS, Fit, compare, other_classes
 from deit.weights.read import names_of, read_shapes
 from deit.weights.whole import require_whole
 
@@ -30,7 +31,10 @@ def with_pretrained(config: RunConfig) -> RunConfig:
     assert text is not None
     path = find_weights(text, "model.pretrained", config)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, pretrained=str(path)))
-    require_whole(pretrained_fit(config), config)
+    fitting = pretrained_fit(config)
+    require_whole(fitting, config)
+    if names_of(path) is None and any(name.startswith(HEADS) for name in fitting.taken):
+        warn_of_order(config.data, open_dataset(config.data, train=True).classes, f"model.pretrained={text}")
     return config
 
 

@@ -11,6 +11,7 @@ from deit.config.addresses import COMPLETE, data_copy, is_remote
 from deit.config.schema import RunConfig
 from deit.data.datasets import check_images, open_dataset
 from deit.errors import UserError
+from deit.preflight.label_order import warn_of_order
 from deit.preflight.unchecked import unchecked
 from deit.recipe import plan
 from deit.storage.data_cache import stage
@@ -61,6 +62,8 @@ def with_data(config: RunConfig, *, trains: bool, weights: Weights | None = None
         source = "" if weights is None else f"{weights[0]}={getattr(config, weights[0])}"
         validation = open_dataset(data, train=False, trained_on=(known, source))
         check_images(validation, data.on_bad_image)
+        if weights is not None and known is None:
+            warn_of_order(data, validation.classes, source)
         training = open_dataset(data, train=True) if trains else None
         if training is not None:
             check_images(training, data.on_bad_image)

@@ -14,10 +14,11 @@ from deit.lookup.weight_files import find_weights
 from deit.models.recognise import recognise
 from deit.models.regnet_shapes import RegNetY
 from deit.notes import note
+from deit.preflight.label_order import warn_of_order
 from deit.preflight.unchecked import unchecked
 from deit.weights.find import MINDIR
 from deit.weights.naming import to_mindspore
-from deit.weights.read import read_shapes
+from deit.weights.read import names_of, read_shapes
 
 
 def resolve_teacher(config: RunConfig) -> DistillConfig:
@@ -33,15 +34,23 @@ def resolve_teacher(config: RunConfig) -> DistillConfig:
         unchecked(f"{source}: the size of its images and its classes, which the worker finds out")
     else:
         model, classes = _described(path, source)
-        if teacher_order(path, source, open_dataset(config.data, train=True).classes) is not None:
-            note(f"{source}: has the classes in another order than the data; its answers are reordered by name.")
         compared = [("data.num_classes", classes, config.data.num_classes)]
         if isinstance(model, ModelConfig):  # a RegNetY is convolutional and accepts any size
             compared.append(("model.img_size", model.img_size, config.model.img_size))
         for key, found, needed in compared:
             if found != needed:
                 raise UserError(f"{source}: the teacher has {key}={found}, the student {needed}. They must be equal.")
+        _compare_names(config, path, source)
     return dataclasses.replace(config.distill, teacher=str(path))
+
+
+def _compare_names(config: RunConfig, path: Path, source: str) -> None:
+    """Compare the class names of a teacher with the data, as far as they are known. Raises UserError."""
+    classes = open_dataset(config.data, train=True).classes
+    if path.suffix != MINDIR and names_of(path) is None:
+        warn_of_order(config.data, classes, source)
+    elif teacher_order(path, source, classes) is not None:
+        note(f"{source}: has the classes in another order than the data; its answers are reordered by name.")
 
 
 def _described(path: Path, source: str) -> tuple[ModelConfig | RegNetY, int]:

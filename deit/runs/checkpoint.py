@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as parse_safetensors
 
+from deit.config import frozen
 from deit.errors import UserError
 from deit.files import read_json, write_json
 from deit.runs.directory import RunDirectory
@@ -251,15 +252,27 @@ def weights_of_folder(path: Path) -> dict[str, Path]:
 def weights_of_run(run: RunDirectory, which: str) -> dict[str, Path]:
     """The files of the ``best`` or the ``last`` raw and EMA weights of a run, by the prefix of their metrics.
 
-    Raises UserError if the run has none yet.
+    Raises UserError if the run has none yet, or is not a training.
     """
     existing = complete(run)
     best = best_of(run)
     if not existing or (which == "best" and not best):
+        _refuse_other_tasks(run)
         raise UserError(f"{run}: this run has no {which} checkpoint yet.")
     if which == "last":
         return weights_of_folder(existing[-1])
     return {prefix: weights_of_folder(run.checkpoints / entry["checkpoint"])[prefix] for prefix, entry in best.items()}
+
+
+def _refuse_other_tasks(run: RunDirectory) -> None:
+    """Raises UserError if the run is known not to be a training: it will never have a checkpoint."""
+    config = frozen.load(run.config) if run.config.is_file() else None
+    if config is not None and config.task.name != "train":
+        of = config.run or config.checkpoint
+        raise UserError(
+            f"{run}: is a run of task={config.task.name}, which has no checkpoints; give a training"
+            f"{f', such as the one it used, {of}' if of else ''}."
+        )
 
 
 def _write_tensors(path: Path, weights: Weights) -> dict[str, Any]:

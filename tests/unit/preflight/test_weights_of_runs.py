@@ -11,6 +11,7 @@ from composition import composed
 from trained_runs import SMALL, trained
 
 from deit.commands.table import prepare
+from deit.config import frozen
 from deit.config.schema import DataConfig
 from deit.config.tasks import ExportTask, expect
 from deit.data import datasets
@@ -18,6 +19,7 @@ from deit.data.source import Dataset
 from deit.errors import UserError
 from deit.exports.origin import find_origin, output_folder
 from deit.preflight import recipe_data
+from deit.runs import checkpoint, directory
 from deit.weights.find import files_to_load
 
 
@@ -78,6 +80,15 @@ def test_run_and_checkpoint_name_the_same_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="this run has no best checkpoint yet"):
         files_to_load(composed("task=evaluate", f"run={empty.path}"), "best")
     assert files_to_load(composed("task=evaluate", f"run={empty.path}"), "last")[1].keys() == {"val", "val_ema"}
+
+
+def test_the_run_of_another_task_is_said_to_be_one(tmp_path: Path) -> None:
+    run = trained(tmp_path)
+    evaluation = directory.create(tmp_path / "evaluations", "evaluation")
+    frozen.save(composed("task=evaluate", f"run={run.path}"), evaluation.config)
+    for which in ("best", "last"):
+        with pytest.raises(UserError, match=f"is a run of task=evaluate, which has no checkpoints; .*it used, {run.path}"):
+            checkpoint.weights_of_run(evaluation, which)
 
 
 @pytest.mark.parametrize(
