@@ -223,7 +223,7 @@ def _dimension(override: Override) -> Dimension:
     allowed = {"log"} if isinstance(value, IntervalSweep) else set()
     if tags - allowed:
         unknown = ", ".join(sorted(tags - allowed))
-        raise UserError(f"{text}: unknown tag {unknown}; allowed: log, for an interval.")
+        raise UserError(f"{text}: the tag {unknown} is not supported here; allowed: log, for an interval.")
     if getattr(value, "shuffle", False):
         raise UserError(f"{text}: shuffle is for a grid; in a search the sampler decides the order.")
     if not isinstance(value, (IntervalSweep, RangeSweep)):

@@ -112,7 +112,7 @@ def changed(name: str, shape: tuple[int, ...] | None) -> dict[str, tuple[int, ..
         (changed("s2.b1.downsample.conv.weight", None), "s2.b1.downsample.conv.weight is missing"),
         (changed("s2.b1.conv3.conv.weight", (24, 16, 1, 1)), "(24, 16, 1, 1) instead of (24, 24, 1, 1)"),
         (changed("final_conv.conv.weight", (4, 4, 1, 1)), "final_conv.conv.weight is unknown"),
-        (changed("s2.b2.conv2.conv.weight", (24, 7, 3, 3)), "block s2.b2 does not follow"),
+        (changed("s2.b2.conv2.conv.weight", (24, 7, 3, 3)), "block s2.b2 does not fit"),
         (changed("stem.conv.weight", (9, 3, 3, 3)), "stem"),
         (changed("s1.b1.conv1.conv.weight", ()), "s1.b1.conv1.conv.weight"),
         (changed("head.fc.weight", (10,)), "head.fc.weight"),
@@ -298,10 +298,10 @@ def test_half_precision_is_the_teachers_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        ("batch", ["takes 4 images", "data.batch_size is 8", "data.batch_size=4"]),
-        ("classes", ["answers 7 classes", "data.num_classes is 10"]),
+        ("batch", ["batch size 4", "data.batch_size is 8", "data.batch_size=4"]),
+        ("classes", ["the teacher has 7 classes", "data.num_classes is 10"]),
         ("size", ["FLOAT [-1, 3, 32, 32]", "[B, 3, 16, 16]"]),
-        ("features", ["answers [-1, 1, 16]", "logits [B, classes]"]),
+        ("features", ["returns [-1, 1, 16]", "logits [B, classes]"]),
         ("damaged", ["damaged or not a MINDIR"]),
         ("empty", ["takes nothing"]),
     ],

@@ -192,7 +192,7 @@ def test_damage_is_named_before_anything_starts(folder: Path, tmp_path: Path) ->
     assert f"the shard {shard} cannot be opened (No such file or directory)" in refused(root)
     mended()
     index.write_bytes(whole[index][:-1] + b"x")
-    assert f"{index} is not what dataset.json says (SHA-256)" in refused(root)
+    assert f"{index} differs from its SHA-256 in dataset.json" in refused(root)
     index.unlink()
     assert f"{index} cannot be read (No such file" in refused(root)
     for field, row, value in (("offset", 7, size), ("length", 0, 2**62), ("shard", 3, 99), ("label", 2, 3), ("offset", 1, -1)):
@@ -209,7 +209,7 @@ def test_damage_is_named_before_anything_starts(folder: Path, tmp_path: Path) ->
     assert f"{index} is not an index" in refused(root)
     mended()
     for change, message in (
-        (lambda said: said.update(packed=2), "is of version 2 of packed data, this program reads version 1"),
+        (lambda said: said.update(packed=2), "has version 2 of packed data, this program reads version 1"),
         (lambda said: said.update(format="zip"), "has the format 'zip'; this program reads tar and mindrecord"),
         (lambda said: said["splits"].pop("val"), "is damaged (KeyError: 'val')"),
         (lambda said: said["splits"]["val"]["shards"][0].update(file="../../x.tar"), "names a shard '../../x.tar'"),
@@ -219,7 +219,7 @@ def test_damage_is_named_before_anything_starts(folder: Path, tmp_path: Path) ->
         change_description(root, change)
         assert message in refused(root)
     description.write_text("{")
-    assert "dataset.json is no JSON" in refused(root)
+    assert "dataset.json is not JSON" in refused(root)
 
 
 def test_a_format_that_is_not_there(folder: Path, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ PLAIN = f"checkpoint={FIXTURES}/weights_plain.pth"
         ((PLAIN, *NETWORK), "task.output is not set"),
         ((PLAIN, *NETWORK, "task.output=x.pth"), "allowed: the name of a .safetensors or .ckpt file"),
         ((PLAIN, *NETWORK, "task.output=there.safetensors"), "already exists; remove it, or give another name"),
-        ((PLAIN, *NETWORK, "task.output=no/x.safetensors"), "no folder no"),
+        ((PLAIN, *NETWORK, "task.output=no/x.safetensors"), "the folder no does not exist"),
         ((PLAIN, "task.output=x.safetensors"), "belongs to another model than deit_small"),
         ((PLAIN, *NETWORK, "task.output=x.safetensors", "task.naming=keras"), "one of mindspore, timm"),
         ((PLAIN, *NETWORK, "task.output=x.safetensors", "task.weights=raw"), "task.weights has no effect with checkpoint=FILE"),
@@ -274,7 +274,7 @@ def test_prepare_finds_the_file_for_every_later_place(trained: Path, monkeypatch
     ("arguments", "told"),
     [
         (("model.pretrained=nothing",), "no such file or folder"),
-        (("model.pretrained=deit_tiny_patch16_224",), "deit_tiny_patch16_224-a1311bcf.pth is not there"),
+        (("model.pretrained=deit_tiny_patch16_224",), "deit_tiny_patch16_224-a1311bcf.pth does not exist"),
         ((f"model.pretrained={FIXTURES}/weights_plain.pth",), "nothing in"),
         ((f"model.pretrained={FIXTURES}/weights_whole_module.pth",), "refused: it names 'torch.nn.modules"),
         ((f"model.pretrained={FIXTURES}/model.safetensors",), "nothing in"),

@@ -276,7 +276,7 @@ def test_where_its_files_cannot_be_put_nothing_is_registered(
         (("run=nobody", NAME), "run=nobody: no such directory"),
         (("run=RUN",), "task.registered_model_name is not set"),
         ((NAME,), "but neither is given"),
-        (("run=RUN", NAME, "task.model=x"), "but found are task.model=x, run="),
+        (("run=RUN", NAME, "task.model=x"), "but given are task.model=x, run="),
         (("run=RUN", NAME, "task.alias=v2"), "task.alias is 'v2'"),
         (("run=RUN", NAME, "task.alias=a/b"), "task.alias is 'a/b'"),
         (("run=RUN", "task.registered_model_name=a:b"), "task.registered_model_name is 'a:b'"),
@@ -438,8 +438,8 @@ def bomb() -> str:
 def test_wrong_requests_are_told_which_image_is_wrong(served: Server, images: list[Path]) -> None:
     good, pixels = text_of(images[1]), pixels_of(str(images[1]))
     for cell, said in (
-        ("%%%", "image 1: not readable as an image (it is no base64 text)"),
-        ("AAAAA", "image 1: not readable as an image (it is no base64 text)"),
+        ("%%%", "image 1: not readable as an image (it is not base64 text)"),
+        ("AAAAA", "image 1: not readable as an image (it is not base64 text)"),
         ("data:image/svg+xml,%3Csvg", "image 1: not readable as an image (it is a data: URL without ;base64)"),
         ("http://node01/cat.jpg", "image 1: not readable as an image (it is an address or a path, not the base64 text"),
         ("photos/my cat.JPEG", "image 1: not readable as an image (it is an address or a path, not the base64 text"),

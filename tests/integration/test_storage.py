@@ -190,7 +190,7 @@ def test_what_is_wrong_is_said_in_one_message(
     server = HTTPServer(("127.0.0.1", 0), Refusing)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-    assert "refuses (Access Denied). Check the keys and their rights." in refused("s3://there/x")
+    assert "denies access (Access Denied). Check the keys and their permissions." in refused("s3://there/x")
     server.shutdown()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     assert "data.root=s3://there/x: the store at http://127.0.0.1:9 does not respond" in refused("s3://there/x")

@@ -60,7 +60,7 @@ def test_a_key_given_twice_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_typed_key_of_a_case_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep=augmentation_ablation", "optim=adamw", "dry_run=true"]) == 2
-    assert "optim=adamw: the case sgd of the template gives optim=sgd" in capsys.readouterr().err
+    assert "optim=adamw: the case sgd of the template sets optim=sgd" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_it_warns_once_and_only_of_what_lasts(monkeypatch: pytest.MonkeyPatch) -
     (message,) = said(config, [(0, 0.4), (30, 0.06), (61, 0.3), (90, 0.3), (900, 0.5)])
     assert message.startswith("the training waits for images 30 % of its time: data.workers is 2, but each card has 8")
     (message,) = said(configured(8, backend="pil"), [(0, 0.4), (61, 0.3)])
-    assert "all 8 processors of a card" in message and "augment.backend=opencv" in message and "task=pack" in message
+    assert "all 8 CPU cores of a card" in message and "augment.backend=opencv" in message and "task=pack" in message
 
 
 def test_the_default_is_the_machine_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
