@@ -69,6 +69,9 @@ def _of_any_task(found: Unused) -> Unused:
     of_task = (getattr(config.task, key, None) for key in ("model", "models"))
     none_named = all(named is None for named in (config.model.pretrained, config.distill.teacher, config.checkpoint, *of_task))
     found.add(none_named, "without model.pretrained, distill.teacher, checkpoint or task.model", "weights_dir")
+    if config.model.pretrained is None:
+        found.add(config.task.name != "export", "without model.pretrained", "model.pos_embed_antialias")
+        found.add(True, "without model.pretrained", "model.pretrained_partial")
     policy_alone = not jitters(augment.auto_augment)
     found.add(policy_alone, f"while augment.auto_augment is {augment.auto_augment}", "augment.color_jitter")
     found.add(augment.crop != "rrc", f"with augment.crop={augment.crop}", "augment.scale", "augment.ratio")

@@ -46,6 +46,10 @@ class ModelConfig:
         "Accept pretrained weights whose blocks, norms or embeddings do not all fit; the others keep their initial values.",
         default=False,
     )
+    pos_embed_antialias: bool = option(
+        "Resize position embeddings for another image size with antialiasing, as timm; false: as facebookresearch/deit.",
+        default=False,
+    )
     drop_path_mode: str = option(
         "linear: the rate of a block grows from 0 to drop_path_rate in the last; uniform: every block has drop_path_rate.",
         choices=("linear", "uniform"),

@@ -53,7 +53,7 @@ def run(context: Context) -> dict[str, Any]:
     origin = find_origin(config)
     data = aligned(open_dataset(config.data, train=False), names_of(origin.file), str(origin.file))
     zeros = {name: np.zeros(shape, np.float32) for name, shape in _shapes(config).items()}
-    weights, told = fit(read_weights(origin.file, origin.weights), zeros)
+    weights, told = fit(read_weights(origin.file, origin.weights), zeros, antialias=config.model.pos_embed_antialias)
     resized = told.resized.get("pos_embed")
     output = Path(task.output)
     with writing(output), whole_folder(output) as folder:

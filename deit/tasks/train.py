@@ -309,7 +309,7 @@ def _begin(context: Context, classes: list[str]) -> dict[str, np.ndarray]:
     if config.model.pretrained is None:
         return weights
     path = Path(config.model.pretrained)
-    weights, fitting = fit(read_weights(path), weights, names_of(path), classes)
+    weights, fitting = fit(read_weights(path), weights, names_of(path), classes, antialias=config.model.pos_embed_antialias)
     require_whole(fitting, config)
     told = {"file": config.model.pretrained} | fitting.to_dict()
     context.report.event("pretrained", 0, **told | {"taken": len(fitting.taken)})

@@ -118,12 +118,15 @@ def fit(
     initial: Mapping[str, np.ndarray],
     known: Sequence[str] | None = None,
     wanted: Sequence[str] | None = None,
+    *,
+    antialias: bool = False,
 ) -> tuple[dict[str, np.ndarray], Fit]:
     """All weights of a model, and how they were combined: ``weights`` (named by timm or by MindSpore) where they fit, else
     ``initial`` (MindSpore's names). Shapes, types and order are those of ``initial``.
 
     ``known`` are the class names of ``weights``, ``wanted`` those of the model, if they are known: the rows of the heads are
-    reordered for another order of the same names, and heads of other names are replaced.
+    reordered for another order of the same names, and heads of other names are replaced. ``antialias`` is
+    model.pos_embed_antialias.
     """
     weights = to_mindspore(weights)
     other = other_classes(known, wanted)
@@ -135,7 +138,7 @@ def fit(
     for name in fitting.taken:
         fitted[name] = weights[name].astype(initial[name].dtype)
     if POS_EMBED in fitting.resized:
-        fitted[POS_EMBED] = _resized(weights, initial)
+        fitted[POS_EMBED] = _resized(weights, initial, antialias)
     for name in fitting.adapted:
         fitted[name] = adapt(weights[name], initial[name].shape[1]).astype(initial[name].dtype)
     return fitted, fitting
@@ -175,13 +178,13 @@ def _resizing(found: Shapes, needed: Shapes) -> str | None:
     return ", ".join(done)
 
 
-def _resized(weights: Mapping[str, np.ndarray], initial: Mapping[str, np.ndarray]) -> np.ndarray:
+def _resized(weights: Mapping[str, np.ndarray], initial: Mapping[str, np.ndarray], antialias: bool) -> np.ndarray:
     old, new = weights[POS_EMBED], initial[POS_EMBED]
     grid = _grid(_shapes(initial))
     assert grid is not None
     rows, wanted = len(_special(_shapes(weights))), len(_special(_shapes(initial)))
     both = min(rows, wanted)
-    patches = resize(old, rows, grid)[:, rows:]
+    patches = resize(old, rows, grid, antialias=antialias)[:, rows:]
     return np.concatenate([old[:, :both], new[:, both:wanted], patches], axis=1).astype(new.dtype)
 
 

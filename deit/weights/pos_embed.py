@@ -1,7 +1,8 @@
 """Position embeddings for another image size or another number of leading tokens (DeiT paper, section 5.2).
 
-As facebookresearch/deit for fine-tuning at 384 pixels: bicubic, without antialiasing, corners not aligned. MindSpore's own
-bicubic differs by more than a third, so it is implemented here; it runs once, on the host.
+As facebookresearch/deit for fine-tuning at 384 pixels: bicubic, without antialiasing, corners not aligned; or antialiased,
+as timm's resample_abs_pos_embed. MindSpore's own bicubic differs by more than a third, so both are implemented here; they run
+once, on the host.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import numpy as np
 
 from deit.errors import UserError
 
-_A = -0.75  # torch's cubic kernel; PIL's and MindSpore's use -0.5
+_A, _ANTIALIASED_A = -0.75, -0.5  # of the cubic kernel: torch's; torch's with antialiasing, PIL's and MindSpore's
 
 
-def resize(pos_embed: np.ndarray, prefix: int, grid: int) -> np.ndarray:
+def resize(pos_embed: np.ndarray, prefix: int, grid: int, *, antialias: bool = False) -> np.ndarray:
     """``pos_embed`` [1, prefix + G * G, D] for ``grid`` * ``grid`` patches: [1, prefix + grid * grid, D], float32.
 
     The ``prefix`` rows of the class and distillation token are unchanged. Raises UserError if the rest is not a square.
-    Source: torch.nn.functional.interpolate(mode="bicubic", align_corners=False, antialias=False).
+    Source: torch.nn.functional.interpolate(mode="bicubic", align_corners=False, antialias=antialias).
     """
     tokens, width = pos_embed.shape[1:]
     old = side(tokens, prefix)
@@ -30,7 +31,7 @@ def resize(pos_embed: np.ndarray, prefix: int, grid: int) -> np.ndarray:
     if old == grid:
         return pos_embed.astype(np.float32)
     patches = pos_embed[0, prefix:].reshape(old, old, width).astype(np.float64)
-    weights = _bicubic(old, grid)
+    weights = _antialiased(old, grid) if antialias else _bicubic(old, grid)
     resized = np.einsum("yi,xj,ijd->yxd", weights, weights, patches, optimize=True)
     return np.concatenate([pos_embed[:, :prefix], resized.reshape(1, grid * grid, width)], axis=1).astype(np.float32)
 
@@ -53,10 +54,22 @@ def _bicubic(old: int, new: int) -> np.ndarray:
     return weights
 
 
-def _kernel(x: float) -> float:
+def _antialiased(old: int, new: int) -> np.ndarray:
+    """The same with a kernel as wide as the new distance where that is larger; it is cut at the border."""
+    weights, step = np.zeros((new, old)), old / new
+    wide = max(step, 1.0)
+    for row in range(new):
+        centre = (row + 0.5) * step
+        first, last = max(int(centre - 2 * wide + 0.5), 0), min(int(centre + 2 * wide + 0.5), old)
+        for column in range(first, last):
+            weights[row, column] = _kernel(abs(column + 0.5 - centre) / wide, _ANTIALIASED_A)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _kernel(x: float, a: float = _A) -> float:
     """The cubic convolution kernel (Keys 1981) at distance ``x``."""
     if x <= 1:
-        return (_A + 2) * x**3 - (_A + 3) * x**2 + 1
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1
     if x < 2:
-        return _A * (x**3 - 5 * x**2 + 8 * x - 4)
+        return a * (x**3 - 5 * x**2 + 8 * x - 4)
     return 0.0

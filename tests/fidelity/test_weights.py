@@ -64,17 +64,19 @@ def test_reads_what_torch_reads(file: str, fidelity: Callable[..., None]) -> Non
     assert read_shapes(path)[0] == {name: value.shape for name, value in found.items()}
 
 
-def test_pos_embed_resized(fidelity: Callable[..., None]) -> None:
+@pytest.mark.parametrize("antialias", [False, True])
+def test_pos_embed_resized(antialias: bool, fidelity: Callable[..., None]) -> None:
     for case, (old, new, prefix) in GRIDS.items():
-        values, wanted = pos_embed(old, prefix), load("weights")[f"resized/{case}"]
+        kind = "antialiased" if antialias else "resized"
+        values, wanted = pos_embed(old, prefix), load("weights")[f"{kind}/{case}"]
         assert checksum([values]) == load("weights")[f"resized/{case}/inputs"]
-        found = resize(values, prefix, new)
+        found = resize(values, prefix, new, antialias=antialias)
         assert found.shape == wanted.shape
         np.testing.assert_array_equal(found[:, :prefix], values[:, :prefix])
         fidelity(
-            "Position embedding (standard normal) resized: 14 to 24, 24 to 14, 4 to 6",
+            f"Position embedding (standard normal) {kind}: 14 to 24, 24 to 14, 4 to 6",
             section="Weights",
-            reference=f"{TORCH}, bicubic without antialias",
+            reference=f"{TORCH}, bicubic {'with' if antialias else 'without'} antialias",
             tolerance=1e-5,
             measured=float(np.abs(found - wanted).max()),
         )

@@ -46,10 +46,10 @@ def logits(model: nn.Module, filled: dict[str, np.ndarray]) -> np.ndarray:
     return torch.stack([*model.train()(x), mean]).numpy()  # nothing in these models is random in training: all rates are 0
 
 
-def resized(pos_embed: np.ndarray, prefix: int, grid: int) -> np.ndarray:
-    """The resampling of facebookresearch/deit: bicubic, without antialias; the tokens before the patches stay."""
+def resized(pos_embed: np.ndarray, prefix: int, grid: int, *, antialias: bool = False) -> np.ndarray:
+    """The resampling of facebookresearch/deit: bicubic, without antialias; leading tokens stay; timm: with it."""
     tokens, patches = np.split(pos_embed, [prefix], axis=1)
     side = round(patches.shape[1] ** 0.5)
     image = torch.from_numpy(patches).reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    image = nn.functional.interpolate(image, size=(grid, grid), mode="bicubic", align_corners=False)
+    image = nn.functional.interpolate(image, size=(grid, grid), mode="bicubic", align_corners=False, antialias=antialias)
     return np.concatenate([tokens, image.permute(0, 2, 3, 1).reshape(1, grid * grid, -1).numpy()], axis=1)

@@ -18,6 +18,7 @@ import safetensors.torch
 import timm.models
 import torch
 from reference.inputs_weights import GRIDS, SMALL, images, pos_embed
+from reference.model import resized
 from reference.packing import checksum
 from torch import nn
 
@@ -38,6 +39,7 @@ def make() -> dict[str, np.ndarray]:
         made["timm_reads"] = timm_reads(Path(folder))
     for case, (old, new, prefix) in GRIDS.items():
         made[f"resized/{case}"] = resized(pos_embed(old, prefix), prefix, new)
+        made[f"antialiased/{case}"] = resized(pos_embed(old, prefix), prefix, new, antialias=True)
         made[f"resized/{case}/inputs"] = checksum([pos_embed(old, prefix)])
     return made
 
@@ -137,12 +139,3 @@ def timm_reads(folder: Path) -> np.ndarray:
     with torch.no_grad():
         x = torch.from_numpy(images())
         return np.array([(model(x) - network()(x)).abs().max().item()])
-
-
-def resized(values: np.ndarray, prefix: int, grid: int) -> np.ndarray:
-    """The resampling of facebookresearch/deit."""
-    tokens, patches = np.split(values, [prefix], axis=1)
-    side = round(patches.shape[1] ** 0.5)
-    image = torch.from_numpy(patches).reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    image = nn.functional.interpolate(image, size=(grid, grid), mode="bicubic", align_corners=False)
-    return np.concatenate([tokens, image.permute(0, 2, 3, 1).reshape(1, grid * grid, -1).numpy()], axis=1)
