@@ -48,7 +48,8 @@ class Recording(AbstractContextManager["Recording"]):
             self._profile.step()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        ms.runtime.synchronize()
+        if self._on_card:  # where a step returns before it has ended
+            ms.runtime.synchronize()
         self._profile.stop()
         self._output.mkdir(parents=True, exist_ok=True)
         for found in Path(self._folder.name).iterdir():
