@@ -41,7 +41,7 @@ BAD = {
 
 # What is done to good images beyond decoding them.
 TREATED = {
-    "transparent": "transparent pixels, which show data.background",
+    "transparent": "transparent pixels, which show data.background (none: the colour below, often black)",
     "16-bit grey": "grey values of 16 bits, scaled to 8",
     "float grey": "grey values as floats, scaled to 8 bits",
 }

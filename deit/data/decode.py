@@ -121,11 +121,12 @@ def to_rgb(image: Image.Image, name: str, background: str) -> Decoded:
     """The pixels of an image of Pillow, read only now. Raises BadImage for values of an unknown range, and Pillow's errors."""
     if image.mode == "F" or image.mode.startswith("I"):
         return _scaled(image, name)
-    if background != "none" and image.has_transparency_data:
+    if image.has_transparency_data:
         rgba = image.convert("RGBA")
         if rgba.getchannel("A").getextrema() != (255, 255):
-            below = Image.new("RGBA", image.size, background)
-            return Decoded(np.array(Image.alpha_composite(below, rgba).convert("RGB")), "transparent")
+            if background != "none":
+                rgba = Image.alpha_composite(Image.new("RGBA", image.size, background), rgba)
+            return Decoded(np.array(rgba.convert("RGB")), "transparent")
         image = rgba
     return Decoded(np.array(image.convert("RGB")))
 

@@ -322,7 +322,7 @@ def test_transparent_pixels_show_the_background(name):
     for background, expected in (("white", [0, 127, 255]), ("black", [0, 0, 0]), ("none", [0, 0, 0])):
         found = decode_noting(content, name, MOST, background)
         assert found.pixels[0, :, 1].tolist() == expected
-        assert found.treated == (None if background == "none" else "transparent")
+        assert found.treated == "transparent"
 
 
 def test_one_transparent_colour_and_an_opaque_alpha():
@@ -349,13 +349,17 @@ def test_other_modes_are_those_of_pillow(mode):
 
 def test_warnings_of_pillow_name_the_file(capsys, monkeypatch):
     monkeypatch.setattr(notes, "_said", set())
+    entry = (262).to_bytes(2, "little") + (3).to_bytes(2, "little")  # the kind of colours, a short: one, not two
+    content = encoded(picture("L"), "TIFF")
+    assert entry + (1).to_bytes(4, "little") in content
+    content = content.replace(entry + (1).to_bytes(4, "little"), entry + (2).to_bytes(4, "little"))
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         warnings.showwarning = decoding._show
-        decode(transparent_files()["palette"], "pics/p.png", MOST, "none")
-        decode(transparent_files()["palette"], "pics/q.png", MOST, "none")
+        decode(content, "pics/p.tif", MOST, "none")
+        decode(content, "pics/q.tif", MOST, "none")
     said = capsys.readouterr().err
-    assert said.startswith("note: pics/p.png: Palette images with Transparency") and len(said.splitlines()) == 1
+    assert said.startswith("note: pics/p.tif: Metadata Warning, tag 262") and len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize("read", [decode, decode_pillow])
