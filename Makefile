@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 MINDSPORE ?= $(shell sed -n 's/^mindspore==//p' constraints.txt)
 REFERENCE := .reference
 
-.PHONY: quickstart test test-fast test-versions lint format docs install install-check-aarch64 clean fixtures fidelity
+.PHONY: quickstart test test-fast test-versions lint format docs install install-check-aarch64 clean fixtures fidelity ascend-dry-run
 
 quickstart: $(VENV)/.lean-$(MINDSPORE)
 	$(BIN)/python launch.py experiment=quickstart
@@ -44,6 +44,11 @@ format: install
 # The documentation as a site, in site/: needs no network, and fails on a broken link.
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
+
+# What a step would launch on an Ascend card, without one: `make ascend-dry-run ARGS="model=deit_small optim=sgd"`.
+# It needs Linux on x86_64, gcc, and the version of MindSpore that tests/ascend/stand_ins.py is for.
+ascend-dry-run: install
+	$(BIN)/python tests/ascend/dry_run.py $(ARGS)
 
 # Compare with timm again and write docs/fidelity.md.
 fidelity: install

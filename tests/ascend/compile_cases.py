@@ -1,0 +1,132 @@
+"""Compile steps in this process, which has the stand-ins: python compile_cases.py FOLDER < cases.json
+
+For each case FOLDER gets ``NAME.graphs`` with the dumped graphs. Into stderr, where MindSpore's log goes, it writes a line
+before and after each part of a case; ``dry_run`` reads both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
+
+import mindspore as ms
+import numpy as np
+from composition import freeze
+from mindspore import Tensor
+
+from deit.config.schema import RunConfig
+from deit.data.erasing import noise_rows
+from deit.data.loader import TrainBatch
+from deit.engine import distributed, step_randomness
+from deit.engine.attention import Attentions
+from deit.engine.evaluation import EvalStep
+from deit.engine.loss import build_loss
+from deit.engine.network import Answer, build_network
+from deit.engine.normalize import Normalize
+from deit.engine.state import TrainState
+from deit.engine.step import TrainStep
+from deit.engine.step_inputs import StepInputs, batch_inputs
+from deit.engine.teacher import Teacher
+from deit.models.precision import compute_types
+from deit.models.regnet import build_regnet
+from deit.models.regnet_shapes import Block, RegNetY
+from deit.worker import set_device
+
+REGNET = RegNetY(32, (Block("s1.b1", 32, 48, 24, 8), Block("s1.b2", 48, 48, 24, 12)), 10)
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    cases = json.load(sys.stdin)
+    graphs = folder / "ir"
+    for number, case in enumerate(cases):
+        config = freeze(*case["overrides"])
+        if number == 0:
+            set_device(ms, config)
+            if case["ranks"] > 1:
+                distributed.join()
+        call = calls(case["step"], config, case["ranks"])
+        known = set(graphs.glob("graph_build_*.ir"))
+        mark(case["name"], "first")
+        call()
+        mark(case["name"], "second")
+        call()
+        mark(case["name"], "end")
+        new = sorted(set(graphs.glob("graph_build_*.ir")) - known)
+        (folder / f"{case['name']}.graphs").write_text("\0".join(path.read_text() for path in new))
+
+
+def mark(name: str, part: str) -> None:
+    os.write(2, f"@@ {name} {part}\n".encode())
+
+
+def calls(step: str, config: RunConfig, ranks: int) -> Callable[[], Any]:
+    """A function that calls the step of a case once."""
+    side, count = config.model.img_size, config.data.batch_size
+    pixels = np.zeros((count, side, side, 3), np.uint8)
+    if step == "train":
+        return train(config, ranks)
+    network: Any
+    if step in ("teacher", "regnet"):
+        types = compute_types(config.precision, config.hardware.target)
+        network = build_regnet(REGNET, types=types) if step == "regnet" else build_network(config)
+        teacher = Teacher(config, network)
+        return lambda: teacher(*batch_inputs(config, next(batches(config)), 0, 0))
+    network = build_network(config)
+    normalize = Normalize(config.data.mean, config.data.std)
+    if step == "evaluate":
+        evaluate = EvalStep(config, network)
+        return lambda: evaluate(Tensor.from_numpy(pixels), Tensor(np.arange(count, dtype=np.int32)))
+    cell = Attentions(network, normalize) if step == "explain" else Answer(network, normalize)
+    return lambda: cell(Tensor.from_numpy(pixels))
+
+
+def train(config: RunConfig, ranks: int) -> Callable[[], Any]:
+    state = TrainState(config)
+    step = TrainStep(
+        *(config, state.network, state.average, build_loss(config.loss, config.distill)),
+        *(state.optimizer, state.loss_scale, state.buffers, ranks, True),
+    )
+    micro_batches = batches(config)
+
+    def call() -> Any:
+        teacher = Tensor(np.zeros((config.data.batch_size, 10), np.float32)) if config.distill.type != "none" else None
+        inputs = StepInputs(
+            *batch_inputs(config, next(micro_batches), 0, 0),
+            drop_path=step_randomness.drop_path(config, 0, 0, ranks),
+            dropout_key=step_randomness.dropout_key(config, 0, 0),
+            first=Tensor(True),
+            lr=Tensor(1e-3, ms.float32),
+            teacher_logits=teacher,
+        )
+        return step(*inputs)
+
+    return call
+
+
+def batches(config: RunConfig) -> Iterator[TrainBatch]:
+    """Batches as the loader makes them."""
+    count, side, augment = config.data.batch_size, config.model.img_size, config.augment
+    rng = np.random.default_rng(0)
+    while True:
+        boxes = np.zeros((count, augment.recount, 4), np.int32) if augment.reprob > 0 else None
+        noise = None
+        if augment.reprob > 0 and augment.remode == "pixel":
+            noise = np.stack([noise_rows(rng, side) for _ in range(count)])
+        elif augment.reprob > 0 and augment.remode == "rand":
+            noise = np.zeros((count, augment.recount, 3), np.float16)
+        images = np.zeros((count, side, side, 3), np.uint8)
+        yield TrainBatch(
+            images=images, labels=np.arange(count, dtype=np.int32), boxes=boxes, noise=noise, indices=np.arange(count), bad=[]
+        )
+
+
+if __name__ == "__main__":
+    main()
+    os._exit(0)  # what MindSpore does at the end of a process is no concern of a dry run

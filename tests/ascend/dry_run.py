@@ -1,0 +1,169 @@
+"""Compile steps for Ascend without a card, and say what they would launch.
+
+python tests/ascend/dry_run.py [OVERRIDE ...]      # the train step of a configuration; `make ascend-dry-run ARGS="..."`
+python tests/ascend/dry_run.py --cases [NAME ...]  # the cases of cases.py
+python tests/ascend/dry_run.py --cases --write     # and store their numbers, to be reviewed before they are committed
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))  # as pytest has it; this file also runs without
+
+from ascend import kernels, stand_ins  # noqa: E402
+from ascend.cases import CASES, SMALL, Case  # noqa: E402
+from ascend.kernels import Kernels  # noqa: E402
+
+COUNTS, OPERATORS = HERE / "counts.json", HERE / "operators.json"
+LOG = "{ME:2,DEVICE:1,GE_ADPT:1,KERNEL:1,SESSION:2,PARSER:2,ANALYZER:2,OPTIMIZER:2,COMMON:2,PIPELINE:2,RUNTIME_FRAMEWORK:1}"
+ROOT = HERE.parents[1]
+TIMEOUT = 1200  # seconds for all cases of a process
+
+
+class CompilationFailed(Exception):
+    """A step that does not compile; what MindSpore said last."""
+
+
+def compile_in_one_process(cases: Sequence[Case], folder: Path, environment: dict[str, str]) -> dict[str, Kernels]:
+    """The kernels of each case; all have the same ranks and card. Raises CompilationFailed."""
+    folder.mkdir(parents=True)
+    variables = {
+        **environment,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), environment["PYTHONPATH"]]),
+        "FAKE_SOC": cases[0].soc,
+        "MS_DEV_SAVE_GRAPHS": "1",
+        "MS_DEV_SAVE_GRAPHS_PATH": str(folder / "ir"),
+        "MS_DEV_DUMP_IR_PASSES": "graph_build",
+        "GLOG_v": "1",
+        "MS_SUBMODULE_LOG_v": LOG,
+    }
+    if cases[0].ranks > 1:
+        variables |= {"RANK_SIZE": str(cases[0].ranks), "RANK_ID": "0"}
+    log = folder / "log"
+    asked = [
+        {"name": case.name, "step": case.step, "ranks": case.ranks, "overrides": [*case.settings, *case.overrides]}
+        for case in cases
+    ]
+    with log.open("w") as stream:
+        ended = subprocess.run(
+            [sys.executable, str(HERE / "compile_cases.py"), str(folder)],
+            cwd=folder,
+            env=_environment() | variables,
+            input=json.dumps(asked),
+            stdout=subprocess.DEVNULL,
+            stderr=stream,
+            text=True,
+            timeout=TIMEOUT,
+        )
+    text = log.read_text(errors="replace")
+    if ended.returncode:
+        said = [line for line in text.splitlines() if not line.startswith("[")]
+        raise CompilationFailed("\n".join(said[-40:]))
+    return {case.name: _kernels(case.name, text, folder) for case in cases}
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("MS_", "ASCEND_", "GLOG_"))}
+
+
+def _kernels(name: str, log: str, folder: Path) -> Kernels:
+    _, _, first = log.partition(f"@@ {name} first\n")
+    first, _, second = first.partition(f"@@ {name} second\n")
+    second, _, _ = second.partition(f"@@ {name} end\n")
+    return kernels.read(first, second, (folder / f"{name}.graphs").read_text().split("\0"))
+
+
+def compile_all(cases: Sequence[Case], at_once: int = 2) -> dict[str, Kernels]:
+    """The kernels of each case; those of the same ranks and card share processes, of which ``at_once`` run at a time."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    found: dict[str, Kernels] = {}
+    with tempfile.TemporaryDirectory(prefix="deit_ascend_") as name, ThreadPoolExecutor(at_once) as pool:
+        environment = stand_ins.build(Path(name) / "stand_ins")
+        kinds = sorted({(case.ranks, case.soc) for case in cases})
+        parts = []
+        for kind in kinds:
+            alike = [case for case in cases if (case.ranks, case.soc) == kind]
+            parts += [alike[start::at_once] for start in range(min(at_once, len(alike)))]
+        waiting = [
+            pool.submit(compile_in_one_process, part, Path(name) / str(number), environment)
+            for number, part in enumerate(parts)
+        ]
+        for each in waiting:
+            found |= each.result()
+    return {case.name: found[case.name] for case in cases}
+
+
+def stored(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def store(found: dict[str, Kernels]) -> None:
+    """Write the numbers; operators that are new get the source "to be reviewed"."""
+    counts = stored(COUNTS) | {name: each.table() for name, each in found.items()}
+    operators = stored(OPERATORS)
+    for each in found.values():
+        for operator, (kind, _) in each.operators.items():
+            if kind != "view":
+                operators.setdefault(operator, {"kind": kind})
+    for path, content in ((COUNTS, counts), (OPERATORS, dict(sorted(operators.items())))):
+        lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in content.items())
+        path.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+
+
+def show(name: str, found: Kernels, before: dict[str, int] | None) -> str:
+    lines = [name]
+    for key, value in found.table().items():
+        change = "" if before is None or before.get(key) == value else f"  (stored: {before.get(key)})"
+        lines.append(f"  {key:17}{value:6}{change}")
+    lines += [f"  synchronised in the {where}" for where in found.synchronisations]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--cases", action="store_true", help="the cases of cases.py, or those named")
+    parser.add_argument("--write", action="store_true", help="store the numbers of the cases")
+    parser.add_argument("--step", default="train", help="train, evaluate, explain, teacher, regnet or export")
+    parser.add_argument("--card", default="ascend910b", help="ascend910b, or ascend910 for the 910A")
+    parser.add_argument("--ranks", type=int, default=1)
+    parser.add_argument("--operators", action="store_true", help="list the operators, too")
+    given = parser.parse_args(arguments)
+    if (reason := stand_ins.missing()) is not None:
+        print(reason, file=sys.stderr)
+        return 2
+    if given.cases:
+        cases = [case for case in CASES if not given.overrides or case.name in given.overrides]
+    else:
+        settings = tuple(value for value in SMALL if not value.startswith("model.depth"))
+        cases = [Case("this configuration", given.step, tuple(given.overrides), given.ranks, given.card, settings)]
+    try:
+        found = compile_all(cases)
+    except CompilationFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+    counts, reviewed = stored(COUNTS), stored(OPERATORS)
+    for name, each in found.items():
+        print(show(name, each, counts.get(name)))
+        for operator, (kind, count) in sorted(each.operators.items(), key=lambda item: -item[1][1]):
+            new = operator not in reviewed and kind != "view"
+            if given.operators or new:
+                print(f"  {count:5} {kind:6}{operator}{'  NEW: not among the reviewed operators' if new and reviewed else ''}")
+    if given.write:
+        store(found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

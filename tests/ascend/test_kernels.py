@@ -1,0 +1,51 @@
+"""Kernels are read from MindSpore's log and dumped graphs as they are written."""
+
+from __future__ import annotations
+
+from ascend.kernels import read
+
+LOG = """
+[INFO] DEVICE(1,2,python) GenerateKernelMod] kernel opname:Cast, kernel type:opapi_kernel
+[INFO] DEVICE(1,2,python) GenerateKernelMod] kernel opname:AddN, kernel type:acl_kernel
+[INFO] DEVICE(1,2,python) GenerateKernelMod] kernel opname:Reshape, kernel type:rt_kernel
+[INFO] DEVICE(1,2,python) GenerateKernelMod] kernel opname:AllReduce, kernel type:hccl_kernel
+"""
+LATER = "[INFO] FetchInput] Sync stream in the switch actor:Default/Switch-op0\n[INFO] RealRun] Sync stream in the step end.\n"
+F32, F16 = "<Float32xDefaultFormat[const vector]{8}>", "<Float16xDefaultFormat[const vector]{8}>"
+
+
+def node(number: int, operator: str, inputs: str, outputs: str, kinds: str) -> str:
+    return f"""  %{number}(CNode_{number}) = {operator}(%0, I64(1)) primitive_attrs: {{stream_id: U32(0)}}
+      : (<Tensor[Float32], (8)>) -> (<Tensor[Float32], (8)>)
+      : ({inputs}) -> ({outputs})
+      : ({kinds}) -> (Tensor)
+"""
+
+
+GRAPH = "".join(
+    [
+        node(1, "PrimFunc_Cast", f"{F32}, <Int64xDefaultFormat[const vector]{{}}>", F16, "Tensor, Scalar"),
+        node(2, "AddN", ", ".join([F32] * 5), F32, "Tensor, Tensor, Tensor, Tensor, Tensor"),
+        node(3, "PrimFunc_Reshape", F32, F32, "Tensor"),
+        node(4, "AllReduce", F32, F32, "Tensor"),
+        node(5, "PrimFunc_Erfinv", F32, F32, "Tensor"),  # not in the log
+        "  %6(CNode_6) = Depend(%5, %4) primitive_attrs: {}\n      : (<Tensor[Float32], (8)>) -> (<Tensor[Float32], (8)>)\n",
+        "      # Fullname with scope: (Default/Depend-op0)\n      #\n",
+    ]
+)
+
+
+def test_kernels_of_a_graph() -> None:
+    found = read(LOG, LATER, [GRAPH])
+    assert found.operators == {
+        "AddN(float32*)->float32": ("aclop", 1),
+        "AllReduce(float32)->float32": ("hccl", 1),
+        "Cast(float32)->float16": ("aclnn", 1),
+        "Erfinv(float32)->float32": ("cpu", 1),
+        "Reshape(float32)->float32": ("view", 1),
+    }
+    assert found.table() == {
+        **{"kernels": 4, "aclnn": 1, "aclop": 1, "cpu": 1},
+        **{"casts": 1, "all_reduces": 1, "synchronisations": 2},
+    }
+    assert found.synchronisations == ["switch actor", "step end"]
