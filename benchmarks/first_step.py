@@ -29,15 +29,17 @@ def command(overrides: list[str], folder: Path) -> float:
     typed = [sys.executable, str(ROOT / "launch.py"), *QUICK, *overrides, f"runs_dir={folder / 'runs'}"]
     with open(folder / "output", "wb") as output:
         process = subprocess.Popen(typed, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
-    while (done := first_record(folder)) is None:
-        if process.poll() is not None:
-            raise SystemExit((folder / "output").read_text())
-        time.sleep(0.2)
-    for _ in range(2):  # the second signal does without the checkpoint
-        process.terminate()
-        time.sleep(1)
-    process.wait()
-    return done - began
+    try:
+        while (done := first_record(folder)) is None:
+            if process.poll() is not None:
+                raise SystemExit((folder / "output").read_text())
+            time.sleep(0.2)
+        return done - began
+    finally:
+        for _ in range(2):  # the second signal does without the checkpoint
+            process.terminate()
+            time.sleep(1)
+        process.wait()
 
 
 def first_record(folder: Path) -> float | None:
