@@ -29,3 +29,10 @@ def load_weights(cell: nn.Cell, weights: Mapping[str, np.ndarray], prefix: str =
             raise UserError(f"{source}: {name} has the shape {weights[name].shape}, but the model's is {parameter.shape}.")
     for name, parameter in parameters.items():
         ops.assign(parameter, Tensor(weights[name], parameter.dtype))
+
+
+def copy_weights(source: nn.Cell, target: nn.Cell) -> None:
+    """Give ``target`` the parameters of ``source``, a cell of the same kind, on the device; works after its first call."""
+    if source is not target:
+        for parameter, value in zip(target.get_parameters(), source.get_parameters(), strict=True):
+            ops.assign(parameter, value)

@@ -28,6 +28,7 @@ from deit.engine.distributed import sum_over_ranks
 from deit.engine.evaluation import Accuracy, Answers, EvalStep, evaluate
 from deit.engine.loss import build_loss
 from deit.engine.meter import Meter
+from deit.engine.network import build_network
 from deit.engine.nonfinite import Verdict, Watch, check_evaluated, check_trained
 from deit.engine.pace import Pace
 from deit.engine.profiling import StepProfiler
@@ -39,6 +40,7 @@ from deit.engine.teacher import Teaching, build_teaching
 from deit.errors import UserError
 from deit.files import write_json
 from deit.inference.model_source import teacher_order
+from deit.models.weights import copy_weights
 from deit.recipe.ema_decay import decay_at
 from deit.recipe.plan import plan
 from deit.runs import checkpoint
@@ -80,10 +82,13 @@ class Trainer:
         self.state = TrainState(config, None if restored else _begin(context, self.train_data.classes))
         self.teaching = build_teaching(config, _teacher_order(config, self.train_data.classes))
         self.optimizer_step = _steps(config, self.state, self.teaching, world)
-        networks = {"val": self.state.network}
+        self.networks = {"val": self.state.network}  # to evaluate, by metric prefix
+        evaluated = self.state.network
         if self.state.average is not None:
-            networks["val_ema"] = self.state.average
-        self.eval_steps = {prefix: EvalStep(config, network) for prefix, network in networks.items()}
+            self.networks["val_ema"] = self.state.average
+            # Both are evaluated in a network of its own, since compiling one takes longer (on a card, minutes) than a copy.
+            evaluated = build_network(config, prefix="evaluated.")
+        self.eval_step = EvalStep(config, evaluated)
 
         self.done = 0
         self.best: dict[str, dict[str, Any]] = {}
@@ -199,15 +204,16 @@ class Trainer:
     def evaluations_left(self) -> int:
         """The number of remaining evaluations of networks."""
         every = self.steps_per_epoch * self.config.schedule.eval_every
-        return len(self.eval_steps) * ((self.total_steps - 1) // every - self.done // every + 1)
+        return len(self.networks) * ((self.total_steps - 1) // every - self.done // every + 1)
 
     def evaluate(self) -> bool:
         """Evaluate raw and EMA weights; returns whether either is a new best."""
-        found, answers = {}, {prefix: Answers() for prefix in self.eval_steps}
-        for prefix, step in self.eval_steps.items():
+        found, answers = {}, {prefix: Answers() for prefix in self.networks}
+        for prefix, network in self.networks.items():
+            copy_weights(network, self.eval_step.network)
             self.context.evaluating("evaluating" if prefix == "val" else "evaluating EMA", len(self.val_data))
             batches = self.context.noting(self.done, self.eval_loader)
-            accuracy = evaluate(step, batches, self.world, self._evaluated, answers[prefix])
+            accuracy = evaluate(self.eval_step, batches, self.world, self._evaluated, answers[prefix])
             self.pace.evaluation()
             found[prefix] = _entry(accuracy, self.done, -(-self.done // self.steps_per_epoch))
             self.report.metrics(self.done, accuracy.metrics(prefix))
