@@ -25,6 +25,11 @@ def join() -> tuple[int, int]:
     """Connect to the other processes; returns (rank, number of ranks)."""
     if not under_msrun():
         return 0, 1
+    return connect()
+
+
+def connect() -> tuple[int, int]:
+    """``join``, in a process that is one of several."""
     communication.init()
     ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True)
     return communication.get_rank(), communication.get_group_size()

@@ -1,7 +1,7 @@
 """Compile steps in this process, which has the stand-ins: python compile_cases.py FOLDER < cases.json
 
-For each case FOLDER gets ``NAME.graphs`` with the dumped graphs. Into stderr, where MindSpore's log goes, it writes a line
-before and after each part of a case; ``dry_run`` reads both.
+For each case FOLDER gets ``NAME.graphs`` with the dumped graphs and ``NAME.seconds``, CPU time. Into stderr, where MindSpore's
+log goes, it writes a line before and after each part of a case; ``dry_run`` reads both.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def main() -> None:
         if number == 0:
             set_device(ms, config)
             if case["ranks"] > 1:
-                distributed.join()
+                distributed.connect()
+        started = time.process_time()
         call = calls(case["step"], config, case["ranks"])
         known = set(graphs.glob("graph_build_*.ir"))
         mark(case["name"], "first")
@@ -58,6 +60,7 @@ def main() -> None:
         mark(case["name"], "second")
         call()
         mark(case["name"], "end")
+        (folder / f"{case['name']}.seconds").write_text(str(time.process_time() - started))
         new = sorted(set(graphs.glob("graph_build_*.ir")) - known)
         (folder / f"{case['name']}.graphs").write_text("\0".join(path.read_text() for path in new))
 
@@ -83,29 +86,37 @@ def calls(step: str, config: RunConfig, ranks: int) -> Callable[[], Any]:
     if step == "evaluate":
         evaluate = EvalStep(config, network)
         return lambda: evaluate(Tensor.from_numpy(pixels), Tensor(np.arange(count, dtype=np.int32)))
+    if step == "export" and config.precision.level != "O0":
+        for parameter in network.get_parameters():  # as deit.tasks.export
+            parameter.set_dtype(ms.float16)
     cell = Attentions(network, normalize) if step == "explain" else Answer(network, normalize)
     return lambda: cell(Tensor.from_numpy(pixels))
 
 
 def train(config: RunConfig, ranks: int) -> Callable[[], Any]:
-    state = TrainState(config)
-    step = TrainStep(
-        *(config, state.network, state.average, build_loss(config.loss, config.distill)),
-        *(state.optimizer, state.loss_scale, state.buffers, ranks, True),
-    )
+    state, passes = TrainState(config), config.optim.accumulation_steps
+    steps = [
+        TrainStep(
+            *(config, state.network, state.average, build_loss(config.loss, config.distill)),
+            *(state.optimizer, state.loss_scale, state.buffers, ranks, number == passes - 1),
+        )
+        for number in range(passes)
+    ]
     micro_batches = batches(config)
 
-    def call() -> Any:
-        teacher = Tensor(np.zeros((config.data.batch_size, 10), np.float32)) if config.distill.type != "none" else None
-        inputs = StepInputs(
-            *batch_inputs(config, next(micro_batches), 0, 0),
-            drop_path=step_randomness.drop_path(config, 0, 0, ranks),
-            dropout_key=step_randomness.dropout_key(config, 0, 0),
-            first=Tensor(True),
-            lr=Tensor(1e-3, ms.float32),
-            teacher_logits=teacher,
-        )
-        return step(*inputs)
+    def call() -> None:
+        for number, step in enumerate(steps):
+            teacher = Tensor(np.zeros((config.data.batch_size, 10), np.float32)) if config.distill.type != "none" else None
+            inputs = StepInputs(
+                *batch_inputs(config, next(micro_batches), 0, 0),
+                drop_path=step_randomness.drop_path(config, 0, 0, ranks),
+                dropout_key=step_randomness.dropout_key(config, 0, 0),
+                first=Tensor(number == 0),
+                lr=Tensor(1e-3, ms.float32),
+                teacher_logits=teacher,
+                average_share=Tensor(0.5, ms.float32) if config.ema.warmup else None,
+            )
+            step(*inputs)
 
     return call
 

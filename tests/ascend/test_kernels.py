@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ascend.kernels import read
+from collections import Counter
+
+from ascend.dry_run import faults
+from ascend.kernels import Kernels, read
 
 LOG = """
 [INFO] DEVICE(1,2,python) GenerateKernelMod] kernel opname:Cast, kernel type:opapi_kernel
@@ -49,3 +52,21 @@ def test_kernels_of_a_graph() -> None:
         **{"casts": 1, "all_reduces": 1, "synchronisations": 2},
     }
     assert found.synchronisations == ["switch actor", "step end"]
+
+
+def test_faults_of_a_case() -> None:
+    cast, assign, erfinv = "Cast(float32)->float16", "Assign(float32,float32)->float32", "Erfinv(float32)->float32"
+    found = Kernels(Counter(aclnn=2), {cast: ("aclnn", 2), "Reshape(float32)->float32": ("view", 1)}, ["step end"])
+    counts, reviewed = found.table(), {cast: {"kind": "aclnn", "confirmed": "dry run"}}
+    assert faults(found, counts, reviewed) == []
+    assert faults(found, {name: count + 1 for name, count in counts.items()}, reviewed) == []
+    assert faults(found, counts | {"casts": 1, "synchronisations": 0}, reviewed) == [
+        "2 casts, stored are 1",
+        "1 synchronisations, stored are 0",
+    ]
+    assert faults(found, counts, {}) == [f"{cast} (aclnn) is not in operators.json"]
+    found.operators |= {cast: ("aclop", 2), assign: ("aclop", 1), erfinv: ("cpu", 1)}
+    assert faults(found, counts, reviewed | {assign: {"kind": "aclop"}, erfinv: {"kind": "cpu"}}) == [
+        f"{cast} (aclop) was aclnn",
+        f"{erfinv} runs on the CPU",
+    ]
