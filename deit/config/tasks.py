@@ -120,6 +120,16 @@ class ConvertTask(TaskConfig):
     weights: str = _weights()
 
 
+@task("convert_config")
+@dataclass
+class ConvertConfigTask(TaskConfig):
+    idle_groups: ClassVar[tuple[str, ...]] = (*_NO_RUN, "tracking", "sweep")
+    fixed_by_weights: ClassVar[bool] = False
+
+    input: str = option("The YAML configuration of the ModelZoo's DeiT or of MindCV.")
+    output: str = option("The .yaml file to write, best in conf/experiment/; it must not exist.")
+
+
 @task("check_data")
 @dataclass
 class CheckDataTask(TaskConfig):

@@ -56,6 +56,8 @@ def with_data(config: RunConfig, *, trains: bool, weights: Weights | None = None
         return config
     if data.root is not None and not is_remote(data.root):
         data = dataclasses.replace(data, root=str(Path(data.root).resolve()))
+    if data.class_map is not None:  # the worker has another working directory
+        data = dataclasses.replace(data, class_map=str(Path(data.class_map).resolve()))
     known = None if weights is None else names_of(next(iter(weights[1].values())))
     key = repr((data, trains, known))
     if key not in _seen:

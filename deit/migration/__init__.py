@@ -1,0 +1,1 @@
+"""Configurations of other DeiT programs, translated into keys of this one: plain data in, plain data out."""

@@ -1,0 +1,26 @@
+"""What the check of the data passes on to the worker, which has another working directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from composition import freeze
+from PIL import Image
+
+from deit.preflight.recipe_data import with_data
+
+
+def test_files_are_named_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for split in ("train", "val"):
+        for name in ("cat", "dog"):
+            (tmp_path / "photos" / split / name).mkdir(parents=True)
+            for number in range(2):
+                pixels = np.full((16, 16, 3), 90 * number, np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "photos" / split / name / f"{number}.png")
+    (tmp_path / "names.txt").write_text("dog\ncat\n")
+    monkeypatch.chdir(tmp_path)
+    config = freeze("data=imagefolder", "data.root=photos", "data.class_map=names.txt", "data.batch_size=2")
+    data = with_data(config, trains=True).data
+    assert (data.root, data.class_map) == (str(tmp_path / "photos"), str(tmp_path / "names.txt"))
