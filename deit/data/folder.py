@@ -126,7 +126,7 @@ def _not_laid_out(root: Path, split: str) -> str:
         found = next((entry.name for entry in entries_of(root) if entry.name.lower() == other and entry.is_dir()), None)
         if found is not None:
             return f"data.root: {root} contains {found}/ but no {split}/; rename it: mv '{root / found}' '{root / split}'."
-    folders = [entry.name for entry in entries_of(root) if _may_be_class(entry) and entry.name not in ("train", "val")]
+    folders = [entry.name for entry in entries_of(root) if may_be_class(entry) and entry.name not in ("train", "val")]
     if len(folders) >= 2:
         return (
             f"data.root: {root} contains no folder {split}/, but {len(folders)} other folders ({listed(sorted(folders), 3)}); "
@@ -135,7 +135,8 @@ def _not_laid_out(root: Path, split: str) -> str:
     return f"data.root: {root} contains no folder {split}/; {needed}."
 
 
-def _may_be_class(entry: os.DirEntry[str]) -> bool:
+def may_be_class(entry: os.DirEntry[str]) -> bool:
+    """Whether a folder counts as one of a data set: not hidden, and not made by an operating system or a NAS."""
     return entry.is_dir() and not entry.name.startswith(".") and entry.name not in NO_CLASSES
 
 
@@ -143,7 +144,7 @@ def _class_folders(folder: Path) -> dict[str, str]:
     """The class folders by class name, sorted."""
     entries = entries_of(folder)
     found: dict[str, str] = {}
-    for directory in sorted(entry.name for entry in entries if _may_be_class(entry)):
+    for directory in sorted(entry.name for entry in entries if may_be_class(entry)):
         name = _spelled(directory)
         if name in found:
             raise UserError(

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from deit.config import class_names
 from deit.config.addresses import expanded
-from deit.data.folder import EXTENSIONS, entries_of, is_image
+from deit.data.folder import EXTENSIONS, entries_of, is_image, may_be_class
 from deit.data.packed import INDEX, Packed, packed_split
 from deit.errors import UserError
 
@@ -82,7 +83,7 @@ def spelled(text: str) -> str:
 
 def _in_folder(folder: Path, key: str, classes: Sequence[str] | None, num_classes: int) -> Images:
     top = entries_of(folder, key)
-    subfolders = sorted(entry.name for entry in top if entry.is_dir() and not entry.name.startswith("."))
+    subfolders = sorted(entry.name for entry in top if may_be_class(entry))
     if {"train", "val"} <= set(subfolders):
         raise UserError(f"{key}={folder}: contains train/ and val/; give one of them, such as {key}={folder / 'val'}.")
     own = _images(top)
@@ -113,15 +114,20 @@ def _in_shards(packed: Packed, classes: Sequence[str] | None, num_classes: int) 
 
 
 def _unlabelled(folder: Path, used: list[str], classes: Sequence[str] | None, num_classes: int) -> str:
-    wanted = f"{num_classes} class folders" if classes is None else "folders named as the classes of the model"
-    return spelled(f"no labels: {folder} contains {_listing(used)}, but {wanted} would be needed")
+    start = f"no labels: {folder} contains {_listing(used)}"
+    if classes is None:
+        return spelled(f"{start}, but {num_classes} class folders would be needed")
+    names = {class_names.normal(name) for name in classes}
+    foreign = [name for name in used if class_names.normal(name) not in names]
+    return spelled(f"{start}; not a class of the model: {class_names.listed(foreign)}")
 
 
 def _labels(folders: list[str], classes: Sequence[str] | None, num_classes: int) -> dict[str, int] | None:
     if classes is None:
         return {name: label for label, name in enumerate(folders)} if len(folders) == num_classes else None
-    known = {name: label for label, name in enumerate(classes)}
-    return {name: known[name] for name in folders} if set(folders) <= set(known) else None
+    known = {class_names.normal(name): label for label, name in enumerate(classes)}
+    labels = {name: known.get(class_names.normal(name)) for name in folders}
+    return None if None in labels.values() else {name: label for name, label in labels.items() if label is not None}
 
 
 def _listing(folders: list[str]) -> str:
@@ -134,7 +140,7 @@ def _images_below(folder: Path, key: str) -> list[str]:
     found = _images(entries_of(folder, key))
     for entry in sorted(entries_of(folder, key), key=lambda entry: os.fsencode(entry.name)):
         # A link to a parent folder would never end.
-        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+        if may_be_class(entry) and not entry.is_symlink():
             found += [f"{entry.name}/{name}" for name in _images_below(folder / entry.name, key)]
     return found
 
