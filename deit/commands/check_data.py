@@ -24,7 +24,7 @@ from deit.compose.unused_keys import Unused
 from deit.config.schema import RunConfig
 from deit.config.tasks import CheckDataTask
 from deit.console import console, titled
-from deit.data.datasets import open_dataset
+from deit.data.datasets import check_classes, open_dataset
 from deit.data.decode import Decoded, decode_noting
 from deit.data.folder import ImageFolder
 from deit.data.packed import Packed
@@ -125,7 +125,10 @@ def _damaged_shards(data: Dataset, split: str, bars: Bars) -> list[str]:
 
 
 def _opened(config: RunConfig) -> dict[str, Dataset]:
-    return {split: open_dataset(config.data, train=split == "train") for split in ("train", "val")}
+    opened = {split: open_dataset(config.data, train=split == "train") for split in ("train", "val")}
+    for data in opened.values():
+        check_classes(data)
+    return opened
 
 
 def _count(config: RunConfig) -> str:

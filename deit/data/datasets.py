@@ -85,14 +85,19 @@ def _on_this_machine(data: DataConfig) -> DataConfig:
     return dataclasses.replace(data, root=str(copy))
 
 
+def check_classes(dataset: Dataset) -> None:
+    """Raises UserError for a single class."""
+    if len(dataset.classes) < 2:
+        raise UserError(f"{dataset.place}: contains one class, {dataset.classes[0]}; a classifier needs at least two.")
+
+
 def check_images(dataset: Dataset, on_bad_image: str, most: int = 256) -> None:
     """Reject a single class, report skipped files, then decode up to ``most`` images, spread evenly.
 
     So a broken data set is found before a run starts. Raises UserError for the first unreadable image; if bad ones are left out
     (data.on_bad_image), only if all are bad.
     """
-    if len(dataset.classes) < 2:
-        raise UserError(f"{dataset.place}: contains one class, {dataset.classes[0]}; a classifier needs at least two.")
+    check_classes(dataset)
     whole = whole_of(dataset)
     if isinstance(whole, ImageFolder) and (lines := whole.left_out.lines()):
         note(f"{whole.place} leaves out {'; '.join(lines)}.")

@@ -86,7 +86,7 @@ def check_fit(config: RunConfig, origin: Origin) -> str | None:
         reasons = [line for line in told.lines()[1:] if not line.startswith("pos_embed")] + contradicted
         reasons += [said] if (said := said_of(origin.file)) else []
         reasons += recipe_of(origin.file) if key == "checkpoint" else []
-        raise UserError(f"{key}={origin.file}: belongs to another model than {config.model.name}. " + "; ".join(reasons) + ".")
+        raise UserError(f"{key}={origin.file}: belongs to another model than {config.model.name}: " + "; ".join(reasons) + ".")
     return told.resized.get("pos_embed")
 
 

@@ -45,7 +45,7 @@ def require_exact(path: Path, model: ModelConfig, classes: int, key: str, weight
     if listed:
         listed += [said] if (said := said_of(path)) else []
         listed += recipe_of(path) if key == "checkpoint" else []
-        raise UserError(f"{key}={path}: belongs to another model than {model.name}. " + "; ".join(listed) + ".")
+        raise UserError(f"{key}={path}: belongs to another model than {model.name}: " + "; ".join(listed) + ".")
 
 
 def require_whole(fitting: Fit, config: RunConfig) -> None:
@@ -61,11 +61,11 @@ def require_whole(fitting: Fit, config: RunConfig) -> None:
         raise UserError(f"model.pretrained={error}") from None
     said = [text] if (text := said_of(path)) else []
     if fitting.useless:
-        raise UserError(f"model.pretrained={path}: nothing in it fits {config.model.name}. " + "; ".join(reasons + said) + ".")
+        raise UserError(f"model.pretrained={path}: nothing in it fits {config.model.name}: " + "; ".join(reasons + said) + ".")
     if told or (reasons and not config.model.pretrained_partial):
         accept = "" if told else " model.pretrained_partial=true loads what fits and initialises the rest."
         listed = "; ".join(reasons + told + said)
-        raise UserError(f"model.pretrained={path}: only a part of it fits {config.model.name}. {listed}.{accept}")
+        raise UserError(f"model.pretrained={path}: only a part of it fits {config.model.name}: {listed}.{accept}")
 
 
 def check_classifier(path: Path, model: ModelConfig, key: str, weights: str = "raw") -> int:
