@@ -9,15 +9,17 @@ SMALL = (
     *("data=synthetic", "data.num_classes=10", "data.workers=0", "tracking=none", "hardware=ascend1"),
     *("data.batch_size=8", "data.eval_batch_size=8"),
 )
+STEPS = ("train", "evaluate", "explain", "teacher", "regnet", "export")
+CARDS = ("ascend910b", "ascend910")  # 910B, 910A
 
 
 @dataclass(frozen=True)
 class Case:
     name: str
-    step: str = "train"  # train, evaluate, explain, teacher, regnet, export
+    step: str = "train"  # one of STEPS
     overrides: tuple[str, ...] = ()
     ranks: int = 1
-    soc: str = "ascend910b"
+    soc: str = "ascend910b"  # one of CARDS
     depth: int | None = 1  # blocks; None: those of the model
 
     @property
@@ -25,9 +27,38 @@ class Case:
         """The command line of the configuration."""
         return [*SMALL, *self.overrides, *([] if self.depth is None else [f"model.depth={self.depth}"])]
 
+    @property
+    def process(self) -> tuple[int, str]:
+        """Cases in which this is the same can share a process."""
+        return self.ranks, self.soc
+
+    @property
+    def jit_level(self) -> str | None:
+        """None: MindSpore's default for the card. That of the 910A is the GE backend, which the stand-ins do not have."""
+        return "O0" if self.soc == "ascend910" else None
+
 
 # The default has mixing, erasing, gradient clipping, and drop path from the second block on.
 CASES = (
     Case("o1", overrides=("ema=paper",), depth=2),
+    Case("o2", overrides=("precision=o2", "ema=paper")),
+    Case("o3", overrides=("precision=o3", "ema=paper")),
+    Case("bf16", overrides=("precision=bf16", "ema=paper")),
+    Case("fp32", overrides=("precision=fp32", "augment.remode=rand")),
+    Case("hard_distillation", overrides=("model=deit_tiny_distilled", "distill=hard", "distill.teacher=teacher.safetensors")),
+    Case("soft_distillation", overrides=("model=deit_tiny_distilled", "distill=soft", "distill.teacher=teacher.safetensors")),
+    Case("accumulation", overrides=("optim.accumulation_steps=2",)),  # both graphs: a micro step and the last
+    Case("dropout", overrides=("model.drop_rate=0.1",)),
+    Case("sgd", overrides=("optim=sgd", "optim.clip_grad=1.0", "augment=none")),
+    Case("deit3", overrides=("model=deit3_small", "optim=lamb", "loss=bce", "augment=deit3", "ema=paper"), depth=2),
+    Case("ema_warmup", overrides=("ema=paper", "ema.warmup=true")),
     Case("evaluate", "evaluate"),
+    Case("explain", "explain", depth=2),
+    Case("teacher", "teacher"),
+    Case("regnet_teacher", "regnet"),
+    Case("export", "export", ("precision=fp32",)),
+    Case("export_float16", "export", ("precision=o2",)),
+    Case("ranks_8", overrides=("ema=paper",), ranks=8, depth=2),
+    Case("910a", overrides=("precision=fp32",), soc="ascend910"),
+    Case("deit_small", overrides=("model=deit_small", "ema=paper"), ranks=8, depth=None),
 )

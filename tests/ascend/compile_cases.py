@@ -1,7 +1,7 @@
 """Compile steps in this process, which has the stand-ins: python compile_cases.py FOLDER < cases.json
 
-For each case FOLDER gets ``NAME.graphs`` with the dumped graphs and ``NAME.seconds``, CPU time. Into stderr, where MindSpore's
-log goes, it writes a line before and after each part of a case; ``dry_run`` reads both.
+For each case FOLDER gets ``NAME.json``: the dumped graphs of the first call, how many the second call added, and the CPU time.
+Into stderr, where MindSpore's log goes, it writes a line before and after each part of a case; ``dry_run`` reads both.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from deit.engine.state import TrainState
 from deit.engine.step import TrainStep
 from deit.engine.step_inputs import StepInputs, batch_inputs
 from deit.engine.teacher import Teacher
+from deit.errors import UserError
 from deit.models.precision import compute_types
 from deit.models.regnet import build_regnet
 from deit.models.regnet_shapes import Block, RegNetY
@@ -45,24 +46,35 @@ REGNET = RegNetY(32, (Block("s1.b1", 32, 48, 24, 8), Block("s1.b2", 48, 48, 24, 
 def main() -> None:
     folder = Path(sys.argv[1])
     cases = json.load(sys.stdin)
-    graphs = folder / "ir"
+    kept = []  # a cell that is collected takes the compiled graphs of others with it
     for number, case in enumerate(cases):
         config = freeze(*case["overrides"])
         if number == 0:
             set_device(ms, config)
+            if case["jit_level"] is not None:
+                ms.set_context(jit_config={"jit_level": case["jit_level"]})
             if case["ranks"] > 1:
                 distributed.connect()
         started = time.process_time()
         call = calls(case["step"], config, case["ranks"])
-        known = set(graphs.glob("graph_build_*.ir"))
+        kept.append(call)
+        known = graphs(folder)
         mark(case["name"], "first")
         call()
+        new = graphs(folder) - known
         mark(case["name"], "second")
         call()
         mark(case["name"], "end")
-        (folder / f"{case['name']}.seconds").write_text(str(time.process_time() - started))
-        new = sorted(set(graphs.glob("graph_build_*.ir")) - known)
-        (folder / f"{case['name']}.graphs").write_text("\0".join(path.read_text() for path in new))
+        found = {
+            "graphs": [path.read_text() for path in sorted(new)],
+            "added": len(graphs(folder) - known - new),
+            "cpu_seconds": time.process_time() - started,
+        }
+        (folder / f"{case['name']}.json").write_text(json.dumps(found))
+
+
+def graphs(folder: Path) -> set[Path]:
+    return set((folder / "ir").rglob("graph_build_*.ir"))
 
 
 def mark(name: str, part: str) -> None:
@@ -139,5 +151,8 @@ def batches(config: RunConfig) -> Iterator[TrainBatch]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(str(error))
     os._exit(0)  # what MindSpore does at the end of a process is no concern of a dry run

@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))  # as pytest has it; this file also runs without
 
 from ascend import kernels, stand_ins  # noqa: E402
-from ascend.cases import CASES, Case  # noqa: E402
+from ascend.cases import CARDS, CASES, STEPS, Case  # noqa: E402
 from ascend.kernels import Kernels  # noqa: E402
 
 # The files that `test_ascend` compares with. In operators.json "confirmed" says who states that the card has the kernel: only
@@ -38,7 +38,7 @@ class CompilationFailed(Exception):
 
 
 def compile_in_one_process(cases: Sequence[Case], folder: Path, environment: dict[str, str]) -> dict[str, Kernels]:
-    """The kernels of each case; all have the same ranks and card. Raises CompilationFailed."""
+    """The kernels of each case; all have the same ``process``. Raises CompilationFailed."""
     folder.mkdir(parents=True)
     variables = {
         **environment,
@@ -53,7 +53,10 @@ def compile_in_one_process(cases: Sequence[Case], folder: Path, environment: dic
     if cases[0].ranks > 1:
         variables |= {"RANK_SIZE": str(cases[0].ranks), "RANK_ID": "0"}
     log = folder / "log"
-    asked = [{"name": case.name, "step": case.step, "ranks": case.ranks, "overrides": case.settings} for case in cases]
+    asked = [
+        {"name": case.name, "step": case.step, "ranks": case.ranks, "jit_level": case.jit_level, "overrides": case.settings}
+        for case in cases
+    ]
     with log.open("w") as stream:
         ended = subprocess.run(
             [sys.executable, str(HERE / "compile_cases.py"), str(folder)],
@@ -80,22 +83,23 @@ def _kernels(name: str, log: str, folder: Path) -> Kernels:
     _, _, first = log.partition(f"@@ {name} first\n")
     first, _, second = first.partition(f"@@ {name} second\n")
     second, _, _ = second.partition(f"@@ {name} end\n")
-    found = kernels.read(first, second, (folder / f"{name}.graphs").read_text().split("\0"))
-    found.cpu_seconds = float((folder / f"{name}.seconds").read_text())
+    case = json.loads((folder / f"{name}.json").read_text())
+    found = kernels.read(first, second, case["graphs"])
+    found.compiled_again, found.cpu_seconds = case["added"] > 0, case["cpu_seconds"]
     return found
 
 
 def compile_all(cases: Sequence[Case], at_once: int = 1) -> dict[str, Kernels]:
-    """The kernels of each case; those of the same ranks and card share processes, of which ``at_once`` run at a time."""
+    """The kernels of each case; those that can share processes do, of which ``at_once`` run at a time."""
     from concurrent.futures import ThreadPoolExecutor
 
     found: dict[str, Kernels] = {}
     with tempfile.TemporaryDirectory(prefix="deit_ascend_") as name, ThreadPoolExecutor(at_once) as pool:
         environment = stand_ins.build(Path(name) / "stand_ins")
-        kinds = sorted({(case.ranks, case.soc) for case in cases})
+        kinds = sorted({case.process for case in cases})
         parts = []
         for kind in kinds:
-            alike = [case for case in cases if (case.ranks, case.soc) == kind]
+            alike = [case for case in cases if case.process == kind]
             parts += [alike[start::at_once] for start in range(min(at_once, len(alike)))]
         waiting = [
             pool.submit(compile_in_one_process, part, Path(name) / str(number), environment)
@@ -110,15 +114,17 @@ def stored(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def faults(found: Kernels, counts: dict[str, int], reviewed: dict[str, dict[str, str]]) -> list[str]:
-    """What a case must not have: operators on the CPU or not reviewed with these types, and more of LIMITED than stored."""
-    messages = []
+def faults(found: Kernels, counts: dict[str, int] | None, reviewed: dict[str, dict[str, str]]) -> list[str]:
+    """What is wrong: operators that run on the CPU or are not reviewed with these types, and more of LIMITED than stored."""
+    messages = ["the second call is compiled again"] if found.compiled_again else []
     for operator, (kind, _) in found.operators.items():
         known = reviewed.get(operator, {}).get("kind")
         if kind == "cpu":
             messages.append(f"{operator} runs on the CPU")
         elif kind not in ("view", known):
             messages.append(f"{operator} ({kind}) " + ("is not in operators.json" if known is None else f"was {known}"))
+    if counts is None:
+        return [*messages, "no numbers are stored"]
     table = found.table()
     messages += [f"{table[name]} {name}, stored are {counts[name]}" for name in LIMITED if table[name] > counts[name]]
     return messages
@@ -147,6 +153,7 @@ def show(name: str, found: Kernels, before: dict[str, int] | None) -> str:
         change = "" if before is None or before.get(key) == value else f"  (stored: {before.get(key)})"
         lines.append(f"  {key:17}{value:6}{change}")
     lines += [f"  synchronised in the {where}" for where in found.synchronisations]
+    lines += ["  the second call is compiled again"] if found.compiled_again else []
     return "\n".join(lines)
 
 
@@ -155,11 +162,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--cases", action="store_true", help="the cases of cases.py, or those named")
     parser.add_argument("--write", action="store_true", help="store the numbers of the cases")
-    parser.add_argument("--step", default="train", help="train, evaluate, explain, teacher, regnet or export")
-    parser.add_argument("--card", default="ascend910b", help="ascend910b, or ascend910 for the 910A")
+    parser.add_argument("--step", default="train", choices=STEPS)
+    parser.add_argument("--card", default="ascend910b", choices=CARDS, help="ascend910 is the 910A, compiled with jit_level O0")
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--operators", action="store_true", help="list the operators, too")
     given = parser.parse_args(arguments)
+    names = [case.name for case in CASES]
+    if given.cases and (unknown := set(given.overrides) - set(names)):
+        parser.error(f"no case is called {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    if given.write and not given.cases:
+        parser.error("--write is for --cases")
     if (reason := stand_ins.missing()) is not None:
         print(reason, file=sys.stderr)
         return 2
@@ -181,6 +193,10 @@ def main(arguments: Sequence[str]) -> int:
                 print(f"  {count:5} {kind:6}{operator}{'  NEW: not among the reviewed operators' if new and reviewed else ''}")
     if given.write:
         store(found)
+    elif given.cases:
+        wrong = [f"{name}: {each}" for name in found for each in faults(found[name], counts.get(name), reviewed)]
+        print("\n".join(wrong))
+        return 1 if wrong else 0
     return 0
 
 

@@ -25,6 +25,7 @@ class Kernels:
     kinds: Counter[str] = field(default_factory=Counter)  # aclnn, aclop, hccl, host, cpu; view
     operators: dict[str, tuple[str, int]] = field(default_factory=dict)  # "Cast(float32)->float16": ("aclnn", 353)
     synchronisations: list[str] = field(default_factory=list)  # of a call after the first
+    compiled_again: bool = False  # by a call after the first
     cpu_seconds: float = 0.0  # of the compilation
 
     @property

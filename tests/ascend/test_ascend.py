@@ -27,5 +27,5 @@ def test_step_compiles_for_ascend(case: Case, compiled: dict[str, Kernels]) -> N
     found = compiled[case.name]
     assert found.launched > 20, "the dump of the graphs was not read"
     counts, reviewed = dry_run.stored(dry_run.COUNTS), dry_run.stored(dry_run.OPERATORS)
-    wrong = dry_run.faults(found, counts[case.name], reviewed)
+    wrong = dry_run.faults(found, counts.get(case.name), reviewed)
     assert not wrong

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
-from ascend.dry_run import faults
+from ascend.cases import CASES
+from ascend.dry_run import COUNTS, ROOT, faults, stored
 from ascend.kernels import Kernels, read
 
 LOG = """
@@ -65,8 +67,23 @@ def test_faults_of_a_case() -> None:
         "1 synchronisations, stored are 0",
     ]
     assert faults(found, counts, {}) == [f"{cast} (aclnn) is not in operators.json"]
+    assert faults(found, None, reviewed) == ["no numbers are stored"]
+    found.compiled_again = True
+    assert faults(found, counts, reviewed) == ["the second call is compiled again"]
+    found.compiled_again = False
     found.operators |= {cast: ("aclop", 2), assign: ("aclop", 1), erfinv: ("cpu", 1)}
     assert faults(found, counts, reviewed | {assign: {"kind": "aclop"}, erfinv: {"kind": "cpu"}}) == [
         f"{cast} (aclop) was aclnn",
         f"{erfinv} runs on the CPU",
     ]
+
+
+def test_table_of_the_documentation() -> None:
+    """Its rows are the cases, with the stored numbers."""
+    rows = re.findall(
+        r"^\| `(\w+)` \|[^|]*\| ([\d,| ]+) \|$", (ROOT / "docs/hardware.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    shown = {name: [int(number.replace(",", "")) for number in numbers.split("|")] for name, numbers in rows}
+    columns = ("kernels", "aclnn", "aclop", "casts", "all_reduces", "synchronisations")
+    assert shown == {name: [counts[column] for column in columns] for name, counts in stored(COUNTS).items()}
+    assert list(shown) == [case.name for case in CASES]
