@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deit.compose import rules
-from deit.config import frozen
+from deit.config import class_names, frozen
 from deit.config.schema import RunConfig
 from deit.config.tasks import CompareTask, PredictTask, expect
 from deit.data.datasets import open_dataset
-from deit.data.source import Dataset
+from deit.data.source import Dataset, aligned, in_order
 from deit.errors import UserError
 from deit.exports import description
 from deit.inference.labelled import open_tree
@@ -137,13 +137,13 @@ def open_images(config: RunConfig, models: Sequence[Model]) -> Dataset:
     if task.input is not None:
         return open_tree(task.input, "task.input", known, count, config.data)
     dataset = open_dataset(config.data, train=False)
-    # Other names in task.classes do not mean other classes.
-    trained = None if task.classes is not None else known
-    apart = _apart(trained, list(dataset.classes), count, len(dataset.classes))
-    if apart is not None:
-        first = next((model for model in models if model.classes is not None), models[0])
+    first = next((model for model in models if model.classes is not None), models[0])
+    if len(dataset.classes) != count:
+        apart = f"{count} and {len(dataset.classes)} classes"
         raise UserError(f"task.models: {shown(first.text)} has other classes than the data in {dataset.place}: {apart}.")
-    return dataset
+    if task.classes is not None:  # other names there do not mean other classes
+        return in_order(dataset, known)
+    return aligned(dataset, known, f"task.models: {shown(first.text)}")
 
 
 def labels(facts: Sequence[dict[str, str]]) -> list[str]:
@@ -250,36 +250,13 @@ def _check_classes(models: Sequence[Model]) -> None:
     first = models[0]
     for other in models[1:]:
         counts = [model.config.data.num_classes or 0 for model in (first, other)]
-        apart = _apart(first.classes, other.classes, *counts)
-        if apart is not None:
+        apart = f"{counts[0]} and {counts[1]} classes" if counts[0] != counts[1] else ""
+        if first.classes is not None and other.classes is not None:
+            apart = class_names.difference(first.classes, other.classes)
+        if apart:
             raise UserError(
                 f"task.models: {shown(first.text)} and {shown(other.text)} have different classes: {apart}. Allowed: models of "
                 "the same classes in the same order."
             )
         if first.classes is None:
             first = other  # compare the next with one whose names are known
-
-
-def _apart(first: list[str] | None, second: list[str] | None, of_first: int, of_second: int) -> str | None:
-    """How two lists of classes differ; None if they do not, as far as their names are known."""
-    if of_first != of_second:
-        counted = f"{of_first} and {of_second} classes"
-    elif first is None or second is None or first == second:
-        return None
-    else:
-        counted = ""
-    only = [sorted(set(a) - set(b)) for a, b in ((first or [], second or []), (second or [], first or []))]
-    if first is None or second is None:
-        return counted
-    if not any(only):
-        number = next(i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
-        return (
-            f"the same names in another order, label {number} is {first[number]} in the first and {second[number]} in the "
-            "second"
-        )
-    said = [f"only the {which} has {_listed(names)}" for which, names in zip(("first", "second"), only, strict=True) if names]
-    return "; ".join([*([counted] if counted else []), *said])
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -171,6 +171,13 @@ def aligned(dataset: Dataset, known: Sequence[str] | None, source: str) -> Datas
     return mapped(dataset, known, source)
 
 
+def in_order(dataset: Dataset, names: Sequence[str] | None) -> Dataset:
+    """The data set with the labels of ``names`` if these are its classes in another order; else unchanged."""
+    if names is None or class_names.positions(names, dataset.classes) is None:
+        return dataset
+    return aligned(dataset, names, dataset.place)
+
+
 def limited(dataset: Dataset, limit: int | None) -> Dataset:
     """At most ``limit`` images, spread evenly over the data set, so that each class keeps its share.
 

@@ -17,7 +17,7 @@ from deit.config.schema import RunConfig
 from deit.config.tasks import CompareTask, expect
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader
-from deit.data.source import Dataset
+from deit.data.source import Dataset, in_order
 from deit.errors import UserError
 from deit.inference.images import spelled
 from deit.inference.labelled import open_tree
@@ -83,5 +83,5 @@ def _images(config: RunConfig, known: list[str] | None) -> Dataset:
     task = expect(config.task, CompareTask)
     assert config.data.num_classes is not None
     if task.input is None:
-        return open_dataset(config.data, train=False)
+        return in_order(open_dataset(config.data, train=False), known)  # the launcher has compared the names
     return open_tree(task.input, "task.input", known, config.data.num_classes, config.data)
