@@ -20,7 +20,7 @@ from typing import Any
 
 os.environ.setdefault("GLOG_v", "3")  # read by MindSpore when it is imported: errors only
 
-from deit.config import frozen
+from deit.config import card_rules, frozen
 from deit.config.schema import RunConfig
 from deit.errors import UserError
 from deit.machine.lifeline import end_with_parent
@@ -49,6 +49,13 @@ def main(arguments: list[str]) -> int:
         # Under msrun. Before anything slow: ranks without their msrun would wait for each other forever.
         end_with_parent(signal.SIGKILL)
 
+    try:
+        prepare_environment(config)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        # Several processes have a launcher, which records how they ended.
+        return error.exit_code if "MS_ROLE" in os.environ else status.end(run, status.read(run), of_error(error))
+
     import mindspore as ms
 
     from deit.engine import device, distributed
@@ -67,6 +74,14 @@ def main(arguments: list[str]) -> int:
     elif run.environment.exists():  # not where a worker was started by hand
         circumstances.note_device(run, device.describe())
     return work(run, config, rank, world)
+
+
+def prepare_environment(config: RunConfig) -> None:
+    """Set the variables that MindSpore reads when it is imported. Raises UserError for one that hides an overflow."""
+    if refused := card_rules.overflow_mode(config.hardware.target, os.environ):
+        raise UserError("\n".join(refused))
+    if config.hardware.target == "ascend":
+        os.environ[card_rules.OVERFLOW_MODE] = card_rules.INFNAN
 
 
 def set_device(ms: Any, config: RunConfig) -> None:

@@ -27,7 +27,7 @@ from deit.comparison.answers import Answers
 from deit.comparison.results import ModelResult, Results
 from deit.compose import rules
 from deit.compose.unused_keys import Unused
-from deit.config import frozen
+from deit.config import card_rules, frozen
 from deit.config.schema import RunConfig
 from deit.config.tasks import CompareTask, expect
 from deit.console import console
@@ -68,6 +68,9 @@ class Compare(Task[CompareTask]):
         # Each model has its own recipe, so only device and images are checked.
         of_data = rules.data(config) if self.of(config).input is None else []
         return of_data + rules.hardware(config) + rules.tracking(config)
+
+    def card_problems(self, config: RunConfig) -> list[str]:
+        return card_rules.overflow_mode(config.hardware.target, os.environ)  # `find_models` checks each network
 
     def unused(self, found: Unused) -> None:
         super().unused(found)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deit.compose import rules
-from deit.config import class_names, frozen
+from deit.config import card_rules, class_names, frozen
 from deit.config.schema import RunConfig
 from deit.config.tasks import CompareTask, PredictTask, expect
 from deit.data.datasets import open_dataset
@@ -17,8 +17,9 @@ from deit.data.source import Dataset, aligned, in_order
 from deit.errors import UserError
 from deit.exports import description
 from deit.inference.labelled import open_tree
-from deit.inference.model_source import known_names, read_names
+from deit.inference.model_source import export_folder, known_names, read_names
 from deit.lookup.runs import run_behind
+from deit.machine import cards
 from deit.preflight import networks
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory, shown
@@ -105,7 +106,8 @@ def resolved(config: RunConfig) -> RunConfig:
 
 def find_models(config: RunConfig) -> list[Model]:
     """The models in the order of ``task.models``, each with its label. Raises UserError as ``resolved`` does."""
-    models = [_find(config, text) for text in expect(config.task, CompareTask).models]
+    generation = cards.generation(config.hardware)
+    models = [_find(config, text, generation) for text in expect(config.task, CompareTask).models]
     for number, model in enumerate(models):
         same = next((other for other in models[:number] if other.source == model.source), None)
         if same is not None:
@@ -163,7 +165,7 @@ def labels(facts: Sequence[dict[str, str]]) -> list[str]:
     return [name if names.count(name) == 1 else f"{name} #{number}" for number, name in enumerate(names, 1)]
 
 
-def _find(config: RunConfig, text: str) -> Model:
+def _find(config: RunConfig, text: str, generation: str | None) -> Model:
     task = expect(config.task, CompareTask)
     try:
         behind = run_behind(text, "task.models", config.runs_dir, None)
@@ -181,6 +183,8 @@ def _find(config: RunConfig, text: str) -> Model:
         said = re.sub(r"^(task\.models?|run|checkpoint)=", "", str(error))
         raise UserError(f"task.models: {said}") from None
     broken = rules.network(found)
+    if export_folder(text) is None:
+        broken += card_rules.of_network(found, generation)
     if broken:
         raise UserError(
             f"task.models: {shown(text)} cannot run here as its run did: {broken[0].partition('; give')[0]}. Compare "

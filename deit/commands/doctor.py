@@ -75,7 +75,7 @@ class Doctor(Task[DoctorTask]):
         yield host.tracking(config)
         yield host.terminal()
         # Some rules depend on the device, which is known only now.
-        for line in self.problems(config):
+        for line in dict.fromkeys(self.problems(config) + self.card_problems(config)):
             yield fail("configuration", line, "change the key")
 
 

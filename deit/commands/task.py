@@ -8,10 +8,12 @@ import what it needs.
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from deit.compose import rules
 from deit.compose.unused_keys import Unused, unused
+from deit.config import card_rules
 from deit.config.schema import RunConfig
 from deit.config.tasks import TaskConfig
 from deit.errors import UserError
@@ -84,9 +86,20 @@ class Task(Generic[Keys]):
             cards.check(config.hardware)
         # Some rules depend on the device, which is known only now if it was `auto`.
         broken = self.problems(config)
+        if here:
+            broken += self.card_problems(config)
         if broken:
-            raise UserError("\n".join(broken))
+            raise UserError("\n".join(dict.fromkeys(broken)))
         return self.check(config)
+
+    def card_problems(self, config: RunConfig) -> list[str]:
+        """A line for each reason why the cards of this machine cannot compute what is configured."""
+        from deit.machine import cards
+
+        found = card_rules.overflow_mode(config.hardware.target, os.environ)
+        if "precision.level" not in unused(config, self.unused):
+            found += card_rules.of_network(config, cards.generation(config.hardware))
+        return found
 
     def placed(self, config: RunConfig) -> RunConfig:
         """The configuration with the part of the hardware that the task uses."""

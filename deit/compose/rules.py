@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from deit.compose.keys import spoken
+from deit.config import card_rules
 from deit.config.addresses import is_remote
 from deit.config.addresses import problem as remote_problem
 from deit.config.schema import RunConfig
@@ -256,14 +257,7 @@ def precision(config: RunConfig) -> list[str]:
             "give precision.loss_scale=none."
         )
     if config.model.attention == "flash":
-        if target in ("cpu", "gpu"):
-            found.append(
-                f"model.attention is flash, which needs Ascend, but hardware.target is {target}; give model.attention=auto."
-            )
-        if not half:
-            found.append(
-                "model.attention is flash, which needs half precision, but precision.level is O0; give model.attention=auto."
-            )
+        found += card_rules.flash_obstacles(config.model, precision, target)
     return found
 
 

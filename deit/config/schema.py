@@ -36,7 +36,8 @@ class ModelConfig:
         "Stochastic depth: how often a residual branch is dropped; drop_path_mode says in which blocks.", low=0, high=0.99
     )
     attention: str = option(
-        "auto: flash attention on Ascend in half precision, plain elsewhere.", choices=("auto", "plain", "flash")
+        "auto: flash attention where card, precision and head width allow it, plain elsewhere.",
+        choices=("auto", "plain", "flash"),
     )
     pretrained: Optional[str] = option(
         "Weights to start the training from: a file (.safetensors, .pth), checkpoint folder, run directory, `last`, MLflow run "

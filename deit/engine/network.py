@@ -5,22 +5,31 @@ from __future__ import annotations
 import mindspore as ms
 from mindspore import Tensor, nn
 
+from deit.config import card_rules
 from deit.config.schema import ModelConfig, RunConfig
+from deit.engine import device
 from deit.engine.loss import mean_of_heads
 from deit.engine.normalize import Normalize
+from deit.errors import UserError
 from deit.models.deit import build_model
 from deit.models.precision import compute_types
 
 
 def build_network(config: RunConfig, prefix: str = "", model: ModelConfig | None = None) -> nn.Cell:
-    """The network of ``config`` (or of ``model`` instead), all zero; parameter names get ``prefix``."""
+    """The network of ``config`` (or of ``model`` instead), all zero; parameter names get ``prefix``.
+
+    Raises UserError if the card of this process cannot compute it.
+    """
     assert config.data.num_classes is not None  # the launcher has counted the classes
     model = model or config.model
-    half_on_ascend = config.hardware.target == "ascend" and config.precision.level != "O0"
-    flash = model.attention == "flash" or (model.attention == "auto" and half_on_ascend)
-    network = build_model(
-        model, config.data.num_classes, types=compute_types(config.precision, config.hardware.target), flash=flash
-    )
+    target, generation = config.hardware.target, device.generation()
+    # An export has its own precision, for another device.
+    if "precision" not in config.task.idle_groups and (
+        refused := card_rules.network(model, config.precision, target, generation)
+    ):
+        raise UserError("\n".join(refused))
+    flash = card_rules.uses_flash(model, config.precision, target, generation)
+    network = build_model(model, config.data.num_classes, types=compute_types(config.precision, target), flash=flash)
     if prefix:
         network.update_parameters_name(prefix)
     return network
