@@ -19,6 +19,7 @@ from deit.errors import UserError
 # What an option needs beside itself to be a complete recipe.
 NEEDS = {
     "task=convert": ["checkpoint=x.safetensors", "task.output=y.safetensors"],
+    "task=convert_config": ["task.input=theirs.yaml", "task.output=ours.yaml"],
     "task=export": ["checkpoint=x.safetensors"],
     "task=pack": ["task.output=packed"],
     "task=report": ["sweep.dir=last"],
