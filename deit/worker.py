@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     elif run.environment.exists():  # not where a worker was started by hand
-        circumstances.note_device(run, device.describe())
+        circumstances.note_device(run, device.describe(config.hardware))
     return work(run, config, rank, world)
 
 
@@ -85,10 +85,18 @@ def prepare_environment(config: RunConfig) -> None:
 
 
 def set_device(ms: Any, config: RunConfig) -> None:
-    """Choose the device of this process from the configuration."""
+    """Choose the device of this process from the configuration, and how it computes; before ``distributed.join``."""
+    from deit.engine import device
+
+    hardware = config.hardware
     # Under msrun each process gets its card from the environment; the first visible one otherwise.
-    ms.set_device({"cpu": "CPU", "ascend": "Ascend", "gpu": "GPU"}[config.hardware.target])
-    ms.set_context(mode=ms.GRAPH_MODE if config.hardware.jit else ms.PYNATIVE_MODE)
+    ms.set_device({"cpu": "CPU", "ascend": "Ascend", "gpu": "GPU"}[hardware.target])
+    ms.set_context(mode=ms.GRAPH_MODE if hardware.jit else ms.PYNATIVE_MODE)
+    level = card_rules.jit_level(hardware, device.generation())
+    if level is not None:
+        ms.set_context(jit_config={"jit_level": level})
+    if hardware.target != "cpu" and hardware.deterministic:
+        ms.set_deterministic(True)  # also of the sums over ranks, which need it before they connect
 
 
 def work(run: RunDirectory, config: RunConfig, rank: int, world: int) -> int:

@@ -89,7 +89,8 @@ class Compare(Task[CompareTask]):
             keys = (*(f"data.{key}" for key in preprocessing), *(f"precision.{key}" for key in vars(config.precision)))
             found.add(True, told, *keys)
         found.with_task(*(f"precision.{key}" for key in vars(config.precision) if key.startswith("loss_scale")))
-        found.all_but("hardware", "target", "card_ids", "jit", "grace_period", "hang_timeout", "max_restarts")
+        of_device = ("target", "card_ids", "jit", "jit_level", "deterministic")
+        found.all_but("hardware", *of_device, "grace_period", "hang_timeout", "max_restarts")
         found.with_task("seed", "tracking.log_every", "tracking.system_metrics_every", "tracking.upload_checkpoints")
         folders = [text for text in others if Path(text).is_dir()]
         found.add(not folders, "unless one of task.models is a run or a checkpoint folder", "task.weights", "task.which")

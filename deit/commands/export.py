@@ -57,7 +57,7 @@ class Export(Task[ExportTask]):
         config = on_one_process(config, on_card=self.of(config).format == "air")
         return dataclasses.replace(
             config,
-            hardware=dataclasses.replace(config.hardware, jit=True),
+            hardware=dataclasses.replace(config.hardware, jit=True, jit_level="auto"),
             model=dataclasses.replace(config.model, attention="plain"),
         )
 

@@ -51,7 +51,8 @@ class Inference(Task[Keys]):
         found.all_but("data", *taken, *(["eval_batch_size"] if self.in_batches else []))
         # An MLflow run id is looked up at tracking.uri.
         found.all_but("tracking", *(("backend", "uri") if config.run is not None else ()))
-        found.all_but("hardware", "target", "card_ids", "jit", "grace_period", "hang_timeout", "max_restarts")
+        of_device = ("target", "card_ids", "jit", "jit_level", "deterministic")
+        found.all_but("hardware", *of_device, "grace_period", "hang_timeout", "max_restarts")
         found.with_task("seed", "model.drop_rate", "model.drop_path_rate", "model.drop_path_mode", "model.pretrained")
         found.with_task(*(f"precision.{key}" for key in vars(config.precision) if key.startswith("loss_scale")))
         if not self.needs_network:

@@ -60,8 +60,12 @@ def _of_any_task(found: Unused) -> Unused:
     found.add(not is_remote(config.data.root), "without a data.root in a store (s3://, obs://)", "data.cache_dir")
     found.add(not is_remote(config.runs_dir), "without a runs_dir in a store (s3://, obs://)", "checkpointing.upload_timeout")
     found.add(config.task.name != "train", "without task=train", "hardware.profile")
-    if config.hardware.cards * config.hardware.nodes == 1:
-        found.add(True, "with one process", *(f"hardware.{key}" for key in ("bind_core", "rank_table", "cluster_timeout")))
+    found.add(not config.hardware.jit, "with hardware.jit=false", "hardware.jit_level")
+    found.add(
+        config.hardware.target == "cpu",
+        "with hardware.target=cpu, which always computes the same bits",
+        "hardware.deterministic",
+    )
     found.add(config.sweep.resume is None, "without sweep.resume", "sweep.retry_failed")
     in_memory = f"with data.source={config.data.source}, which has no image files"
     of_files = ("format", "on_bad_image", "max_pixels", "background")
@@ -100,7 +104,8 @@ def _of_any_task(found: Unused) -> Unused:
     shipping = ("uri", "experiment", "run_name", "upload_checkpoints", "flush_timeout", "system_metrics_every")
     found.add(config.tracking.backend == "none", "with tracking.backend=none", *(f"tracking.{key}" for key in shipping))
     alone = plan.ranks(config) == 1
-    found.add(alone, "with one process", "hardware.master_port", "hardware.cluster_timeout")
+    of_several = ("master_port", "cluster_timeout", "bind_core", "rank_table")
+    found.add(alone, "with one process", *(f"hardware.{key}" for key in of_several))
     still = isinstance(config.optim, SgdOptim) and config.optim.momentum == 0
     found.add(still, "while optim.momentum is 0", "optim.nesterov")
     return found

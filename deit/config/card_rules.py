@@ -1,4 +1,4 @@
-"""What a configuration may ask of an Ascend card, by the card's generation: overflow, number types, flash attention.
+"""What a configuration may ask of an Ascend card, by the card's generation: overflow, number types, flash attention, graphs.
 
 Pure functions for both sides. The launcher knows the generation if npu-smi shows it, the worker from MindSpore
 (``deit/machine/card_generation.py``); None is an unknown one. docs/hardware.md names the sources: documents, no measurement.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from deit.config.schema import ModelConfig, PrecisionConfig, RunConfig
+from deit.config.schema import HardwareConfig, ModelConfig, PrecisionConfig, RunConfig
 
 OVERFLOW_MODE = "MS_ASCEND_CHECK_OVERFLOW_MODE"  # MindSpore reads it when it opens the device
 INFNAN = "INFNAN_MODE"
 FLASH_WIDTH = 16  # the width of a head must be a multiple of it
 _FLASH = ("910B", "910_93")
+_JIT_LEVELS = {"910A": "O0", "910B": "O1", "910_93": "O1"}
 
 
 def overflow_mode(target: str, environment: Mapping[str, str]) -> list[str]:
@@ -65,6 +66,13 @@ def uses_flash(model: ModelConfig, precision: PrecisionConfig, target: str, gene
     if model.attention == "auto":
         return target == "ascend" and generation in _FLASH and not flash_obstacles(model, precision, target, generation)
     return model.attention == "flash"
+
+
+def jit_level(hardware: HardwareConfig, generation: str | None) -> str | None:
+    """MindSpore's level for compiled graphs; None leaves it to MindSpore, which takes the deprecated GE on a 910A."""
+    if not hardware.jit:
+        return None
+    return _JIT_LEVELS.get(generation or "") if hardware.jit_level == "auto" else hardware.jit_level
 
 
 def of_network(config: RunConfig, generation: str | None) -> list[str]:

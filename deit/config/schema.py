@@ -316,6 +316,16 @@ class HardwareConfig:
         high=100,
         default=None,
     )
+    jit_level: str = option(
+        "How MindSpore compiles graphs: O0, operator by operator; O1, with fused kernels; O2, as a whole by GE; "
+        "auto: O1 on Ascend 910B and newer, O0 on 910A, MindSpore's default elsewhere.",
+        choices=("auto", "O0", "O1", "O2"),
+        default="auto",
+    )
+    deterministic: bool = option(
+        "Let every operator of a card return the same bits for the same input; the cost is unknown. The CPU always does.",
+        default=True,
+    )
     bind_core: bool = option("Let msrun pin each process to its own cores.", default=False)
     rank_table: Optional[str] = option("Rank table file, for clusters that still need one; msrun needs none.", default=None)
 

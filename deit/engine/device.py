@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from mindspore import get_context
 from mindspore._c_expression import MSContext
 
+from deit.config import card_rules
+from deit.config.schema import HardwareConfig
 from deit.machine import card_generation
 
 
@@ -20,7 +23,18 @@ def soc() -> str:
     return str(MSContext.get_instance().get_ascend_soc_version())
 
 
-def describe() -> dict[str, Any]:
-    """What MindSpore says of the device: ``{"target": "Ascend", "soc": "ascend910b", "generation": "910B"}``."""
+def describe(hardware: HardwareConfig) -> dict[str, Any]:
+    """What MindSpore says of the device, and how it was set to compute; on the CPU only what is not MindSpore's default.
+
+    ``{"target": "Ascend", "soc": "ascend910b", "generation": "910B", "overflow_mode": "INFNAN_MODE", "jit_level": "O1",
+    "deterministic": true}``
+    """
     target = str(get_context("device_target"))
-    return {"target": target} | ({"soc": soc(), "generation": generation()} if target == "Ascend" else {})
+    found: dict[str, Any] = {"target": target}
+    if target == "Ascend":
+        found |= {"soc": soc(), "generation": generation(), "overflow_mode": os.environ.get(card_rules.OVERFLOW_MODE)}
+    if (level := card_rules.jit_level(hardware, generation())) is not None:
+        found["jit_level"] = level
+    if target != "CPU":
+        found["deterministic"] = hardware.deterministic
+    return found

@@ -19,6 +19,7 @@ from deit.config.schema import RunConfig
 from deit.config.tasks import TaskConfig
 from deit.files import read_json
 from deit.runs import status
+from deit.runs.circumstances import last_launch
 from deit.runs.directory import RunDirectory
 from deit.runs.outcome import Outcome
 from deit.secrets import redact
@@ -96,6 +97,8 @@ def note(run: RunDirectory, config: RunConfig) -> str:
         lines.append(f"weights: `{config.run or config.checkpoint}`")
     if config.distill.type != "none" and config.task.is_training:
         lines.append(f"distilled ({config.distill.type}) from `{config.distill.teacher}`")
+    if how := _computed(run):
+        lines.append(how)
     if rows:
         table = ["| weights | top-1 % | top-5 % | loss | epoch |", "|---|---|---|---|---|"]
         for which, entry in rows:
@@ -107,6 +110,16 @@ def note(run: RunDirectory, config: RunConfig) -> str:
     lines.append(f"```\n{command}\n```")
     lines.append(f"{outcome(now.outcome) if now.outcome else 'running'}; the run directory is `{run.path}`")
     return redact("\n\n".join(lines))
+
+
+def _computed(run: RunDirectory) -> str:
+    """How the device was set to compute, as far as the worker has noted it: ``Ascend 910B, jit_level O1, deterministic``."""
+    device = last_launch(run).get("device") or {}
+    name = " ".join(filter(None, (device.get("target"), device.get("generation"))))
+    parts = [f"{key} `{device[key]}`" for key in ("overflow_mode", "jit_level") if device.get(key)]
+    if "deterministic" in device:
+        parts.append("deterministic" if device["deterministic"] else "not deterministic")
+    return f"computed on {name}: {', '.join(parts)}" if parts else ""
 
 
 def _rows(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -21,21 +21,18 @@ class Case:
     ranks: int = 1
     soc: str = "ascend910b"  # one of CARDS
     depth: int | None = 1  # blocks; None: those of the model
+    jit_level: str = "O0"  # every operator is seen; O1 fuses some
 
     @property
     def settings(self) -> list[str]:
         """The command line of the configuration."""
-        return [*SMALL, *self.overrides, *([] if self.depth is None else [f"model.depth={self.depth}"])]
+        depth = [] if self.depth is None else [f"model.depth={self.depth}"]
+        return [*SMALL, f"hardware.jit_level={self.jit_level}", *self.overrides, *depth]
 
     @property
     def process(self) -> tuple[int, str]:
         """Cases in which this is the same can share a process."""
         return self.ranks, self.soc
-
-    @property
-    def jit_level(self) -> str | None:
-        """None: MindSpore's default for the card. That of the 910A is the GE backend, which the stand-ins do not have."""
-        return "O0" if self.soc == "ascend910" else None
 
 
 # The default has mixing, erasing, gradient clipping, and drop path from the second block on.

@@ -51,8 +51,6 @@ def main() -> None:
         config = freeze(*case["overrides"])
         if number == 0:
             set_device(ms, config)
-            if case["jit_level"] is not None:
-                ms.set_context(jit_config={"jit_level": case["jit_level"]})
             if case["ranks"] > 1:
                 distributed.connect()
         started = time.process_time()

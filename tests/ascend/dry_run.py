@@ -53,10 +53,7 @@ def compile_in_one_process(cases: Sequence[Case], folder: Path, environment: dic
     if cases[0].ranks > 1:
         variables |= {"RANK_SIZE": str(cases[0].ranks), "RANK_ID": "0"}
     log = folder / "log"
-    asked = [
-        {"name": case.name, "step": case.step, "ranks": case.ranks, "jit_level": case.jit_level, "overrides": case.settings}
-        for case in cases
-    ]
+    asked = [{"name": case.name, "step": case.step, "ranks": case.ranks, "overrides": case.settings} for case in cases]
     with log.open("w") as stream:
         ended = subprocess.run(
             [sys.executable, str(HERE / "compile_cases.py"), str(folder)],
@@ -163,7 +160,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--cases", action="store_true", help="the cases of cases.py, or those named")
     parser.add_argument("--write", action="store_true", help="store the numbers of the cases")
     parser.add_argument("--step", default="train", choices=STEPS)
-    parser.add_argument("--card", default="ascend910b", choices=CARDS, help="ascend910 is the 910A, compiled with jit_level O0")
+    parser.add_argument("--card", default="ascend910b", choices=CARDS, help="ascend910 is the 910A")
+    parser.add_argument("--jit-level", default="auto", help="hardware.jit_level; O0 in the cases")
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--operators", action="store_true", help="list the operators, too")
     given = parser.parse_args(arguments)
@@ -178,7 +176,8 @@ def main(arguments: Sequence[str]) -> int:
     if given.cases:
         cases = [case for case in CASES if not given.overrides or case.name in given.overrides]
     else:
-        cases = [Case("this configuration", given.step, tuple(given.overrides), given.ranks, given.card, depth=None)]
+        of = (given.step, tuple(given.overrides), given.ranks, given.card, None, given.jit_level)
+        cases = [Case("this configuration", *of)]
     try:
         found = compile_all(cases)
     except CompilationFailed as error:
@@ -188,7 +187,7 @@ def main(arguments: Sequence[str]) -> int:
     for name, each in found.items():
         print(show(name, each, counts.get(name)))
         for operator, (kind, count) in sorted(each.operators.items(), key=lambda item: -item[1][1]):
-            new = operator not in reviewed and kind != "view"
+            new = operator not in reviewed and kind not in ("view", "fused")
             if given.operators or new:
                 print(f"  {count:5} {kind:6}{operator}{'  NEW: not among the reviewed operators' if new and reviewed else ''}")
     if given.write:

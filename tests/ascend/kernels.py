@@ -11,6 +11,7 @@ from typing import Any
 
 # As the log names the kinds of kernels; a kernel that the log does not name runs on the CPU.
 KINDS = {"opapi_kernel": "aclnn", "acl_kernel": "aclop", "hccl_kernel": "hccl", "rt_kernel": "view", "host_kernel": "host"}
+KINDS |= {"akg_kernel": "fused"}  # MindSpore's own, of several operators; jit_level O1 makes them
 VIEWS = {"Reshape"}  # they change the shape alone: MindSpore skips their launch where the graph allows it
 _CREATED = re.compile(r"kernel opname:(\w+), kernel type:(\w+)")
 _SYNCHRONISED = re.compile(r"Sync stream in the (\w+ \w+)")

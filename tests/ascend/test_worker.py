@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,20 @@ from deit.runs import status
 from deit.runs.directory import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
+OPEN = """
+import json, os, sys
+from pathlib import Path
+from deit.config import frozen
+from deit.worker import prepare_environment, set_device
+config = frozen.load(Path(sys.argv[1]))
+prepare_environment(config)
+import mindspore as ms
+from deit.engine import device
+set_device(ms, config)
+set_of = [ms.get_context("jit_level"), os.environ.get("HCCL_DETERMINISTIC")]  # set_deterministic sets the variable for HCCL
+print(json.dumps([set_of, device.describe(config.hardware)]), flush=True)
+os._exit(0)
+"""
 OVERFLOW = "MS_ASCEND_CHECK_OVERFLOW_MODE"
 pytestmark = pytest.mark.process
 
@@ -25,16 +40,16 @@ def work(folder: Path, *overrides: str, **environment: str) -> tuple[int, str, R
     run = RunDirectory(folder)
     run.logs.mkdir(parents=True)
     frozen.save(freeze("experiment=quickstart", "hardware=ascend1", "data.workers=0", *overrides), run.config)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MS_", "ASCEND_"))}
-    path = os.pathsep.join(filter(None, (str(ROOT), environment.pop("PYTHONPATH", ""))))
-    ended = subprocess.run(
-        [sys.executable, "-m", "deit.worker", str(folder)],
-        env=inherited | environment | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    ended = python("-m", "deit.worker", str(folder), **environment)
     return ended.returncode, ended.stderr, run
+
+
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MS_", "ASCEND_", "HCCL_"))}
+    path = os.pathsep.join(filter(None, (str(ROOT), environment.pop("PYTHONPATH", ""))))
+    command = [sys.executable, *arguments]
+    environment = inherited | environment | {"PYTHONPATH": path}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def test_saturation_is_refused_before_mindspore_is_imported(tmp_path: Path) -> None:
@@ -48,10 +63,51 @@ def test_saturation_is_refused_before_mindspore_is_imported(tmp_path: Path) -> N
     assert said == "MindSpore was imported\n"
 
 
-@pytest.mark.skipif(stand_ins.missing() is not None, reason=str(stand_ins.missing()))
-def test_float16_on_a_910a_is_refused_by_the_worker(tmp_path: Path) -> None:
-    environment = stand_ins.build(tmp_path / "stand_ins") | {"FAKE_SOC": "ascend910"}
-    code, said, run = work(tmp_path / "run", "precision=o1", **environment)
+@pytest.fixture(scope="module")
+def cann(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    if (reason := stand_ins.missing()) is not None:
+        pytest.skip(reason)
+    return stand_ins.build(tmp_path_factory.mktemp("cann") / "stand_ins")
+
+
+def test_float16_on_a_910a_is_refused_by_the_worker(cann: dict[str, str], tmp_path: Path) -> None:
+    code, said, run = work(tmp_path / "run", "precision=o1", FAKE_SOC="ascend910", **cann)
     assert code == 2 and "Traceback" not in said
     message = status.read(run).message or ""
     assert message.startswith("precision.level is O1") and "910A" in message and message.endswith("give precision=fp32.")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "soc", "set_of", "described"),
+    [
+        (["hardware=cpu"], None, ["", None], {"target": "CPU"}),
+        (["hardware=cpu", "hardware.jit_level=O1"], None, ["O1", None], {"target": "CPU", "jit_level": "O1"}),
+        (
+            ["hardware=ascend1"],
+            "ascend910b",
+            ["O1", "true"],
+            {"generation": "910B", "overflow_mode": "INFNAN_MODE", "jit_level": "O1", "deterministic": True},
+        ),
+        (
+            ["hardware=ascend1", "hardware.deterministic=false", "precision=fp32"],
+            "ascend910",
+            ["O0", None],
+            {"generation": "910A", "overflow_mode": "INFNAN_MODE", "jit_level": "O0", "deterministic": False},
+        ),
+    ],
+)
+def test_the_device_computes_as_configured(
+    overrides: list[str],
+    soc: str | None,
+    set_of: list[str | None],
+    described: dict[str, object],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> None:
+    frozen.save(freeze(*overrides), tmp_path / "config.yaml")
+    environment = {} if soc is None else request.getfixturevalue("cann") | {"FAKE_SOC": soc}
+    ended = python("-c", OPEN, str(tmp_path / "config.yaml"), **environment)
+    assert ended.returncode == 0, ended.stderr
+    found_set, found = json.loads(ended.stdout.splitlines()[-1])
+    expected = described if soc is None else {"target": "Ascend", "soc": soc, **described}
+    assert (found_set, found) == (set_of, expected)

@@ -126,6 +126,8 @@ RULES = [
     ("tracking=none tracking.uri=sqlite:///a.db", ["tracking.uri has no effect", "backend=none"]),
     ("tracking.uri=mlruns", ["tracking.uri is mlruns", "sqlite:///FILE"]),
     ("ema.decay=0.9", ["ema.decay", "no effect", "ema.enabled"]),
+    ("hardware=cpu hardware.deterministic=false", ["hardware.deterministic has no effect", "hardware.target=cpu"]),
+    ("hardware.jit=false hardware.jit_level=O1", ["hardware.jit_level has no effect", "hardware.jit=false"]),
     ("augment.color_jitter=0.4", ["augment.color_jitter", "no effect", "augment.auto_augment"]),
     ("task=evaluate checkpoint=a.safetensors optim.base_lr=1", ["optim.base_lr", "no effect", "task=evaluate"]),
 ]

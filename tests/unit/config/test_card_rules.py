@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from composition import freeze
+from npu_tables import ascend
 
 from deit.config import card_rules
 from deit.config.schema import RunConfig
@@ -77,6 +78,22 @@ def test_a_910a_computes_in_float32_alone(precision: str, generation: str | None
     (line,) = found
     assert "the Ascend card is a 910A" in line and line.endswith("; give precision=fp32.")
     assert ("has no bfloat16" in line) is (precision == "bf16") and ("no step would see it" in line) is (precision != "bf16")
+
+
+@pytest.mark.parametrize(
+    ("level", "jit", "generation", "expected"),
+    [
+        ("auto", True, "910A", "O0"),
+        ("auto", True, "910B", "O1"),
+        ("auto", True, "910_93", "O1"),
+        ("auto", True, None, None),
+        ("O0", True, "910B", "O0"),
+        ("O2", True, None, "O2"),
+        ("O1", False, "910B", None),
+    ],
+)
+def test_the_level_of_compiled_graphs(level: str, jit: bool, generation: str | None, expected: str | None) -> None:
+    assert card_rules.jit_level(ascend(jit_level=level, jit=jit), generation) == expected
 
 
 @pytest.mark.parametrize(

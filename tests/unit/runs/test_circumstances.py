@@ -21,12 +21,15 @@ def test_the_cards_of_a_launch_are_known_before_and_after_its_start(tmp_path: Pa
     note_launch(run, environment.describe(config, [2, 5]), [])
     expected = {"names": ["910B3", "910B3"], "generation": "910B", "driver": "24.1.rc3"}
     assert last_launch(run)["npu"] == expected and last_launch(run)["card_ids"] == [2, 5]
-    note_device(run, {"target": "Ascend", "soc": "ascend910b", "generation": "910B"})
+    device = {"target": "Ascend", "soc": "ascend910b", "generation": "910B"}
+    note_device(run, device | {"overflow_mode": "INFNAN_MODE", "jit_level": "O1", "deterministic": True})
     tags = describe.tags(run, config)
+    assert "computed on Ascend 910B: overflow_mode `INFNAN_MODE`, jit_level `O1`, deterministic" in describe.note(run, config)
     assert (tags["npu.names"], tags["npu.generation"], tags["device.soc"]) == ('["910B3", "910B3"]', "910B", "ascend910b")
 
     note_launch(run, environment.describe(freeze("hardware=cpu")), ["resume=last"])
     note_device(run, {"target": "CPU"})
+    assert "computed on" not in describe.note(run, config)
     assert last_launch(run)["device"] == {"target": "CPU"} and "npu" not in last_launch(run)
     assert last_launch(run)["overrides"] == ["resume=last"]
     first = read_json(run.environment)
