@@ -129,7 +129,7 @@ def experiment(found: Translation, name: str, source: str) -> str:
 def _lists(found: Translation) -> Iterator[tuple[str, list[str]]]:
     if found.refused:
         yield (
-            "Not translated, because this program has no such value; decide",
+            "Not translated, decide yourself",
             [f"{k}: {why}" for k, why in found.refused.items()],
         )
     if found.without:
