@@ -161,13 +161,14 @@ def test_sync_chooses_what_has_ended_and_is_not_all_sent(tmp_path: Path, command
     def row(run: RunDirectory, store: str, points: int) -> list[str]:
         return [str(run.path.relative_to(tmp_path)), store, str(points)]
 
-    rows = [row(ended, "sqlite:////elsewhere/mlflow.db", 7), row(killed, "http://node01:5000", 8)]
+    each = 2  # metrics of a step
+    rows = [row(ended, "sqlite:////elsewhere/mlflow.db", 7 * each), row(killed, "http://node01:5000", 8 * each)]
     rows.append(row(damaged, "http://node01:5000", 0))
     assert sorted(planned()) == sorted(rows)
     assert status.read(killed).state == INTERRUPTED
-    assert planned(f"run={going.path}") == [row(going, "http://node01:5000", 100)]
-    assert planned(f"run={done.path}", "tracking.uri=http://node02:5000") == [row(done, "http://node02:5000", 100)]
-    assert planned(f"run={untracked.path}", "tracking=mlflow", "tracking.uri=http://node02:5000")[0][2] == "100"
+    assert planned(f"run={going.path}") == [row(going, "http://node01:5000", 100 * each)]
+    assert planned(f"run={done.path}", "tracking.uri=http://node02:5000") == [row(done, "http://node02:5000", 100 * each)]
+    assert planned(f"run={untracked.path}", "tracking=mlflow", "tracking.uri=http://node02:5000")[0][2] == str(100 * each)
     for wrong, told in (
         ((f"run={untracked.path}",), "it was made with tracking=none; give tracking=mlflow tracking.uri=URI too."),
         (("resume=last",), "resume=last with task=sync: it sends runs to MLflow"),
