@@ -55,7 +55,6 @@ EVERYTHING = (
     "augment.reprob=0.3",
     "augment.mixup=0.8",
     "augment.mixup_prob=1",
-    "ema.warmup=true",
     "optim.accumulation_steps=2",
     "precision=o1",
     "precision.loss_scale_init=4.0e6",
