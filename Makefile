@@ -11,12 +11,12 @@ REFERENCE := .reference
 quickstart: $(VENV)/.lean-$(MINDSPORE)
 	$(BIN)/python launch.py experiment=quickstart
 
-# Two files of tests at a time: much of a test is waiting for a server, a signal or a grace period.
+# Three files of tests at a time on two cores: much of a test is waiting for a server, a signal or a grace period.
 # In the order of the folders, so that the quick unit tests come last and neither core idles at the end: by itself,
 # xdist begins with the files of most tests, and the slow ones have few.
 # `make test TESTS=tests/unit/data` runs some alone, `make test TESTS="-k resume"` too.
 test: install
-	$(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--numprocesses 2 --dist loadfile --no-loadscope-reorder)
+	$(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--numprocesses 3 --dist loadfile --no-loadscope-reorder)
 
 # Unit tests that neither start processes nor compile a network: less than 90 seconds on two cores.
 test-fast: install
