@@ -645,7 +645,7 @@ def finished(tmp_path: Path, state: str, *extra: str) -> RunConfig:
 
 def test_what_is_left_to_do(tmp_path: Path) -> None:
     config = finished(tmp_path, FINISHED)
-    with pytest.raises(UserError, match="step 16 of 16, nothing is left"):
+    with pytest.raises(UserError, match="already finished step 16 of 16"):
         check_unfinished(config)
     check_unfinished(finished(tmp_path, FAILED))  # killed in its last evaluation
     longer = dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, epochs=3))
