@@ -209,7 +209,18 @@ def test_what_is_registered(place: Place) -> None:
         *("mlflow", "numpy", "opencv-python-headless", "pillow", "pyyaml", "onnxruntime")
     }
     parts = {path.relative_to(folder / "code" / "deit").parts[0] for path in (folder / "code").rglob("*.py")}
-    assert parts == {"__init__.py", "errors.py", "files.py", "config", "data", "exports", "inference", "runs", "serving"}
+    assert parts == {
+        "__init__.py",
+        "errors.py",
+        "files.py",
+        "config",
+        "data",
+        "exports",
+        "inference",
+        "notes.py",
+        "runs",
+        "serving",
+    }
 
 
 def test_a_model_that_lacks_a_module_is_not_registered(place: Place, tmp_path: Path) -> None:
