@@ -7,14 +7,12 @@ without decay are not scaled (timm: always_adapt false). The clip of the global 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import mindspore as ms
-import numpy as np
-from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+from mindspore import Parameter, Tensor, ops
 
-from deit.optim.adamw import one_minus_exp
+from deit.optim.moments import Moments
 
 _update = ops.MultitypeFuncGraph("lamb_update")
 
@@ -57,12 +55,8 @@ def _trust_ratio(weight: Tensor, update: Tensor) -> Tensor:
     return ops.select(known, weight / ops.select(known, update, one), one)
 
 
-class LAMB(nn.Cell):
-    """Update ``parameters`` in place; ``decayed`` says of each whether ``weight_decay``, and with it the scaling, applies.
-
-    ``state`` maps names to what a checkpoint must hold: ``step``, the number of updates done, and
-    ``exp_avg.<parameter>``, ``exp_avg_sq.<parameter>``, the two moments.
-    """
+class LAMB(Moments):
+    """``weight_decay``, and with it the scaling, applies to the parameters that are ``decayed``."""
 
     def __init__(
         self,
@@ -73,26 +67,14 @@ class LAMB(nn.Cell):
         betas: tuple[float, float],
         eps: float,
     ) -> None:
-        super().__init__(auto_prefix=False)  # the parameters belong to the network and keep their names
-        self.parameters = ParameterTuple(parameters)
         # Without weight decay timm scales nothing.
-        self.decayed = tuple(weight_decay > 0 and one for one in decayed)
+        super().__init__(parameters, [weight_decay > 0 and one for one in decayed], betas)
         self.share1, self.share2 = (Tensor(1 - beta, ms.float32) for beta in betas)
-        self.log_beta1, self.log_beta2 = (math.log(max(beta, float(np.finfo(np.float32).tiny))) for beta in betas)
         self.eps, self.weight_decay = Tensor(eps, ms.float32), Tensor(weight_decay, ms.float32)
-        self.exp_avg = self.parameters.clone("exp_avg", init="zeros")
-        self.exp_avg_sq = self.parameters.clone("exp_avg_sq", init="zeros")
-        self.step = Parameter(Tensor(0, ms.int32), name="step", requires_grad=False)
-        for moment in (*self.exp_avg, *self.exp_avg_sq):
-            moment.requires_grad = False
-        self.state = {p.name: p for p in (self.step, *self.exp_avg, *self.exp_avg_sq)}
-        self.map = ops.HyperMap()
 
     def construct(self, grads: tuple[Tensor, ...], lr: Tensor) -> bool:
         """One update. ``grads``: float32, in the order of the parameters. ``lr``: float32 scalar."""
-        step = ops.assign_add(self.step, 1).astype(ms.float32)
-        correction1 = one_minus_exp(step * self.log_beta1)
-        correction2_root = ops.sqrt(one_minus_exp(step * self.log_beta2))
+        correction1, correction2_root = self.count_update()
         update = ops.partial(_update, lr, self.share1, self.share2, correction1, correction2_root, self.eps, self.weight_decay)
         self.map(update, self.decayed, self.parameters, self.exp_avg, self.exp_avg_sq, grads)
         return True

@@ -46,7 +46,6 @@ HARD = {
     r"\bbut for\b(?! an?\b)": "except",
     r"\bfor ever\b": "forever",
     r"\btakes? note\b|\bhears? of\b": "record, is called with",
-    r"\b(begins?|began|goes|go) anew\b": "again",
     r"\bthe (likeliest|right) class(es)?\b": "the most likely class, the true class",
     r"\bare (told|said) apart\b|\btells? (it|them) apart\b": "distinguish",
     r"\bhands? (it|them|a \w+) on\b": "forward",

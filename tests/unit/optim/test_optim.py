@@ -16,8 +16,8 @@ from deit.models.deit import build_model
 from deit.models.initialisation import initial_weights
 from deit.models.shapes import parameter_shapes
 from deit.models.weights import load_weights
-from deit.optim.adamw import one_minus_exp
 from deit.optim.build import build_optimizer
+from deit.optim.moments import one_minus_exp
 from deit.optim.parameter_groups import decayed
 from deit.preflight.disk_space import MOMENTS
 from deit.recipe.schedule import learning_rate, peak_lr
