@@ -19,7 +19,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from deit.commands import table
-from deit.compose import flags, freeze, groups, overrides
+from deit.compose import flags, groups, overrides
 from deit.compose.hydra_errors import ERRORS, translate
 from deit.config.schema import RunConfig
 from deit.errors import UserError
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(typed: list[str]) -> int:
     args = flags.parse(typed)
-    freeze.register()
+    table.register()
     try:
         if args.hydra_help:
             print(flags.hydra_page(), end="")

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from rich.table import Table
 
+from deit.compose import auto_keys
 from deit.config.addresses import is_remote
 from deit.config.schema import RunConfig
 from deit.console import console, titled
@@ -77,11 +78,25 @@ def show(task: Shown, config: RunConfig, *, starts: bool) -> None:
     for label, value in rows:
         table.add_row(titled(label), value)
     console().print(table)
+    _show_chosen()
     if task.resumable:
         console().print(titled("\nlearning rate", f"\n{lr_curve.plot_text(config)}"))
     if starts:
         console().print(titled("\nwould start", f" {shlex.join(worker_command(config, _example(config)))}"))
     console().print("every key: --cfg job --resolve")
+
+
+def _show_chosen() -> None:
+    """Print the values that were chosen for this data and machine, each with its rule."""
+    chosen = auto_keys.chosen()
+    if not chosen:
+        return
+    table = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False)
+    for key, choice in chosen.items():
+        value = f"{choice.value:.4g}" if isinstance(choice.value, float) else str(choice.value)
+        table.add_row(f"{key}={value}".replace(" ", ""), choice.why)
+    console().print(titled("\nchosen for this data and machine", "; a typed KEY=VALUE replaces each of these"))
+    console().print(table)
 
 
 def _example(config: RunConfig) -> Path:

@@ -10,11 +10,12 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from deit.commands.task import Task
-from deit.compose import freeze, overrides, unused_keys
+from deit.compose import auto_keys, freeze, overrides, unused_keys
 from deit.config.schema import RunConfig
 from deit.config.tasks import TASKS
 from deit.errors import UserError
 from deit.lookup.base_run import find_base
+from deit.recipe.data_defaults import Facts
 from deit.secrets import set_aside
 
 
@@ -23,6 +24,12 @@ def task_of(name: str) -> Task[Any]:
     if name not in TASKS:
         raise ValueError(f"{name}: no such task")
     return cast(Task[Any], importlib.import_module(f"deit.commands.{name}").TASK)
+
+
+def register() -> None:
+    """Register with Hydra what ``conf/`` refers to."""
+    freeze.register()
+    auto_keys.register(_facts)
 
 
 def configured(composed: DictConfig, typed: Sequence[Override]) -> RunConfig:
@@ -36,12 +43,21 @@ def configured(composed: DictConfig, typed: Sequence[Override]) -> RunConfig:
     task = task_of(composed.task.name) if composed.task.name in TASKS else None
     if task is not None and (refused := task.refuses(named)):
         raise UserError("\n".join(refused))
-    config = freeze.freeze(composed, typed, find_base(named))
+    base = find_base(named)
+    if base is None:  # a run has its values already
+        composed = auto_keys.filled(composed, _facts)
+    config = freeze.freeze(composed, typed, base)
     found = task_of(config.task.name).problems(config)
     if found:
         raise UserError("\n".join(found))
     config.tracking.uri = set_aside(config.tracking.uri)
     return config
+
+
+def _facts(config: RunConfig) -> Facts:
+    from deit.commands.training_facts import facts  # late: most commands have no automatic values
+
+    return facts(config)
 
 
 def unused(config: RunConfig, typed: Sequence[Override]) -> list[str]:

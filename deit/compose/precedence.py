@@ -4,7 +4,8 @@ Hydra merges global files (an experiment, a debug file, conf/local) after the op
 could become a CPU again. A typed option counts for the keys in which it differs from the option that it replaces. If an
 experiment or a sweep's template sets another value there, the two contradict each other, which is an error. Debug files and
 conf/local are more general: the option wins for the keys that its own file sets, but not for those it takes from a base file,
-such as a batch size. A single typed key wins over all of them.
+such as a batch size. A value that would follow from the data (``${auto:}``) gives way, to every value of an option that is
+chosen for its numbers, such as augment=deit. A single typed key wins over all of them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from deit.compose import config_files, groups, keys
 
+AUTO = "${auto:}"
+OF_NUMBERS = ("augment", "ema", "optim", "precision", "schedule")  # groups whose options are chosen for their numbers
 RECIPES = ("experiment", "sweep")  # a contradiction with these is an error; other files give way
 GLOBAL = ("experiment=", "debug=", "sweep=")
 LOCAL = "local/default"
@@ -56,6 +59,10 @@ def apply(composed: DictConfig, texts: Sequence[str]) -> list[str]:
         assert isinstance(now, dict)
         for name, value in values.items():
             path = f"{group}.{name}"
+            if now.get(name) == AUTO and path not in single and value != "???":
+                if group in OF_NUMBERS or value != other.get(name, value):
+                    OmegaConf.update(composed, path, value)
+                continue
             if value in ("???", other.get(name, "???")) or path in single or now.get(name, value) == value:
                 continue
             recipe = next((recipe for recipe in recipes if name in (recipes[recipe].values.get(group) or {})), None)

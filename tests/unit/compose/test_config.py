@@ -35,6 +35,7 @@ NEEDS = {
     "distill=soft": ["distill.teacher=runs/t", "model=deit_tiny_distilled"],
     "distill=hard": ["distill.teacher=runs/t", "model=deit_tiny_distilled"],
     "experiment=digits_distilled": ["distill.teacher=runs/t"],
+    "experiment=finetune": ["data.root=/images"],
     "model=deit_tiny_distilled": ["distill=hard", "distill.teacher=runs/t"],
     "model=deit_small_distilled": ["distill=hard", "distill.teacher=runs/t"],
     "model=deit_base_distilled": ["distill=hard", "distill.teacher=runs/t"],
