@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 from deit.config.schema import DataConfig, RunConfig
-
 from deit.data.datasets import open_dataset
 from deit.errors import UserError
 from deit.machine import cards

@@ -71,4 +71,3 @@ def _with(composed: DictConfig, choices: dict[str, Choice]) -> DictConfig:
     for key, choice in choices.items():
         OmegaConf.update(result, key, choice.value)
     return result
-

@@ -49,9 +49,7 @@ def derive(facts: Facts, asked: Iterable[str], given: Mapping[str, Any]) -> dict
     wanted = list(asked)
     unknown = [key for key in wanted if key not in RULES]
     if unknown:
-        raise UserError(
-            "\n".join(f"{key} is ${{auto:}}, but has no rule; allowed for {', '.join(RULES)}." for key in unknown)
-        )
+        raise UserError("\n".join(f"{key} is ${{auto:}}, but has no rule; allowed for {', '.join(RULES)}." for key in unknown))
     rules = _Rules(facts, wanted, given)
     return {key: rules.choice(key) for key in wanted}
 
@@ -126,7 +124,9 @@ def _batch_size(rules: _Rules) -> Choice:
     share = max(1, step // rules.passes)
     size = min(share, rules.largest_batch)
     limit = f", at most {size} per process for this model and device" if size < share else ""
-    return Choice(size, f"{rules.counted}: a power of two that leaves about {STEPS} steps an epoch, from 8 to 256 in all{limit}")
+    return Choice(
+        size, f"{rules.counted}: a power of two that leaves about {STEPS} steps an epoch, from 8 to 256 in all{limit}"
+    )
 
 
 def _eval_batch_size(rules: _Rules) -> Choice:

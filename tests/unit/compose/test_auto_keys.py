@@ -56,7 +56,7 @@ def test_official_weights_follow_the_model(photos: Path) -> None:
     root = f"data.root='{photos}'"
     assert freeze("experiment=finetune", root).model.pretrained == "deit_small_patch16_224"
     assert freeze("experiment=finetune", root, "model=deit_base_384").model.pretrained == "deit_base_patch16_384"
-    with pytest.raises(UserError, match="no official weights of model.name=deit_micro"):
+    with pytest.raises(UserError, match=r"no official weights of model\.name=deit_micro"):
         freeze("experiment=finetune", root, "model=deit_micro")
 
 

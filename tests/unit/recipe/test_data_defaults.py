@@ -75,7 +75,7 @@ def test_a_reason_names_what_it_depends_on() -> None:
 
 def test_a_key_without_a_rule_and_a_model_without_weights_are_refused() -> None:
     facts = Facts(318, "cpu", 1, 0.1, "deit_micro")
-    with pytest.raises(UserError, match="seed is .* but has no rule; allowed for model.pretrained, "):
+    with pytest.raises(UserError, match=r"seed is .* but has no rule; allowed for model.pretrained, "):
         derive(facts, ["seed"], GIVEN)
-    with pytest.raises(UserError, match="no official weights of model.name=deit_micro; give model.pretrained=FILE"):
+    with pytest.raises(UserError, match=r"no official weights of model\.name=deit_micro; give model.pretrained=FILE"):
         derive(facts, ["model.pretrained"], GIVEN)
