@@ -27,6 +27,7 @@ from deit.machine.lifeline import end_with_parent
 from deit.runs import circumstances, status
 from deit.runs.directory import DISK_FULL, RunDirectory
 from deit.runs.outcome import FINISHED, Outcome, finished, interrupted, of_error
+from deit.runs.recorded_split import with_recorded
 
 LAST_WORD = 60.0  # seconds that a slow disk may take to sync the journal and the status
 
@@ -73,7 +74,7 @@ def main(arguments: list[str]) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     elif run.environment.exists():  # not where a worker was started by hand
         circumstances.note_device(run, device.describe(config.hardware))
-    return work(run, config, rank, world)
+    return work(run, with_recorded(config, run), rank, world)
 
 
 def prepare_environment(config: RunConfig) -> None:

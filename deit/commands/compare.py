@@ -28,7 +28,7 @@ from deit.comparison.results import ModelResult, Results
 from deit.compose import rules
 from deit.compose.unused_keys import Unused
 from deit.config import card_rules, frozen
-from deit.config.schema import RunConfig
+from deit.config.schema import SPLIT_KEYS, RunConfig
 from deit.config.tasks import CompareTask, expect
 from deit.console import console
 from deit.data.source import Dataset
@@ -82,7 +82,7 @@ class Compare(Task[CompareTask]):
         preprocessing = ("background", "crop_pct", "interpolation", "mean", "std")
         of_data = ["name", "eval_batch_size", "workers", "max_pixels", *preprocessing]
         if task.input is None:
-            of_data += ["source", "root", "format", "num_classes", "val_size", "val_limit", "on_bad_image"]
+            of_data += [*SPLIT_KEYS, "source", "root", "format", "num_classes", "val_size", "val_limit", "on_bad_image"]
         found.all_but("data", *of_data)
         if len(exported) + len(of_runs) == len(task.models):
             told = "while each of task.models has its own"

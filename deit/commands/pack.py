@@ -18,12 +18,13 @@ from deit.commands.of_images import looks_at_images_alone
 from deit.commands.task import Task
 from deit.compose import rules
 from deit.compose.unused_keys import Unused
-from deit.config.schema import DataConfig, RunConfig
+from deit.config.schema import SPLIT_KEYS, DataConfig, RunConfig
 from deit.config.tasks import PackTask
 from deit.console import console
 from deit.data import packed
 from deit.data.datasets import open_dataset
 from deit.data.folder import ImageFolder
+from deit.data.listed import ListedImages
 from deit.data.shard import sample_key
 from deit.data.source import whole_of
 from deit.data.workers import workers_of
@@ -56,7 +57,9 @@ class Pack(Task[PackTask]):
 
     def unused(self, found: Unused) -> None:
         super().unused(found)
-        found.all_but("data", "name", "source", "root", "format", "num_classes", "train_size", "val_size", "workers")
+        found.all_but(
+            "data", "name", "source", "root", "format", *SPLIT_KEYS, "num_classes", "train_size", "val_size", "workers"
+        )
         found.with_task("seed", "name", "runs_dir", "weights_dir")
 
     def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:
@@ -116,13 +119,13 @@ def _part(output: Path) -> Path:
     return output.with_name(f"{output.name}.part")
 
 
-def _folders(data: DataConfig) -> dict[str, ImageFolder]:
+def _folders(data: DataConfig) -> dict[str, ImageFolder | ListedImages]:
     """Both splits, complete. Raises UserError if they are not class folders."""
     whole = dataclasses.replace(data, train_limit=None, val_limit=None)
-    folders = {}
+    folders: dict[str, ImageFolder | ListedImages] = {}
     for split in packed.SPLITS:
         folder = whole_of(open_dataset(whole, train=split == "train"))
-        if not isinstance(folder, ImageFolder):
+        if not isinstance(folder, (ImageFolder, ListedImages)):
             raise UserError(f"data.root: {data.root} is already packed; give the original class folders.")
         folders[split] = folder
     return folders
@@ -182,7 +185,7 @@ def _say(output: Path, described: packed.Description, splits: dict[str, Split], 
         console().print(f"{shown(output / split)}: {there.images:,} images, {size}, in {shards}")
     if described.format == "tar":
         for split, images in splits.items():
-            odd = _odd_names(images.folder)
+            odd = _odd_names(images)
             if odd:
                 console().print(
                     f"{split}: WebDataset cuts names at their first dot, so it reads {odd:,} of these images as parts of one "
@@ -191,11 +194,11 @@ def _say(output: Path, described: packed.Description, splits: dict[str, Split], 
     console().print(f"read it with data={data.name if data.name == 'imagenet' else 'imagefolder'} data.root={shown(output)}")
 
 
-def _odd_names(folder: ImageFolder) -> int:
+def _odd_names(images: Split) -> int:
     """Number of images whose name is not KEY.EXTENSION, or whose key is not unique."""
     odd, last = 0, None
-    for row, encoded in enumerate(folder.names.tolist()):
-        key = (int(folder.labels[row]), sample_key(os.fsdecode(encoded)))
+    for row, encoded in enumerate(images.names.tolist()):
+        key = (int(images.folder.labels[row]), sample_key(os.fsdecode(encoded)))
         odd += key == last or encoded.count(b".") != 1
         last = key
     return odd

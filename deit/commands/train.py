@@ -15,6 +15,7 @@ from deit.lookup.base_run import References
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from deit.launching.run import Start
     from deit.recipe.plan import Plan
     from deit.runs.directory import RunDirectory
 
@@ -50,6 +51,13 @@ class Train(Task[TrainTask]):
         check_space(config)
         _check_profile(config)
         return config
+
+    def work(self, start: Start) -> int:
+        from deit.data.datasets import record_split
+
+        if start.machines.first and not start.run.split.is_file():
+            record_split(start.run.split, start.config.data)
+        return super().work(start)
 
     def recipe(self, config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
         from deit.commands.dry_run import device, training

@@ -12,11 +12,11 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.resolvers.oc import env
 
-from deit.compose import config_files, groups, hydra_guard, keys, limits
+from deit.compose import config_files, groups, hydra_guard, keys, limits, overrides
 from deit.compose.inherit import inherit
 from deit.config.addresses import expanded
 from deit.config.frozen import from_dict
-from deit.config.schema import VARIANTS, RunConfig
+from deit.config.schema import SPLIT_KEYS, VARIANTS, RunConfig
 from deit.config.tasks import TASKS, TaskConfig
 from deit.errors import UserError
 from deit.lookup.base_run import Base, References
@@ -82,10 +82,17 @@ def freeze(composed: DictConfig, typed: Sequence[Override], base: Base | None) -
             setattr(config, key, value)
         for key, value in base.task_keys.items():
             setattr(config.task, key, value)
+        if base.split is not None and (composed.resume is not None or not _splits(typed)):
+            config.data.split_file = base.split
     found = limits.problems(config)
     if found:
         raise UserError("\n".join(found))
     return config
+
+
+def _splits(typed: Sequence[Override]) -> bool:
+    """Whether a typed key says how the images are split."""
+    return not {f"data.{key}" for key in SPLIT_KEYS}.isdisjoint(overrides.dotted(typed))
 
 
 def _expand_home(node: DictConfig | ListConfig) -> None:

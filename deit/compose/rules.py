@@ -13,7 +13,7 @@ from deit.compose.keys import spoken
 from deit.config import card_rules
 from deit.config.addresses import is_remote
 from deit.config.addresses import problem as remote_problem
-from deit.config.schema import RunConfig
+from deit.config.schema import DataConfig, RunConfig
 from deit.errors import UserError
 from deit.recipe import plan
 from deit.recipe.schedule import peak_lr
@@ -53,6 +53,7 @@ def names(config: RunConfig) -> list[str]:
 def files(config: RunConfig) -> list[str]:
     """Store addresses for keys that need a local file or folder."""
     keys = {f"task.{key}": getattr(config.task, key, None) for key in ("input", "output", "results", "classes")}
+    keys |= {"data.labels": config.data.labels, "data.split_file": config.data.split_file}
     return [
         f"{key} is {value!r}, but addresses in a store are for data.root, runs_dir and runs; give a file or folder of this "
         "machine."
@@ -89,10 +90,12 @@ def data(config: RunConfig) -> list[str]:
     data, found = config.data, []
     if data.source in WITHOUT_FOLDER and data.root is not None:
         found.append(f"data.root is {data.root!r}, but data.source={data.source} reads no folder; give data.root=null.")
-    if data.source not in WITHOUT_FOLDER and not data.root:
+    by_list = data.source == "imagefolder" and data.labels is not None
+    if data.source not in WITHOUT_FOLDER and not data.root and not by_list:
         found.append(f"data.root is {spoken(data.root)}, but data.source={data.source} reads a folder; give data.root=FOLDER.")
     if data.root is not None and is_remote(data.root) and (wrong := remote_problem(data.root)):
         found.append(f"data.root {wrong}.")
+    found += _split(data)
     classes = CLASSES.get(data.source)
     if classes is not None and data.num_classes not in (None, classes):
         found.append(f"data.num_classes is {data.num_classes}, but data.source={data.source} has {classes}.")
@@ -103,6 +106,27 @@ def data(config: RunConfig) -> list[str]:
             for key in made
             if getattr(data, key) is None
         ]
+    return found
+
+
+def _split(data: DataConfig) -> list[str]:
+    found = []
+    if data.labels is not None and data.format not in ("auto", "folder"):
+        found.append(
+            f"data.labels is {data.labels!r}, but data.format={data.format} reads shards, which have their own labels."
+        )
+    if (data.folds is None) != (data.fold is None):
+        given, other = ("fold", "folds") if data.folds is None else ("folds", "fold")
+        found.append(
+            f"data.{given} is {getattr(data, given)}, but data.{other} is null; give both, such as data.folds=5 data.fold=0."
+        )
+    elif data.folds is not None and data.fold is not None:
+        if data.fold >= data.folds:
+            found.append(f"data.fold is {data.fold} and data.folds {data.folds}; allowed: 0 to {data.folds - 1}.")
+        if data.val_fraction is not None:
+            found.append(
+                f"data.val_fraction is {data.val_fraction:g} and data.folds {data.folds}, which split in another way; give one."
+            )
     return found
 
 

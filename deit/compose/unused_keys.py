@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from deit.config.addresses import is_remote
-from deit.config.schema import RunConfig, SgdOptim
+from deit.config.schema import SPLIT_KEYS, RunConfig, SgdOptim
 from deit.recipe import plan
 
 
@@ -57,7 +57,6 @@ def _of_any_task(found: Unused) -> Unused:
 
     config = found.config
     augment, schedule, precision = config.augment, config.schedule, config.precision
-    found.add(not is_remote(config.data.root), "without a data.root in a store (s3://, obs://)", "data.cache_dir")
     found.add(not is_remote(config.runs_dir), "without a runs_dir in a store (s3://, obs://)", "checkpointing.upload_timeout")
     found.add(config.task.name != "train", "without task=train", "hardware.profile")
     found.add(not config.hardware.jit, "with hardware.jit=false", "hardware.jit_level")
@@ -67,9 +66,7 @@ def _of_any_task(found: Unused) -> Unused:
         "hardware.deterministic",
     )
     found.add(config.sweep.resume is None, "without sweep.resume", "sweep.retry_failed")
-    in_memory = f"with data.source={config.data.source}, which has no image files"
-    of_files = ("format", "on_bad_image", "max_pixels", "background")
-    found.add(config.data.source != "imagefolder", in_memory, *(f"data.{key}" for key in of_files))
+    _of_data(found)
     of_task = (getattr(config.task, key, None) for key in ("model", "models"))
     none_named = all(named is None for named in (config.model.pretrained, config.distill.teacher, config.checkpoint, *of_task))
     found.add(none_named, "without model.pretrained, distill.teacher, checkpoint or task.model", "weights_dir")
@@ -109,3 +106,12 @@ def _of_any_task(found: Unused) -> Unused:
     still = isinstance(config.optim, SgdOptim) and config.optim.momentum == 0
     found.add(still, "while optim.momentum is 0", "optim.nesterov")
     return found
+
+
+def _of_data(found: Unused) -> None:
+    data = found.config.data
+    found.add(not is_remote(data.root), "without a data.root in a store (s3://, obs://)", "data.cache_dir")
+    split = [f"data.{key}" for key in SPLIT_KEYS]
+    of_files = [*(f"data.{key}" for key in ("format", "on_bad_image", "max_pixels", "background")), *split]
+    found.add(data.source != "imagefolder", f"with data.source={data.source}, which has no image files", *of_files)
+    found.add(data.split_file is not None, "with data.split_file", *(key for key in split if key != "data.split_file"))

@@ -62,6 +62,9 @@ class ModelConfig:
     no_embed_class: bool = option("The position embedding is of the patches alone, not of the class token.", default=False)
 
 
+SPLIT_KEYS = ("labels", "val_fraction", "folds", "fold", "split_seed", "split_file")  # of DataConfig
+
+
 @dataclass
 class DataConfig:
     name: str = option("Name of the data set; also the name of its MLflow experiment.")
@@ -82,6 +85,29 @@ class DataConfig:
     class_map: Optional[str] = option(
         "File with the class names in label order, one per line, as timm's --class-map; null: the class folders in "
         "alphabetical order.",
+        default=None,
+    )
+    labels: Optional[str] = option(
+        "CSV, TSV or JSONL file with the columns path (relative to data.root, or without one to the folder of the file), label "
+        "and, optionally, split (train, val, test); null: class folders.",
+        default=None,
+    )
+    val_fraction: Optional[float] = option(
+        "Share of each class for validation, if data.root has no val/ and data.labels no split; 1: all images. null: 0.2.",
+        above=0,
+        high=1,
+        default=None,
+    )
+    folds: Optional[int] = option(
+        "Split into this many folds instead of by val_fraction, for cross-validation; data.fold is for validation.",
+        low=2,
+        default=None,
+    )
+    fold: Optional[int] = option("The fold for validation, counted from 0.", low=0, default=None)
+    split_seed: Optional[int] = option("Seed of such a split, which does not depend on seed. null: 0.", low=0, default=None)
+    split_file: Optional[str] = option(
+        "JSONL file with the images of both splits, as a run writes it (split.jsonl); it replaces labels, val_fraction and "
+        "folds. run=, resume= and task.model=RUN set it to that of the run. null: split by the keys above.",
         default=None,
     )
     train_size: Optional[int] = option("Expected number of training images; null: not checked.", unit="images", low=1)

@@ -12,7 +12,8 @@ from deit.config.class_names import normal
 from deit.config.schema import DataConfig
 from deit.data.cifar import open_cifar
 from deit.data.digits import open_digits
-from deit.data.folder import ImageFolder, open_folder
+from deit.data.folder import ImageFolder, is_unsplit, open_folder
+from deit.data.listed import ListedImages, is_listed, open_class_folders, open_list, refuse_split_keys, write_split
 from deit.data.packed import format_of, open_packed
 from deit.data.source import Dataset, aligned, evenly, limited, mapped, whole_of
 from deit.data.synthetic import open_synthetic
@@ -21,8 +22,34 @@ from deit.notes import note
 
 
 def open_images(data: DataConfig, train: bool) -> Dataset:
-    """A split of image files, in class folders or packed. Raises UserError if data.root does not match data.format."""
-    return open_folder(data, train) if format_of(data) == "folder" else open_packed(data, train)
+    """A split of image files: of class folders, of a list, or packed.
+
+    Raises UserError if data.root does not match data.format, or has splits while the configuration splits it.
+    """
+    form = format_of(data)
+    if form == "folder" and is_listed(data):
+        return open_list(data, train)
+    if form == "folder" and _is_unsplit(data):
+        return open_class_folders(data, train)
+    if data.labels is not None and data.split_file is None:
+        raise UserError(f"data.labels={data.labels}: {data.root} contains {form} shards, which have their own labels.")
+    if data.split_file is None:
+        refuse_split_keys(data, Path(data.root or "."))
+    return open_folder(data, train) if form == "folder" else open_packed(data, train)
+
+
+def record_split(file: Path, data: DataConfig) -> None:
+    """Write which images are for training and which for validation, unless train/ and val/ or packed data say so.
+
+    Raises UserError as ``open_dataset`` does.
+    """
+    data = _on_this_machine(data)
+    if data.source == "imagefolder" and format_of(data) == "folder" and (is_listed(data) or _is_unsplit(data)):
+        write_split(file, data)
+
+
+def _is_unsplit(data: DataConfig) -> bool:
+    return data.root is not None and is_unsplit(Path(data.root))
 
 
 SOURCES = {
@@ -99,7 +126,7 @@ def check_images(dataset: Dataset, on_bad_image: str, most: int = 256) -> None:
     """
     check_classes(dataset)
     whole = whole_of(dataset)
-    if isinstance(whole, ImageFolder) and (lines := whole.left_out.lines()):
+    if isinstance(whole, (ImageFolder, ListedImages)) and (lines := whole.left_out.lines()):
         note(f"{whole.place} leaves out {'; '.join(lines)}.")
     looked_at = evenly(len(dataset), most)
     bad = 0

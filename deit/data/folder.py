@@ -1,5 +1,7 @@
 """Images as files in class folders: ROOT/train/CLASS/IMAGE and ROOT/val/CLASS/IMAGE, at any depth below CLASS.
 
+A ROOT whose folders are the classes themselves is split by ``deit.data.listed``.
+
 Only folders are read, with one pass of scandir and without opening files, so that ImageNet's 1.3 million names take seconds.
 The names are one array of bytes: a list of strings would take several times the memory, once for each card.
 
@@ -76,6 +78,10 @@ class ImageFolder(EncodedDataset):
         self.max_pixels, self.background = data.max_pixels, data.background
         self.left_out = left_out
 
+    def names_in_class(self) -> np.ndarray:
+        """The files as encoded paths from a folder of their class, [N]: as task=pack names them."""
+        return self.names
+
     def content(self, index: int) -> bytes:
         from deit.data.decode import read_file
 
@@ -100,11 +106,11 @@ def open_folder(data: DataConfig, train: bool) -> ImageFolder:
     if missing:
         raise UserError(_not_laid_out(root, missing[0]))
     known = "train" if (root / "train").is_dir() else "val"
-    folders = _class_folders(root / known)
+    folders = class_folders(root / known)
     classes = list(folders)
     if train:
         return _listed(root / "train", classes, folders, data, empty_allowed=False)
-    present = _class_folders(root / "val")
+    present = class_folders(root / "val")
     unknown = sorted(set(present) - set(classes))
     if unknown:
         raise UserError(
@@ -114,6 +120,22 @@ def open_folder(data: DataConfig, train: bool) -> ImageFolder:
     return _listed(root / "val", classes, present, data, empty_allowed=True)
 
 
+def is_unsplit(root: Path) -> bool:
+    """Whether the folders in ``root`` are the classes themselves, instead of train/ and val/.
+
+    A class may be called train: a split has folders in it. False if there is no such folder.
+    """
+    if not root.is_dir():
+        return False
+    folders = {entry.name.lower(): entry.name for entry in entries_of(root) if may_be_class(entry)}
+    if {"train", "val"} <= set(folders):
+        return False
+    splits = [name for split, others in OTHER_NAMES.items() for name in (split, *others) if name in folders]
+    if any(may_be_class(entry) for name in splits for entry in entries_of(root / folders[name])):
+        return False
+    return len(folders) > len(splits)
+
+
 def is_image(name: str) -> bool:
     """Whether a file of this name is read as an image."""
     return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
@@ -121,7 +143,7 @@ def is_image(name: str) -> bool:
 
 def _not_laid_out(root: Path, split: str) -> str:
     """The message for a missing train/ or val/, with a command that helps."""
-    needed = "it must contain train/ and val/, each with class folders"
+    needed = "it must contain a folder for each class, or train/ and val/ with such folders"
     for other in OTHER_NAMES[split]:
         found = next((entry.name for entry in entries_of(root) if entry.name.lower() == other and entry.is_dir()), None)
         if found is not None:
@@ -130,7 +152,7 @@ def _not_laid_out(root: Path, split: str) -> str:
     if len(folders) >= 2:
         return (
             f"data.root: {root} contains no folder {split}/, but {len(folders)} other folders ({listed(sorted(folders), 3)}); "
-            f"{needed}. If these are the classes, move some images of each into val/ and the rest into train/."
+            f"{needed}. If all are classes, move them out of {root}, which is then split by data.val_fraction."
         )
     return f"data.root: {root} contains no folder {split}/; {needed}."
 
@@ -140,7 +162,7 @@ def may_be_class(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir() and not entry.name.startswith(".") and entry.name not in NO_CLASSES
 
 
-def _class_folders(folder: Path) -> dict[str, str]:
+def class_folders(folder: Path) -> dict[str, str]:
     """The class folders by class name, sorted."""
     entries = entries_of(folder)
     found: dict[str, str] = {}
@@ -170,17 +192,13 @@ def _listed(
     folder: Path, classes: Sequence[str], present: dict[str, str], data: DataConfig, *, empty_allowed: bool
 ) -> ImageFolder:
     label_of = {name: label for label, name in enumerate(classes)}
-    left_out = LeftOut(loose=sorted(entry.name for entry in entries_of(folder) if is_image(entry.name) and not entry.is_dir()))
+    left_out = LeftOut(loose=loose_images(folder))
     names: list[bytes] = []
     labels: list[np.ndarray] = []
     for name, directory in present.items():
-        files = _images_below(folder, directory, "", left_out)
+        files = images_of_class(folder, directory, left_out, empty_allowed=empty_allowed)
         if not files:
             left_out.empty.append(name)
-        if not files and not empty_allowed:
-            raise UserError(
-                f"data.root: {folder / directory} contains no images; files that end in {', '.join(EXTENSIONS)} are images."
-            )
         names += files
         labels.append(np.full(len(files), label_of[name], np.int64))
     left_out.empty += sorted(set(classes) - set(present))
@@ -188,6 +206,21 @@ def _listed(
         raise UserError(f"data.root: {folder} contains no images; files that end in {', '.join(EXTENSIONS)} are images.")
     directories = {label_of[name]: directory for name, directory in present.items()}
     return ImageFolder(folder, list(classes), directories, np.array(names), np.concatenate(labels), data, left_out)
+
+
+def loose_images(folder: Path) -> list[str]:
+    """The sorted names of the images next to class folders."""
+    return sorted(entry.name for entry in entries_of(folder) if is_image(entry.name) and not entry.is_dir())
+
+
+def images_of_class(folder: Path, directory: str, left_out: LeftOut, *, empty_allowed: bool) -> list[bytes]:
+    """The images in a class folder of ``folder``, as encoded paths from it. What is skipped is added to ``left_out``."""
+    files = _images_below(folder, directory, "", left_out)
+    if not files and not empty_allowed:
+        raise UserError(
+            f"data.root: {folder / directory} contains no images; files that end in {', '.join(EXTENSIONS)} are images."
+        )
+    return files
 
 
 def _images_below(folder: Path, directory: str, below: str, left_out: LeftOut) -> list[bytes]:

@@ -22,6 +22,7 @@ from deit.runs import circumstances, status
 from deit.runs.create import common, create
 from deit.runs.directory import RunDirectory, check_new_folder
 from deit.runs.lock import locked
+from deit.runs.recorded_split import without_recorded
 from deit.storage.uploader_process import Uploader
 
 
@@ -48,7 +49,7 @@ def run_task(config: RunConfig, overrides: list[str], work: Work, unused: Collec
         run = resumed or (meeting.join() if meeting.joins else create(config, overrides, unused=unused))
         with locked(run, config.hardware.node_rank):
             if resumed and not config.hardware.node_rank:
-                frozen.save(common(config), run.config)
+                frozen.save(common(without_recorded(config, run)), run.config)
             meeting.announce(run)
             try:
                 return work_on(run, config, cards, work, overrides)

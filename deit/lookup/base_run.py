@@ -10,6 +10,7 @@ from typing import Any
 from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.errors import UserError
+from deit.runs.recorded_split import recorded
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,14 @@ class References:
 class Base:
     """The frozen configuration of that run, and its name in the configuration of the command.
 
-    `last` may mean another run later, so ``keys`` and ``task_keys`` contain paths.
+    `last` may mean another run later, so ``keys`` and ``task_keys`` contain paths. ``split`` is the file that lists the images
+    of both splits, if they are not in train/ and val/.
     """
 
     config: RunConfig
     keys: Mapping[str, str]
     task_keys: Mapping[str, Any] = field(default_factory=dict)
+    split: str | None = None
 
 
 def find_base(named: References) -> Base | None:
@@ -63,7 +66,7 @@ def find_base(named: References) -> Base | None:
         raise UserError(f"run={named.run} and resume={named.resume} are both given; run evaluates, resume continues training.")
     for key, text in given.items():
         run = find_run(text, key, named.runs_dir, named.tracking_uri)
-        return Base(frozen.load(run.config), {key: str(run.path)})
+        return Base(frozen.load(run.config), {key: str(run.path)}, split=recorded(run))
     if named.models is not None:
         return _of_comparison(named.models, named)
     if named.model is None or named.checkpoint is not None:
@@ -73,7 +76,7 @@ def find_base(named: References) -> Base | None:
         return None
     run, part = found
     keys = {"run": str(run.path)} if part is None else {"checkpoint": str(part)}
-    return Base(frozen.load(run.config), keys, {"model": None})  # replaced by run or checkpoint
+    return Base(frozen.load(run.config), keys, {"model": None}, recorded(run))  # model: replaced by run or checkpoint
 
 
 def _of_comparison(typed: Sequence[str], named: References) -> Base | None:
@@ -95,4 +98,4 @@ def _of_comparison(typed: Sequence[str], named: References) -> Base | None:
     tracking = dataclasses.replace(
         config.tracking, run_name=None, experiment=config.tracking.experiment if own else "${data.name}"
     )
-    return Base(dataclasses.replace(config, name="compare", tracking=tracking), {}, {"models": models})
+    return Base(dataclasses.replace(config, name="compare", tracking=tracking), {}, {"models": models}, recorded(first))

@@ -20,9 +20,9 @@ def write_index(part: Path, jobs: list[Job], found: dict[str, Split], format: st
     splits = {}
     for split, images in found.items():
         folder = images.folder
-        index = np.zeros(len(folder), packed.index_type(folder.names.dtype.itemsize))
+        index = np.zeros(len(folder), packed.index_type(images.names.dtype.itemsize))
         index["shard"] = -1
-        index["length"], index["label"], index["name"] = images.sizes, folder.labels, folder.names
+        index["length"], index["label"], index["name"] = images.sizes, folder.labels, images.names
         shards = []
         for job in (job for job in jobs if job.split == split):
             record, rows = read_json(job.record(part)), slice(job.rows.start, job.rows.stop)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from deit.config.tasks import PackTask
 from deit.data.folder import ImageFolder
+from deit.data.listed import ListedImages
 from deit.errors import UserError
 from deit.files import read_json, write_json
 from deit.progress_bar import Bars
@@ -27,9 +28,12 @@ CHUNK = 256  # files per thread and turn when sizes are read
 
 @dataclass(frozen=True)
 class Split:
-    """The images of a split; ``stats`` are bytes and modification time (nanoseconds) of each, int64 [N, 2]."""
+    """The images of a split; ``names`` are those in their class folder [N], ``stats`` bytes and modification time (nanoseconds)
+    of each, int64 [N, 2].
+    """
 
-    folder: ImageFolder
+    folder: ImageFolder | ListedImages
+    names: NDArray[np.bytes_]
     stats: NDArray[np.int64]
 
     @property
@@ -52,7 +56,7 @@ class Job:
         return part / STATE / f"{self.split}-{self.number:05d}.json"
 
 
-def measured(folder: ImageFolder, split: str, workers: int, bars: Bars) -> Split:
+def measured(folder: ImageFolder | ListedImages, split: str, workers: int, bars: Bars) -> Split:
     """The split with the sizes of its files. Raises UserError (exit code 1) if one cannot be read."""
     found = np.zeros((len(folder), 2), np.int64)
     bar = bars.add(f"{split} sizes", len(folder))
@@ -70,7 +74,7 @@ def measured(folder: ImageFolder, split: str, workers: int, bars: Bars) -> Split
     with ThreadPoolExecutor(max(1, workers)) as pool:
         list(pool.map(look, (range(i, min(i + CHUNK, len(folder))) for i in range(0, len(folder), CHUNK))))
     bar.close()
-    return Split(folder, found)
+    return Split(folder, folder.names_in_class(), found)
 
 
 def cut(split: str, sizes: NDArray[np.int64], most: int) -> list[Job]:
@@ -91,7 +95,7 @@ def same_plan(part: Path, task: PackTask, splits: dict[str, Split]) -> None:
         json.dumps([task.format, task.shard_mb, *(split.folder.classes for split in splits.values())]).encode()
     )
     for split in splits.values():
-        for array in (split.folder.names, split.folder.labels, split.stats):
+        for array in (split.names, split.folder.labels, split.stats):
             digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
     plan, there = {"images_sha256": digest.hexdigest()}, read_json(part / STATE / "plan.json")
     if there is not None and there != plan:

@@ -80,7 +80,7 @@ def write(
 def _sources(split: Split, rows: range) -> list[Source]:
     folder, sizes, found = split.folder, split.sizes, []
     for row in rows:
-        label, name = int(folder.labels[row]), os.fsdecode(folder.names[row].item())
+        label, name = int(folder.labels[row]), os.fsdecode(split.names[row].item())
         found.append(Source(row, label, f"{folder.classes[label]}/{name}", folder.describe(row), int(sizes[row])))
     return found
 

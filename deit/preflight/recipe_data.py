@@ -56,8 +56,12 @@ def with_data(config: RunConfig, *, trains: bool, weights: Weights | None = None
         return config
     if data.root is not None and not is_remote(data.root):
         data = dataclasses.replace(data, root=str(Path(data.root).resolve()))
-    if data.class_map is not None:  # the worker has another working directory
-        data = dataclasses.replace(data, class_map=str(Path(data.class_map).resolve()))
+    # The worker has another working directory.
+    data = dataclasses.replace(
+        data, class_map=_absolute(data.class_map), labels=_absolute(data.labels), split_file=_absolute(data.split_file)
+    )
+    if data.root is None and data.labels is not None:
+        data = dataclasses.replace(data, root=str(Path(data.labels).parent))  # where its paths begin
     known = None if weights is None else names_of(next(iter(weights[1].values())))
     key = repr((data, trains, known))
     if key not in _seen:
@@ -74,6 +78,10 @@ def with_data(config: RunConfig, *, trains: bool, weights: Weights | None = None
     if trains and plan.steps_per_epoch(config, images) == 0:
         raise UserError(rules.too_few_images(config, images))
     return dataclasses.replace(config, data=dataclasses.replace(data, num_classes=classes))
+
+
+def _absolute(file: str | None) -> str | None:
+    return None if file is None else str(Path(file).resolve())
 
 
 def with_data_of_recipe(config: RunConfig, *, trains: bool = False, weights: Weights | None = None) -> RunConfig:

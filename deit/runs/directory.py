@@ -12,6 +12,7 @@ runs/<name>/<date_time_id>/
     logs/              worker_<rank>.log, shipper.log
     bad_images.jsonl   images that could not be used, if data.on_bad_image leaves them out
     data.json          for each split: images, classes, counts, digest
+    split.jsonl        the images of both splits, if train/ and val/ or packed data do not say so
     figures/           confusion matrix and worst-classified images of the best evaluation
     pretrained.json    what was loaded from model.pretrained, name by name
     nonfinite.json     the images of a step with a loss or gradient that was not finite, if that ended the training
@@ -57,6 +58,7 @@ class RunDirectory:
         self.bad_images = self.path / "bad_images.jsonl"
         self.pretrained = self.path / "pretrained.json"
         self.data = self.path / "data.json"
+        self.split = self.path / "split.jsonl"
         self.figures = self.path / "figures"
         self.nonfinite = self.path / "nonfinite.json"
         self.exports = self.path / "exports"

@@ -97,6 +97,23 @@ def test_evaluate_on_other_data_of_as_many_classes(run: Path) -> None:
         freeze("task=evaluate", f"run={run}", "data=cifar100")
 
 
+def test_the_split_of_the_run_is_kept(tmp_path: Path) -> None:
+    """Also where the run has moved; a typed key splits the images anew, but not those of a run that is resumed."""
+    run = tmp_path / "moved"
+    run.mkdir()
+    config = freeze("data=imagefolder", "data.root=photos", "data.val_fraction=0.1")
+    frozen.save(config, run / "config.yaml")
+    assert freeze("task=evaluate", f"run={run}").data.split_file is None
+    (run / "split.jsonl").write_text("")
+    for typed in ((), ("data.root=/scans",), ("data=imagefolder", "data.root=photos")):
+        assert freeze("task=evaluate", f"run={run}", *typed).data.split_file == f"{run}/split.jsonl"
+    assert freeze("task=compare", f"task.models=[{run},other]").data.split_file == f"{run}/split.jsonl"
+    assert freeze(f"resume={run}", "data.val_fraction=0.1").data.split_file == f"{run}/split.jsonl"
+    again = freeze("task=evaluate", f"run={run}", "data.val_fraction=1").data
+    assert (again.split_file, again.val_fraction) == (None, 1)
+    assert freeze("task=evaluate", f"run={run}", "data.split_file=null").data.split_file is None
+
+
 def test_evaluate_refuses_another_model(run: Path) -> None:
     with pytest.raises(UserError, match=r"model\.depth was 2 in this run and cannot become 5"):
         freeze("task=evaluate", f"run={run}", "model.depth=5")

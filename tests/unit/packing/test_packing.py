@@ -75,7 +75,7 @@ def test_other_images_need_another_folder(tmp_path: Path, splits: dict[str, Spli
     (part / shard_plan.STATE).mkdir(parents=True)
     for _ in range(2):
         shard_plan.same_plan(part, TASK, splits)
-    later = {split: Split(images.folder, images.stats + np.array([0, 1])) for split, images in splits.items()}
+    later = {split: Split(images.folder, images.names, images.stats + np.array([0, 1])) for split, images in splits.items()}
     for task, images in ((dataclasses.replace(TASK, shard_mb=2), splits), (TASK, later)):
         with pytest.raises(UserError, match="have changed; remove it"):
             shard_plan.same_plan(part, task, images)

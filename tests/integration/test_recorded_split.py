@@ -1,0 +1,37 @@
+"""A training on unsplit class folders records its split, and resumes with it after files were added."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from launching import SMALL, launch, only_run
+from PIL import Image
+
+from deit.config import frozen
+from deit.files import read_json
+
+OF_FOLDERS = ("data=imagefolder", "data.root=my photos", "data.batch_size=8", "data.workers=0", "tracking=none")
+SHORT = (*(each for each in SMALL if not each.startswith(("data.", "schedule."))), "schedule.warmup_epochs=0")
+
+
+def photos(folder: Path, numbers: range) -> None:
+    for label, name in enumerate(("cat", "dog")):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in numbers:
+            pixels = np.full((32, 32, 3), 100 * label + number, np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
+def test_a_resumed_run_has_the_images_it_had(tmp_path: Path) -> None:
+    photos(tmp_path / "my photos", range(20))
+    ended = launch(tmp_path, *SHORT, *OF_FOLDERS, "schedule.epochs=1")
+    assert ended.returncode == 0, ended.stderr
+    run = only_run(tmp_path)
+    before, split = read_json(run.data), run.split.read_text()
+    assert [before[name]["images"] for name in ("train", "val")] == [32, 8] and split.count("\n") == 40
+    photos(tmp_path / "my photos", range(20, 30))
+    ended = launch(tmp_path, "resume=last", "schedule.epochs=2")
+    assert ended.returncode == 0, ended.stderr
+    assert read_json(run.data) == before and run.split.read_text() == split
+    assert frozen.load(run.config).data.split_file is None  # so that the run can be moved
