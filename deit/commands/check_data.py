@@ -76,7 +76,7 @@ class CheckData(Task[CheckDataTask]):
         super().unused(found)
         found.all_but("augment", "backend")
         found.with_task("seed", "name", "runs_dir", "weights_dir", "data.on_bad_image")
-        found.with_task("data.batch_size", "data.eval_batch_size", "data.crop_pct")
+        found.with_task("data.batch_size", "data.last_batch", "data.eval_batch_size", "data.crop_pct")
         found.with_task("data.interpolation", "data.mean", "data.std")
 
     def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:

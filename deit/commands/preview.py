@@ -28,7 +28,7 @@ class Preview(Task[PreviewTask]):
         return []
 
     def rules(self, config: RunConfig) -> list[str]:
-        return rules.data(config) + rules.augment(config) + rules.batch(config)
+        return rules.data(config) + rules.augment(config)
 
     def unused(self, found: Unused) -> None:
         super().unused(found)

@@ -186,11 +186,6 @@ def distill(config: RunConfig) -> list[str]:
     return found
 
 
-def batch(config: RunConfig) -> list[str]:
-    images = plan.known_train_images(config)
-    return [too_few_images(config, images)] if images is not None and plan.steps_per_epoch(config, images) == 0 else []
-
-
 def schedule(config: RunConfig) -> list[str]:
     schedule, found = config.schedule, []
     if schedule.timing == "end" and schedule.granularity == "step":
@@ -213,19 +208,6 @@ def schedule(config: RunConfig) -> list[str]:
                 f"to a batch of {plan.global_batch(config)}); allowed: at most the peak."
             )
     return found
-
-
-def too_few_images(config: RunConfig, train_images: int) -> str:
-    """The message for a batch larger than the data; also for images counted later."""
-    cards = f"hardware.cards={config.hardware.cards} x hardware.nodes={config.hardware.nodes}"
-    if config.task.shown_ranks is not None:
-        cards = f"task.ranks={config.task.shown_ranks}"
-    factors = f"data.batch_size={config.data.batch_size} x {cards} x optim.accumulation_steps={config.optim.accumulation_steps}"
-    repeated = " (in whole blocks of 256, as augment.repeats is above 1)" if config.augment.repeats > 1 else ""
-    return (
-        f"A step takes {plan.global_batch(config)} images ({factors}), but there are {train_images} training images{repeated}; "
-        "make the batch smaller."
-    )
 
 
 def hardware(config: RunConfig) -> list[str]:

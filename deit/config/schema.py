@@ -117,6 +117,12 @@ class DataConfig:
     )
     val_limit: Optional[int] = option("The same for the validation images.", unit="images", low=1)
     batch_size: int = option("Images per card and forward pass.", unit="images", low=1)
+    last_batch: str = option(
+        "The incomplete last step of an epoch: drop leaves its images out, others in each epoch; fill completes it with images "
+        "of the same epoch, augmented differently. A set that is smaller than one step is always filled up.",
+        choices=("drop", "fill"),
+        default="drop",
+    )
     eval_batch_size: int = option("Images per card and forward pass of an evaluation.", unit="images", low=1)
     workers: Optional[int] = option(
         "Processes per card that read and augment images (threads for data sets that are small or in memory); null: the "

@@ -73,7 +73,7 @@ class TrainLoader:
     """
 
     def __init__(self, config: RunConfig, dataset: Dataset, rank: int, world: int) -> None:
-        """Raises UserError if the data set does not fill one optimizer step, or the policy is invalid."""
+        """Raises UserError if the policy is invalid."""
         self.config = config
         self.order = TrainOrder(
             len(dataset),
@@ -83,6 +83,7 @@ class TrainLoader:
             world=world,
             accumulation_steps=config.optim.accumulation_steps,
             repeats=config.augment.repeats,
+            fill=config.data.last_batch == "fill",
         )
         self.steps_per_epoch = self.order.steps
         self.rows = TrainRows(config, dataset)

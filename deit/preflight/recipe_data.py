@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from deit.compose import rules
 from deit.config.addresses import COMPLETE, data_copy, is_remote
 from deit.config.schema import RunConfig
 from deit.data.datasets import check_images, open_dataset
 from deit.errors import UserError
+from deit.notes import note
 from deit.preflight.label_order import warn_of_order
 from deit.preflight.unchecked import unchecked
 from deit.recipe import plan
@@ -75,9 +75,24 @@ def with_data(config: RunConfig, *, trains: bool, weights: Weights | None = None
             check_images(training, data.on_bad_image)
         _seen[key] = (len(validation.classes), 0 if training is None else len(training))
     classes, images = _seen[key]
-    if trains and plan.steps_per_epoch(config, images) == 0:
-        raise UserError(rules.too_few_images(config, images))
+    if trains and images < plan.ranks(config) * config.optim.accumulation_steps:
+        raise UserError(
+            f"A{_step(config)[1:]}, but there are {images:,} training images, not one for each pass of each process."
+        )
+    if trains and images < plan.global_batch(config):
+        note(
+            f"{_step(config)}, but there are {images:,} training images: an epoch is one step, which uses some images more "
+            "than once. A smaller data.batch_size makes more steps."
+        )
     return dataclasses.replace(config, data=dataclasses.replace(data, num_classes=classes))
+
+
+def _step(config: RunConfig) -> str:
+    cards = f"hardware.cards={config.hardware.cards} x hardware.nodes={config.hardware.nodes}"
+    if config.task.shown_ranks is not None:
+        cards = f"task.ranks={config.task.shown_ranks}"
+    factors = f"data.batch_size={config.data.batch_size} x {cards} x optim.accumulation_steps={config.optim.accumulation_steps}"
+    return f"a step takes {plan.global_batch(config):,} images ({factors})"
 
 
 def _absolute(file: str | None) -> str | None:

@@ -32,7 +32,7 @@ class Plan:
 def plan(config: RunConfig, train_images: int) -> Plan:
     """The plan of a training on ``train_images`` images (of one epoch, train_limit applied).
 
-    With fewer images than one step needs, ``steps_per_epoch`` is 0, which ``rules.batch`` rejects.
+    Without images ``steps_per_epoch`` is 0.
     """
     batch = global_batch(config)
     steps = steps_per_epoch(config, train_images)
@@ -54,14 +54,16 @@ def global_batch(config: RunConfig) -> int:
 
 
 def steps_per_epoch(config: RunConfig, train_images: int) -> int:
-    """Optimizer steps of an epoch; an incomplete step is dropped.
+    """Optimizer steps of an epoch. An incomplete step is dropped, unless data.last_batch=fill or it is the only one.
 
-    With repeated augmentation a rank takes floor(N // 256 * 256 / ranks) images (facebookresearch/deit: RASampler).
+    With repeated augmentation a rank takes floor(N // 256 * 256 / ranks) images (facebookresearch/deit: RASampler), or a share
+    of all N where the last step is filled.
     """
+    whole = train_images // global_batch(config)
     if config.augment.repeats > 1:
         a_rank = train_images // 256 * 256 // ranks(config)
-        return a_rank // config.data.batch_size // config.optim.accumulation_steps
-    return train_images // global_batch(config)
+        whole = a_rank // config.data.batch_size // config.optim.accumulation_steps
+    return -(-train_images // global_batch(config)) if config.data.last_batch == "fill" or whole == 0 else whole
 
 
 def expected_length(config: RunConfig) -> float:

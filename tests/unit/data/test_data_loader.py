@@ -5,14 +5,17 @@ import threading
 
 import numpy as np
 import pytest
+from composition import freeze
 from PIL import Image
 
 from deit.config.schema import AugmentConfig, DataConfig, RunConfig
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader, TrainLoader
-from deit.data.sampler import TrainOrder, eval_order, repeated_order
+from deit.data.sampler import TrainOrder, eval_order
 from deit.data.source import Dataset
 from deit.errors import UserError
+from deit.randomness import generator
+from deit.recipe.plan import steps_per_epoch
 
 
 def run(*, seed=3, size=64, accumulation_steps=1, data=None, augment=None) -> RunConfig:
@@ -71,14 +74,12 @@ class Counted(Dataset):
 
 
 def test_repeated_augmentation_has_the_numbers_of_the_reference():
-    n, permutation = 1281167, np.random.default_rng(0).permutation(1281167)
-    orders = [repeated_order(n, 3, rank, 8, permutation) for rank in (0, 1, 7)]
-    assert [len(order) for order in orders] == [160128] * 3
+    n = 1281167
     # What facebookresearch/deit's RASampler does, step by step.
-    every = np.repeat(permutation, 3)
-    for rank, order in zip((0, 1, 7), orders, strict=True):
-        np.testing.assert_array_equal(order, every[rank::8][:160128])
-    loader = TrainOrder(n, seed=0, batch_size=128, rank=7, world=8, accumulation_steps=1, repeats=3)
+    every = np.repeat(generator(0, "order", 0).permutation(n), 3)
+    for rank in (0, 1, 7):
+        loader = TrainOrder(n, seed=0, batch_size=128, rank=rank, world=8, accumulation_steps=1, repeats=3)
+        np.testing.assert_array_equal(loader.epoch(0)[0].ravel(), every[rank::8][:160128])
     assert loader.steps == 1251
     indices, repetitions = loader.epoch(0)
     assert indices.shape == repetitions.shape == (1251, 128)
@@ -120,12 +121,62 @@ def test_steps_are_whole_global_batches_and_whole_optimizer_steps():
     assert steps(100, 8, 1, 5) == 10
     assert steps(1281167, 128, 8, 1) == 1251
     assert steps(600, 8, 2, 1, repeats=3) == 32
-    with pytest.raises(
-        UserError, match=r"takes 120 images \(data.batch_size=20, cards=2, optim.accumulation_steps=3\).* has 100\."
-    ):
-        steps(100, 20, 2, 3)
-    with pytest.raises(UserError, match=r"augment.repeats=3 uses the multiples of 256"):
-        steps(255, 8, 1, 1, repeats=3)
+
+
+def filled(n, batch_size, world, repeats=1, accumulation_steps=1, fill=True):
+    """(indices, repetitions) of an epoch, each [steps, world, batch_size]."""
+    orders = [
+        TrainOrder(
+            n,
+            seed=0,
+            batch_size=batch_size,
+            rank=rank,
+            world=world,
+            accumulation_steps=accumulation_steps,
+            repeats=repeats,
+            fill=fill,
+        ).epoch(2)
+        for rank in range(world)
+    ]
+    return tuple(np.stack(each, 1) for each in zip(*orders, strict=True))
+
+
+@pytest.mark.parametrize(("n", "batch_size", "world", "accumulation_steps", "steps"), [(100, 8, 3, 2, 6), (7, 4, 8, 1, 1)])
+def test_a_filled_epoch_has_every_image_and_repeats_few(n, batch_size, world, accumulation_steps, steps):
+    indices, repetitions = filled(n, batch_size, world, accumulation_steps=accumulation_steps)
+    assert indices.shape == (steps, world, batch_size)
+    counts = np.bincount(indices.ravel(), minlength=n)
+    assert counts.min() >= 1 and counts.max() - counts.min() <= 1
+    assert len({(int(i), int(r)) for i, r in zip(indices.ravel(), repetitions.ravel(), strict=True)}) == indices.size
+    one, _ = filled(n, batch_size * world, 1, accumulation_steps=accumulation_steps)
+    np.testing.assert_array_equal(indices.reshape(steps, -1), one.reshape(steps, -1))
+    if n >= 64:  # the whole steps are those of the epoch that drops the rest
+        dropped, _ = filled(n, batch_size, world, accumulation_steps=accumulation_steps, fill=False)
+        np.testing.assert_array_equal(indices[: len(dropped)], dropped)
+
+
+def test_a_set_smaller_than_a_step_is_one_step():
+    for repeats in (1, 3):
+        for fill in (True, False):
+            indices, repetitions = filled(10, 8, 2, repeats, fill=fill)
+            assert indices.shape == (1, 2, 8)
+            assert len(np.unique(indices * 10 + repetitions)) == indices.size
+    indices, repetitions = filled(3, 8, 2, repeats=3)
+    assert np.bincount(indices.ravel()).tolist() in ([6, 6, 4], [6, 4, 6], [4, 6, 6]) and repetitions.max() == 5
+
+
+@pytest.mark.parametrize("last_batch", ["drop", "fill"])
+@pytest.mark.parametrize("repeats", [1, 3])
+@pytest.mark.parametrize("images", [1, 100, 255, 600, 1000])
+def test_the_plan_counts_the_steps_of_the_loader(images, repeats, last_batch):
+    config = freeze(
+        *("model=deit_micro", "data.batch_size=8", "optim.accumulation_steps=3", f"augment.repeats={repeats}"),
+        *(f"data.last_batch={last_batch}", f"data.train_size={images}"),
+    )
+    order = TrainOrder(
+        images, seed=0, batch_size=8, rank=0, world=1, accumulation_steps=3, repeats=repeats, fill=last_batch == "fill"
+    )
+    assert order.steps == 3 * steps_per_epoch(config, images) > 0
 
 
 @pytest.mark.parametrize("remode", ["pixel", "rand", "const"])

@@ -12,7 +12,9 @@ from PIL import Image
 from deit.preflight.recipe_data import with_data
 
 
-def test_files_are_named_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_named_from_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for split in ("train", "val"):
         for name in ("cat", "dog"):
             (tmp_path / "photos" / split / name).mkdir(parents=True)
@@ -23,4 +25,8 @@ def test_files_are_named_from_the_root(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     config = freeze("data=imagefolder", "data.root=photos", "data.class_map=names.txt", "data.batch_size=2")
     data = with_data(config, trains=True).data
+    assert "note:" not in capsys.readouterr().err
+    with_data(freeze("data=imagefolder", "data.root=photos", "data.batch_size=6"), trains=True)
+    said = capsys.readouterr().err
+    assert "a step takes 6 images (data.batch_size=6 x hardware.cards=1" in said and "there are 4 training images" in said
     assert (data.root, data.class_map) == (str(tmp_path / "photos"), str(tmp_path / "names.txt"))

@@ -31,10 +31,13 @@ def test_repeated_augmentation_counts_as_the_reference_does() -> None:
     config = freeze("experiment=deit_small_paper")
     assert plan(config, IMAGENET).steps_per_epoch == 1251  # 160,128 images a rank in batches of 128
     config.augment.repeats = 1
-    assert plan(config, 1023).steps_per_epoch == 0
+    assert plan(config, 2047).steps_per_epoch == plan(config, 1023).steps_per_epoch == 1
+    config.data.last_batch = "fill"
+    assert [plan(config, images).steps_per_epoch for images in (0, 1, 1024, 2047)] == [0, 1, 1, 2]
     config.augment.repeats = 3
-    # 256 * 4 images fill one step; 1023 lose all but 256 * 3.
-    assert (plan(config, 1024).steps_per_epoch, plan(config, 1023).steps_per_epoch) == (1, 0)
+    assert plan(config, 2047).steps_per_epoch == 2
+    config.data.last_batch = "drop"  # 256 * 8 images fill two steps; 2047 lose all but 256 * 7
+    assert (plan(config, 2048).steps_per_epoch, plan(config, 2047).steps_per_epoch) == (2, 1)
 
 
 def test_accumulation_machines_and_max_steps() -> None:
