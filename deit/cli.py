@@ -23,14 +23,15 @@ from deit.compose import flags, groups, overrides
 from deit.compose.hydra_errors import ERRORS, translate
 from deit.config.schema import RunConfig
 from deit.errors import UserError
+from deit.installation import note_call, program
 from deit.secrets import redact
 
 QUICKSTART = """
 Without arguments this is DeiT-small on ImageNet. A first run that needs no data and takes minutes on any machine:
 
-    python launch.py experiment=quickstart
+    {program} experiment=quickstart
 
-All options: python launch.py --help"""
+All options: {program} --help"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 success, 1 the task or a trial failed, 2 bad configuration or usage, 130 interrupted.
     """
     typed = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        note_call(sys.argv[0])
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # an ASCII terminal must not crash on a name with other letters
     try:
@@ -46,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(redact(str(error)), file=sys.stderr)
         if not typed:
-            print(QUICKSTART, file=sys.stderr)
+            print(QUICKSTART.format(program=program()), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -57,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(typed: list[str]) -> int:
     args = flags.parse(typed)
+    groups.use(args.config_dir)
     table.register()
     try:
         if args.hydra_help:
@@ -91,7 +95,11 @@ def _resume_sweep(config: RunConfig, given: Sequence[Override]) -> int:
     from deit.sweeps import start
 
     again = start.resume(config, given)
-    if again is not None and _compose(again, flags.parse(again).overrides) is not None:
+    if again is None:
+        return 0
+    args = flags.parse(again)
+    groups.use(args.config_dir)
+    if _compose(again, args.overrides) is not None:
         raise AssertionError("a search composes no single run")
     return 0
 

@@ -121,7 +121,7 @@ def work(run: RunDirectory, config: RunConfig, rank: int, world: int) -> int:
     try:
         processes = config.hardware.cards * config.hardware.nodes
         if world != processes:
-            raise UserError(f"{run.config} is for {processes} processes, but there are {world}. Use launch.py.")
+            raise UserError(f"{run.config} is for {processes} processes, but there are {world}. Resume it with resume=RUN.")
         report.results(task.run(context))
         outcome = finished()
     except Interrupted as stop:

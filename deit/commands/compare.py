@@ -35,6 +35,7 @@ from deit.data.source import Dataset
 from deit.errors import UserError
 from deit.files import read_json, write_json, write_text
 from deit.inference.model_source import export_folder
+from deit.installation import program
 from deit.launching.nodes import Machines
 from deit.launching.run import Start
 from deit.launching.supervisor import Supervisor
@@ -146,7 +147,7 @@ def _found(
     run: RunDirectory, config: RunConfig, cards: Sequence[int], now: status.Status, signalled: Sequence[int]
 ) -> Results | None:
     """The results of all models, written into the run; None if one did not finish; ``now`` is its status."""
-    again = f"python launch.py {line_to_type('resume', run)}"
+    again = f"{program()} {line_to_type('resume', run)}"
     models = find_models(config)
     data = open_images(config, models)
     _name(run, models)

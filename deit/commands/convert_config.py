@@ -7,6 +7,7 @@ without a counterpart, or refused.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from deit.config.tasks import ConvertConfigTask
 from deit.console import console, titled
 from deit.errors import UserError
 from deit.files import whole_file
+from deit.installation import IS_WHEEL, program
 from deit.lookup.base_run import References
 from deit.migration.translation import Translation
 from deit.migration.which_program import translate as translated
@@ -148,8 +150,19 @@ def _report(found: Translation, output: Path) -> None:
         console().print(titled(title))
         for line in lines:
             console().print(f"  {_line(line)}")
-    there = "" if output.absolute().parent == EXPERIMENTS else f"copy it to {shown(EXPERIMENTS)}, then "
-    console().print(f"{there}train: python launch.py experiment={output.stem}")
+    console().print(f"{_place(output)} experiment={output.stem}")
+
+
+def _place(output: Path) -> str:
+    """How ``experiment=NAME`` finds the file."""
+    folder = output.absolute().parent
+    if folder == EXPERIMENTS:
+        return f"train: {program()}"
+    if folder.name == EXPERIMENTS.name:
+        return f"train: {program()} --config-dir {shlex.quote(str(shown(folder.parent)))}"
+    if IS_WHEEL:  # whose files an update replaces
+        return f"copy it to FOLDER/{EXPERIMENTS.name}, then train: {program()} --config-dir FOLDER"
+    return f"copy it to {shown(EXPERIMENTS)}, then train: {program()}"
 
 
 TASK = ConvertConfig()

@@ -18,6 +18,7 @@ from omegaconf._utils import get_yaml_loader
 
 from deit.compose import groups, text_keys
 from deit.errors import UserError
+from deit.installation import program
 
 # Hydra's settings that have an effect here: it composes and sweeps, but runs and writes nothing.
 USED_OF_HYDRA = ("mode", "launcher", "sweeper", "searchpath")
@@ -28,6 +29,12 @@ _ROOTS = ("config", "sweeping")  # conf/config.yaml disables Hydra's logging and
 # Hydra registers its own source under this class name, and keeps an existing one.
 class FileConfigSource(file_config_source.FileConfigSource):  # type: ignore[misc]  # Hydra is untyped for mypy
     """``file://`` in the search path."""
+
+    def is_config(self, config_path: str) -> bool:
+        """One's own folder has options; the root is always ours."""
+        if "/" not in config_path and Path(self.path) == groups.own_folder():
+            return False
+        return bool(super().is_config(config_path))
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Raises UserError if the file is not UTF-8, or sets something that has no effect."""
@@ -97,7 +104,7 @@ def why(key: str) -> str:
     if key.startswith(("hydra.run", "hydra.sweep", "hydra.output_subdir", "hydra.job.chdir")):
         return "Hydra makes no folders; runs are written into runs_dir."
     if key.startswith("hydra.job.env"):
-        return "Set environment variables in the shell: NAME=VALUE python launch.py ..."
+        return f"Set environment variables in the shell: NAME=VALUE {program()} ..."
     if key.startswith("hydra.job.name"):
         return "The name of a run is name=NAME."
     if key.startswith("hydra.verbose"):

@@ -12,10 +12,14 @@ from hydra._internal.utils import get_args_parser
 
 from deit.compose import config_files, groups, keys
 from deit.errors import UserError, nearest
+from deit.installation import DISTRIBUTION, ROOT, program
 
-PACKAGE = "deit-mindspore"
 SHELLS = ("bash", "zsh", "fish")
-COMPLETION = 'eval "$(python launch.py -sc install=bash)"'
+
+
+def completion() -> str:
+    """The line that a person types into bash to complete keys and options with the Tab key."""
+    return f'eval "$({program()} -sc install=bash)"'
 
 
 def normal(typed: Sequence[str]) -> list[str]:
@@ -39,7 +43,7 @@ def parse(typed: list[str]) -> argparse.Namespace:
             raise UserError(_unknown_flag(text, known))
 
     def refuse(message: str) -> NoReturn:
-        raise UserError(f"{message[0].upper()}{message[1:]}. See python launch.py --help.")
+        raise UserError(f"{message[0].upper()}{message[1:]}. See {program()} --help.")
 
     parser.error = refuse
     args: argparse.Namespace = parser.parse_intermixed_args(typed)
@@ -61,7 +65,7 @@ def _check_completion(overrides: list[str]) -> None:
     if len(overrides) != 1 or not re.fullmatch(rf"(install|uninstall|query)=({'|'.join(SHELLS)})", overrides[0]):
         raise UserError(
             f"--shell-completion needs install=SHELL or uninstall=SHELL; SHELL is {', '.join(SHELLS)}. "
-            f"In bash, type: {COMPLETION}"
+            f"In bash, type: {completion()}"
         )
 
 
@@ -71,27 +75,27 @@ def version() -> str:
 
     import tomllib  # late, both: composing does not need them
 
-    project = groups.ROOT / "pyproject.toml"
-    ours = tomllib.loads(groups.read(project))["project"]["version"] if project.is_file() else metadata.version(PACKAGE)
+    project = ROOT / "pyproject.toml"
+    ours = tomllib.loads(groups.read(project))["project"]["version"] if project.is_file() else metadata.version(DISTRIBUTION)
     parts = []
     for name, package in (("MindSpore", "mindspore"), ("Hydra", "hydra-core"), ("MLflow", "mlflow"), ("NumPy", "numpy")):
         try:
             parts.append(f"{name} {metadata.version(package)}")
         except metadata.PackageNotFoundError:
             parts.append(f"{name} not installed")
-    return f"{PACKAGE} {ours} ({', '.join(parts)})"
+    return f"{DISTRIBUTION} {ours} ({', '.join(parts)})"
 
 
 def hydra_page() -> str:
     """Hydra's flags that have an effect here."""
     parser = get_args_parser()
-    parser.prog, parser.usage = "python launch.py", "python launch.py [FLAGS] GROUP=OPTION ... KEY=VALUE ..."
+    parser.prog, parser.usage = program(), f"{program()} [FLAGS] GROUP=OPTION ... KEY=VALUE ..."
     parser.description = "Hydra composes the configuration. Its flags that have an effect here:"
     for action in parser._actions:
         if action.dest == "experimental_rerun":  # rejected
             action.help = argparse.SUPPRESS
         elif action.dest == "shell_completion":
-            action.help = f"Complete keys and options with the Tab key (install=SHELL, uninstall=SHELL): {COMPLETION}"
+            action.help = f"Complete keys and options with the Tab key (install=SHELL, uninstall=SHELL): {completion()}"
         elif action.dest == "info":
             action.help = f"Where each value comes from, or one of {', '.join(action.choices or ())}"
     used = ", ".join(f"hydra.{name}" for name in config_files.USED_OF_HYDRA)

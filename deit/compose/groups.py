@@ -10,10 +10,11 @@ from pathlib import Path
 import yaml
 
 from deit.errors import UserError
+from deit.installation import PACKAGE, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
 TEMPLATES = ROOT / "multirun_templates"
+LOCAL = Path("local", "default.yaml")
 # Our launchers and sweepers; only these support what a sweep promises.
 PLUGIN_OPTIONS = {"hydra/launcher": ("cards", "slurm", "ray"), "hydra/sweeper": ("grid", "optuna")}
 # Hydra's own launchers and sweepers, and those of its plugins, with our replacements.
@@ -25,7 +26,31 @@ PLUGINS_KNOWN_AS = {
     "ray_aws": "ray",
     "rq": "cards",
 }
-PLUGINS = ROOT / "deit" / "plugins"  # contains the namespace folder hydra_plugins
+PLUGINS = PACKAGE / "plugins"  # contains the namespace folder hydra_plugins
+
+_own: list[Path] = []  # --config-dir
+
+
+def use(folder: str | None) -> None:
+    """Read options from ``folder`` too (``--config-dir``), before those of the same name here; None: only from here.
+
+    Raises UserError if there is no such folder.
+    """
+    if folder is not None and not Path(folder).is_dir():
+        raise UserError(f"--config-dir {folder}: no such folder. It contains options like conf/, such as optim/mine.yaml.")
+    _own[:] = [] if folder is None else [Path(folder).absolute()]
+    groups.cache_clear()
+
+
+def own_folder() -> Path | None:
+    """The folder of ``--config-dir``."""
+    return _own[0] if _own else None
+
+
+def local_settings() -> Path:
+    """The file of this machine's settings, which may be missing: in one's own folder or in ``conf/``."""
+    files = [folder / LOCAL for folder in (*_own, CONF)]
+    return next((file for file in files if file.is_file()), files[-1])
 
 
 @functools.cache
@@ -36,6 +61,10 @@ def groups() -> dict[str, dict[str, Path]]:
         for path in sorted(top.glob("*/*.yaml")):
             if path.parent.name != "local":
                 found.setdefault(path.parent.name, {})[path.stem] = path
+    for folder in _own:
+        for path in sorted(folder.glob("*/*.yaml")):
+            if path.parent.name in found:  # others are no groups
+                found[path.parent.name][path.stem] = path
     return found
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from deit.compose import flags, groups, keys, overrides
 from deit.console import console, titled
 from deit.errors import UserError, nearest
+from deit.installation import program
 
 GROUPS = {
     "task": "what to do",
@@ -33,20 +34,20 @@ GROUPS = {
     "sweep": "templates of sweeps",
 }
 EXAMPLES = {
-    "python launch.py task=doctor": "what this machine can do; the first command on a new server",
-    "python launch.py experiment=quickstart": "on any laptop, data included, minutes",
-    "python launch.py model=deit_small hardware=ascend8 dry_run=true": "show a recipe, start nothing",
-    "python launch.py experiment=quickstart task=preview": "pictures of the training batches",
-    "python launch.py -m model=deit_tiny,deit_small optim.base_lr=5e-4,1e-3": "every combination, one run each",
-    "python launch.py resume=last": "resume an interrupted training",
-    "python launch.py task=evaluate run=last": "top-1 and top-5 of a finished training",
+    "task=doctor": "what this machine can do; the first command on a new server",
+    "experiment=quickstart": "on any laptop, data included, minutes",
+    "model=deit_small hardware=ascend8 dry_run=true": "show a recipe, start nothing",
+    "experiment=quickstart task=preview": "pictures of the training batches",
+    "-m model=deit_tiny,deit_small optim.base_lr=5e-4,1e-3": "every combination, one run each",
+    "resume=last": "resume an interrupted training",
+    "task=evaluate run=last": "top-1 and top-5 of a finished training",
 }
 MORE = {
     "--help GROUP": "the options and keys of a group, or of one key: --help optim, --help optim.base_lr",
     "-m": "a sweep over lists of values",
     "--cfg job": "print the composed configuration (with --resolve: its final values)",
     "--info": "where each value comes from",
-    flags.COMPLETION: "complete keys and options with the Tab key in this shell; put it into ~/.bashrc to keep it",
+    "--config-dir FOLDER": "your own options: FOLDER/optim/mine.yaml is optim=mine, like a file of conf/",
     "--hydra-help": "the flags of Hydra, which composes the configuration",
     "--version": "versions of this program and of what it uses",
 }
@@ -74,7 +75,7 @@ def show(topics: Sequence[str]) -> None:
 
 
 def _front() -> None:
-    console().print(titled("python launch.py", " GROUP=OPTION ... KEY=VALUE ...\n"))
+    console().print(titled(program(), " GROUP=OPTION ... KEY=VALUE ...\n"))
     console().print("Trains, compares and evaluates DeiT on MindSpore. Without arguments: DeiT-small on ImageNet.\n")
     chosen = groups.defaults()
     tables = {group: (what, groups.groups()[group]) for group, what in GROUPS.items()}
@@ -87,7 +88,9 @@ def _front() -> None:
     for group in ("task", "experiment", "sweep"):
         console().print(titled(f"\n{group}=", f"  {tables[group][0]}"))
         console().print(_options(group))
-    for title, entries in (("examples", EXAMPLES), ("more", MORE)):
+    examples = {f"{program()} {typed}": meaning for typed, meaning in EXAMPLES.items()}
+    complete = {flags.completion(): "complete keys and options with the Tab key; put it into ~/.bashrc to keep it"}
+    for title, entries in (("examples", examples), ("more", MORE | complete)):
         console().print(titled(f"\n{title}"))
         grid = _grid()
         for what, meaning in entries.items():

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from deit.compose import config_files, groups, hydra_guard, keys, text_keys
 from deit.config.schema import VARIANTS
 from deit.errors import UserError, nearest
+from deit.installation import program
 from deit.text import line_to_type
 
 # Groups whose files write anywhere in the configuration; none of them must be chosen.
@@ -184,7 +185,7 @@ def unknown_key(key: str) -> str:
     elif group in keys.table():
         return f"unknown key {key}; {group} is one value: {keys.table()[group].expected}."
     else:
-        allowed = f" Groups: {', '.join(groups.groups())}. `python launch.py --help GROUP` lists a group's keys."
+        allowed = f" Groups: {', '.join(groups.groups())}. `{program()} --help GROUP` lists a group's keys."
     return f"unknown key {key}.{_unknown_hint(key)}{allowed}"
 
 

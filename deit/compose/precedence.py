@@ -26,7 +26,6 @@ AUTO = "${auto:}"
 OF_NUMBERS = ("augment", "ema", "optim", "precision", "schedule")  # groups whose options are chosen for their numbers
 RECIPES = ("experiment", "sweep")  # a contradiction with these is an error; other files give way
 GLOBAL = ("experiment=", "debug=", "sweep=")
-LOCAL = "local/default"
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def _replaced(group: str, files: Sequence[Written]) -> str | None:
 
 
 def _local() -> Written:
-    path = groups.CONF / f"{LOCAL}.yaml"
+    path = groups.local_settings()
     return _written(path, "") if path.is_file() else Written({}, {})
 
 
@@ -123,10 +122,16 @@ def _read(path: Path, package: str, written: int) -> Written:
             values = _merged(values, own)
         elif isinstance(entry, dict):
             options |= {str(name).split()[-1].lstrip("/"): value for name, value in entry.items() if isinstance(value, str)}
-        elif isinstance(entry, str) and (path.parent / f"{entry}.yaml").is_file():
-            base = _written(path.parent / f"{entry}.yaml", package)
+        elif isinstance(entry, str) and (file := _base(path, entry)) is not None:
+            base = _written(file, package)
             values, options = _merged(values, base.values), {**base.options, **options}
     return Written(values, options)
+
+
+def _base(path: Path, entry: str) -> Path | None:
+    """The file of the option ``entry`` on which the option in ``path`` is based; one's own may be based on one of ours."""
+    beside = path.parent / f"{entry}.yaml"
+    return beside if beside.is_file() else groups.groups().get(path.parent.name, {}).get(entry)
 
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

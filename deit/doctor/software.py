@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -18,15 +17,15 @@ from packaging.version import Version
 from deit.config.schema import HardwareConfig
 from deit.doctor.finding import Finding, fail, ok, warn
 from deit.errors import UserError
-from deit.machine.python import ROOT, msrun
+from deit.installation import DISTRIBUTION, install_command
+from deit.machine.python import msrun
 
-INSTALL = shlex.join(["pip", "install", "--constraint", str(ROOT / "constraints.txt"), "--editable", str(ROOT)])
+INSTALL = install_command()
 _WITHOUT_DEVICE = {
     "cpu": INSTALL,
     "ascend": "read the lines on CANN, the driver and the cards",
     "gpu": "give hardware=cpu, or install a MindSpore that is built for this CUDA",
 }
-_DISTRIBUTION = "deit-mindspore"
 _NAMED = ("mlflow", "hydra-core", "numpy", "opencv-python-headless", "pillow")  # on the page
 
 
@@ -45,7 +44,7 @@ def python() -> Iterator[Finding]:
 
 def _packages() -> Finding:
     try:
-        lines = importlib.metadata.requires(_DISTRIBUTION) or []
+        lines = importlib.metadata.requires(DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
         return warn("packages", "not checked, as the project is not installed for this Python", INSTALL)
     # Without the extras; MindSpore has its own line.

@@ -17,8 +17,9 @@ from deit.config.schema import RunConfig
 from deit.errors import UserError
 from deit.exports import description
 from deit.exports.description import Description, Preprocessing
+from deit.installation import install_command
 
-EXTRA = "pip install --constraint constraints.txt -e '.[export]'"
+EXTRA = install_command("export")
 
 
 class Predictor(abc.ABC):

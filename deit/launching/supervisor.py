@@ -21,6 +21,7 @@ from rich.console import RenderableType
 from deit.config.schema import RunConfig
 from deit.console import console, harmless
 from deit.files import read_json
+from deit.installation import program
 from deit.launching.display import Display
 from deit.launching.nodes import Word
 from deit.launching.run import Start
@@ -360,7 +361,7 @@ class Supervisor:
             end = processes.tail(log).rstrip().removesuffix(final.message or "").rstrip()  # it stands above
             error.print(f"the end of {log}:\n{end}" if end else f"its log is {log}")
         if self.task.resumable and checkpoint.complete(self.run):
-            error.print(f"resume with:  python launch.py {line_to_type('resume', self.run)}")
+            error.print(f"resume with:  {program()} {line_to_type('resume', self.run)}")
 
     def _telling_log(self, dead: int | None) -> Path:
         log = self.run.logs / f"worker_{dead or 0}.log"

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from deit.config.schema import RunConfig
+from deit.installation import DISTRIBUTION, IS_WHEEL, ROOT, words
 from deit.machine import card_generation, npu_smi
 from deit.machine.cards import cores
-from deit.machine.python import ROOT
 from deit.secrets import redact
 
 PACKAGES = ("mindspore", "numpy", "hydra-core", "omegaconf", "mlflow", "opencv-python-headless", "pillow", "safetensors")
@@ -23,10 +23,11 @@ PACKAGES = ("mindspore", "numpy", "hydra-core", "omegaconf", "mlflow", "opencv-p
 def describe(config: RunConfig, cards: Sequence[int] = ()) -> dict[str, Any]:
     """The environment of a run about to start. ``cards`` are those that it has taken."""
     return {
-        "command": ["python", *(redact(text) for text in sys.argv)],
+        "program": words(),
+        "command": [*words(), *(redact(text) for text in sys.argv[1:])],
         "working_directory": str(Path.cwd()),
         "git": git_state(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in (DISTRIBUTION, *PACKAGES)}},
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "cpu_cores": cores(),
@@ -55,6 +56,8 @@ def _npu(config: RunConfig, cards: Sequence[int]) -> dict[str, Any]:
 
 def git_state() -> dict[str, Any]:
     """Commit, and whether files differ from it; None for both outside a checkout."""
+    if IS_WHEEL:  # it may be installed inside the repository of somebody else's project
+        return {"commit": None, "dirty": None}
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--untracked-files=no")
     return {"commit": commit, "dirty": None if commit is None or changes is None else bool(changes)}

@@ -9,13 +9,17 @@ import sysconfig
 from pathlib import Path
 
 from deit.errors import UserError
+from deit.installation import PACKAGE
 
-ROOT = Path(__file__).resolve().parents[2]  # contains the package
+_FOLDER = PACKAGE.parent
+# An interpreter finds what is installed by itself, and this folder before its own modules would hide some of them.
+PATH = "" if _FOLDER.name in ("site-packages", "dist-packages") else str(_FOLDER)
 
 
 def python_environment() -> dict[str, str]:
     """The environment for another Python process, with the package on its path whatever its working directory."""
-    return os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)}
+    before = os.environ.get("PYTHONPATH", "")
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (PATH, before)))}
 
 
 def msrun() -> str:

@@ -6,9 +6,10 @@ import importlib.util
 
 from deit.config.addresses import problem
 from deit.errors import UserError
+from deit.installation import install_command
 from deit.storage.store import Store
 
-EXTRA = "pip install --constraint constraints.txt -e '.[storage]'"
+EXTRA = install_command("storage")
 
 
 def open_store(address: str, key: str) -> Store:

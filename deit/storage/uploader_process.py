@@ -13,6 +13,7 @@ from deit.config.addresses import runs_copy
 from deit.config.schema import RunConfig
 from deit.console import console, waiting
 from deit.errors import UserError
+from deit.installation import program
 from deit.machine import locks, signals
 from deit.machine.companion import Companion, Place
 from deit.runs import directory, status
@@ -75,7 +76,7 @@ class Uploading(Companion):
         )
         console().print(
             f"{self._address}: not everything was copied {when}; it is in "
-            f"{self.place}. See {shown(self.place.logs / LOG)}. Copy it later: python launch.py task=sync {self._later()}",
+            f"{self.place}. See {shown(self.place.logs / LOG)}. Copy it later: {program()} task=sync {self._later()}",
         )
 
     def _done(self) -> bool:

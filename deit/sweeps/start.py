@@ -17,6 +17,7 @@ from deit.config import frozen
 from deit.config.schema import RunConfig, SweepConfig
 from deit.console import console, harmless, waiting
 from deit.errors import UserError
+from deit.installation import program, words
 from deit.lookup import sweeps
 from deit.machine import environment
 from deit.recipe.plan import expected_length
@@ -54,6 +55,7 @@ def open_new(
         {
             "id": sweep.id,
             "created": time.time(),
+            "program": words(),
             "typed": [redact(text) for text in sys.argv[1:]],
             "folder": str(Path.cwd()),
             "launcher": launcher,
@@ -78,7 +80,8 @@ def make_trial(sweep: SweepDirectory, draft: Draft, values: dict[str, str]) -> T
     """Freeze one trial; ``values`` distinguish it from the others."""
     mark = {"id": sweep.id, "trial": draft.number, "overrides": draft.overrides, "swept": values}
     typed = [redact(text) for text in sys.argv[1:]]
-    run = create_run(draft.config, draft.overrides, {"command": ["python", sys.argv[0], *typed], "sweep": mark}, draft.unused)
+    origin = {"program": words(), "command": [*words(), *typed], "sweep": mark}
+    run = create_run(draft.config, draft.overrides, origin, draft.unused)
     return Trial(
         draft.number,
         draft.overrides,
@@ -219,7 +222,7 @@ def _wait_for_ends(trials: Sequence[Trial], patience: float) -> None:
 
 def _conclude(sweep: SweepDirectory, executor: Executor, began: float, received: int | None) -> None:
     trials = sweep.read_trials()
-    on = f"python launch.py {line_to_type('sweep.resume', sweep)}"
+    on = f"{program()} {line_to_type('sweep.resume', sweep)}"
     if received is not None:
         raise UserError(f"The sweep was stopped. Resume it with:  {on}", exit_code=signal_code(received))
     _sum_up(sweep, trials, executor, began)

@@ -21,6 +21,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
+from deit.installation import source_name, words
 from deit.runs.journal import now_ms
 from deit.runs.outcome import finished
 from deit.secrets import with_credentials
@@ -118,7 +119,7 @@ class Registry:
 
     def _new_run(self, experiment: str) -> RemoteRun:
         experiment_id = find_experiment(self._client, self._uri, experiment)
-        tags = {"task": "register", "mlflow.source.name": "launch.py", "mlflow.source.type": "LOCAL"}
+        tags = {"task": "register", "mlflow.source.name": source_name(words()), "mlflow.source.type": "LOCAL"}
         return RemoteRun.create(self._client, self._uri, experiment_id, self._name, tags, now_ms())
 
     def _log(self, package: Path, remote: RemoteRun, step: int, tags: Mapping[str, str], undo: contextlib.ExitStack) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from deit.config.addresses import runs_copy
 from deit.config.schema import RunConfig
 from deit.console import console, waiting
+from deit.installation import program
 from deit.machine.companion import Companion
 from deit.runs.directory import RunDirectory
 from deit.text import line_to_type
@@ -83,7 +84,7 @@ class Shipper(Companion):
                 f"MLflow: not everything was sent within tracking.flush_timeout={limit} s"
                 f"{f' ({trouble})' if trouble else ''}; the journal in {self.run} is complete. "
                 f"See {self.run.logs / 'shipper.log'}. "
-                f"Send it later: python launch.py task=sync {line_to_type('run', self.run)}",
+                f"Send it later: {program()} task=sync {line_to_type('run', self.run)}",
             )
             return
         uri, sent_to = own_uri(self.run, self.config), self._progress()

@@ -109,7 +109,7 @@ def test_a_run_at_a_broken_server_is_sent_later_and_to_another_one(
     said = running.output
     assert running.end() == 0, said.read_text()
     assert "not everything was sent within tracking.flush_timeout=2 s" in said.read_text() and shippers(run) == []
-    (later,) = re.findall(r"Send it later: python launch\.py (.*)", said.read_text())
+    (later,) = re.findall(r"Send it later: python \S*launch\.py (.*)", said.read_text())
 
     proxy.fault = "500"
     failed = launch(tmp_path, *shlex.split(later))

@@ -249,7 +249,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_a_stopped_comparison_goes_on_with_the_model_that_is_not_done(compared: Compared) -> None:
-    assert compared.code == 143 and f"python launch.py resume={directory.shown(compared.run.path)}" in compared.stopped.replace(
+    assert compared.code == 143 and f"launch.py resume={directory.shown(compared.run.path)}" in compared.stopped.replace(
         "resume=runs/", f"resume={compared.run.path.parents[1]}/"
     )
     assert compared.outcome.code == 0, compared.outcome.err

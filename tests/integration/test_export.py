@@ -22,6 +22,7 @@ from deit.config.schema import RunConfig
 from deit.errors import UserError
 from deit.exports import description
 from deit.files import whole_folder, write_json
+from deit.installation import install_command
 from deit.models.initialisation import initial_weights
 from deit.models.shapes import parameter_shapes
 from deit.runs import checkpoint, directory
@@ -285,7 +286,7 @@ def test_missing_packages_are_named(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # what Python itself puts there to forbid an import
     outcome = command("task=export", f"run={plain.path}", "task.format=onnx")
     assert outcome.code == 2
-    assert "needs onnxruntime, not installed here: pip install --constraint constraints.txt -e '.[export]'" in outcome.err
+    assert f"needs onnxruntime, not installed here: {install_command('export')}" in outcome.err
 
 
 def test_the_command_from_start_to_end(plain: RunDirectory, process: Callable[..., Outcome], tmp_path: Path) -> None:

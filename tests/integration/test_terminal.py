@@ -78,7 +78,7 @@ def test_ctrl_c_ends_a_training_with_its_checkpoint(folder: Path) -> None:
         assert terminal.finish() == 130
     seen = terminal.everything
     assert "SIGINT: writing a checkpoint" in seen and "Traceback" not in seen
-    assert re.search(r"resume with:  python launch.py resume=runs/debug/\w+", seen)
+    assert re.search(r"resume with:  python \S*launch\.py\s+resume=runs/debug/\w+", seen)
     assert terminal.raw.rindex(b"\x1b[?25h") > terminal.raw.rindex(b"\x1b[?25l")
 
 

@@ -24,7 +24,7 @@ from deit.errors import UserError
 from deit.files import read_json, write_json
 from deit.machine import slurm
 from deit.machine.cards import VISIBLE
-from deit.machine.python import ROOT
+from deit.machine.python import PATH
 from deit.runs import status
 from deit.runs.outcome import failed, interrupted
 from deit.runs.sweep_directory import SweepDirectory
@@ -180,7 +180,7 @@ class Slurm(Executor):
 
         executor = SlurmExecutor(folder, max_num_timeout=self._settings.max_num_timeout)
         # The jobs must find this code from any working directory.
-        setup = [f"export PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}}"]
+        setup = [f"export PYTHONPATH={shlex.quote(PATH)}${{PYTHONPATH:+:$PYTHONPATH}}"] if PATH else []
         setup += self._settings.parameters.get("setup", ())
         given = self._settings.parameters | {"setup": setup, "nodes": machine.nodes, "tasks_per_node": 1}
         if (gres := self._gres(machine)) is not None:

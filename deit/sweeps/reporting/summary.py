@@ -121,7 +121,12 @@ def _objectives(results: Results) -> Iterable[tuple[str, str]]:
 
 def command(info: dict[str, Any]) -> str:
     """The command line, ready to be typed again."""
-    return redact(f"python launch.py {shlex.join(info['typed'])}".strip())
+    return redact(shlex.join([*program_of(info), *info["typed"]]))
+
+
+def program_of(info: dict[str, Any]) -> list[str]:
+    """The words with which the program was called; older sweeps have not recorded them."""
+    return info.get("program") or ["python", "launch.py"]
 
 
 def code(info: dict[str, Any]) -> str:

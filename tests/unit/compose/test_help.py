@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command import ROOT
 
 from deit.compose import groups, help, keys
 
@@ -65,7 +66,7 @@ SLOW |= {"optuna", "sqlalchemy", "requests", "s3fs", "botocore", "submitit", "ra
 def test_help_is_quick_and_leaves_nothing(tmp_path: Path) -> None:
     """Quick because of what is not imported: how many seconds that is says more about the machine than about the program."""
     code = "import sys; from deit.cli import main; code = main(sys.argv[1:]); print(code, *sys.modules)"
-    environment = os.environ | {"PYTHONPATH": str(groups.ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     for arguments in (["--help"], ["optim", "-h"], ["--help", "model.depth"]):
         ended = subprocess.run(
             [sys.executable, "-c", code, *arguments], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from command import ROOT
 from composition import composed
 from fidelity import FIXTURES
 from safetensors.numpy import save_file
@@ -472,9 +473,7 @@ def test_official_files_are_of_our_models(entry: official.Official) -> None:
 
 
 def test_the_document_has_the_official_files() -> None:
-    rows = re.findall(
-        r"^\| `(\w+)` \| (.+) \|$", (groups.ROOT / "docs" / "pretrained.md").read_text(encoding="utf-8"), re.MULTILINE
-    )
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", (ROOT / "docs" / "pretrained.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert [name for name, _ in rows] == list(OFFICIAL)
     for name, row in rows:
         entry = OFFICIAL[name]
