@@ -17,7 +17,7 @@ from deit.config.schema import RunConfig
 from deit.console import console, titled
 from deit.errors import UserError
 from deit.models.shapes import gmacs, parameter_count, parameter_shapes
-from deit.optim.parameter_groups import decayed
+from deit.optim.parameter_groups import decayed, lr_scales
 from deit.preflight import unchecked
 from deit.recipe import lr_curve
 from deit.recipe.augmentation import summary
@@ -179,6 +179,7 @@ def training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
             f"{optim.name}, peak learning rate {numbers.peak_lr:.4g} ({scaled}), weight decay {optim.weight_decay:g}",
         ),
         ("starts from", config.model.pretrained or "initial weights"),
+        *_layer_decay(config, numbers),
         *_groups(config),
         ("clipping", "none" if optim.clip_grad is None else f"global norm {optim.clip_grad:g}"),
         (
@@ -197,6 +198,14 @@ def training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
 def _loss(config: RunConfig) -> str:
     threshold = config.loss.target_threshold
     return config.loss.name + ("" if threshold is None or config.loss.name != "bce" else f", targets above {threshold:g} are 1")
+
+
+def _layer_decay(config: RunConfig, planned: Plan) -> list[tuple[str, str]]:
+    factor = config.optim.layer_decay
+    if factor == 1:
+        return []
+    lowest = planned.peak_lr * min(lr_scales(parameter_shapes(config.model, 1), factor).values())
+    return [("layer decay", f"{factor:g} per layer: peaks from {lowest:.4g} of the embeddings to {planned.peak_lr:.4g} of the head")]
 
 
 def _groups(config: RunConfig) -> list[tuple[str, str]]:

@@ -228,6 +228,13 @@ class OptimConfig:
         low=1,
         default=10,
     )
+    layer_decay: float = option(
+        "Multiply the learning rate of a layer by this, to the power of its distance from the head, as timm's --layer-decay; "
+        "1: all layers have the same rate.",
+        above=0,
+        high=1,
+        default=1.0,
+    )
 
 
 @dataclass

@@ -24,12 +24,12 @@ _update = ops.MultitypeFuncGraph("adamw_update")
 @_update.register("Function", *["Tensor"] * 6, "Bool", *["Tensor"] * 4)
 def _update_one(  # noqa: PLR0913, PLR0917  # the inputs of the fused operator
     fused: ops.Primitive,
-    lr: Tensor,
     beta1: Tensor,
     beta2: Tensor,
     eps: Tensor,
     decay: Tensor,
     zero: Tensor,
+    lr: Tensor,
     decayed: bool,
     parameter: Parameter,
     exp_avg: Parameter,
@@ -41,7 +41,7 @@ def _update_one(  # noqa: PLR0913, PLR0917  # the inputs of the fused operator
 
 
 class AdamW(Moments):
-    """``weight_decay`` applies to the parameters that are ``decayed``."""
+    """``weight_decay`` applies to the parameters that are ``decayed``; ``lr_scales`` are factors of their learning rates."""
 
     def __init__(
         self,
@@ -51,11 +51,12 @@ class AdamW(Moments):
         weight_decay: float,
         betas: tuple[float, float],
         eps: float,
+        lr_scales: Sequence[float] | None = None,
     ) -> None:
         # The operator computes 1 - beta from float32 betas. The rounding of .999 makes that wrong by 1e-5, which cancels if
         # the bias correction uses the same rounded beta.
         beta1, beta2 = (float(np.float32(beta)) for beta in betas)
-        super().__init__(parameters, decayed, (beta1, beta2))
+        super().__init__(parameters, decayed, (beta1, beta2), lr_scales)
         self.weight_decay, self.eps = weight_decay, eps
         self.beta1, self.beta2 = Tensor(beta1, ms.float32), Tensor(beta2, ms.float32)
         self.zero = Tensor(0.0, ms.float32)
@@ -65,8 +66,11 @@ class AdamW(Moments):
         """One update. ``grads``: float32, in the order of the parameters. ``lr``: float32 scalar."""
         correction1, correction2_root = self.count_update()
         k = correction2_root / correction1
-        update = ops.partial(
-            _update, self.fused, lr * k, self.beta1, self.beta2, self.eps * correction2_root, self.weight_decay / k, self.zero
-        )
-        self.map(update, self.decayed, self.parameters, self.exp_avg, self.exp_avg_sq, grads)
+        rate, eps, decay = lr * k, self.eps * correction2_root, self.weight_decay / k
+        if self.rates is None:
+            update = ops.partial(_update, self.fused, self.beta1, self.beta2, eps, decay, self.zero, rate)
+            self.map(update, self.decayed, self.parameters, self.exp_avg, self.exp_avg_sq, grads)
+        else:
+            update = ops.partial(_update, self.fused, self.beta1, self.beta2, eps, decay, self.zero)
+            self.map(update, self.rates(rate), self.decayed, self.parameters, self.exp_avg, self.exp_avg_sq, grads)
         return True

@@ -19,13 +19,13 @@ _update = ops.MultitypeFuncGraph("lamb_update")
 
 @_update.register(*["Tensor"] * 7, "Bool", *["Tensor"] * 4)
 def _update_one(  # noqa: PLR0913, PLR0917  # scalars, then what belongs to one parameter
-    lr: Tensor,
     share1: Tensor,
     share2: Tensor,
     correction1: Tensor,
     correction2_root: Tensor,
     eps: Tensor,
     decay: Tensor,
+    lr: Tensor,
     decayed: bool,
     parameter: Parameter,
     exp_avg: Parameter,
@@ -56,7 +56,10 @@ def _trust_ratio(weight: Tensor, update: Tensor) -> Tensor:
 
 
 class LAMB(Moments):
-    """``weight_decay``, and with it the scaling, applies to the parameters that are ``decayed``."""
+    """``weight_decay``, and with it the scaling, applies to the parameters that are ``decayed``.
+
+    ``lr_scales`` are factors of their learning rates.
+    """
 
     def __init__(
         self,
@@ -66,15 +69,21 @@ class LAMB(Moments):
         weight_decay: float,
         betas: tuple[float, float],
         eps: float,
+        lr_scales: Sequence[float] | None = None,
     ) -> None:
         # Without weight decay timm scales nothing.
-        super().__init__(parameters, [weight_decay > 0 and one for one in decayed], betas)
+        super().__init__(parameters, [weight_decay > 0 and one for one in decayed], betas, lr_scales)
         self.share1, self.share2 = (Tensor(1 - beta, ms.float32) for beta in betas)
         self.eps, self.weight_decay = Tensor(eps, ms.float32), Tensor(weight_decay, ms.float32)
 
     def construct(self, grads: tuple[Tensor, ...], lr: Tensor) -> bool:
         """One update. ``grads``: float32, in the order of the parameters. ``lr``: float32 scalar."""
         correction1, correction2_root = self.count_update()
-        update = ops.partial(_update, lr, self.share1, self.share2, correction1, correction2_root, self.eps, self.weight_decay)
-        self.map(update, self.decayed, self.parameters, self.exp_avg, self.exp_avg_sq, grads)
+        decay = self.weight_decay
+        if self.rates is None:
+            update = ops.partial(_update, self.share1, self.share2, correction1, correction2_root, self.eps, decay, lr)
+            self.map(update, self.decayed, self.parameters, self.exp_avg, self.exp_avg_sq, grads)
+        else:
+            update = ops.partial(_update, self.share1, self.share2, correction1, correction2_root, self.eps, decay)
+            self.map(update, self.rates(lr), self.decayed, self.parameters, self.exp_avg, self.exp_avg_sq, grads)
         return True

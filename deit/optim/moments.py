@@ -9,6 +9,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
+from deit.optim.rates import build_rates
+
 
 class Moments(nn.Cell):
     """The state of an optimizer with Adam's moments; its classes update ``parameters`` in place.
@@ -17,7 +19,13 @@ class Moments(nn.Cell):
     checkpoint: ``step``, the number of updates done, and ``exp_avg.<parameter>``, ``exp_avg_sq.<parameter>``, the two moments.
     """
 
-    def __init__(self, parameters: Sequence[Parameter], decayed: Sequence[bool], betas: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        decayed: Sequence[bool],
+        betas: tuple[float, float],
+        lr_scales: Sequence[float] | None,
+    ) -> None:
         super().__init__(auto_prefix=False)  # the parameters belong to the network and keep their names
         self.parameters = ParameterTuple(parameters)
         self.decayed = tuple(decayed)
@@ -29,6 +37,7 @@ class Moments(nn.Cell):
             moment.requires_grad = False
         self.state = {p.name: p for p in (self.step, *self.exp_avg, *self.exp_avg_sq)}
         self.map = ops.HyperMap()
+        self.rates = build_rates(lr_scales)
 
     def count_update(self) -> tuple[Tensor, Tensor]:
         """Count an update, the t-th; returns 1 - beta1^t and sqrt(1 - beta2^t), float32 scalars."""

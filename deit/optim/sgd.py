@@ -10,15 +10,17 @@ from collections.abc import Sequence
 import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
+from deit.optim.rates import build_rates
+
 _update = ops.MultitypeFuncGraph("sgd_update")
 
 
 @_update.register("Bool", "Tensor", "Tensor", "Tensor", "Bool", "Tensor", "Tensor", "Tensor")
 def _update_one(
     nesterov: bool,
-    lr: Tensor,
     momentum: Tensor,
     decay: Tensor,
+    lr: Tensor,
     decayed: bool,
     parameter: Parameter,
     buffer: Parameter,
@@ -33,7 +35,8 @@ def _update_one(
 
 
 class SGD(nn.Cell):
-    """Update ``parameters`` in place; ``decayed`` says for each whether ``weight_decay`` applies to it.
+    """Update ``parameters`` in place; ``decayed`` says for each whether ``weight_decay`` applies to it, ``lr_scales`` are
+    factors of their learning rates.
 
     ``state`` maps ``momentum_buffer.<parameter>`` to the parameters of a checkpoint. The buffers start at zero, which gives
     torch's first step, where the buffer becomes the gradient.
@@ -47,6 +50,7 @@ class SGD(nn.Cell):
         weight_decay: float,
         momentum: float,
         nesterov: bool,
+        lr_scales: Sequence[float] | None = None,
     ) -> None:
         super().__init__(auto_prefix=False)  # the parameters belong to the network and keep their names
         self.parameters = ParameterTuple(parameters)
@@ -59,9 +63,14 @@ class SGD(nn.Cell):
             buffer.requires_grad = False
         self.state = {p.name: p for p in self.momentum_buffer}
         self.map = ops.HyperMap()
+        self.rates = build_rates(lr_scales)
 
     def construct(self, grads: tuple[Tensor, ...], lr: Tensor) -> bool:
         """One update. ``grads``: float32, in the order of the parameters. ``lr``: float32 scalar."""
-        update = ops.partial(_update, self.nesterov, lr, self.momentum, self.weight_decay)
-        self.map(update, self.decayed, self.parameters, self.momentum_buffer, grads)
+        if self.rates is None:
+            update = ops.partial(_update, self.nesterov, self.momentum, self.weight_decay, lr)
+            self.map(update, self.decayed, self.parameters, self.momentum_buffer, grads)
+        else:
+            update = ops.partial(_update, self.nesterov, self.momentum, self.weight_decay)
+            self.map(update, self.rates(lr), self.decayed, self.parameters, self.momentum_buffer, grads)
         return True

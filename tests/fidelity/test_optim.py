@@ -22,7 +22,7 @@ from deit.engine.step import LossScale, TrainStep
 from deit.engine.step_inputs import BatchInputs, StepInputs
 from deit.models.shapes import parameter_shapes
 from deit.optim.build import build_optimizer
-from deit.optim.parameter_groups import decayed
+from deit.optim.parameter_groups import decayed, lr_scales
 from deit.recipe.plan import plan
 from deit.recipe.schedule import learning_rate, peak_lr
 from deit.weights.naming import to_mindspore
@@ -143,6 +143,23 @@ def test_groups_of_facebook(fidelity: Callable[..., None]) -> None:
         measured=sum(different),
         unit="differ",
     )
+
+
+def test_layer_decay(fidelity: Callable[..., None]) -> None:
+    stored = unpack(load("optim")["layers"])
+    different, measured = 0, 0.0
+    for timm, option in inputs.LAYERED.items():
+        reference = to_mindspore(stored[timm])
+        model = ModelConfig(**yaml.safe_load((groups.CONF / "model" / f"{option}.yaml").read_text(encoding="utf-8")))
+        shapes = parameter_shapes(model, 1000)
+        scales, is_decayed = lr_scales(shapes, inputs.LAYER_DECAY), decayed(shapes, False)
+        assert reference.keys() == shapes.keys()
+        different += sum(is_decayed[name] != reference[name][1] for name in shapes)
+        measured = max(measured, relative(np.array(list(scales.values())), np.array([reference[name][0] for name in shapes])))
+    claim = dict(section="Optimizer", reference=f"{TIMMS['optim']}, param_groups_layer_decay")
+    what = "Layer decay 0.65 of DeiT, distilled and DeiT III"
+    fidelity(f"{what}: decayed parameters", tolerance=0, measured=different, unit="differ", **claim)
+    fidelity(f"{what}: factors of the learning rate", tolerance=1e-12, measured=measured, unit="relative", **claim)
 
 
 # ----------------------------------------------------------------------------------------------- the step

@@ -38,6 +38,17 @@ COURSES = {
 }
 
 
+# ----------------------------------------------------------------------------------------------- groups
+
+# timm's name of variants with different parameters, and the option of conf/model/ that is to be the same.
+LAYERED = {
+    "deit_small_patch16_224": "deit_small",
+    "deit_small_distilled_patch16_224": "deit_small_distilled",
+    "deit3_small_patch16_224": "deit3_small",
+}
+LAYER_DECAY = 0.65
+
+
 # ------------------------------------------------------------------------------------------- optimization
 
 

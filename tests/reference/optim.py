@@ -9,7 +9,7 @@ from reference import inputs_optim as inputs
 from reference.inputs_model import VARIANTS
 from reference.learning_rate import rates
 from reference.packing import checksum, pack
-from timm.optim import Lamb, param_groups_weight_decay
+from timm.optim import Lamb, param_groups_layer_decay, param_groups_weight_decay
 from timm.utils import ModelEmaV3
 from torch import nn
 
@@ -17,9 +17,10 @@ TIMM = "1.0.31"
 
 
 def make() -> dict[str, np.ndarray]:
-    """``lr.*``; ``decayed``: of each variant the decayed names; of each training what ``train`` answers."""
+    """``lr.*``; ``decayed``: of each variant the decayed names; ``layers``; of each training what ``train`` answers."""
     groups = {variant: decayed(timm.create_model(variant)) for variant in VARIANTS}
-    arrays = rates() | {"decayed": pack(groups)}
+    layers = {variant: layer_groups(timm.create_model(variant)) for variant in inputs.LAYERED}
+    arrays = rates() | {"decayed": pack(groups), "layers": pack(layers)}
     for name, training in inputs.TRAININGS.items():
         arrays |= {f"{name}.{what}": array for what, array in train(training).items()}
     return arrays
@@ -29,6 +30,14 @@ def decayed(model: nn.Module) -> list[str]:
     groups = param_groups_weight_decay(model, 0.05, no_weight_decay_list=model.no_weight_decay())
     chosen = {id(p) for group in groups if group["weight_decay"] > 0 for p in group["params"]}
     return [name for name, p in model.named_parameters() if id(p) in chosen]
+
+
+def layer_groups(model: nn.Module) -> dict[str, tuple[float, bool]]:
+    """For each parameter the factor of its learning rate, and whether it is decayed."""
+    no_decay = model.no_weight_decay()
+    groups = param_groups_layer_decay(model, 0.05, no_weight_decay_list=no_decay, layer_decay=inputs.LAYER_DECAY)
+    chosen = {id(p): (group["lr_scale"], group["weight_decay"] > 0) for group in groups for p in group["params"]}
+    return {name: chosen[id(p)] for name, p in model.named_parameters()}
 
 
 def train(training: inputs.Training) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from deit.models.shapes import parameter_shapes
 from deit.models.weights import load_weights
 from deit.optim.build import build_optimizer
 from deit.optim.moments import one_minus_exp
-from deit.optim.parameter_groups import decayed
+from deit.optim.parameter_groups import decayed, lr_scales
 from deit.preflight.disk_space import MOMENTS
 from deit.recipe.schedule import learning_rate, peak_lr
 
@@ -94,6 +94,22 @@ def test_an_enclosing_cell_changes_no_group() -> None:
         "network.pos_embed": False,
         "network.head.weight": True,
     }
+
+
+@pytest.mark.parametrize("name", ["deit_small", "deit_small_distilled", "deit3_small"])
+def test_layer_decay_is_a_power_of_the_distance_from_the_head(name: str) -> None:
+    found = lr_scales(parameter_shapes(conf_model(name), 1000), 0.5)
+    expected = {"head": 1, "head_dist": 1, "norm": 1 / 2, "patch_embed": 2**-13}
+    expected |= dict.fromkeys(("cls_token", "pos_embed", "dist_token"), 2**-13)
+    for parameter, scale in found.items():
+        layer, _, rest = parameter.partition(".")
+        block = int(rest.partition(".")[0]) if layer == "blocks" else None
+        assert scale == (expected[layer] if block is None else 0.5 ** (12 - block)), parameter
+
+
+def test_layer_decay_knows_parameters_by_their_prefixed_names() -> None:
+    names = ("net.blocks.0.norm1.gamma", "net.blocks.1.mlp.fc1.bias", "net.norm.beta", "net.patch_embed.proj.bias", "net.head.bias")
+    assert list(lr_scales(names, 0.1).values()) == pytest.approx([0.01, 0.1, 0.1, 0.001, 1])
 
 
 # ------------------------------------------------------------------------------------------- optimizers
@@ -179,6 +195,24 @@ def test_sgd_is_torchs(nesterov: bool) -> None:
         np.testing.assert_allclose(found[i], p, atol=1e-6)
         np.testing.assert_allclose(optimizer.momentum_buffer[i].asnumpy(), buffer, rtol=1e-5, atol=1e-6)
     assert list(optimizer.state) == ["momentum_buffer.head.weight", "momentum_buffer.head.bias"]
+
+
+@pytest.mark.parametrize("optim", [ADAMW, LAMB, SGD], ids=["adamw", "lamb", "sgd"])
+def test_layer_decay_is_another_rate_for_each_layer(optim: OptimConfig) -> None:
+    """Bit for bit the update with half the rate, since a factor of 2 rounds nothing."""
+
+    def trained(layer_decay: float, factor: float) -> list[np.ndarray]:
+        found = parameters()
+        found[0].name = "blocks.0.mlp.fc1.weight"
+        update = Update(build_optimizer(dataclasses.replace(optim, layer_decay=layer_decay), found))
+        for step in range(5):
+            grads, lr = inputs(step)
+            update(*(Tensor(g) for g in grads), Tensor(lr * np.float32(factor)))
+        return [p.asnumpy() for p in found]
+
+    block, head = trained(0.5, 1)
+    np.testing.assert_array_equal(block, trained(1, 0.5)[0])
+    np.testing.assert_array_equal(head, trained(1, 1)[1])
 
 
 # ---------------------------------------------------------------------------------------- a training step
