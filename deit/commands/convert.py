@@ -73,7 +73,7 @@ def convert(config: RunConfig, task: ConvertTask) -> int:
     weights = to_mindspore(read_weights(source, choice.weights))
     # In the order of timm's state_dict.
     weights = {name: weights[name] for name in parameter_shapes(config.model, classes)}
-    model = dataclasses.asdict(dataclasses.replace(config.model, pretrained=None))
+    model = dataclasses.asdict(config.model.network())
     weights = weights if task.naming == "mindspore" else to_timm(weights)
     if output.suffix == CKPT:
         _write(output, write_ckpt(weights))

@@ -16,6 +16,7 @@ from deit.config.addresses import is_remote
 from deit.config.schema import RunConfig
 from deit.console import console, titled
 from deit.errors import UserError
+from deit.models.freezing import is_trained, trained_count
 from deit.models.shapes import gmacs, parameter_count, parameter_shapes
 from deit.optim.parameter_groups import decayed, lr_scales
 from deit.preflight import unchecked
@@ -204,17 +205,29 @@ def _layer_decay(config: RunConfig, planned: Plan) -> list[tuple[str, str]]:
     factor = config.optim.layer_decay
     if factor == 1:
         return []
-    lowest = planned.peak_lr * min(lr_scales(parameter_shapes(config.model, 1), factor).values())
-    return [("layer decay", f"{factor:g} per layer: peaks from {lowest:.4g} of the embeddings to {planned.peak_lr:.4g} of the head")]
+    scales = lr_scales(parameter_shapes(config.model, 1), factor)
+    lowest = planned.peak_lr * min(scale for name, scale in scales.items() if is_trained(name, config.model.freeze))
+    return [("layer decay", f"{factor:g} per layer: peaks from {lowest:.4g} in the first to {planned.peak_lr:.4g} in the head")]
+
+
+def trained_text(config: RunConfig) -> str:
+    """How many parameters a training with ``model.freeze`` changes."""
+    assert config.data.num_classes is not None
+    trained, every = (count(config.model, config.data.num_classes) for count in (trained_count, parameter_count))
+    return f"{trained:,} of {every:,} parameters (model.freeze={config.model.freeze})"
 
 
 def _groups(config: RunConfig) -> list[tuple[str, str]]:
     # The size of the head depends on the number of classes.
     if config.data.num_classes is None:
         return []
-    shapes = parameter_shapes(config.model, config.data.num_classes)
+    shapes = {
+        name: shape
+        for name, shape in parameter_shapes(config.model, config.data.num_classes).items()
+        if is_trained(name, config.model.freeze)
+    }
     is_decayed = decayed(shapes, config.optim.decay_dist_token)
-    rows = []
+    rows = [("trained", trained_text(config))] if config.model.freeze != "none" else []
     for label, wanted in (("decayed", True), ("not decayed", False)):
         names = [name for name in shapes if is_decayed[name] is wanted]
         rows.append((label, f"{len(names)} tensors, {sum(math.prod(shapes[name]) for name in names):,} parameters"))

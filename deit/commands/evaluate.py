@@ -28,7 +28,12 @@ class Evaluate(Task[EvaluateTask]):
         config = found.config
         found.with_task("data.batch_size", "data.last_batch", "data.train_limit", "data.train_size", "seed")
         found.with_task(
-            "model.drop_rate", "model.drop_path_rate", "model.drop_path_mode", "model.pretrained", "tracking.log_every"
+            "model.drop_rate",
+            "model.drop_path_rate",
+            "model.drop_path_mode",
+            "model.freeze",
+            "model.pretrained",
+            "tracking.log_every",
         )
         found.with_task(*(f"precision.{key}" for key in vars(config.precision) if key.startswith("loss_scale")))
         found.add(config.run is None, "without run=", "task.which")

@@ -23,7 +23,13 @@ def unused_for_reading(found: Unused) -> None:
     config = found.config
     found.all_but("tracking", *(("backend", "uri") if config.run is not None else ()))  # an MLflow run id is looked up there
     found.with_task(
-        "model.drop_rate", "model.drop_path_rate", "model.drop_path_mode", "model.attention", "model.pretrained", "seed"
+        "model.drop_rate",
+        "model.drop_path_rate",
+        "model.drop_path_mode",
+        "model.freeze",
+        "model.attention",
+        "model.pretrained",
+        "seed",
     )
     found.add(config.run is None, "without run=", "task.which")
     is_folder = config.checkpoint is None or Path(config.checkpoint).is_dir()

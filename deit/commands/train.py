@@ -30,7 +30,7 @@ class Train(Task[TrainTask]):
         return []
 
     def rules(self, config: RunConfig) -> list[str]:
-        found = super().rules(config) + rules.augment(config)
+        found = super().rules(config) + rules.augment(config) + rules.freeze(config)
         return found + rules.loss(config) + rules.distill(config) + rules.schedule(config) + _objectives(config)
 
     def check(self, config: RunConfig) -> RunConfig:
@@ -65,12 +65,15 @@ class Train(Task[TrainTask]):
         return [*device(config), *training(config, planned)]
 
     def begin(self, run: RunDirectory, config: RunConfig) -> list[str]:
+        from deit.commands.dry_run import trained_text
         from deit.preflight.pretrained import begins_pretrained, pretrained_fit
         from deit.recipe.lr_curve import draw
 
         draw(config, run.lr_curve)  # a resumed run may have another schedule
         count = config.hardware.profile
         recorded = [] if count is None else [f"records {count} steps after {PROFILE_WARMUP} with the profiler: {run.profile}"]
+        if config.model.freeze != "none":
+            recorded.append(f"trains {trained_text(config)}")
         if not begins_pretrained(config):
             return recorded
         taken = [f"  {line}" for line in pretrained_fit(config).lines()]

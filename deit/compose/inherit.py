@@ -47,7 +47,7 @@ SAFE_TO_RESUME = (
 )
 # An evaluation must build the model of its weights; a preview builds none.
 FIXED_BY_WEIGHTS = ("model.*", "data.num_classes")
-FREE_OF_WEIGHTS = ("model.attention", "model.pretrained")
+FREE_OF_WEIGHTS = ("model.attention", "model.pretrained", "model.freeze")
 
 
 def inherit(base: RunConfig, composed: DictConfig, typed: Sequence[Override]) -> RunConfig:

@@ -14,7 +14,8 @@ from deit.config import card_rules
 from deit.config.addresses import is_remote
 from deit.config.addresses import problem as remote_problem
 from deit.config.schema import DataConfig, RunConfig
-from deit.errors import UserError
+from deit.errors import UserError, nearest
+from deit.models.freezing import blocks_to_freeze
 from deit.recipe import plan
 from deit.recipe.schedule import peak_lr
 
@@ -80,6 +81,18 @@ def model(config: RunConfig) -> list[str]:
             f"img_size must be a multiple of patch_size, such as {_multiple(model.img_size, model.patch_size)}."
         )
     return found
+
+
+def freeze(config: RunConfig) -> list[str]:
+    model = config.model
+    blocks, wrong = blocks_to_freeze(model.freeze), f"model.freeze is {model.freeze}"
+    named = ("none", "all_but_head", "all_but_attention")
+    if model.freeze not in named and (blocks is None or not 0 < blocks <= model.depth):
+        allowed = f"{', '.join(named)}, or a number of first blocks, from 1 to {model.depth}"
+        return [f"{wrong}; allowed: {allowed}.{nearest(model.freeze, named)}"]
+    if model.freeze != "none" and model.pretrained is None:
+        return [f"{wrong}, but model.pretrained is null: random weights would stay random; give model.pretrained=WEIGHTS."]
+    return []
 
 
 def _multiple(value: int, of: int) -> int:

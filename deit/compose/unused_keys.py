@@ -88,7 +88,6 @@ def _of_any_task(found: Unused) -> Unused:
     found.add(not config.ema.warmup, "while ema.warmup is false", *of_warmup)
     found.add(config.distill.type == "none", "with distill.type=none", "distill.alpha", "distill.tau")
     found.add(config.distill.type == "hard", "with distill.type=hard", "distill.tau")
-    found.add(not config.model.distilled, "without model.distilled", "optim.decay_dist_token")
     found.add(config.model.drop_path_rate == 0, "while model.drop_path_rate is 0", "model.drop_path_mode")
     found.add(schedule.warmup_epochs == 0, "while schedule.warmup_epochs is 0", "schedule.warmup_lr")
     constant = schedule.name == "constant" and schedule.cooldown_epochs == 0
@@ -96,14 +95,21 @@ def _of_any_task(found: Unused) -> Unused:
     found.add(precision.level == "O0", "with precision.level=O0", "precision.dtype")
     found.add(precision.loss_scale == "none", "with precision.loss_scale=none", "precision.loss_scale_init")
     found.add(precision.loss_scale != "dynamic", "unless precision.loss_scale=dynamic", "precision.loss_scale_window")
-    found.add(config.optim.on_nonfinite == "stop", "with optim.on_nonfinite=stop", "optim.max_nonfinite")
-    found.add(config.optim.weight_decay == 0, "while optim.weight_decay is 0", "optim.decay_dist_token")
     shipping = ("uri", "experiment", "run_name", "upload_checkpoints", "flush_timeout", "system_metrics_every")
     found.add(config.tracking.backend == "none", "with tracking.backend=none", *(f"tracking.{key}" for key in shipping))
     alone = plan.ranks(config) == 1
     of_several = ("master_port", "cluster_timeout", "bind_core", "rank_table")
     found.add(alone, "with one process", *(f"hardware.{key}" for key in of_several))
-    still = isinstance(config.optim, SgdOptim) and config.optim.momentum == 0
+    return _of_optimizer(found)
+
+
+def _of_optimizer(found: Unused) -> Unused:
+    model, optim = found.config.model, found.config.optim
+    found.add(not model.distilled, "without model.distilled", "optim.decay_dist_token")
+    found.add(optim.on_nonfinite == "stop", "with optim.on_nonfinite=stop", "optim.max_nonfinite")
+    found.add(model.freeze == "all_but_head", "with model.freeze=all_but_head", "optim.layer_decay")
+    found.add(optim.weight_decay == 0, "while optim.weight_decay is 0", "optim.decay_dist_token")
+    still = isinstance(optim, SgdOptim) and optim.momentum == 0
     found.add(still, "while optim.momentum is 0", "optim.nesterov")
     return found
 

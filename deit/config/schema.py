@@ -8,7 +8,7 @@ use this module, so it imports neither Hydra nor MindSpore.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Optional
 
 from deit.config.field import option
@@ -60,6 +60,15 @@ class ModelConfig:
         "LayerScale: initial value of the factors of each residual branch; null: no LayerScale.", above=0, default=None
     )
     no_embed_class: bool = option("The position embedding is of the patches alone, not of the class token.", default=False)
+    freeze: str = option(
+        "Parameters that the training leaves as they are: none; all_but_head, for a linear probe; all_but_attention, which "
+        "trains attention, position embedding and heads; or a number, the embeddings and as many first blocks.",
+        default="none",
+    )
+
+    def network(self) -> ModelConfig:
+        """What describes the network: without the origin of its first weights and what a training changes."""
+        return replace(self, pretrained=None, freeze="none")
 
 
 SPLIT_KEYS = ("labels", "val_fraction", "folds", "fold", "split_seed", "split_file")  # of DataConfig

@@ -11,6 +11,7 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from deit.config.schema import RunConfig
 from deit.engine.network import build_network
 from deit.engine.step import LossScale
+from deit.models.freezing import is_trained
 from deit.models.initialisation import initial_weights
 from deit.models.shapes import parameter_shapes
 from deit.models.weights import load_weights
@@ -28,6 +29,9 @@ def first_weights(config: RunConfig) -> dict[str, np.ndarray]:
 class TrainState:
     """Network, moving average, optimizer, loss scale and gradient buffers.
 
+    Frozen parameters (``model.freeze``) have no gradient, no optimizer state and no average of their own, but they are part of
+    every checkpoint.
+
     The moving average is a second network whose parameters are the average: it is evaluated like the first, without swapping
     weights.
     """
@@ -35,11 +39,11 @@ class TrainState:
     def __init__(self, config: RunConfig, weights: Mapping[str, np.ndarray] | None = None) -> None:
         """Network and moving average start with ``weights``, by default those of ``first_weights``."""
         weights = first_weights(config) if weights is None else weights
-        self.network = build_network(config)
+        self.network = _frozen(build_network(config), config)
         load_weights(self.network, weights)
         self.average: nn.Cell | None = None
         if config.ema.enabled:
-            self.average = build_network(config, prefix="ema.")
+            self.average = _frozen(build_network(config, prefix="ema."), config, "ema.")
             load_weights(self.average, weights, prefix="ema.")
         parameters = self.network.trainable_params()
         self.optimizer = build_optimizer(config.optim, parameters)
@@ -75,6 +79,13 @@ class TrainState:
     def _optimizer_state(self) -> dict[str, Parameter]:
         scale = {parameter.name: parameter for parameter in (self.loss_scale.value, self.loss_scale.good_steps)}
         return {**self.optimizer.state, **scale}
+
+
+def _frozen(network: nn.Cell, config: RunConfig, prefix: str = "") -> nn.Cell:
+    """The network, where ``trainable_params`` leaves out what ``model.freeze`` freezes."""
+    for parameter in network.get_parameters():
+        parameter.requires_grad = is_trained(parameter.name.removeprefix(prefix), config.model.freeze)
+    return network
 
 
 def _arrays(parameters: Mapping[str, Parameter], prefix: str = "") -> dict[str, np.ndarray]:

@@ -92,7 +92,7 @@ class TrainStep(nn.Cell):
         super().__init__(auto_prefix=False)
         self.network, self.loss, self.optimizer, self.loss_scale = network, loss, optimizer, loss_scale
         self.weights = ParameterTuple(network.trainable_params())
-        self.average = ParameterTuple(average.get_parameters()) if average is not None else None
+        self.average = ParameterTuple(average.trainable_params()) if average is not None else None
         self.buffers, self.update, self.world = buffers, update, world
         self.passes = config.optim.accumulation_steps
         self.clip = config.optim.clip_grad

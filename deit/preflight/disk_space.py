@@ -8,6 +8,7 @@ from deit.config.addresses import runs_copy
 from deit.config.schema import RunConfig
 from deit.errors import UserError
 from deit.files import free_below
+from deit.models.freezing import trained_count
 from deit.models.shapes import parameter_count
 from deit.runs.directory import RunDirectory
 from deit.text import byte_size
@@ -18,8 +19,8 @@ MOMENTS = {"adamw": 2, "lamb": 2, "sgd": 1}  # weight-sized arrays in the optimi
 def checkpoint_bytes(config: RunConfig) -> int:
     """Bytes of one checkpoint: weights, moving average and moments, float32."""
     assert config.data.num_classes is not None  # set by the data check
-    copies = 1 + config.ema.enabled + MOMENTS[config.optim.name]
-    return 4 * copies * parameter_count(config.model, config.data.num_classes)
+    weights = (1 + config.ema.enabled) * parameter_count(config.model, config.data.num_classes)
+    return 4 * (weights + MOMENTS[config.optim.name] * trained_count(config.model, config.data.num_classes))
 
 
 def check_space(config: RunConfig) -> None:

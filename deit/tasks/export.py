@@ -81,7 +81,7 @@ def write_network(config: RunConfig, weights: Weights, path: Path, classes: Sequ
     data, side = config.data, config.model.img_size
     if task.format == "safetensors":
         stored = {name: value.astype(np.float16 if half else np.float32) for name, value in weights.items()}
-        model = dataclasses.asdict(dataclasses.replace(config.model, pretrained=None))
+        model = dataclasses.asdict(config.model.network())
         path.write_bytes(save(stored, metadata_of(model, data.num_classes or 0, "mindspore", classes)))
     elif task.format == "onnx":
         pixels = (data.mean, data.std) if task.preprocess_in_graph else None
@@ -120,7 +120,7 @@ def describe(config: RunConfig, origin: Origin, data: Dataset, path: Path, *, me
         export_format=task.format,
         bytes=path.stat().st_size,
         sha256=sha256(path),
-        model=dataclasses.replace(config.model, pretrained=None),
+        model=config.model.network(),
         num_classes=len(data.classes),
         classes=list(data.classes),
         weights=origin.weights,

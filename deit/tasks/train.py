@@ -236,7 +236,7 @@ class Trainer:
         facts = {
             "epoch": self.done // self.steps_per_epoch,
             # A checkpoint describes its network; the origin of the first weights is not part of that.
-            "model": dataclasses.asdict(dataclasses.replace(self.config.model, pretrained=None)),
+            "model": dataclasses.asdict(self.config.model.network()),
             "num_classes": self.config.data.num_classes,
             "classes": self.train_data.classes,
             "train_images": len(self.train_data),

@@ -34,6 +34,7 @@ NEEDS = {
     "data=imagefolder": ["data.root=/images"],
     "distill=soft": ["distill.teacher=runs/t", "model=deit_tiny_distilled"],
     "distill=hard": ["distill.teacher=runs/t", "model=deit_tiny_distilled"],
+    "experiment=linear_probe": ["data.root=/images"],
     "experiment=digits_distilled": ["distill.teacher=runs/t"],
     "experiment=finetune": ["data.root=/images"],
     "model=deit_tiny_distilled": ["distill=hard", "distill.teacher=runs/t"],

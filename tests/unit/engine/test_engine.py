@@ -293,6 +293,44 @@ def test_state_round_trip_repeats_the_same_numbers() -> None:
     assert [trainer.step(*batch(seed)) for seed in range(1, 4)] == first
 
 
+TWO_BLOCKS = (*PLAIN, "model.depth=2", "ema.decay=0.5", "model.pretrained=given.safetensors")  # the file is not read
+
+
+@pytest.mark.parametrize(
+    ("freeze", "trained"),
+    [
+        ("all_but_head", ("head.",)),
+        ("all_but_attention", ("head.", "pos_embed", "blocks.0.attn.", "blocks.1.attn.")),
+        ("1", ("head.", "norm.", "blocks.1.")),
+    ],
+)
+def test_frozen_parameters_do_not_move_and_have_no_state(freeze: str, trained: tuple[str, ...]) -> None:
+    trainer = Trainer(composed(*TWO_BLOCKS, f"model.freeze={freeze}", "optim.accumulation_steps=2", "data.batch_size=4"))
+    start = trainer.state.parts()
+    for seed in range(2):
+        trainer.step(*batch(seed), lr=1e-2)
+    found = trainer.state.parts()
+    moving = {name for name in start["model"] if name.startswith(trained)}
+    assert found["model"].keys() == found["ema"].keys() == start["model"].keys()  # a checkpoint has all weights
+    for part in ("model", "ema"):
+        moved = {name for name, value in found[part].items() if not np.array_equal(value, start["model"][name])}
+        assert moved == moving
+    assert {name.removeprefix("exp_avg.") for name in found["optimizer"] if name.startswith("exp_avg.")} == moving
+    assert {p.name.removeprefix("gradient_sum.") for p in trainer.state.buffers} == moving
+
+
+def test_the_gradient_of_trained_parameters_does_not_change_by_freezing_others() -> None:
+    free, frozen = (
+        Trainer(composed(*TWO_BLOCKS, "optim=sgd", "optim.base_lr=2e-3", f"model.freeze={freeze}")) for freeze in ("none", "1")
+    )
+    for trainer in (free, frozen):
+        trainer.step(*batch(0), lr=0.1)
+    mine, other = (trainer.state.parts()["optimizer"] for trainer in (frozen, free))
+    assert 0 < len(mine) < len(other)
+    for name, value in mine.items():
+        np.testing.assert_allclose(value, other[name], atol=1e-7, err_msg=name)
+
+
 def test_drop_path_is_scaled_grows_with_depth_and_splits_over_ranks() -> None:
     config = composed(*TINY, "model.depth=4", "model.drop_path_rate=0.5")
     whole = np.concatenate([drop_path(config, 7, rank, 4).asnumpy() for rank in range(4)], 1)

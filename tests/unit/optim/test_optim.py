@@ -108,7 +108,13 @@ def test_layer_decay_is_a_power_of_the_distance_from_the_head(name: str) -> None
 
 
 def test_layer_decay_knows_parameters_by_their_prefixed_names() -> None:
-    names = ("net.blocks.0.norm1.gamma", "net.blocks.1.mlp.fc1.bias", "net.norm.beta", "net.patch_embed.proj.bias", "net.head.bias")
+    names = (
+        "net.blocks.0.norm1.gamma",
+        "net.blocks.1.mlp.fc1.bias",
+        "net.norm.beta",
+        "net.patch_embed.proj.bias",
+        "net.head.bias",
+    )
     assert list(lr_scales(names, 0.1).values()) == pytest.approx([0.01, 0.1, 0.1, 0.001, 1])
 
 
