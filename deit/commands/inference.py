@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from deit.runs.directory import RunDirectory
 
+ACCURACIES = {"top1": "top-1", "top5": "top-5", "balanced_accuracy": "balanced", "macro_f1": "macro F1"}
 NAMED = 10  # maximum number of unreadable images that are printed
 Keys = TypeVar("Keys", bound=InferenceTask)
 
@@ -114,7 +115,7 @@ def shown_results(run: RunDirectory, results: dict[str, Any]) -> RenderableType:
     rows += [("left out", reason) for reason in unreadable[:NAMED]]
     if len(unreadable) > NAMED:
         rows.append(("left out", f"and {len(unreadable) - NAMED:,} more"))
-    rows += [(f"top-{metric[-1]}", f"{results[metric]:.3f} %") for metric in ("top1", "top5") if metric in results]
+    rows += [(label, f"{results[metric]:.3f} %") for metric, label in ACCURACIES.items() if metric in results]
     if "remark" in results:
         rows.append(("accuracy", results["remark"]))
     if results.get("warm"):

@@ -18,6 +18,7 @@ from deit.errors import UserError, nearest
 from deit.models.freezing import blocks_to_freeze
 from deit.recipe import plan
 from deit.recipe.schedule import peak_lr
+from deit.scores import columns
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "digits": 10}
 WITHOUT_FOLDER = ("digits", "synthetic")
@@ -25,9 +26,10 @@ WITHOUT_FOLDER = ("digits", "synthetic")
 
 def metrics(config: RunConfig) -> list[str]:
     """The metrics by which trainings can be compared, named as in the journal."""
+    classes = config.data.num_classes
     weights = ("val", "val_ema") if config.ema.enabled else ("val",)
     found = [f"best/{prefix}_top1" for prefix in weights]
-    found += [f"{prefix}/{metric}" for prefix in weights for metric in ("top1", "top5", "loss")]
+    found += [f"{prefix}/{metric}" for prefix in weights for metric in columns(classes).values()]
     return [*found, "train/loss", "perf/images_per_s", "perf/step_ms", "perf/data_wait"]
 
 

@@ -16,19 +16,24 @@ from deit.engine.distributed import sum_over_ranks
 from deit.engine.loss import mean_of_heads
 from deit.engine.normalize import Normalize
 from deit.errors import UserError
+from deit.scores import balanced_accuracy, has_top5, macro_f1
 
 
 @dataclass
 class Accuracy:
-    """Top-1 and top-5 in percent, mean cross entropy, number of images."""
+    """Top-1, top-5, balanced accuracy and macro F1 in percent, mean cross entropy, number of images."""
 
     top1: float
     top5: float
+    balanced_accuracy: float
+    macro_f1: float
     loss: float
     images: int
 
-    def metrics(self, prefix: str) -> dict[str, float]:
-        return {f"{prefix}/{name}": value for name, value in asdict(self).items() if name != "images"}
+    def metrics(self, prefix: str, classes: int | None) -> dict[str, float]:
+        """Named as in the journal; without top-5 if there are so few ``classes`` that it says nothing."""
+        left_out = {"images"} if has_top5(classes) else {"images", "top5"}
+        return {f"{prefix}/{name}": value for name, value in asdict(self).items() if name not in left_out}
 
 
 class EvalStep(nn.Cell):
@@ -37,6 +42,7 @@ class EvalStep(nn.Cell):
     def __init__(self, config: RunConfig, network: nn.Cell) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
+        self.classes = config.data.num_classes
         self.normalize = Normalize(config.data.mean, config.data.std)
 
     def construct(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -117,19 +123,38 @@ def evaluate(
 
     Unusable images are not counted. Raises UserError (exit code 1) if all are unusable.
     """
-    right1 = right5 = images = 0
+    assert step.classes is not None  # the launcher has counted the classes
+    counts = np.zeros((3, step.classes), np.int64)  # of each class the right predictions, the predictions, the images
+    right5 = images = 0
     loss = 0.0
     for batch in batches:
         one, five, losses, predicted, confidence = step(Tensor(batch.images), Tensor(batch.labels))
-        right1 += int((one.asnumpy() & batch.valid).sum())
+        counts += _of_classes(batch, one.asnumpy(), predicted.asnumpy(), step.classes)
         right5 += int((five.asnumpy() & batch.valid).sum())
         loss += float(losses.asnumpy().astype(np.float64)[batch.valid].sum())
         if answers is not None:
             answers.add(batch, losses.asnumpy(), predicted.asnumpy(), confidence.asnumpy())
         images += int(batch.valid.sum())
         progress(images)
-    sums = sum_over_ranks([right1, right5, images, loss], world)
-    right1, right5, images, loss = int(sums[0]), int(sums[1]), int(sums[2]), sums[3]
+    five_sum, image_sum, loss_sum, *flat = sum_over_ranks([right5, images, loss, *counts.ravel().tolist()], world)
+    images = int(image_sum)
     if images == 0:
         raise UserError("none of the images to evaluate can be used; task=check_data says why.", exit_code=1)
-    return Accuracy(100 * right1 / images, 100 * right5 / images, loss / images, images)
+    right, answered, of = np.array(flat).astype(np.int64).reshape(counts.shape).tolist()
+    return Accuracy(
+        top1=100 * sum(right) / images,
+        top5=100 * five_sum / images,
+        balanced_accuracy=balanced_accuracy(right, of),
+        macro_f1=macro_f1(right, answered, of),
+        loss=loss_sum / images,
+        images=images,
+    )
+
+
+def _of_classes(batch: EvalBatch, right: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Int64 [3, classes]: right predictions, predictions and images. Logits that are not finite predict no class if their
+    largest is the true one's."""
+    labels = batch.labels
+    answered = batch.valid & (right | (predicted != labels))
+    chosen = (labels[batch.valid & right], predicted[answered], labels[batch.valid])
+    return np.stack([np.bincount(numbers, minlength=classes) for numbers in chosen])

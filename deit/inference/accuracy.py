@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from deit.scores import balanced_accuracy, macro_f1
+
 
 def ranks(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The rank of the true class, int64 [N], for logits [N, K] and labels [N].
@@ -48,6 +50,17 @@ class Tally:
     @property
     def top5(self) -> float:
         return 100 * int(self.right5.sum()) / self.images if self.images else float("nan")
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """In percent, as ``deit.scores`` defines it."""
+        return balanced_accuracy(self.confusion.diagonal().tolist(), self.confusion.sum(1).tolist())
+
+    @property
+    def macro_f1(self) -> float:
+        """In percent, as ``deit.scores`` defines it."""
+        predicted = self.confusion[:, :-1].sum(0)
+        return macro_f1(self.confusion.diagonal().tolist(), predicted.tolist(), self.confusion.sum(1).tolist())
 
     def log(self) -> str:
         """The two lines of the ModelZoo's ``acc.log``, as fractions of 1."""

@@ -25,6 +25,7 @@ from deit.inference.model_source import class_names, open_predictor, shown_names
 from deit.inference.reading import batches
 from deit.inference.writing import Writer, open_writer, output_of
 from deit.runs.directory import RunDirectory
+from deit.scores import has_top5
 
 NAMED = 3  # maximum number of classes per image on the terminal
 
@@ -183,7 +184,9 @@ def _accuracy(tally: Tally, classes: list[str], folder: Path) -> dict[str, Any]:
         (folder / name).write_text(text, encoding="utf-8")
     title = f"top-1 {tally.top1:.2f} % of {tally.images:,} images"
     confusion.draw(folder / "confusion.png", tally.confusion[:, :-1], classes, title)
-    return {"top1": tally.top1, "top5": tally.top5, "accuracy": [*texts, "confusion.png"]}
+    top5 = {"top5": tally.top5} if has_top5(len(classes)) else {}
+    by_class = {"balanced_accuracy": tally.balanced_accuracy, "macro_f1": tally.macro_f1}
+    return {"top1": tally.top1, **top5, **by_class, "accuracy": [*texts, "confusion.png"]}
 
 
 def predict(run: RunDirectory, config: RunConfig, progress: Callable[[int, int], None]) -> dict[str, Any]:

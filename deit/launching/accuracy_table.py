@@ -7,9 +7,11 @@ from typing import Any
 
 from rich.table import Table
 
+from deit.config import frozen
 from deit.launching.display import LABELS
 from deit.runs.bad_images import listed
 from deit.runs.directory import RunDirectory
+from deit.scores import columns, shown
 
 
 def accuracy_table(
@@ -21,12 +23,13 @@ def accuracy_table(
 ) -> Table:
     """A row for each kind of weights, by the prefix of its metrics; ``last`` is the entry of the last column."""
     table = Table(title=title, title_justify="left")
-    for column in ("weights", "top-1 %", "top-5 %", "loss", last):
+    figures = columns(_classes(run))
+    for column in ("weights", *figures, last):
         table.add_column(column, justify="left" if column == "weights" else "right")
     for prefix, entry in rows.items():
-        table.add_row(LABELS[prefix], *_numbers(entry), str(entry[last]))
+        table.add_row(LABELS[prefix], *(shown(entry, name) for name in figures.values()), str(entry[last]))
     if teacher is not None:
-        table.add_row("teacher", *_numbers(teacher), "-")
+        table.add_row("teacher", *(shown(teacher, name) for name in figures.values()), "-")
     bad = listed(run.bad_images)
     if bad:
         table.caption_justify = "left"
@@ -34,5 +37,5 @@ def accuracy_table(
     return table
 
 
-def _numbers(entry: dict[str, Any]) -> tuple[str, str, str]:
-    return f"{entry['top1']:.3f}", f"{entry['top5']:.3f}", f"{entry['loss']:.4f}"
+def _classes(run: RunDirectory) -> int | None:
+    return frozen.load(run.config).data.num_classes if run.config.is_file() else None

@@ -12,6 +12,7 @@ import numpy as np
 import optuna
 
 from deit.errors import UserError
+from deit.scores import NAMES
 from deit.sweeps.space import Choice, Space
 
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -125,9 +126,9 @@ def intermediate(objective: str) -> str:
     if objective.startswith("best/"):
         prefix, _, metric = objective.removeprefix("best/").rpartition("_")
         name = f"{prefix}/{metric}"
-    if name not in [f"{prefix}/{metric}" for prefix in ("val", "val_ema") for metric in ("top1", "top5", "loss")]:
+    if name not in [f"{prefix}/{metric}" for prefix in ("val", "val_ema") for metric in NAMES]:
         raise UserError(
             f"sweep.objectives: a pruner uses evaluations, which do not have {objective}; allowed: best/val_top1, "
-            "best/val_ema_top1, and top1, top5, loss of val/ and val_ema/, or hydra/sweeper/pruner=none."
+            f"best/val_ema_top1, and {', '.join(NAMES)} of val/ and val_ema/, or hydra/sweeper/pruner=none."
         )
     return name

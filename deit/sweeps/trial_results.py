@@ -18,8 +18,10 @@ from deit.runs import journal, status
 from deit.runs.outcome import FINISHED
 from deit.runs.sweep_directory import SweepDirectory
 from deit.runs.trial_record import Attempt, Trial
+from deit.scores import NAMES
 from deit.text import column, label
 
+PERCENT = tuple(name for name in NAMES if name != "loss")
 SEED = "seed"  # the swept key over which means are taken
 
 
@@ -164,7 +166,7 @@ def _known(setting: Setting, objective: int) -> list[float]:
 def _interval(setting: Setting, known: Sequence[float], name: str) -> Interval | None:
     if len(known) > 1:
         limits = mean_interval(known)
-        return Interval(max(0.0, limits.low), min(100.0, limits.high)) if name.endswith(("top1", "top5")) else limits
+        return Interval(max(0.0, limits.low), min(100.0, limits.high)) if name.endswith(PERCENT) else limits
     counts = _counts(setting, known, name)
     if counts is None:
         return None

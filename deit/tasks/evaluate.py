@@ -27,7 +27,7 @@ from deit.weights.read import holds_ema, names_of, read_weights
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Returns ``{"val": {top1, top5, loss, images, weights}, "val_ema": {...}}``.
+    """Returns ``{"val": {top1, top5, balanced_accuracy, macro_f1, loss, images, weights}, "val_ema": {...}}``.
 
     With ``task.heads`` the heads of a distilled model are added separately, as ``val_cls`` and ``val_dist``.
     """
@@ -56,7 +56,7 @@ def run(context: Context) -> dict[str, Any]:
                 accuracy = evaluate(step, loader, context.world, context.evaluated, answers)
             except StopRequested:
                 raise Interrupted(context.stop_signals[0]) from None
-            report.metrics(source["step"], accuracy.metrics(prefix + suffix))
+            report.metrics(source["step"], accuracy.metrics(prefix + suffix, config.data.num_classes))
             report.metrics(source["step"], context.data_metrics(source["step"]))
             check_evaluated(config, prefix + suffix, accuracy.loss)
             results[prefix + suffix] = dataclasses.asdict(accuracy) | source

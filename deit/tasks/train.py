@@ -56,8 +56,8 @@ SHOWN = ("train/loss", "perf/images_per_s", "perf/data_wait")  # metrics of the 
 def run(context: Context) -> dict[str, Any]:
     """Run the training of ``context.config``; returns the best and the last results.
 
-    ``{"best": {"val": {...}, "val_ema": {...}}, "last": {...}}``, each with top1, top5, loss, step, epoch; of a
-    distillation also ``"teacher"``, with top1, top5, loss, images, description.
+    ``{"best": {"val": {...}, "val_ema": {...}}, "last": {...}}``, each with the figures of ``Accuracy``, step and epoch; of a
+    distillation also ``"teacher"``, with those figures and its description.
     Raises Interrupted after a signal, when a checkpoint has been written.
     """
     return Trainer(context).run()
@@ -216,7 +216,7 @@ class Trainer:
             accuracy = evaluate(self.eval_step, batches, self.world, self._evaluated, answers[prefix])
             self.pace.evaluation()
             found[prefix] = _entry(accuracy, self.done, -(-self.done // self.steps_per_epoch))
-            self.report.metrics(self.done, accuracy.metrics(prefix))
+            self.report.metrics(self.done, accuracy.metrics(prefix, self.config.data.num_classes))
         self.last.update(found)
         better = [name for name in found if name not in self.best or found[name]["top1"] > self.best[name]["top1"]]
         self.best.update({prefix: found[prefix] for prefix in better})
@@ -336,7 +336,7 @@ def _introduce(context: Context, teaching: Teaching, val_data: Dataset) -> dict[
     except StopRequested:
         raise Interrupted(context.stop_signals[0]) from None
     known = dataclasses.asdict(accuracy) | {"description": teaching.description, "sha256": teaching.sha256}
-    report.metrics(0, accuracy.metrics("teacher"))
+    report.metrics(0, accuracy.metrics("teacher", config.data.num_classes))
     check_evaluated(config, "teacher", accuracy.loss)
     report.event("teacher", 0, **known)
     report.progress(now=True, phase="compiling", teacher=known)

@@ -23,6 +23,7 @@ from deit.runs import status
 from deit.runs.circumstances import last_launch
 from deit.runs.directory import RunDirectory
 from deit.runs.outcome import Outcome
+from deit.scores import columns, shown
 from deit.secrets import redact
 from deit.text import label
 from deit.tracking.uri import RUN_NAME
@@ -106,10 +107,12 @@ def note(run: RunDirectory, config: RunConfig) -> str:
     if how := _computed(run):
         lines.append(how)
     if rows:
-        table = ["| weights | top-1 % | top-5 % | loss | epoch |", "|---|---|---|---|---|"]
+        figures = columns(config.data.num_classes)
+        table = [f"| weights | {' | '.join(figures)} | epoch |", "|---" * (len(figures) + 2) + "|"]
         for which, entry in rows:
-            figures = f"{entry['top1']:.3f} | {entry['top5']:.3f} | {entry['loss']:.4f} | {entry.get('epoch', '')}"
-            table.append(f"| {which} | {figures} |")
+            table.append(
+                f"| {which} | {' | '.join(shown(entry, name) for name in figures.values())} | {entry.get('epoch', '')} |"
+            )
         lines.append("\n".join(table))
     typed = safe_yaml.load(run.overrides) if run.overrides.exists() else None
     command = shlex.join([*_program(read_json(run.environment) or {}), *(typed or ())])

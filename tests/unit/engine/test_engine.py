@@ -378,13 +378,25 @@ def test_evaluation_counts_valid_images_and_gives_ties_to_the_lower_class() -> N
     assert (padded.top1, padded.top5, padded.images) == (50.0, 100.0, 2)
 
 
+def test_evaluation_scores_by_class() -> None:
+    """The classes 3, 4 and 5 have 2, 1 and 1 images; 3 is predicted 3 times, 5 once, and 7 for an image that does not count."""
+    rows = np.zeros((5, 10), np.uint8)
+    rows[range(5), [3, 3, 3, 5, 7]] = 9
+    result = evaluate(EvalStep(composed(*TINY), _Logits()), [_eval_batch(rows, [3, 3, 4, 5, 0], [True] * 4 + [False])], 1)
+    assert result.top1 == 75.0
+    assert result.balanced_accuracy == pytest.approx(100 * 2 / 3)
+    assert result.macro_f1 == pytest.approx(100 * (4 / 5 + 0 + 1) / 3)
+    assert {"val/macro_f1", "val/top5"} <= result.metrics("val", 6).keys()
+    assert "val/top5" not in result.metrics("val", 5)
+
+
 def test_a_network_that_answers_nan_is_never_right() -> None:
     class Broken(nn.Cell):
         def construct(self, images: Tensor) -> Tensor:
             return images[:, 0, 0, :10] * float("nan")
 
     result = evaluate(EvalStep(composed(*TINY), Broken()), [_eval_batch(np.zeros((2, 10)), [0, 1], [True, True])], 1)
-    assert (result.top1, result.top5) == (0.0, 0.0)
+    assert (result.top1, result.top5, result.balanced_accuracy, result.macro_f1) == (0.0, 0.0, 0.0, 0.0)
 
 
 def test_loss_of_evaluation_is_cross_entropy() -> None:
