@@ -189,6 +189,7 @@ def training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
             f"warmup from {schedule.warmup_lr:g}; then {schedule.cooldown_epochs} cooldown at {schedule.min_lr:g}",
         ),
         ("steps", steps),
+        *([] if data.balance == "none" else [("balance", f"{data.balance}, of the classes in an epoch")]),
         ("augment", summary(config.augment)),
         ("loss", _loss(config)),
         ("EMA", f"decay {ema.decay:g}{' after warm-up' if ema.warmup else ''}" if ema.enabled else "off"),
@@ -197,8 +198,10 @@ def training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
 
 
 def _loss(config: RunConfig) -> str:
-    threshold = config.loss.target_threshold
-    return config.loss.name + ("" if threshold is None or config.loss.name != "bce" else f", targets above {threshold:g} are 1")
+    loss, text = config.loss, config.loss.name
+    if loss.name == "bce":
+        return text if loss.target_threshold is None else f"{text}, targets above {loss.target_threshold:g} are 1"
+    return text if loss.class_weights == "none" else f"{text}, class weights {loss.class_weights}"
 
 
 def _layer_decay(config: RunConfig, planned: Plan) -> list[tuple[str, str]]:

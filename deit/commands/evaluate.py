@@ -26,7 +26,7 @@ class Evaluate(Task[EvaluateTask]):
     def unused(self, found: Unused) -> None:
         super().unused(found)
         config = found.config
-        found.with_task("data.batch_size", "data.last_batch", "data.train_limit", "data.train_size", "seed")
+        found.with_task("data.batch_size", "data.last_batch", "data.balance", "data.train_limit", "data.train_size", "seed")
         found.with_task(
             "model.drop_rate",
             "model.drop_path_rate",

@@ -30,7 +30,7 @@ class Train(Task[TrainTask]):
         return []
 
     def rules(self, config: RunConfig) -> list[str]:
-        found = super().rules(config) + rules.augment(config) + rules.freeze(config)
+        found = super().rules(config) + rules.augment(config) + rules.freeze(config) + rules.balance(config)
         return found + rules.loss(config) + rules.distill(config) + rules.schedule(config) + _objectives(config)
 
     def check(self, config: RunConfig) -> RunConfig:

@@ -168,6 +168,15 @@ def augment(config: RunConfig) -> list[str]:
     return found
 
 
+def balance(config: RunConfig) -> list[str]:
+    if config.data.balance == "none" or config.loss.class_weights == "none":
+        return []
+    return [
+        f"data.balance is {config.data.balance} and loss.class_weights {config.loss.class_weights}, but either makes up for "
+        "unequal classes, and both together overdo it; give one of them as none."
+    ]
+
+
 def loss(config: RunConfig) -> list[str]:
     threshold, smoothing, classes = config.loss.target_threshold, config.augment.smoothing, config.data.num_classes
     if config.loss.name != "bce" or threshold is None:

@@ -77,6 +77,7 @@ def _of_any_task(found: Unused) -> Unused:
     found.add(policy_alone, f"while augment.auto_augment is {augment.auto_augment}", "augment.color_jitter")
     found.add(augment.crop != "rrc", f"with augment.crop={augment.crop}", "augment.scale", "augment.ratio")
     found.add(config.loss.name != "bce", "unless loss=bce", "loss.target_threshold")
+    found.add(config.loss.name == "bce", "with loss=bce", "loss.class_weights")
     found.add(augment.reprob == 0, "while augment.reprob is 0", "augment.remode", "augment.recount")
     mixing = (augment.mixup > 0) + (augment.cutmix > 0)
     drawn = ("augment.mixup", "augment.cutmix", "augment.mixup_mode", "augment.mixup_switch_prob")

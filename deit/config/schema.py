@@ -156,6 +156,12 @@ class DataConfig:
         choices=("white", "black", "none"),
         default="none",  # of runs from before this was a choice; conf/ says what new ones get
     )
+    balance: str = option(
+        "How often a training sees images of unequal classes: none, as they are; full, every class equally often; sqrt, in the "
+        "ratio of the square roots of their numbers. An epoch has as many images in any case.",
+        choices=("none", "sqrt", "full"),
+        default="none",
+    )
     crop_pct: float = option(
         "The evaluation resizes the short side to img_size / crop_pct, then crops the centre.", above=0, high=1
     )
@@ -212,6 +218,13 @@ class LossConfig:
         low=0,
         high=1,
         default=None,
+    )
+    class_weights: str = option(
+        "cross_entropy: how much an image counts by its class: none, all the same; balanced, the less the more images its "
+        "class has, so that all classes count the same; sqrt, the square roots of these weights. Their mean over the images "
+        "is 1.",
+        choices=("none", "sqrt", "balanced"),
+        default="none",
     )
 
 

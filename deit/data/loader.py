@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deit.config.schema import RunConfig
+from deit.data.balance import Balance
 from deit.data.crop import whole
 from deit.data.prefetch import Made, Prefetcher
 from deit.data.prefetcher_choice import open_prefetcher
@@ -74,7 +75,7 @@ class TrainLoader:
 
     def __init__(self, config: RunConfig, dataset: Dataset, rank: int, world: int) -> None:
         """Raises UserError if the policy is invalid."""
-        self.config = config
+        self.config, balance = config, config.data.balance
         self.order = TrainOrder(
             len(dataset),
             seed=config.seed,
@@ -84,6 +85,7 @@ class TrainLoader:
             accumulation_steps=config.optim.accumulation_steps,
             repeats=config.augment.repeats,
             fill=config.data.last_batch == "fill",
+            balance=None if balance == "none" else Balance(dataset.labels, balance, config.seed),
         )
         self.steps_per_epoch = self.order.steps
         self.rows = TrainRows(config, dataset)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from deit.data.balance import Balance
 from deit.randomness import generator
 
 GRANULE = 256  # facebookresearch/deit cuts the data set to a multiple of it
@@ -22,7 +23,7 @@ class TrainOrder:
     because no rank gets that far.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what decides the order
         self,
         n: int,
         *,
@@ -33,13 +34,15 @@ class TrainOrder:
         accumulation_steps: int,
         repeats: int,
         fill: bool = False,
+        balance: Balance | None = None,
     ) -> None:
         """``n`` is the size of the data set, at least 1, ``batch_size`` the micro batch of one rank.
 
         ``fill``: the incomplete last step is filled instead of dropped, as it always is if it is the only one. ``steps`` counts
-        micro batches.
+        micro batches. With a ``balance`` an epoch has as many images as without, but some several times and others not at all.
         """
         self.n, self.seed, self.batch_size, self.rank, self.world, self.repeats = n, seed, batch_size, rank, world, repeats
+        self.balance = balance
         usable = n if repeats == 1 else n // GRANULE * GRANULE
         self.steps = usable // world // batch_size // accumulation_steps * accumulation_steps
         if fill or self.steps == 0:
@@ -48,9 +51,10 @@ class TrainOrder:
     def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """(indices, repetitions), each int64 [steps, batch_size]; repetitions count from 0.
 
-        An image that fills the last step has a repetition of its own, so that it is augmented differently.
+        An image that fills the last step, or that the balance takes again, has a repetition of its own, so that it is augmented
+        differently.
         """
-        permutation = generator(self.seed, "order", epoch).permutation(self.n)
+        order, before = self._order(epoch)
         places = np.arange(self.steps * self.batch_size, dtype=np.int64)
         if self.repeats == 1:
             # Step by step the ranks take neighbouring batches of the same order.
@@ -59,9 +63,19 @@ class TrainOrder:
         else:
             places = self.rank + self.world * places
         rounds, places = np.divmod(places, self.n * self.repeats)
-        repetitions = rounds * self.repeats + places % self.repeats
+        repeat = places % self.repeats
+        places //= self.repeats
+        repetitions = (rounds * (before.max() + 1) + before[places]) * self.repeats + repeat
         shape = (self.steps, self.batch_size)
-        return permutation[places // self.repeats].reshape(shape), repetitions.reshape(shape)
+        return order[places].reshape(shape), repetitions.reshape(shape)
+
+    def _order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The images of an epoch in their order, and how often each has come before; both int64 [n]."""
+        permutation = generator(self.seed, "order", epoch).permutation(self.n)
+        if self.balance is None:
+            return permutation, np.zeros(self.n, np.int64)
+        images, before = self.balance.drawn(epoch)
+        return images[permutation], before[permutation]
 
 
 def eval_order(n: int, batch_size: int, rank: int, world: int) -> np.ndarray:

@@ -6,14 +6,20 @@ All have the same three arguments, so that the train step needs no branch for di
 from __future__ import annotations
 
 import mindspore as ms
+import numpy as np
 from mindspore import Tensor, nn, ops
 
 from deit.config.schema import DistillConfig, LossConfig
 
 
-def build_loss(loss: LossConfig, distill: DistillConfig) -> nn.Cell:
-    """The training loss of a configuration; ``deit.engine.teacher`` builds the matching teacher."""
-    base = BinaryCrossEntropy(loss.target_threshold) if loss.name == "bce" else SoftTargetCrossEntropy()
+def build_loss(loss: LossConfig, distill: DistillConfig, class_weights: np.ndarray | None = None) -> nn.Cell:
+    """The training loss of a configuration; ``deit.engine.teacher`` builds the matching teacher.
+
+    ``class_weights``: float32 [K], of ``deit.data.balance``, for cross entropy.
+    """
+    base: nn.Cell = BinaryCrossEntropy(loss.target_threshold) if loss.name == "bce" else SoftTargetCrossEntropy()
+    if class_weights is not None:
+        base = WeightedCrossEntropy(class_weights)
     if distill.type == "none":
         return base
     return DistillationLoss(base, distill.type, distill.alpha, distill.tau)
@@ -25,6 +31,22 @@ class SoftTargetCrossEntropy(nn.Cell):
     def construct(self, outputs: Tensor, teacher_logits: Tensor | None, targets: Tensor) -> Tensor:
         """``outputs``: logits [B, K]; ``targets`` [B, K] that sum to 1. ``teacher_logits`` is unused."""
         return _cross_entropy(outputs, targets)
+
+
+class WeightedCrossEntropy(nn.Cell):
+    """Cross entropy where each class has its own weight, mean over the batch.
+
+    As torch's ``cross_entropy(outputs, targets, weight)`` for targets that are probabilities: the sum over the batch is divided
+    by its images, not by their weights.
+    """
+
+    def __init__(self, weights: np.ndarray) -> None:
+        super().__init__()
+        self.weights = Tensor(weights, ms.float32)
+
+    def construct(self, outputs: Tensor, teacher_logits: Tensor | None, targets: Tensor) -> Tensor:
+        """``outputs``: logits [B, K]; ``targets`` [B, K] that sum to 1. ``teacher_logits`` is unused."""
+        return _cross_entropy(outputs, targets * self.weights)
 
 
 class BinaryCrossEntropy(nn.Cell):

@@ -16,9 +16,10 @@ from typing import Any, NoReturn
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor
+from mindspore import Tensor, nn
 
 from deit.config.schema import RunConfig
+from deit.data.balance import class_weights
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader, TrainBatch, TrainLoader
 from deit.data.source import Dataset
@@ -81,7 +82,9 @@ class Trainer:
         restored = resume.newest(context.run, self.report, rank, world)
         self.state = TrainState(config, None if restored else _begin(context, self.train_data.classes))
         self.teaching = build_teaching(config, _teacher_order(config, self.train_data.classes))
-        self.optimizer_step = _steps(config, self.state, self.teaching, world)
+        weights = class_weights(self.train_data.labels, len(self.train_data.classes), config.loss.class_weights)
+        loss = build_loss(config.loss, config.distill, weights)
+        self.optimizer_step = _steps(config, self.state, loss, self.teaching, world)
         self.networks = {"val": self.state.network}  # to evaluate, by metric prefix
         evaluated = self.state.network
         if self.state.average is not None:
@@ -274,9 +277,8 @@ def _teacher_order(config: RunConfig, classes: list[str]) -> list[int] | None:
     return None if config.distill.type == "none" or teacher is None else teacher_order(Path(teacher), teacher, classes)
 
 
-def _steps(config: RunConfig, state: TrainState, teaching: Teaching | None, world: int) -> Any:
+def _steps(config: RunConfig, state: TrainState, loss: nn.Cell, teaching: Teaching | None, world: int) -> Any:
     """A function (context, micro batches, step, lr) that does one optimizer step and returns its outputs."""
-    loss = build_loss(config.loss, config.distill)
     ask: Any = (lambda *batch: None) if teaching is None else teaching.teacher
     cells = {
         update: TrainStep(

@@ -13,12 +13,12 @@ import pytest
 from composition import composed
 from mindspore import Tensor, nn
 
-from deit.config.schema import AugmentConfig, RunConfig
+from deit.config.schema import AugmentConfig, DistillConfig, LossConfig, RunConfig
 from deit.data.erasing import noise_bank, noise_rows
 from deit.data.loader import EvalBatch
 from deit.engine import mixing
 from deit.engine.evaluation import Answers, EvalStep, evaluate
-from deit.engine.loss import DistillationLoss, SoftTargetCrossEntropy
+from deit.engine.loss import DistillationLoss, SoftTargetCrossEntropy, build_loss
 from deit.engine.nonfinite import check_evaluated, check_trained
 from deit.engine.normalize import Inputs, Normalize, RandomErasing
 from deit.engine.state import TrainState
@@ -157,6 +157,16 @@ def test_distillation_loss_is_the_papers(kind: str) -> None:
     cls, dist, teacher, targets = (Tensor(array.astype(np.float32)) for array in (cls, dist, teacher, targets))
     got = float(loss((cls, dist), teacher, targets).asnumpy())
     assert got == pytest.approx((1 - alpha) * base + alpha * distillation, rel=1e-5)
+
+
+def test_weighted_cross_entropy_is_torchs_for_probabilities() -> None:
+    random = np.random.default_rng(0)
+    logits, targets = random.standard_normal((4, 3)), softmax(random.standard_normal((4, 3)))
+    weights = np.array([0.5, 1.0, 3.0], np.float32)
+    expected = -(weights * targets * np.log(softmax(logits))).sum(-1).mean()
+    loss = build_loss(LossConfig(), DistillConfig("none", None, 0.5, 1.0), weights)
+    found = loss(Tensor(logits.astype(np.float32)), None, Tensor(targets.astype(np.float32)))
+    assert float(found.asnumpy()) == pytest.approx(expected, rel=1e-5)
 
 
 # ---------------------------------------------------------------------------------------------- the step
