@@ -5,6 +5,7 @@ Standard library only, since every part uses it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,6 +44,22 @@ def columns(classes: int | None) -> dict[str, str]:
 def shown(entry: Mapping[str, Any], name: str) -> str:
     """One figure of an evaluation; ``-`` where an older program did not record it."""
     return f"{entry[name]:{'.4f' if name == 'loss' else '.3f'}}" if name in entry else "-"
+
+
+def rank(entry: Mapping[str, Any], name: str) -> float:
+    """A number that is higher for better evaluations, by one of their figures; -inf where that is unknown or not finite."""
+    value = float(entry.get(name, math.nan))
+    return (-value if name == "loss" else value) if math.isfinite(value) else -math.inf
+
+
+def spoken(entry: Mapping[str, Any], name: str) -> str:
+    """One figure of an evaluation in a sentence: ``98.31 %``, ``0.1808``."""
+    return f"{entry[name]:.4f}" if name == "loss" else f"{entry[name]:.2f} %"
+
+
+def label(name: str) -> str:
+    """A figure's name in a sentence: ``top-1``, ``macro F1``."""
+    return next(column for column, known in COLUMNS.items() if known == name).removesuffix(" %")
 
 
 def _mean(fractions: Sequence[tuple[int, int]]) -> float:

@@ -189,6 +189,7 @@ def training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
             f"warmup from {schedule.warmup_lr:g}; then {schedule.cooldown_epochs} cooldown at {schedule.min_lr:g}",
         ),
         ("steps", steps),
+        *_patience(config),
         *([] if data.balance == "none" else [("balance", f"{data.balance}, of the classes in an epoch")]),
         ("augment", summary(config.augment)),
         ("loss", _loss(config)),
@@ -202,6 +203,11 @@ def _loss(config: RunConfig) -> str:
     if loss.name == "bce":
         return text if loss.target_threshold is None else f"{text}, targets above {loss.target_threshold:g} are 1"
     return text if loss.class_weights == "none" else f"{text}, class weights {loss.class_weights}"
+
+
+def _patience(config: RunConfig) -> list[tuple[str, str]]:
+    epochs, monitor = config.schedule.patience, config.checkpointing.monitor
+    return [] if epochs is None else [("stops early", f"after {epochs} epochs without a better {monitor}")]
 
 
 def _layer_decay(config: RunConfig, planned: Plan) -> list[tuple[str, str]]:

@@ -83,7 +83,10 @@ class Train(Task[TrainTask]):
     def show(self, run: RunDirectory, results: dict[str, Any]) -> RenderableType:
         from deit.launching.accuracy_table import accuracy_table
 
-        return accuracy_table(run, "best results", results["best"], "epoch", results.get("teacher"))
+        title, early = "best results", results.get("stopped_early")
+        if early is not None:
+            title += f"; stopped early, {early['monitor']} has not improved for {early['epochs']} epochs"
+        return accuracy_table(run, title, results["best"], "epoch", results.get("teacher"))
 
 
 def _check_profile(config: RunConfig) -> None:

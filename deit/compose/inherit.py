@@ -43,6 +43,7 @@ SAFE_TO_RESUME = (
     "distill.teacher",  # its current path: the worker compares its SHA-256
     "schedule.eval_every",
     "schedule.max_steps",
+    "schedule.patience",
     "schedule.epochs",  # only upward, see _check_resume
 )
 # An evaluation must build the model of its weights; a preview builds none.

@@ -17,6 +17,7 @@ from deit.config.schema import VARIANTS, RunConfig
 ALIASES: dict[str, str | tuple[str, ...]] = {
     "aa": "augment.auto_augment",
     "amp": "precision",
+    "attn_only": "model.freeze",
     "b": "data.batch_size",
     "bs": "data.batch_size",
     "data_path": "data.root",
@@ -26,6 +27,7 @@ ALIASES: dict[str, str | tuple[str, ...]] = {
     "devices": "hardware.cards",
     "drop": "model.drop_rate",
     "drop_path": "model.drop_path_rate",
+    "early_stopping": "schedule.patience",
     "finetune": "model.pretrained",
     "gpus": "hardware.cards",
     "initial_checkpoint": "model.pretrained",

@@ -17,6 +17,7 @@ from deit.config.schema import DataConfig, RunConfig
 from deit.errors import UserError, nearest
 from deit.models.freezing import blocks_to_freeze
 from deit.recipe import plan
+from deit.recipe.monitor import monitor_of
 from deit.recipe.schedule import peak_lr
 from deit.scores import columns
 
@@ -28,7 +29,8 @@ def metrics(config: RunConfig) -> list[str]:
     """The metrics by which trainings can be compared, named as in the journal."""
     classes = config.data.num_classes
     weights = ("val", "val_ema") if config.ema.enabled else ("val",)
-    found = [f"best/{prefix}_top1" for prefix in weights]
+    kept = dict.fromkeys(("top1", monitor_of(config).name))
+    found = [f"best/{prefix}_{name}" for prefix in weights for name in kept]
     found += [f"{prefix}/{metric}" for prefix in weights for metric in columns(classes).values()]
     return [*found, "train/loss", "perf/images_per_s", "perf/step_ms", "perf/data_wait"]
 
@@ -212,6 +214,12 @@ def distill(config: RunConfig) -> list[str]:
 
 def schedule(config: RunConfig) -> list[str]:
     schedule, found = config.schedule, []
+    monitor = monitor_of(config)
+    if monitor.prefix == "val_ema" and not config.ema.enabled:
+        found.append(
+            f"checkpointing.monitor is {monitor.key}, but ema.enabled is false; give checkpointing.monitor=val/{monitor.name}, "
+            "or a moving average, such as ema=short."
+        )
     if schedule.timing == "end" and schedule.granularity == "step":
         found.append(
             "schedule.timing is end and schedule.granularity step, but the rate of a step cannot wait for the end of an epoch; "

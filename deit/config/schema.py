@@ -14,6 +14,9 @@ from typing import Optional
 from deit.config.field import option
 from deit.config.tasks import TASKS, TaskConfig
 
+MONITORED = tuple(
+    f"{prefix}/{name}" for prefix in ("val", "val_ema") for name in ("top1", "balanced_accuracy", "macro_f1", "loss")
+)
 PROFILE_WARMUP = 8  # steps before those of hardware.profile; MindSpore tries numbers of threads in the first of an operator
 
 
@@ -296,6 +299,13 @@ class ScheduleConfig:
         choices=("start", "end"),
         default="start",
     )
+    patience: Optional[int] = option(
+        "Stop early, after this many epochs in which no evaluation of checkpointing.monitor was better than the best; null: "
+        "train to the end.",
+        unit="epochs",
+        low=1,
+        default=None,
+    )
 
 
 @dataclass
@@ -412,6 +422,12 @@ class CheckpointingConfig:
     )
     every_minutes: Optional[float] = option(
         "Also write a checkpoint when the last one is this old; null: off.", unit="minutes", above=0, default=None
+    )
+    monitor: str = option(
+        "The figure by which an evaluation is the best: raw and EMA weights each keep the checkpoint with the best one; "
+        "schedule.patience waits for those of its prefix, val (raw) or val_ema.",
+        choices=MONITORED,
+        default="val/top1",
     )
     upload_timeout: int = option(
         "How long the end of a run waits for uploads to a remote runs_dir.", unit="seconds", low=0, default=600

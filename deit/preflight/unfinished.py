@@ -6,6 +6,7 @@ from typing import Any
 
 from deit.config.schema import RunConfig
 from deit.errors import UserError
+from deit.recipe.monitor import monitor_of
 from deit.recipe.plan import plan
 from deit.runs import checkpoint, status
 from deit.runs.checkpoint import Damaged
@@ -34,6 +35,17 @@ def check_unfinished(config: RunConfig) -> None:
         raise UserError(
             f"resume={run}: the run has already finished step {done} of {planned.total_steps}. "
             "To train longer give a larger schedule.epochs (or schedule.max_steps)."
+        )
+    _check_patience(config, run, state)
+
+
+def _check_patience(config: RunConfig, run: RunDirectory, state: dict[str, Any]) -> None:
+    monitor = monitor_of(config)
+    waited = monitor.stalled(state.get("best") or {}, state.get("last") or {})
+    if waited is not None and status.finished(run):
+        raise UserError(
+            f"resume={run}: the run has stopped early, because {monitor.key} has not improved for {waited} epochs "
+            f"(schedule.patience={monitor.patience}). To train longer give a larger schedule.patience, or null."
         )
 
 

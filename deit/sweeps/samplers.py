@@ -124,8 +124,9 @@ def intermediate(objective: str) -> str:
     """
     name = objective
     if objective.startswith("best/"):
-        prefix, _, metric = objective.removeprefix("best/").rpartition("_")
-        name = f"{prefix}/{metric}"
+        kind = objective.removeprefix("best/")
+        prefix = "val_ema" if kind.startswith("val_ema_") else "val"
+        name = f"{prefix}/{kind.removeprefix(f'{prefix}_')}"
     if name not in [f"{prefix}/{metric}" for prefix in ("val", "val_ema") for metric in NAMES]:
         raise UserError(
             f"sweep.objectives: a pruner uses evaluations, which do not have {objective}; allowed: best/val_top1, "

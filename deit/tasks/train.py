@@ -43,6 +43,7 @@ from deit.files import write_json
 from deit.inference.model_source import teacher_order
 from deit.models.weights import copy_weights
 from deit.recipe.ema_decay import decay_at
+from deit.recipe.monitor import monitor_of
 from deit.recipe.plan import plan
 from deit.runs import checkpoint
 from deit.tasks.context import Context, Interrupted, StopRequested
@@ -58,7 +59,7 @@ def run(context: Context) -> dict[str, Any]:
     """Run the training of ``context.config``; returns the best and the last results.
 
     ``{"best": {"val": {...}, "val_ema": {...}}, "last": {...}}``, each with the figures of ``Accuracy``, step and epoch; of a
-    distillation also ``"teacher"``, with those figures and its description.
+    distillation also ``"teacher"``, with those figures and its description; after an early stop also ``"stopped_early"``.
     Raises Interrupted after a signal, when a checkpoint has been written.
     """
     return Trainer(context).run()
@@ -102,6 +103,7 @@ class Trainer:
         self.profiler = StepProfiler(config.hardware.profile if rank == 0 else None, context.run.profile)
         self.pace, self.watch = Pace(), Watch(config, self.report)
         self.data_wait = DataWait(config, self.report)
+        self.monitor = monitor_of(config)
         self.saver = Saver(context.run, config.checkpointing, self.report, self.steps_per_epoch, writes=rank == 0)
 
         if restored:
@@ -133,9 +135,11 @@ class Trainer:
                         improved = self.evaluate()
                     except StopRequested:
                         self.stop()
-                if improved or (evaluated and self.done == self.total_steps) or self.saver.due(self.done):
+                stalled = self.monitor.stalled(self.best, self.last)  # the same on all ranks, as evaluations are
+                ends = stalled is not None or self.done >= self.total_steps
+                if improved or (evaluated and ends) or self.saver.due(self.done):
                     self.save()
-                if self.done >= self.total_steps:
+                if ends:
                     break
                 self.epoch()
             self.figures.draw()
@@ -143,7 +147,13 @@ class Trainer:
         # No rank may exit while rank 0 still writes: a vanished rank counts as a crash.
         sum_over_ranks([self.done], self.world)
         check_trained(self.config, self.done, self.meter.overflows, self.last)
-        return {"best": self.best, "last": self.last} | ({} if self.teacher is None else {"teacher": self.teacher})
+        results: dict[str, Any] = {"best": self.best, "last": self.last}
+        if self.teacher is not None:
+            results["teacher"] = self.teacher
+        if stalled is not None and self.done < self.total_steps:
+            self.report.event("stopped_early", self.done, monitor=self.monitor.key, epochs=stalled)
+            results["stopped_early"] = {"monitor": self.monitor.key, "epochs": stalled}
+        return results
 
     def epoch(self) -> None:
         """Train to the end of the epoch, or to a step after which the training returned to a checkpoint."""
@@ -221,11 +231,13 @@ class Trainer:
             found[prefix] = _entry(accuracy, self.done, -(-self.done // self.steps_per_epoch))
             self.report.metrics(self.done, accuracy.metrics(prefix, self.config.data.num_classes))
         self.last.update(found)
-        better = [name for name in found if name not in self.best or found[name]["top1"] > self.best[name]["top1"]]
+        better = [prefix for prefix in found if self.monitor.improves(found[prefix], self.best.get(prefix))]
         self.best.update({prefix: found[prefix] for prefix in better})
         for prefix in better:
             self.figures.keep(prefix, answers[prefix], self.done)
-        self.report.metrics(self.done, {f"best/{prefix}_top1": entry["top1"] for prefix, entry in self.best.items()})
+        kept = dict.fromkeys(("top1", self.monitor.name))
+        best = {f"best/{prefix}_{name}": entry[name] for prefix, entry in self.best.items() for name in kept if name in entry}
+        self.report.metrics(self.done, best)
         self.report.metrics(self.done, self.context.data_metrics(self.done))
         self.report.progress(now=True, phase="training", best=self.best, last=self.last)
         return bool(better)
@@ -245,6 +257,7 @@ class Trainer:
             "train_images": len(self.train_data),
             "best": self.best,
             "last": self.last,
+            "monitor": self.monitor.key,
             "teacher": self.teacher,
         }
         self.saver.save(self.done, self.state.parts, facts | self.meter.saved())

@@ -20,6 +20,7 @@ from deit.config.schema import RunConfig
 from deit.errors import UserError
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
+from deit.scores import rank
 from deit.secrets import redact
 from deit.tracking import describe, progress, records
 from deit.tracking.describe import short_name
@@ -108,9 +109,9 @@ def _checkpoints(run: RunDirectory, config: RunConfig) -> Iterator[_Item]:
             place = f"checkpoints/{folder.name}"
             yield _Item(place, folder, partial(_put_file, folder, place))
     # One entry among the models, for the better of raw and EMA weights, unless the network has learnt nothing.
-    top1 = {weights: entry.get("top1", 0.0) for weights, entry in best.items()}
-    weights = max(sorted(top1, reverse=True), key=top1.__getitem__, default=None)
-    if weights is None or top1[weights] <= 100 / (config.data.num_classes or 1000):
+    name = config.checkpointing.monitor.partition("/")[2]
+    weights = max(sorted(best, reverse=True), key=lambda kind: rank(best[kind], name), default=None)
+    if weights is None or best[weights].get("top1", 0.0) <= 100 / (config.data.num_classes or 1000):
         return
     folder = run.checkpoints / best[weights]["checkpoint"]
     name = re.sub(r"[^\w-]", "_", f"{short_name(run, config.name)}-{weights}")

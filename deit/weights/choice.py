@@ -6,12 +6,12 @@ A moving average is not always better: after a short training with a long decay 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deit import scores
 from deit.errors import UserError
 from deit.notes import note
 from deit.runs import checkpoint
@@ -31,9 +31,9 @@ class Choice:
 def choose(files: Mapping[str, Path], weights: str, source: str) -> Choice:
     """The choice of ``task.weights`` among the ``files`` of a run or checkpoint (by the prefix of their metrics).
 
-    ``auto`` takes the higher recorded top-1, at equal top-1 the lower loss, and the EMA if that is equal too or one of them was
-    never evaluated; it prints a note with both figures. Raises UserError, naming ``source``, if ``ema`` is requested and
-    missing.
+    ``auto`` takes the better by the run's ``checkpointing.monitor`` (top-1), at equal ones the lower loss, and the EMA if that
+    is equal too or one of them was never evaluated; it prints a note with both figures. Raises UserError, naming ``source``, if
+    ``ema`` is requested and missing.
     """
     if weights == "ema" and "val_ema" not in files:
         raise UserError(f"{source}: has no EMA weights, but task.weights is ema; give task.weights=raw.")
@@ -48,12 +48,12 @@ def choose(files: Mapping[str, Path], weights: str, source: str) -> Choice:
     if raw is None or ema is None:
         choice = Choice("ema", files["val_ema"], "EMA weights; the run has not evaluated both kinds yet")
     else:
-        better, other = ("val", "val_ema") if _rank(raw) > _rank(ema) else ("val_ema", "val")
-        figures = {"val": f"raw {raw['top1']:.2f} %", "val_ema": f"EMA {ema['top1']:.2f} %"}
-        label = LABELS[better]
-        choice = Choice(
-            label, files[better], f"{'EMA' if label == 'ema' else label} weights; top-1 {figures[better]}, {figures[other]}"
-        )
+        name = _monitored(files["val"], raw, ema)
+        better, other = ("val", "val_ema") if _rank(raw, name) > _rank(ema, name) else ("val_ema", "val")
+        figures = {"val": f"raw {scores.spoken(raw, name)}", "val_ema": f"EMA {scores.spoken(ema, name)}"}
+        which = {"val": "raw", "val_ema": "EMA"}[better]
+        reason = f"{which} weights; {scores.label(name)} {figures[better]}, {figures[other]}"
+        choice = Choice(LABELS[better], files[better], reason)
     note(f"{source}: takes the {choice.reason}. task.weights=raw or ema chooses.")
     return choice
 
@@ -83,6 +83,11 @@ def _entry(state: Mapping[str, Any], file: Path, when: str) -> dict[str, Any] | 
     return found
 
 
-def _rank(entry: Mapping[str, Any]) -> tuple[float, float]:
-    loss = entry["loss"]
-    return entry["top1"], -loss if math.isfinite(loss) else -math.inf
+def _monitored(file: Path, *entries: Mapping[str, Any]) -> str:
+    """The figure by which the run of a checkpoint's file has its best: that of its checkpointing.monitor, else top-1."""
+    name = str(checkpoint.read_state(file.parent).get("monitor", "")).partition("/")[2]
+    return name if all(name in entry for entry in entries) else "top1"
+
+
+def _rank(entry: Mapping[str, Any], name: str) -> tuple[float, float]:
+    return scores.rank(entry, name), scores.rank(entry, "loss")

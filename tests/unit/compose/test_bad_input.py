@@ -103,6 +103,11 @@ RULES = [
     ("data.balance=full loss.class_weights=sqrt", ["data.balance is full", "loss.class_weights sqrt", "one of them as none"]),
     ("data.balance=half", ["data.balance is 'half'", "none, sqrt, full"]),
     ("loss=bce loss.class_weights=balanced", ["loss.class_weights has no effect with loss=bce"]),
+    (
+        "checkpointing.monitor=val_ema/loss",
+        ["checkpointing.monitor is val_ema/loss", "ema.enabled is false", "checkpointing.monitor=val/loss", "ema=short"],
+    ),
+    ("schedule.patience=0", ["schedule.patience is 0", "at least 1"]),
     ("model.init_values=0", ["model.init_values is 0", "above 0"]),
     ("distill=hard", ["distill.teacher", "not set", "text or null"]),
     ("distill=hard distill.teacher=t", ["distill.type is hard", "model.distilled is false", "deit_small_distilled"]),

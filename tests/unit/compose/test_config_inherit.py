@@ -40,7 +40,7 @@ def test_resume_takes_what_is_safe(run: Path) -> None:
 
 def test_resume_with_more_epochs_takes_a_new_course(run: Path) -> None:
     """The learning rate goes on as if the longer schedule had been there from the beginning."""
-    typed = ("schedule.epochs=20", "optim.on_nonfinite=skip", "checkpointing.every_steps=50")
+    typed = ("schedule.epochs=20", "schedule.patience=3", "optim.on_nonfinite=skip", "checkpointing.every_steps=50")
     config, base = freeze(f"resume={run}", *typed), frozen.load(run / "config.yaml")
     assert (config.optim.on_nonfinite, config.checkpointing.every_steps) == ("skip", 50)
     old, new = plan(base, 1000), plan(config, 1000)

@@ -73,3 +73,11 @@ def test_what_is_asked_for_is_taken(files: dict[str, Path]) -> None:
     assert choose(files, "auto", "run=x").weights == "raw"
     with pytest.raises(UserError, match=r"run=x: has no EMA weights, but task\.weights is ema"):
         choose(files, "ema", "run=x")
+
+
+def test_auto_chooses_by_the_monitor_of_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    last = {"val": entry(90.0, 3) | {"macro_f1": 50.0}, "val_ema": entry(80.0, 3) | {"macro_f1": 70.0}}
+    state = {"best": {}, "last": last, "monitor": "val/macro_f1"}
+    found = checkpoint.weights_of_folder(checkpoint.write(directory.create(tmp_path, "y"), 3, PARTS, state))
+    assert choose(found, "auto", "run=y").weights == "ema"
+    assert "macro F1 EMA 70.00 %, raw 50.00 %" in capsys.readouterr().err
