@@ -200,6 +200,8 @@ def training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
 
 def _loss(config: RunConfig) -> str:
     loss, text = config.loss, config.loss.name
+    if config.model.distilled and config.distill.type == "none":
+        text += ", mean over both heads"
     if loss.name == "bce":
         return text if loss.target_threshold is None else f"{text}, targets above {loss.target_threshold:g} are 1"
     return text if loss.class_weights == "none" else f"{text}, class weights {loss.class_weights}"

@@ -196,10 +196,11 @@ def distill(config: RunConfig) -> list[str]:
     if distill.type == "none":
         if distill.teacher is not None:
             found.append(f"distill.teacher is {distill.teacher!r}, but distill.type=none has no teacher; give distill=hard.")
-        if model.distilled:
+        if model.distilled and model.pretrained is None:
             found.append(
-                f"model.distilled is true (model={model.name}), but distill.type=none leaves its distillation head untrained; "
-                "give distill=hard distill.teacher=RUN, or a model without `distilled`."
+                f"model.distilled is true (model={model.name}), but with distill.type=none its second head has no teacher; "
+                "give distill=hard distill.teacher=RUN, a model without `distilled`, or model.pretrained=WEIGHTS to fine-tune "
+                "both heads on the labels."
             )
         return found
     if not model.distilled:

@@ -12,16 +12,19 @@ from mindspore import Tensor, nn, ops
 from deit.config.schema import DistillConfig, LossConfig
 
 
-def build_loss(loss: LossConfig, distill: DistillConfig, class_weights: np.ndarray | None = None) -> nn.Cell:
+def build_loss(
+    loss: LossConfig, distill: DistillConfig, class_weights: np.ndarray | None = None, *, distilled: bool = False
+) -> nn.Cell:
     """The training loss of a configuration; ``deit.engine.teacher`` builds the matching teacher.
 
-    ``class_weights``: float32 [K], of ``deit.data.balance``, for cross entropy.
+    ``class_weights``: float32 [K], of ``deit.data.balance``, for cross entropy. ``distilled``: of a model with two heads, which
+    both learn the labels without a teacher.
     """
     base: nn.Cell = BinaryCrossEntropy(loss.target_threshold) if loss.name == "bce" else SoftTargetCrossEntropy()
     if class_weights is not None:
         base = WeightedCrossEntropy(class_weights)
     if distill.type == "none":
-        return base
+        return BothHeads(base) if distilled else base
     return DistillationLoss(base, distill.type, distill.alpha, distill.tau)
 
 
@@ -67,6 +70,18 @@ class BinaryCrossEntropy(nn.Cell):
         # log(1 + exp(x)) - target * x, written so that no exponential overflows.
         softplus = ops.relu(outputs) + ops.log1p(ops.exp(-ops.abs(outputs)))
         return (softplus - targets * outputs).mean()
+
+
+class BothHeads(nn.Cell):
+    """The mean of the losses of both heads of a distilled model, each on the labels: fine-tuning without a teacher."""
+
+    def __init__(self, base: nn.Cell) -> None:
+        super().__init__()
+        self.base = base
+
+    def construct(self, outputs: tuple[Tensor, Tensor], teacher_logits: Tensor | None, targets: Tensor) -> Tensor:
+        """``outputs``: logits of the class head and of the distillation head, each [B, K]. ``teacher_logits`` is unused."""
+        return (self.base(outputs[0], None, targets) + self.base(outputs[1], None, targets)) / 2
 
 
 class DistillationLoss(nn.Cell):

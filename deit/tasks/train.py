@@ -84,7 +84,7 @@ class Trainer:
         self.state = TrainState(config, None if restored else _begin(context, self.train_data.classes))
         self.teaching = build_teaching(config, _teacher_order(config, self.train_data.classes))
         weights = class_weights(self.train_data.labels, len(self.train_data.classes), config.loss.class_weights)
-        loss = build_loss(config.loss, config.distill, weights)
+        loss = build_loss(config.loss, config.distill, weights, distilled=config.model.distilled)
         self.optimizer_step = _steps(config, self.state, loss, self.teaching, world)
         self.networks = {"val": self.state.network}  # to evaluate, by metric prefix
         evaluated = self.state.network

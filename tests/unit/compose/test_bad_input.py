@@ -111,7 +111,10 @@ RULES = [
     ("model.init_values=0", ["model.init_values is 0", "above 0"]),
     ("distill=hard", ["distill.teacher", "not set", "text or null"]),
     ("distill=hard distill.teacher=t", ["distill.type is hard", "model.distilled is false", "deit_small_distilled"]),
-    ("model=deit_small_distilled", ["model.distilled is true", "distill.type=none", "distill=hard"]),
+    (
+        "model=deit_small_distilled",
+        ["model.distilled is true", "distill.type=none", "distill=hard", "model.pretrained=WEIGHTS"],
+    ),
     ("distill.teacher=t", ["distill.teacher is 't'", "distill.type=none"]),
     ("precision=bf16 hardware=cpu", ["precision.dtype is bfloat16", "hardware.target is cpu", "precision=fp32"]),
     ("precision=fp32 precision.loss_scale=dynamic", ["precision.loss_scale is dynamic", "float32", "loss_scale=none"]),

@@ -159,6 +159,15 @@ def test_distillation_loss_is_the_papers(kind: str) -> None:
     assert got == pytest.approx((1 - alpha) * base + alpha * distillation, rel=1e-5)
 
 
+def test_both_heads_of_a_distilled_model_learn_the_labels_without_a_teacher() -> None:
+    random = np.random.default_rng(0)
+    heads, targets = random.standard_normal((2, 4, 3)), np.eye(3)[[0, 1, 2, 0]]
+    expected = -np.mean([np.log(softmax(logits))[targets == 1].mean() for logits in heads])
+    loss = build_loss(LossConfig(), DistillConfig("none", None, 0.5, 1.0), distilled=True)
+    cls, dist, labels = (Tensor(array.astype(np.float32)) for array in (*heads, targets))
+    assert float(loss((cls, dist), None, labels).asnumpy()) == pytest.approx(expected, rel=1e-5)
+
+
 def test_weighted_cross_entropy_is_torchs_for_probabilities() -> None:
     random = np.random.default_rng(0)
     logits, targets = random.standard_normal((4, 3)), softmax(random.standard_normal((4, 3)))
