@@ -65,6 +65,11 @@ class CellPredictor(Predictor):
         super().__init__(preprocessing, classes, batch)
         self._cell, self._tensor, self._normalized = cell, Tensor, normalized
 
+    @property
+    def network(self) -> Any:
+        """The network without its normalisation, to build another graph around; None for a compiled file."""
+        return getattr(self._cell, "network", None)
+
     def answer(self, images: np.ndarray) -> np.ndarray:
         taken = self._normalized(images) if self._normalized else images
         return self._cell(self._tensor(taken)).asnumpy()

@@ -96,9 +96,9 @@ def shown_names(known: Sequence[str] | None, folders: Sequence[str] | None, num_
     return [spelled(name) for name in known or folders or map(str, range(num_classes))]
 
 
-def open_predictor(config: RunConfig, source: Path, named: str, classes: Sequence[str], batch: int) -> Predictor:
+def open_predictor(config: RunConfig, source: Path, named: str, classes: Sequence[str], batch: int | None) -> Predictor:
     """The network of ``source`` (a folder of an export or a weight file, called ``named`` in messages), on the device of this
-    process; ``batch`` is its batch size, unless it has a fixed one.
+    process; ``batch`` is its batch size, unless it has a fixed one; with None it takes any number.
     """
     from deit.exports.predictor import open_export, open_network
     from deit.inference import lite

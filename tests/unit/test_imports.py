@@ -25,6 +25,7 @@ CONTROL = (
     "lookup",
     "machine",
     "migration",
+    "model_config",
     "packing",
     "plugins",
     "preflight",
@@ -38,6 +39,7 @@ WORKER = ("worker", "tasks", "engine", "data", "models", "optim")
 BOTH = ("runs", "weights", "exports", "inference", "comparison")
 BOTH += ("errors", "files", "installation", "notes", "randomness", "scores", "secrets", "text")
 SERVED = ("serving",)  # runs in MLflow's server: neither side
+LIBRARY = ("library",)  # runs in somebody's notebook: neither side
 
 
 def modules(*parts: str) -> list[str]:
@@ -63,7 +65,7 @@ def imported_by(names: list[str]) -> set[str]:
 
 def test_every_module_belongs_to_a_side() -> None:
     there = {path.stem for path in PACKAGE.iterdir() if path.name not in ("__init__.py", "__pycache__")}
-    assert there == {*CONTROL, *WORKER, *BOTH, *SERVED}
+    assert there == {*CONTROL, *WORKER, *BOTH, *SERVED, *LIBRARY}
 
 
 def test_control_side_imports_no_mindspore() -> None:
@@ -74,6 +76,13 @@ def test_control_side_imports_no_mindspore() -> None:
 def test_worker_side_imports_neither_hydra_nor_mlflow() -> None:
     loaded = imported_by(modules(*WORKER, *BOTH))
     assert "mindspore" in loaded and not loaded & {"hydra", "omegaconf", "mlflow", "rich"}
+
+
+def test_the_library_is_light_until_it_is_used() -> None:
+    loaded = imported_by(["deit"])
+    assert not loaded & {"mindspore", "numpy", "hydra", "yaml", "rich"}
+    loaded = imported_by(modules(*LIBRARY))
+    assert not loaded & {"mindspore", "onnxruntime", "hydra", "omegaconf", "mlflow", "rich"}
 
 
 def test_what_is_served_imports_mlflow_and_no_side() -> None:
@@ -157,6 +166,7 @@ RULES: dict[str, set[str]] = {
     "inference": {"config", "data", "exports", "runs", "weights", *PLAIN},
     "comparison": {"inference", "runs", *PLAIN},
     "serving": {"config", "data", "exports", "inference", *PLAIN},
+    "library": {"comparison", "config", "data", "engine", "exports", "inference", "machine", "notes", *PLAIN},
     "tasks": {"config", "recipe", "runs", *NETWORK, *PLAIN},
     "worker": {"config", "engine", "machine", "runs", "tasks", *PLAIN},
     "tracking": {"comparison", "config", "console", "machine", "runs", "secrets", *PLAIN},
@@ -210,6 +220,7 @@ RULES: dict[str, set[str]] = {
         *PLAIN,
     },
     "trial": {"commands", "config", "launching", "machine", "runs", "storage", *PLAIN},
+    "model_config": {"commands", "compose", "config", "machine", "preflight", "secrets", *PLAIN},
     "plugins": {"commands", "compose", "config", "console", "launching", "lookup", "preflight", "runs", "sweeps", *PLAIN},
     "cli": {"commands", "compose", "config", "secrets", "sweeps", *PLAIN},
     "__main__": {"cli"},
@@ -217,7 +228,7 @@ RULES: dict[str, set[str]] = {
 
 
 def test_every_part_has_a_rule_and_the_rules_go_down() -> None:
-    assert set(RULES) == {*CONTROL, *WORKER, *BOTH, *SERVED}
+    assert set(RULES) == {*CONTROL, *WORKER, *BOTH, *SERVED, *LIBRARY}
     order = list(RULES)
     assert [(part, other) for part in order for other in RULES[part] if order.index(other) >= order.index(part)] == []
 
@@ -252,4 +263,4 @@ def test_a_module_has_a_name_of_its_own() -> None:
 
 
 def test_nothing_but_the_worker_imports_tasks() -> None:
-    assert [part for part in (*CONTROL, *WORKER, *BOTH, *SERVED) if "tasks" in imports(part)] == ["worker"]
+    assert [part for part in (*CONTROL, *WORKER, *BOTH, *SERVED, *LIBRARY) if "tasks" in imports(part)] == ["worker"]
