@@ -1,4 +1,4 @@
-"""The results of a sweep: a row for each trial, and the settings ranked by their mean over seeds.
+"""The results of a sweep: a row for each trial, and the settings ranked by their mean over seeds or folds.
 
 All is read from the directories of the sweep and its runs, so it works at any time, also while trials run.
 """
@@ -22,7 +22,7 @@ from deit.scores import NAMES
 from deit.text import column, label
 
 PERCENT = tuple(name for name in NAMES if name != "loss")
-SEED = "seed"  # the swept key over which means are taken
+REPEATS = {"seed": "seeds", "data.fold": "folds"}  # the swept keys over which means are taken, and what their values are
 
 
 @dataclass
@@ -41,13 +41,13 @@ class Row:
 
 @dataclass
 class Setting:
-    """Finished trials that differ only in their seed, so that noise does not decide.
+    """Finished trials that differ only in their seed or fold, so that noise does not decide.
 
-    ``intervals`` are 95 % intervals of the mean: Student's t over the seeds; for a single seed the binomial one of its
-    validation images if the objective is an accuracy, which ignores the variation between seeds, else None.
+    ``intervals`` are 95 % intervals of the mean: Student's t over the trials; for a single one the binomial one of its
+    validation images if the objective is an accuracy, which ignores the variation between trials, else None.
     """
 
-    swept: dict[str, str]  # without the seed
+    swept: dict[str, str]  # without seed and fold
     rows: list[Row]
     mean: list[float | None] = field(default_factory=list)
     deviation: list[float | None] = field(default_factory=list)  # sample standard deviation; None for a single value
@@ -58,8 +58,8 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """Its swept values, or the number of its trial if there are none."""
-        return label(self.swept) or f"trial {self.rows[0].trial.number}"
+        """Its swept values, or if there are none its trial."""
+        return label(self.swept) or ("all trials" if len(self.rows) > 1 else f"trial {self.rows[0].trial.number}")
 
 
 @dataclass
@@ -77,8 +77,14 @@ class Results:
         return sorted(self.rows, key=lambda row: (row.rank is None, row.rank, row.trial.number))
 
     @property
-    def over_seeds(self) -> bool:
-        """Whether any setting has several seeds."""
+    def repeats(self) -> str:
+        """What the trials of a setting are: ``seeds``, ``folds``, or ``runs`` if both differ."""
+        swept = [name for key, name in REPEATS.items() if key in self.parameters]
+        return "runs" if len(swept) > 1 else swept[0] if swept else "seeds"
+
+    @property
+    def repeated(self) -> bool:
+        """Whether any setting has several trials."""
         return any(len(setting.rows) > 1 for setting in self.settings)
 
     @functools.cached_property
@@ -87,9 +93,13 @@ class Results:
         found: dict[tuple[tuple[str, str], ...], Setting] = {}
         for row in self.rows:
             if row.trial.state == FINISHED:
-                others = {key: value for key, value in row.trial.swept.items() if key != SEED}
+                others = {key: value for key, value in row.trial.swept.items() if key not in REPEATS}
                 # Each trial of a search is its own setting, even if two are equal.
-                key = tuple(sorted(others.items())) if SEED in self.parameters else (("trial", str(row.trial.number)),)
+                key = (
+                    tuple(sorted(others.items()))
+                    if not REPEATS.keys().isdisjoint(self.parameters)
+                    else (("trial", str(row.trial.number)),)
+                )
                 found.setdefault(key, Setting(others, [])).rows.append(row)
         for setting in found.values():
             for number, name in enumerate(self.objectives):
@@ -103,7 +113,7 @@ class Results:
         return ranked
 
     def _compare(self, ranked: Sequence[Setting]) -> None:
-        """Compare each setting with the best: Welch's test over seeds, else Fisher's on the validation images."""
+        """Compare each setting with the best: Welch's test over its trials, else Fisher's on the validation images."""
         best, tested = ranked[0] if ranked else None, []
         for setting in ranked[1:]:
             setting.p = _p(best, setting, self.objectives[0]) if best else None
@@ -118,7 +128,7 @@ class Results:
             return None
         best, others = self.settings[0], self.settings[1:]
         mean = column([best.mean[0]])[0]
-        of = f"mean of {len(best.rows)} seeds" if len(best.rows) > 1 else "one seed"
+        of = f"mean of {len(best.rows)} {self.repeats}" if len(best.rows) > 1 else f"one {self.repeats[:-1]}"
         said = f"best setting: {best.label}, {self.objectives[0]} {mean} ({of})"
         tied = sum(setting.distinguishable is False for setting in others)
         unknown = sum(setting.distinguishable is None for setting in others)
@@ -127,7 +137,7 @@ class Results:
         elif others and not unknown:
             said += "; all others are distinguishable from it"
         if unknown:
-            said += f"; {unknown} cannot be tested: sweep several seeds"
+            said += f"; {unknown} cannot be tested: sweep several {self.repeats}"
         return said
 
 
@@ -175,7 +185,7 @@ def _interval(setting: Setting, known: Sequence[float], name: str) -> Interval |
 
 
 def _counts(setting: Setting, known: Sequence[float], name: str) -> tuple[int, int] | None:
-    """Correct images and all images, over the seeds; None if the objective is no accuracy, or images were not counted."""
+    """Correct images and all images, over the trials; None if the objective is no accuracy, or images were not counted."""
     accuracy = re.fullmatch(r"(?:(best|last)/)?(val(?:_ema)?)[/_]top[15]", name)
     if accuracy is None or not known:
         return None

@@ -55,20 +55,20 @@ def ranking(found: Results) -> Table:
     """The settings of an ended sweep, the best mean first, with 95 % intervals; then unfinished trials."""
     settings = found.settings[:MOST_ROWS]
     table = Table(title="settings, the best first; 95 % intervals in brackets", title_justify="left")
-    table.add_column("seeds" if found.over_seeds else "trial", justify="right")
+    table.add_column(found.repeats if found.repeated else "trial", justify="right")
     for name in found.objectives:
         table.add_column(name, justify="right")
     table.add_column("against the best")
     table.add_column("values", overflow="fold")
     cells = [with_intervals(settings, number) for number in range(len(found.objectives))]
     for place, setting in enumerate(settings):
-        seeds_or_trial = len(setting.rows) if found.over_seeds else setting.rows[0].trial.number
+        count_or_trial = len(setting.rows) if found.repeated else setting.rows[0].trial.number
         verdict = against_best(setting, settings[0])
-        table.add_row(str(seeds_or_trial), *(cell[place] for cell in cells), verdict, Text(label(setting.swept)))
+        table.add_row(str(count_or_trial), *(cell[place] for cell in cells), verdict, Text(label(setting.swept)))
     unfinished = [row for row in found.rows if row.trial.state != FINISHED]
     for row in unfinished[: MOST_ROWS - len(settings)]:
         state = Text(row.trial.state, STYLES[row.trial.state])
-        which = "" if found.over_seeds else str(row.trial.number)
+        which = "" if found.repeated else str(row.trial.number)
         values = (column([value])[0] for value in row.objectives)
         table.add_row(which, *values, state, Text(row.trial.label))
     return table

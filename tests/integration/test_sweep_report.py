@@ -76,12 +76,12 @@ def test_settings_are_ranked_by_their_mean_over_seeds(made: SweepDirectory) -> N
     assert (best.intervals[0].low, best.intervals[0].high) == pytest.approx((89.0734, 95.4266), abs=1e-4)  # t, 1 degree
 
 
-def seeds(folder: Path, values: dict[str, list[float]], images: int | None = None) -> SweepDirectory:
-    """A sweep over ``x`` and, where there are several values, the seed."""
+def seeds(folder: Path, values: dict[str, list[float]], images: int | None = None, repeated: str = "seed") -> SweepDirectory:
+    """A sweep over ``x`` and, where there are several values, the seed or what else is ``repeated``."""
     trials = []
     for x, several in values.items():
         for number, value in enumerate(several):
-            swept = {"x": x} | ({"seed": str(number)} if len(several) > 1 else {})
+            swept = {"x": x} | ({repeated: str(number)} if len(several) > 1 else {})
             trials.append(trial(folder, len(trials), [value], **swept))
             entry = {"top1": value} | ({} if images is None else {"images": images})
             status.write(trials[-1].directory, status.Status(FINISHED, results={"best": {"val": entry}}))
@@ -103,13 +103,25 @@ def test_a_lucky_trial_is_not_the_best_setting(tmp_path: Path) -> None:
     assert '"against_best":"not distinguishable"' in sweep.report.read_text()
 
 
+def test_folds_are_averaged_like_seeds(tmp_path: Path) -> None:
+    sweep = seeds(tmp_path, {"a": [90.0, 80.0, 82.0], "b": [60.0, 60.5, 61.0]}, repeated="data.fold")
+    report_files.write(sweep)
+    found = trial_results.read(sweep)
+    assert [setting.mean for setting in found.settings] == [[84.0], [60.5]]
+    said = found.verdict()
+    assert said is not None and said.startswith("best setting: x=a, best/val_top1 84 (mean of 3 folds)")
+    text = sweep.summary_md.read_text()
+    assert "| x | folds |" in text and "Student's t over the folds (whose trainings share images" in text
+    assert '"repeats":"folds"' in sweep.report.read_text()
+
+
 def test_one_seed_has_the_binomial_interval_of_its_images(tmp_path: Path) -> None:
     found = trial_results.read(seeds(tmp_path, {"a": [71.0], "b": [70.0], "c": [40.0]}, images=100))
     assert trial_results.with_intervals(found.settings, 0) == [
         *("71.000 [61.461, 78.985]", "70.000 [60.415, 78.105]", "40.000 [30.940, 49.800]")  # Wilson
     ]
     verdicts = [trial_results.against_best(setting, found.settings[0]) for setting in found.settings]
-    assert verdicts == ["best", "not distinguishable", "worse"] and not found.over_seeds
+    assert verdicts == ["best", "not distinguishable", "worse"] and not found.repeated
 
 
 def test_without_seeds_and_images_nothing_is_claimed(tmp_path: Path) -> None:

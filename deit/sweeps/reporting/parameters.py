@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from deit.sweeps.trial_results import SEED, Results
+from deit.sweeps.trial_results import REPEATS, Results
 
 DECADE = 10.0  # positive numbers that span this factor get a logarithmic axis
 
@@ -35,7 +35,7 @@ def _parameter(name: str, texts: list[str | None]) -> Parameter:
     numbers = [None if text is None else _number(text) for text in texts]
     known = [number for number in numbers if number is not None]
     # Seeds are labels, not quantities.
-    if name == SEED or len(known) < sum(text is not None for text in texts):
+    if name in REPEATS or len(known) < sum(text is not None for text in texts):
         return Parameter(name, False, False, texts)
     return Parameter(name, True, min(known) > 0 and max(known) >= DECADE * min(known), numbers)
 

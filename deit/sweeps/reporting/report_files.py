@@ -101,7 +101,8 @@ def _data(found: Results, shares: Importance, there: Places, sweep_id: str) -> d
             "trials": shares.trials,
         },
         "verdict": found.verdict(),
-        "intervals": summary.INTERVALS,
+        "intervals": summary.intervals(found),
+        "repeats": found.repeats,
         "settings": [
             {
                 "label": setting.label,

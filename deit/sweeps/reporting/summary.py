@@ -13,16 +13,22 @@ from typing import Any
 
 from deit.secrets import redact
 from deit.sweeps.reporting.importance import Importance
-from deit.sweeps.trial_results import SEED, Results, Row, against_best, with_intervals
+from deit.sweeps.trial_results import REPEATS, Results, Row, against_best, with_intervals
 from deit.text import column, duration
 
-INTERVALS = (
-    "Brackets contain 95 % intervals of the mean: Student's t over the seeds, or, for one seed, the binomial interval of its "
-    "validation images, which ignores the variation between seeds. A setting is worse than the best if Welch's test over the "
-    "seeds, or Fisher's on the images, gives p below 0.05 after Holm's correction for all settings; else it is not "
-    "distinguishable."
-)
 FACTS = ("seconds", "cards", "card_hours", "attempts", "run", "message")
+
+
+def intervals(results: Results) -> str:
+    """What the brackets and the comparison with the best setting mean."""
+    many, one = results.repeats, results.repeats[:-1]
+    shared = " (whose trainings share images, so that it is rather too narrow)" if many == "folds" else ""
+    return (
+        f"Brackets contain 95 % intervals of the mean: Student's t over the {many}{shared}, or, for one {one}, the binomial "
+        f"interval of its validation images, which ignores the variation between {many}. A setting is worse than the best if "
+        f"Welch's test over the {many}, or Fisher's on the images, gives p below 0.05 after Holm's correction for all "
+        "settings; else it is not distinguishable."
+    )
 
 
 def csv_text(results: Results) -> str:
@@ -49,7 +55,7 @@ def csv_text(results: Results) -> str:
 
 
 def markdown(results: Results, shares: Importance, links: Sequence[str]) -> str:
-    """A summary as tables: settings by their mean over seeds, trials, the importance of each key, the links to MLflow."""
+    """A summary as tables: settings by their mean over seeds or folds, trials, importances, the links to MLflow."""
     ranked = results.ranked()
     cells = [column([row.objectives[place] for row in ranked], none="") for place in range(len(results.objectives))]
     names = [f"{name} ({'high' if way == 'maximize' else 'low'} is better)" for name, way in _objectives(results)]
@@ -97,13 +103,13 @@ def _settings(results: Results, most: int | None = None) -> list[str]:
     if verdict is None:
         return []
     cells = [with_intervals(settings, place) for place in range(len(results.objectives))]
-    keys = [name for name in results.parameters if name != SEED]
+    keys = [name for name in results.parameters if name not in REPEATS]
     return [
         "## Settings",
         f"{escaped(verdict[0].upper() + verdict[1:])}.",
-        INTERVALS,
+        intervals(results),
         _table(
-            [*keys, "seeds", *results.objectives, "deviation", "against the best", "trials"],
+            [*keys, results.repeats, *results.objectives, "deviation", "against the best", "trials"],
             (
                 [setting.swept.get(name) for name in keys]
                 + [len(setting.rows), *(cell[place] for cell in cells)]

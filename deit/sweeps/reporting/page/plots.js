@@ -1,4 +1,4 @@
-// Curves, parallel coordinates, importance, means over seeds, Pareto front.
+// Curves, parallel coordinates, importance, means over seeds and folds, Pareto front.
 
 const many = data.trials.length > 40 ? " many" : "";
 // The best are drawn last, on top of the others.
@@ -126,7 +126,7 @@ const MOST_SETTINGS = 20;
 function seedPlot() {
   const settings = data.settings.filter((setting) => setting.mean[0] !== null).slice(0, MOST_SETTINGS);
   const [width, line] = [680, 26], height = settings.length * line + 44, box = { left: 230, right: 560, top: 4, bottom: height - 36 };
-  const svg = canvas(width, height, "Mean over seeds");
+  const svg = canvas(width, height, `Mean over ${data.repeats}`);
   const value = (n) => byNumber.get(n).objectives[0];
   const all = settings.flatMap((setting) => [...setting.trials.map(value), setting.mean[0] - (setting.deviation[0] ?? 0), setting.mean[0] + (setting.deviation[0] ?? 0)]);
   const x = scale(...padded(all.filter((one) => one !== null)), box.left, box.right);
@@ -144,7 +144,7 @@ function seedPlot() {
     svg.append(shape("text", { x: box.right + 12, y: y + 4, class: "ink" }, `${number(Number(mean.toPrecision(4)))}${off === null ? "" : ` ± ${number(Number(off.toPrecision(2)))}`} (${setting.trials.length})`));
   });
   const left = data.settings.length - settings.length;
-  return section("Mean over seeds", `Diamond: mean; whiskers: ± sample standard deviation; dots: the seeds; in brackets how many.${left > 0 ? ` ${left} more in summary.md.` : ""}`, false, svg);
+  return section(`Mean over ${data.repeats}`, `Diamond: mean; whiskers: ± sample standard deviation; dots: the ${data.repeats}; in brackets how many.${left > 0 ? ` ${left} more in summary.md.` : ""}`, false, svg);
 }
 
 function paretoPlot(width) {

@@ -5,7 +5,7 @@ function head() {
   const best = data.verdict ? data.settings[0] : null;
   const tiles = [
     [data.states.split(": ")[1] ?? "none", data.states.split(":")[0]],
-    ...(best ? data.objectives.map((objective, i) => [number(best.mean[i]), `${objective.name}, ${best.trials.length > 1 ? `mean of ${best.trials.length} seeds` : "one seed"}, of the best setting`]) : []),
+    ...(best ? data.objectives.map((objective, i) => [number(best.mean[i]), `${objective.name}, ${best.trials.length > 1 ? `mean of ${best.trials.length} ${data.repeats}` : `one ${data.repeats.slice(0, -1)}`}, of the best setting`]) : []),
     [duration(seconds), `of ${data.card}s in all`],
     ...(use.busy === null ? [] : [[`${Math.round(100 * use.busy)} %`, `use of ${use.lanes.length} ${data.card}${use.lanes.length > 1 ? "s" : ""}`]]),
   ];
@@ -22,7 +22,7 @@ function head() {
 const MOST_ROWS = 50; // of the settings
 
 function settingsTable() {
-  const headings = ["", "setting", "seeds", ...data.objectives.map(({ name }) => name), "against the best"];
+  const headings = ["", "setting", data.repeats, ...data.objectives.map(({ name }) => name), "against the best"];
   const rows = data.settings.slice(0, MOST_ROWS).map((setting, i) => element("tr", {},
     element("td", {}, String(i + 1)), element("td", { class: "text" }, setting.label), element("td", {}, String(setting.trials.length)),
     ...setting.texts.map((text) => element("td", {}, text)), element("td", { class: "text" }, setting.against_best)));
