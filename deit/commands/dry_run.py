@@ -94,8 +94,7 @@ def _show_chosen() -> None:
         return
     table = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False)
     for key, choice in chosen.items():
-        value = f"{choice.value:.4g}" if isinstance(choice.value, float) else str(choice.value)
-        table.add_row(f"{key}={value}".replace(" ", ""), choice.why)
+        table.add_row(auto_keys.typed(key, choice), choice.why)
     console().print(titled("\nchosen for this data and machine", "; a typed KEY=VALUE replaces each of these"))
     console().print(table)
 

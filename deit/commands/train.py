@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from deit.commands.task import Task
-from deit.compose import rules
+from deit.compose import auto_keys, rules
 from deit.config.schema import PROFILE_WARMUP, RunConfig
 from deit.config.tasks import TrainTask
 from deit.errors import UserError, nearest
@@ -74,6 +74,9 @@ class Train(Task[TrainTask]):
         recorded = [] if count is None else [f"records {count} steps after {PROFILE_WARMUP} with the profiler: {run.profile}"]
         if config.model.freeze != "none":
             recorded.append(f"trains {trained_text(config)}")
+        if chosen := auto_keys.chosen():
+            values = " ".join(auto_keys.typed(key, choice) for key, choice in chosen.items())
+            recorded.append(f"chosen for this data and machine (dry_run=true says why): {values}")
         if not begins_pretrained(config):
             return recorded
         taken = [f"  {line}" for line in pretrained_fit(config).lines()]
@@ -86,7 +89,12 @@ class Train(Task[TrainTask]):
         title, early = "best results", results.get("stopped_early")
         if early is not None:
             title += f"; stopped early, {early['monitor']} has not improved for {early['epochs']} epochs"
-        return accuracy_table(run, title, results["best"], "epoch", results.get("teacher"))
+        table = accuracy_table(run, title, results["best"], "epoch", results.get("teacher"))
+        if not run.report.exists():
+            return table
+        from rich.console import Group
+
+        return Group(table, f"{run}/{run.report.name} shows the curves, the classes and the mistakes")
 
 
 def _check_profile(config: RunConfig) -> None:

@@ -53,6 +53,12 @@ def chosen() -> dict[str, Choice]:
     return dict(_chosen)
 
 
+def typed(key: str, choice: Choice) -> str:
+    """A choice as one would type it."""
+    value = f"{choice.value:.4g}" if isinstance(choice.value, float) else str(choice.value)
+    return f"{key}={value}".replace(" ", "")
+
+
 def register(look: Look) -> None:
     """Let Hydra itself resolve ``${auto:}``, for ``--cfg job --resolve``."""
     known: dict[str, DictConfig] = {}

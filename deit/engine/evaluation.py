@@ -15,6 +15,7 @@ from deit.data.loader import EvalBatch
 from deit.engine.distributed import sum_over_ranks
 from deit.engine.loss import mean_of_heads
 from deit.engine.normalize import Normalize
+from deit.engine.reliability import Reliability
 from deit.errors import UserError
 from deit.scores import balanced_accuracy, has_top5, macro_f1
 
@@ -95,11 +96,25 @@ class Answers:
         np.add.at(matrix, (labels, predicted), 1)
         return matrix
 
+    def calibration(self) -> Reliability:
+        """Of the images of this rank; a prediction is right if its class is the label."""
+        _, labels, predicted, _, confidence = self._columns()
+        found = Reliability()
+        found.add(confidence, predicted == labels)
+        return found
+
     def worst(self, count: int) -> list[dict[str, Any]]:
         """The misclassified images with the highest loss: index, label, predicted class with its probability, ``own`` that of
         the true class."""
+        return self._misclassified(count, key=lambda losses, confidence: losses)
+
+    def confident(self, count: int) -> list[dict[str, Any]]:
+        """The misclassified images with the highest probability of their wrong class, as ``worst``."""
+        return self._misclassified(count, key=lambda losses, confidence: confidence)
+
+    def _misclassified(self, count: int, key: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> list[dict[str, Any]]:
         indices, labels, predicted, losses, confidence = self._columns()
-        order = [row for row in np.argsort(-losses, kind="stable") if predicted[row] != labels[row]][:count]
+        order = [row for row in np.argsort(-key(losses, confidence), kind="stable") if predicted[row] != labels[row]][:count]
         return [
             {
                 "index": int(indices[row]),

@@ -14,6 +14,7 @@ runs/<name>/<date_time_id>/
     data.json          for each split: images, classes, counts, digest
     split.jsonl        the images of both splits, if train/ and val/ or packed data do not say so
     figures/           confusion matrix and worst-classified images of the best evaluation
+    report.html        a page of a finished training, from figures/evaluation_*.json and the journal
     pretrained.json    what was loaded from model.pretrained, name by name
     nonfinite.json     the images of a step with a loss or gradient that was not finite, if that ended the training
     lr_curve.png       the learning rate of a training, drawn before it starts
@@ -60,6 +61,7 @@ class RunDirectory:
         self.data = self.path / "data.json"
         self.split = self.path / "split.jsonl"
         self.figures = self.path / "figures"
+        self.report = self.path / "report.html"
         self.nonfinite = self.path / "nonfinite.json"
         self.exports = self.path / "exports"
         self.lr_curve = self.path / "lr_curve.png"

@@ -1,4 +1,4 @@
-"""Pictures of the best evaluation: the confusion matrix, and the worst-classified images.
+"""Pictures of the best evaluation: the confusion matrix, and the worst-classified images; and a page of the training.
 
 They are optional: an error in them is one event in the journal, and never ends a run. Drawing takes a second, so new bests in
 quick succession are drawn once.
@@ -6,7 +6,9 @@ quick succession are drawn once.
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,13 @@ from deit.data.transform import EvalTransform
 from deit.engine.evaluation import Answers
 from deit.errors import BadImage
 from deit.files import write_json
-from deit.inference import confusion, picture
+from deit.inference import confusion, picture, thumbnail
+from deit.pages import run_page
 from deit.tasks.context import Context
 
 EVERY = 60.0  # minimum seconds between two drawings, except the last one
 WORST = 12  # images in the picture of the worst
+MISTAKES = 24  # images on the page
 
 
 class Figures:
@@ -83,6 +87,45 @@ class Figures:
             _draw_worst(path, self._context.config, self._data, worst, title)
         else:
             path.unlink(missing_ok=True)  # no image is misclassified any more
+        write_json(folder / f"evaluation_{prefix}.json", self._record(answers, which, step, share))
+
+    def _record(self, answers: Answers, which: str, step: int, share: str) -> dict[str, Any]:
+        """The evaluation for ``deit.pages.run_page``."""
+        matrix, reliability = answers.confusion(len(self._data.classes)), answers.calibration()
+        ece = reliability.ece
+        found = {"sums": np.nan_to_num(reliability.sums).tolist(), "ece": ece if math.isfinite(ece) else None}
+        return {
+            "weights": which.removesuffix(" weights"),
+            "step": step,
+            "images": int(matrix.sum()),
+            "share": share,
+            "classes": self._data.classes,
+            "matrix": [[int(row), int(column), int(matrix[row, column])] for row, column in np.argwhere(matrix)],
+            "reliability": found,
+            "mistakes": list(self._mistakes(answers)),
+        }
+
+    def _mistakes(self, answers: Answers) -> Iterator[dict[str, Any]]:
+        for one in answers.confident(MISTAKES):
+            if not math.isfinite(one["confidence"]):
+                continue
+            try:
+                original = self._data.image(one["index"])
+            except BadImage:
+                continue
+            numbers = {key: round(one[key], 4) for key in ("confidence", "own")}
+            name = self._data.name(one["index"])
+            yield {**one, **numbers, "name": name, "picture": thumbnail.data_uri(np.asarray(original))}
+
+    def page(self, best: dict[str, dict[str, Any]]) -> None:
+        """Draw what is pending, then write ``report.html`` of a training with these best results."""
+        self.draw()
+        if self._broken:
+            return
+        try:
+            run_page.write(self._context.run, self._context.config, best)
+        except Exception as error:
+            self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         self._broken = True

@@ -142,7 +142,7 @@ class Trainer:
                 if ends:
                     break
                 self.epoch()
-            self.figures.draw()
+            self.figures.page(self.best)
             self.saver.finish()
         # No rank may exit while rank 0 still writes: a vanished rank counts as a crash.
         sum_over_ranks([self.done], self.world)

@@ -97,6 +97,7 @@ def _late(run: RunDirectory) -> Iterator[_Item]:
             yield _Item(f"logs/{path.name}", path, partial(_put_text, path, f"logs/{path.name}"))
     yield _Item(run.bad_images.name, run.bad_images, partial(_put_file, run.bad_images, None))
     yield _Item(run.journal.name, run.journal, partial(_put_file, run.journal, None))
+    yield _Item(run.report.name, run.report, partial(_put_file, run.report, None))
     for path in (run.path / name for name in comparison.FILES):
         yield _Item(path.name, path, partial(_put_file, path, None))
 

@@ -36,7 +36,7 @@ CONTROL = (
     "tracking",
 )
 WORKER = ("worker", "tasks", "engine", "data", "models", "optim")
-BOTH = ("runs", "weights", "exports", "inference", "comparison")
+BOTH = ("runs", "weights", "exports", "inference", "comparison", "pages")
 BOTH += ("errors", "files", "installation", "notes", "randomness", "scores", "secrets", "text")
 SERVED = ("serving",)  # runs in MLflow's server: neither side
 LIBRARY = ("library",)  # runs in somebody's notebook: neither side
@@ -165,9 +165,10 @@ RULES: dict[str, set[str]] = {
     "exports": {"config", "engine", "models", "runs", "weights", *PLAIN},
     "inference": {"config", "data", "exports", "runs", "weights", *PLAIN},
     "comparison": {"inference", "runs", *PLAIN},
+    "pages": {"config", "recipe", "runs", "secrets", *PLAIN},
     "serving": {"config", "data", "exports", "inference", *PLAIN},
     "library": {"comparison", "config", "data", "engine", "exports", "inference", "machine", "notes", *PLAIN},
-    "tasks": {"config", "recipe", "runs", *NETWORK, *PLAIN},
+    "tasks": {"config", "pages", "recipe", "runs", *NETWORK, *PLAIN},
     "worker": {"config", "engine", "machine", "runs", "tasks", *PLAIN},
     "tracking": {"comparison", "config", "console", "machine", "runs", "secrets", *PLAIN},
     "storage": {"config", "machine", "runs", *SHOWING, *PLAIN},
@@ -189,6 +190,7 @@ RULES: dict[str, set[str]] = {
             "launching",
             "lookup",
             "machine",
+            "pages",
             "recipe",
             "runs",
             "secrets",

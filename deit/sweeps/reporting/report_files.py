@@ -1,17 +1,10 @@
 """``report.html``: a sweep on one page that needs no network, and the files next to it.
 
-The page is built from ``page/``: a frame, a style sheet and scripts, which draw the JSON in the page. Overrides and messages
-are untrusted text: they are escaped in the frame, the JSON contains no ``<``, the scripts set text and never markup, and a
-policy in the page allows only those scripts and no loading.
+``deit.pages.page`` makes the page of the JSON here and the scripts in ``page/``. Overrides and messages are untrusted text.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
-import json
-import re
 import subprocess
 import sys
 import time
@@ -22,8 +15,8 @@ from deit.config import frozen
 from deit.console import console
 from deit.files import write_text
 from deit.machine.python import python_environment
+from deit.pages.page import build
 from deit.runs.sweep_directory import SweepDirectory
-from deit.secrets import redact
 from deit.sweeps import trial_results
 from deit.sweeps.reporting import links, summary
 from deit.sweeps.reporting.curves import curves
@@ -33,7 +26,7 @@ from deit.sweeps.reporting.parameters import parameters
 from deit.sweeps.trial_results import Results, Row, against_best, with_intervals
 
 # In order of their dependencies.
-_SCRIPTS = ("chart.js", "select.js", "table.js", "plots.js", "gantt.js", "main.js")
+_SCRIPTS = ("colours.js", "select.js", "table.js", "plots.js", "gantt.js", "main.js")
 
 
 def write(sweep: SweepDirectory) -> None:
@@ -47,27 +40,16 @@ def write(sweep: SweepDirectory) -> None:
 
 def page(found: Results, shares: Importance, there: Places, sweep_id: str) -> str:
     """The whole page as text."""
-    scripts = "\n".join(_part(name) for name in _SCRIPTS)
-    script = f'"use strict";\n(() => {{\n{scripts}}})();\n'
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    values = {
-        "policy": f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'",
-        "title": html.escape(f"Sweep {sweep_id}"),
-        "style": _part("style.css"),
-        "data": _embedded(_data(found, shares, there, sweep_id)),
-        "script": script,
-    }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _part("frame.html"))
+    return build(
+        f"Sweep {sweep_id}",
+        _data(found, shares, there, sweep_id),
+        [_part(name) for name in _SCRIPTS],
+        instead="The plots and the table are drawn by scripts in this page. Without them see summary.md beside it.",
+    )
 
 
 def _part(name: str) -> str:
     return files("deit.sweeps.reporting").joinpath("page", name).read_text(encoding="utf-8")
-
-
-def _embedded(data: dict[str, Any]) -> str:
-    """JSON that cannot end the script element that contains it, whatever its content."""
-    text = redact(json.dumps(data, separators=(",", ":"), allow_nan=False))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _data(found: Results, shares: Importance, there: Places, sweep_id: str) -> dict[str, Any]:

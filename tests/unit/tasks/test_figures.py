@@ -69,9 +69,26 @@ def test_a_new_best_is_drawn_and_quick_ones_once(context: Context, monkeypatch: 
     made.draw()
     made.draw()
     assert drawn[1:] == ["digits, raw weights, step 3", "digits, EMA weights, step 3"]
-    pictures = sorted(path.name for path in context.run.figures.iterdir())
+    pictures = sorted(path.name for path in context.run.figures.glob("*.png"))
     assert pictures == ["confusion_val.png", "confusion_val_ema.png", "worst_val.png", "worst_val_ema.png"]
     assert all(min(Image.open(context.run.figures / name).size) > 200 for name in pictures)
+
+
+def test_the_page_has_the_best_evaluation_and_its_most_confident_mistakes(context: Context) -> None:
+    made = Figures(context, data())
+    made.keep("val", answers(), 1)
+    made.keep("val", answers(), 2)
+    made.page({"val": {"top1": 66.7, "epoch": 1, "images": 6}})
+    found = read_json(context.run.figures / "evaluation_val.json")
+    assert (found["weights"], found["step"], found["images"]) == ("raw", 2, 6)
+    assert found["matrix"] == [[0, 0, 2], [1, 0, 1], [1, 2, 1], [2, 2, 2]]
+    assert [(one["label"], one["predicted"], one["name"]) for one in found["mistakes"]] == [
+        (1, 2, "made[1]"),
+        (1, 0, "made[4]"),
+    ]
+    assert found["mistakes"][0]["picture"].startswith("data:image/png;base64,")
+    text = context.run.report.read_text(encoding="utf-8")
+    assert "data:image/png;base64," in text and "made[4]" in text
 
 
 def test_what_cannot_be_drawn_is_one_event_and_no_end(context: Context) -> None:
