@@ -18,7 +18,6 @@ from omegaconf import MISSING, DictConfig
 
 from deit.compose import overrides
 from deit.config.schema import SweepConfig
-from deit.console import console
 from deit.errors import UserError
 
 if TYPE_CHECKING:
@@ -192,6 +191,8 @@ class Optuna(sweeper.Sweeper):
 
 def _show(settings: "Settings", space: "Space", aims: SweepConfig) -> None:
     """Print a summary of the search."""
+    from deit.console import console  # late: Hydra imports this module in every composition, and rich is slow
+
     most = "every combination" if settings.n_trials is None else f"{settings.n_trials} trials"
     pruner = "" if settings.pruner["name"] == "none" else f", pruner {settings.pruner['name']}"
     goals = ", ".join(f"{way} {name}" for way, name in zip(aims.directions, aims.objectives, strict=True))
