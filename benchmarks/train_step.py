@@ -49,9 +49,7 @@ class Peer:
         command = [str(PEER), str(FOLDER / "torch_peer.py"), json.dumps(described)]
         # Python's copy of the environment: MindSpore sets OMP_NUM_THREADS=1 in that of C, which would slow torch down.
         environment = dict(os.environ)
-        self.process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __call__(self) -> tuple[float, float]:
         """Do one; milliseconds on the clock and on all cores together."""

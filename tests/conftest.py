@@ -29,6 +29,13 @@ def no_tracking_of_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def no_weights_of_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Official weights that the developer has downloaded are not found."""
+    for name in ("TORCH_HOME", "HF_HUB_CACHE"):
+        monkeypatch.setenv(name, "/nonexistent")
+
+
+@pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     """Hydra sets up logging in the process that composes, onto a stream that ends with the test."""
     root = logging.getLogger()

@@ -491,7 +491,7 @@ class RunConfig:
         "Checkpoint to evaluate, convert, export or predict with: a checkpoint folder, a file (.safetensors, .pth) or an "
         "official name."
     )
-    weights_dir: str = option("Folder in which official weights are found by name.")
+    weights_dir: str = option("Folder of official weights, found by name; before the caches of timm, torch and Hugging Face.")
     resume: Optional[str] = option("Run to resume: its directory, `last`, or its MLflow run id.")
     dry_run: bool = option("Print the recipe and start nothing.")
 

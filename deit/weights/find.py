@@ -7,8 +7,10 @@ from pathlib import Path
 from deit.config.addresses import expanded
 from deit.config.schema import RunConfig
 from deit.errors import UserError, nearest
+from deit.notes import note
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
+from deit.weights.caches import cached
 from deit.weights.choice import choose
 from deit.weights.official import OFFICIAL, Official
 from deit.weights.read import FORMATS, format_of, holds_ema
@@ -21,7 +23,7 @@ def file_of(text: str, key: str, config: RunConfig) -> Path | None:
 
     1. a file (safetensors, torch.save, MindSpore's .ckpt, for a teacher also .mindir),
     2. a checkpoint folder: the better of its raw and EMA weights (``choice.choose``),
-    3. an official name, whose file is in ``config.weights_dir``.
+    3. an official name, whose file is in ``config.weights_dir`` or in a cache of torch or Hugging Face (``caches``).
 
     None if it is none of these. Raises UserError if such a file cannot be used. The file is not read.
     """
@@ -78,9 +80,13 @@ def files_of_checkpoint(text: str, config: RunConfig) -> dict[str, Path]:
 
 def _official(entry: Official, key: str, config: RunConfig) -> Path:
     path = expanded(config.weights_dir).resolve() / entry.file_name
-    if not path.is_file():
+    if path.is_file():
+        return path
+    found = cached(entry)
+    if found is None:
         raise UserError(
-            f"{key}={entry.name}: {path} does not exist. This program downloads nothing: download {entry.url} "
-            f"(about {entry.megabytes} MB) into that folder, or give weights_dir=FOLDER, or the file itself."
+            f"{key}={entry.name}: {path} does not exist, nor do the caches of timm, torch and Hugging Face have it. "
+            f"Download {entry.url} (about {entry.megabytes} MB) into that folder, or give weights_dir=FOLDER or a file."
         )
-    return path
+    note(f"{key}={entry.name}: takes {found}.")
+    return found.absolute()

@@ -26,6 +26,14 @@ class Official:
         return self.file or f"{self.name}-{self.sha256}.pth"
 
     @property
+    def hub_name(self) -> str:
+        """Its name in timm's collection on Hugging Face's hub."""
+        if self.model is None:
+            return f"{self.name}.deit_in1k"
+        plain = self.name.removesuffix("_in21ft1k")
+        return f"{plain}.fb_in1k" if plain == self.name else f"{plain}.fb_in22k_ft_in1k"
+
+    @property
     def url(self) -> str:
         return BASE_URL + self.file_name
 
