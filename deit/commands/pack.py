@@ -18,11 +18,12 @@ from deit.commands.of_images import looks_at_images_alone
 from deit.commands.task import Task
 from deit.compose import rules
 from deit.compose.unused_keys import Unused
+from deit.config.addresses import is_remote
 from deit.config.schema import SPLIT_KEYS, DataConfig, RunConfig
-from deit.config.tasks import PackTask
+from deit.config.tasks import PackTask, expect
 from deit.console import console
 from deit.data import packed
-from deit.data.datasets import open_dataset
+from deit.data.datasets import check_counts, open_dataset
 from deit.data.folder import ImageFolder
 from deit.data.listed import ListedImages
 from deit.data.shard import sample_key
@@ -31,14 +32,17 @@ from deit.data.workers import workers_of
 from deit.errors import UserError
 from deit.lookup.base_run import References
 from deit.machine import locks
+from deit.packing.imagenet_tars import check_originals, open_tars
 from deit.packing.packed_index import write_index
-from deit.packing.shard_plan import STATE, Job, Split, cut, done, measured, same_plan
+from deit.packing.shard_plan import STATE, Job, Packable, Split, cut, done, measured, same_plan
 from deit.packing.shards import write
 from deit.preflight.recipe_data import bring
-from deit.progress_bar import progress_bars
+from deit.progress_bar import Bars, progress_bars
 from deit.runs.directory import shown
 from deit.runs.task_output import check_room, new_folder
 from deit.text import byte_size
+
+CHECKED = "originals"  # in STATE: the tars of task.source have been compared with their checksums
 
 
 class Pack(Task[PackTask]):
@@ -48,6 +52,8 @@ class Pack(Task[PackTask]):
         return looks_at_images_alone("pack", named)
 
     def rules(self, config: RunConfig) -> list[str]:
+        if is_remote(self.of(config).source):
+            return [f"task.source is {self.of(config).source!r}, but the tars must be in a folder of this machine."]
         if config.data.source == "imagefolder":
             return rules.data(config)
         return [
@@ -61,12 +67,15 @@ class Pack(Task[PackTask]):
             "data", "name", "source", "root", "format", *SPLIT_KEYS, "num_classes", "train_size", "val_size", "workers"
         )
         found.with_task("seed", "name", "runs_dir", "weights_dir")
+        of_tars = ("root", "format", "cache_dir", *SPLIT_KEYS)
+        found.add(self.of(found.config).source is not None, "with task.source", *(f"data.{key}" for key in of_tars))
 
     def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:
         output = new_folder(self.of(config).output, may_be_empty=True)
-        if bring(config):
-            folders, workers = _folders(config.data), workers_of(config.data, cards=1)
+        if self.of(config).source is not None or bring(config):
+            workers = workers_of(config.data, cards=1)
             with progress_bars() as bars:
+                folders = _folders(config, bars)
                 sizes = [measured(folder, split, workers, bars).sizes for split, folder in folders.items()]
             packed_before = sum(file.stat().st_size for file in _part(output).glob("*/*") if file.is_file())
             needed = sum(int(of_split.sum()) for of_split in sizes) - packed_before
@@ -89,15 +98,18 @@ def pack(config: RunConfig, task: PackTask) -> int:
     exit code 1 if a file cannot be read or written.
     """
     output = new_folder(task.output, may_be_empty=True)
-    bring(config)
-    folders = _folders(config.data)
+    if task.source is None:
+        bring(config)
     part = _part(output)
     with progress_bars() as bars:
-        workers = workers_of(config.data, cards=1)
+        folders, workers = _folders(config, bars), workers_of(config.data, cards=1)
         splits = {split: measured(folder, split, workers, bars) for split, folder in folders.items()}
         jobs = [job for split, images in splits.items() for job in cut(split, images.sizes, task.shard_mb * 10**6)]
         with _held(part, output) as lock:
             same_plan(part, task, splits)
+            if task.source is not None and not (part / STATE / CHECKED).exists():
+                check_originals(Path(task.source), bars)
+                (part / STATE / CHECKED).touch()
             there = done(part, jobs, task.format)
             if there:
                 console().print(f"{shown(part)}: resuming after {len(there)} of {len(jobs)} shards")
@@ -119,10 +131,16 @@ def _part(output: Path) -> Path:
     return output.with_name(f"{output.name}.part")
 
 
-def _folders(data: DataConfig) -> dict[str, ImageFolder | ListedImages]:
-    """Both splits, complete. Raises UserError if they are not class folders."""
+def _folders(config: RunConfig, bars: Bars) -> dict[str, Packable]:
+    """Both splits, complete. Raises UserError if they are neither class folders nor a list, nor the tars of task.source."""
+    data, source = config.data, expect(config.task, PackTask).source
     whole = dataclasses.replace(data, train_limit=None, val_limit=None)
-    folders: dict[str, ImageFolder | ListedImages] = {}
+    if source is not None:
+        tars = open_tars(source, whole, bars)
+        for split in packed.SPLITS:
+            check_counts(tars[split], whole, train=split == "train")
+        return dict(tars)
+    folders: dict[str, Packable] = {}
     for split in packed.SPLITS:
         folder = whole_of(open_dataset(whole, train=split == "train"))
         if not isinstance(folder, (ImageFolder, ListedImages)):
@@ -133,7 +151,9 @@ def _folders(data: DataConfig) -> dict[str, ImageFolder | ListedImages]:
 
 def _count(config: RunConfig) -> str:
     try:
-        return " and ".join(f"{len(folder):,} images of {folder.place}" for folder in _folders(config.data).values())
+        with progress_bars() as bars:
+            folders = _folders(config, bars)
+        return " and ".join(f"{len(folder):,} images of {folder.place}" for folder in folders.values())
     except UserError as error:
         return f"data={config.data.name}; not counted: {error}"
 

@@ -157,6 +157,11 @@ class PackTask(TaskConfig):
     )
     output: str = option("The folder to write; it must not exist or be empty.")
     shard_mb: int = option("Maximum megabytes of images per shard; a larger image gets its own shard.", unit="MB", low=1)
+    source: Optional[str] = option(
+        "Folder with the files of ImageNet as one downloads them (ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar, "
+        "ILSVRC2012_devkit_t12.tar.gz), read instead of data.root; null: pack data.root.",
+        default=None,
+    )
 
 
 @task("export")

@@ -73,17 +73,24 @@ def open_dataset(data: DataConfig, train: bool, *, trained_on: tuple[Sequence[st
     if data.class_map is not None:
         dataset = mapped(dataset, read_class_map(data.class_map), f"data.class_map={data.class_map}")
     aligned(dataset, *trained_on)
+    check_counts(dataset, data, train, of_model=bool(trained_on[1]))
+    return limited(dataset, data.train_limit if train else data.val_limit)
+
+
+def check_counts(dataset: Dataset, data: DataConfig, train: bool, *, of_model: bool = False) -> None:
+    """Raises UserError if the number of classes or images differs from data.num_classes, data.train_size and data.val_size.
+
+    ``of_model``: data.num_classes is that of a model, so that counting is no remedy.
+    """
     classes, images = len(dataset.classes), len(dataset)
     if data.num_classes not in (None, classes):
-        # With the weights of a run or a checkpoint the number is theirs, so counting is no remedy.
-        accept = "; data.num_classes=null counts them" if data.source == "imagefolder" and not trained_on[1] else ""
+        accept = "; data.num_classes=null counts them" if data.source == "imagefolder" and not of_model else ""
         raise UserError(f"data.num_classes is {data.num_classes}, but {dataset.place} has {classes} classes{accept}.")
     key, size, split = ("train_size", data.train_size, "training") if train else ("val_size", data.val_size, "validation")
     if size not in (None, images):
         raise UserError(
             f"data.{key} is {size}, but {dataset.place} has {images} {split} images; data.{key}=null accepts what is found."
         )
-    return limited(dataset, data.train_limit if train else data.val_limit)
 
 
 def read_class_map(text: str) -> list[str]:

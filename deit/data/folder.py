@@ -12,6 +12,7 @@ listed, so that nobody trains on half of their images unknowingly.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,8 +142,24 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
 
 
+def _of_imagenet(folder: Path) -> str:
+    """What to do if ``folder`` contains ImageNet's own downloads or what is in them; empty if it does not."""
+    names = [entry.name for entry in entries_of(folder)]
+    if any(re.fullmatch(r"ILSVRC2012_img_(train|val)\.tar|n[0-9]{8}\.tar", name) for name in names):
+        found = f"{folder} contains tars of ImageNet"
+    elif any(name.startswith("ILSVRC2012_val_") and is_image(name) for name in names):
+        found = f"{folder} contains validation images of ImageNet without class folders; their labels are in its devkit"
+    else:
+        return ""
+    return (
+        f"{found}. python launch.py task=pack data=imagenet task.source=FOLDER_OF_THE_TARS task.output=NEW_FOLDER reads them."
+    )
+
+
 def _not_laid_out(root: Path, split: str) -> str:
     """The message for a missing train/ or val/, with a command that helps."""
+    if advice := _of_imagenet(root):
+        return f"data.root: {advice}"
     needed = "it must contain a folder for each class, or train/ and val/ with such folders"
     for other in OTHER_NAMES[split]:
         found = next((entry.name for entry in entries_of(root) if entry.name.lower() == other and entry.is_dir()), None)
@@ -175,6 +192,8 @@ def class_folders(folder: Path) -> dict[str, str]:
             )
         found[name] = directory
     if not found:
+        if advice := _of_imagenet(folder):
+            raise UserError(f"data.root: {advice}")
         images = sum(is_image(entry.name) for entry in entries)
         flat = f" It contains {images:,} images without a label." if images else ""
         raise UserError(

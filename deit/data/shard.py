@@ -20,13 +20,17 @@ BLOCK = tarfile.BLOCKSIZE
 
 @dataclass(frozen=True)
 class Source:
-    """An image file to pack: its ``number`` in the split, its ``label``, class folder and name, path, and bytes."""
+    """An image to pack: its ``number`` in the split, its ``label``, class folder and name, path, and bytes.
+
+    ``offset``: where it begins in the file ``path``, which contains others, too; None if it is the whole file.
+    """
 
     number: int
     label: int
     name: str  # CLASS/FILE
     path: str
     size: int
+    offset: int | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ def read_source(source: Source) -> bytes:
     """The image's bytes. Raises UserError (exit code 1) if they cannot be read, or their number has changed."""
     try:
         with open(source.path, "rb") as file:
-            content = file.read()
+            file.seek(source.offset or 0)
+            content = file.read() if source.offset is None else file.read(source.size)
     except OSError as error:
         raise UserError(f"{source.path}: cannot be read ({error.strerror}).", exit_code=1) from error
     if len(content) != source.size:

@@ -20,7 +20,10 @@ from deit.data.folder import ImageFolder
 from deit.data.listed import ListedImages
 from deit.errors import UserError
 from deit.files import read_json, write_json
+from deit.packing.imagenet_tars import TarredImages
 from deit.progress_bar import Bars
+
+Packable = ImageFolder | ListedImages | TarredImages
 
 STATE = ".pack"  # in OUTPUT.part: the lock, the plan, and a record of each finished shard
 CHUNK = 256  # files per thread and turn when sizes are read
@@ -32,7 +35,7 @@ class Split:
     of each, int64 [N, 2].
     """
 
-    folder: ImageFolder | ListedImages
+    folder: Packable
     names: NDArray[np.bytes_]
     stats: NDArray[np.int64]
 
@@ -56,9 +59,12 @@ class Job:
         return part / STATE / f"{self.split}-{self.number:05d}.json"
 
 
-def measured(folder: ImageFolder | ListedImages, split: str, workers: int, bars: Bars) -> Split:
+def measured(folder: Packable, split: str, workers: int, bars: Bars) -> Split:
     """The split with the sizes of its files. Raises UserError (exit code 1) if one cannot be read."""
     found = np.zeros((len(folder), 2), np.int64)
+    if isinstance(folder, TarredImages):
+        found[:, 0], found[:, 1] = folder.sizes, Path(folder.place).stat().st_mtime_ns
+        return Split(folder, folder.names_in_class(), found)
     bar = bars.add(f"{split} sizes", len(folder))
 
     def look(rows: range) -> None:

@@ -18,6 +18,7 @@ from deit.data.workers import workers_of
 from deit.errors import UserError
 from deit.files import write_json
 from deit.machine.cards import cores
+from deit.packing.imagenet_tars import TarredImages
 from deit.packing.mindrecord_process import MindRecordProcess, Stopped
 from deit.packing.shard_plan import STATE, Job, Split
 from deit.progress_bar import Bars
@@ -81,7 +82,10 @@ def _sources(split: Split, rows: range) -> list[Source]:
     folder, sizes, found = split.folder, split.sizes, []
     for row in rows:
         label, name = int(folder.labels[row]), os.fsdecode(split.names[row].item())
-        found.append(Source(row, label, f"{folder.classes[label]}/{name}", folder.describe(row), int(sizes[row])))
+        path, offset = folder.describe(row), None
+        if isinstance(folder, TarredImages):
+            path, offset = folder.place, int(folder.offsets[row])
+        found.append(Source(row, label, f"{folder.classes[label]}/{name}", path, int(sizes[row]), offset))
     return found
 
 
