@@ -30,6 +30,7 @@ def facts(config: RunConfig) -> Facts:
         ranks=ranks(config),
         gmacs=gmacs(config.model, config.data.num_classes or 2),
         variant=config.model.name,
+        width=config.model.embed_dim,
         official=next((name for name, entry in OFFICIAL.items() if entry.model == config.model.name), None),
     )
 

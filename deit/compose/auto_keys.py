@@ -20,7 +20,7 @@ from deit.recipe.data_defaults import Choice, Facts, derive
 
 Look = Callable[[RunConfig], Facts]
 # To look up the facts, the configuration must be complete; the values themselves are of no interest.
-_ANY = Facts(images=None, device="cpu", ranks=1, gmacs=1.0, variant="", official="-")
+_ANY = Facts(images=None, device="cpu", ranks=1, gmacs=1.0, variant="", width=384, official="-")
 _ANY_GIVEN = {"data.batch_size": 8, "schedule.epochs": 10, "schedule.eval_every": 1, "model.pretrained": "-"}
 _chosen: dict[str, Choice] = {}  # of the last composition
 

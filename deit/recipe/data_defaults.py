@@ -16,6 +16,7 @@ from deit.errors import UserError
 
 STEPS = 25  # optimizer steps of an epoch that the batch should leave
 SMALL, LARGE = 5_000, 50_000  # training images below and from which the augmentation is weak and strong
+WIDTH = 384  # of DeiT-small, for which the learning rate is given; wider networks need smaller ones
 COMPARISONS = 25  # evaluations of a training, at most
 
 
@@ -28,6 +29,7 @@ class Facts:
     ranks: int  # processes of the whole training
     gmacs: float  # billions of multiply-accumulates of an image's forward pass
     variant: str  # model.name
+    width: int  # model.embed_dim
     official: str | None = None  # the official weights of the variant
 
 
@@ -93,8 +95,9 @@ class _Rules:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of an epoch."""
-        return max(1, self.images // self.global_batch)
+        """Optimizer steps of an epoch, without repeated augmentation."""
+        filled = self._given.get("data.last_batch") == "fill"
+        return max(1, -(-self.images // self.global_batch) if filled else self.images // self.global_batch)
 
     @property
     def largest_batch(self) -> int:
@@ -123,10 +126,8 @@ def _batch_size(rules: _Rules) -> Choice:
     step = min(max(_power_of_two(rules.images / STEPS), min(8, _power_of_two(rules.images / 8))), 256)
     share = max(1, step // rules.passes)
     size = min(share, rules.largest_batch)
-    limit = f", at most {size} per process for this model and device" if size < share else ""
-    return Choice(
-        size, f"{rules.counted}: a power of two that leaves about {STEPS} steps an epoch, from 8 to 256 in all{limit}"
-    )
+    limit = f"; at most {size} per process for this model and device" if size < share else ""
+    return Choice(size, f"{rules.counted}: a power of two for about {STEPS} steps an epoch, 8 to 256 images in a step{limit}")
 
 
 def _eval_batch_size(rules: _Rules) -> Choice:
@@ -168,12 +169,12 @@ def _log_every(rules: _Rules) -> Choice:
 
 
 def _base_lr(rules: _Rules) -> Choice:
-    at64 = 1e-4 if rules.pretrained else 5e-4
-    peak = float(f"{at64 * math.sqrt(rules.global_batch / 64):.2g}")
-    begin = "pretrained" if rules.pretrained else "random"
-    why = f"{at64:g} x sqrt({rules.global_batch} / 64) from {begin} weights, by the global batch"
+    at64, begin = (1e-4, "pretrained") if rules.pretrained else (5e-4, "random")
+    batch, width = rules.global_batch, rules.facts.width
+    peak = float(f"{at64 * (WIDTH / width) * math.sqrt(batch / 64):.2g}")
+    why = f"{at64:g} x {WIDTH}/{width} for the width x sqrt({batch}/64) for the batch, from {begin} weights"
     base = rules.value("optim.lr_base_size")
-    return Choice(peak if base is None else peak * base / rules.global_batch, why)
+    return Choice(peak if base is None else peak * base / batch, why)
 
 
 def _ema_decay(rules: _Rules) -> Choice:

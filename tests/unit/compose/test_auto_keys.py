@@ -33,7 +33,7 @@ def test_the_images_are_counted_and_typed_values_win(photos: Path) -> None:
     root = f"data.root='{photos}'"
     config = freeze(*OWN, root)
     assert (config.data.batch_size, config.schedule.epochs, config.precision.level) == (8, 200, "O0")
-    assert config.optim.base_lr == pytest.approx(5e-4 * (8 / 64) ** 0.5, rel=0.02)
+    assert config.optim.base_lr == pytest.approx(5e-4 * 3 * (8 / 64) ** 0.5, rel=0.02)
     config = freeze(*OWN, root, "data.batch_size=2", "schedule.epochs=3", "augment.scale=[0.5,0.9]", "data.train_limit=20")
     assert (config.data.batch_size, config.schedule.epochs, config.augment.scale) == (2, 3, [0.5, 0.9])
     assert (config.tracking.log_every, config.schedule.warmup_epochs) == (2, 1)

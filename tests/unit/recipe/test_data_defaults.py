@@ -16,7 +16,7 @@ def values(images: int | None, *, device: str = "ascend", ranks: int = 1, gmacs:
     """All that the rules choose; ``given`` has `__` for the dot of a key."""
     typed = {key.replace("__", "."): value for key, value in given.items()}
     asked = [key for key in RULES if key not in typed]
-    found = derive(Facts(images, device, ranks, gmacs, "deit_small", "deit_small_patch16_224"), asked, GIVEN | typed)
+    found = derive(Facts(images, device, ranks, gmacs, "deit_small", 384, "deit_small_patch16_224"), asked, GIVEN | typed)
     return typed | {key: choice.value for key, choice in found.items()}
 
 
@@ -50,10 +50,22 @@ def test_regularisation_grows_with_the_images() -> None:
 def test_rules_see_the_given_values() -> None:
     found = values(2_560, data__batch_size=64, schedule__epochs=3, optim__lr_base_size=512)
     assert found["schedule.warmup_epochs"] == 1 and found["tracking.log_every"] == 8
+    assert (
+        values(330, data__last_batch="fill", schedule__epochs=100)["ema.decay"] > values(330, schedule__epochs=100)["ema.decay"]
+    )
     assert found["optim.base_lr"] * 64 / 512 == pytest.approx(1e-4)  # the peak that the batch deserves
     assert values(2_560, schedule__epochs=1)["schedule.warmup_epochs"] == 0
     scratch = values(2_560, model__pretrained=None)
     assert scratch["optim.base_lr"] == pytest.approx(5 * values(2_560)["optim.base_lr"]) and scratch["schedule.epochs"] == 200
+
+
+def test_a_wider_network_learns_more_slowly() -> None:
+    rates = []
+    for width in (192, 384, 768):
+        facts = Facts(2_560, "cpu", 1, 4.6, "", width, "-")
+        rates.append(derive(facts, ["optim.base_lr"], GIVEN | {"data.batch_size": 64, "model.pretrained": "-"}))
+    assert [found["optim.base_lr"].value for found in rates] == [2e-4, 1e-4, 5e-5]
+    assert "384/192 for the width" in rates[0]["optim.base_lr"].why
 
 
 def test_device_and_processes() -> None:
@@ -67,14 +79,14 @@ def test_device_and_processes() -> None:
 
 
 def test_a_reason_names_what_it_depends_on() -> None:
-    facts = Facts(318, "cpu", 1, 4.6, "deit_small", "deit_small_patch16_224")
+    facts = Facts(318, "cpu", 1, 4.6, "deit_small", 384, "deit_small_patch16_224")
     assert derive(facts, ["data.batch_size"], GIVEN)["data.batch_size"].why.startswith("318 training images:")
-    unknown = Facts(None, "cpu", 1, 4.6, "deit_small")
+    unknown = Facts(None, "cpu", 1, 4.6, "deit_small", 384)
     assert "not counted" in derive(unknown, ["augment.mixup"], GIVEN)["augment.mixup"].why
 
 
 def test_a_key_without_a_rule_and_a_model_without_weights_are_refused() -> None:
-    facts = Facts(318, "cpu", 1, 0.1, "deit_micro")
+    facts = Facts(318, "cpu", 1, 0.1, "deit_micro", 128)
     with pytest.raises(UserError, match=r"seed is .* but has no rule; allowed for model.pretrained, "):
         derive(facts, ["seed"], GIVEN)
     with pytest.raises(UserError, match=r"no official weights of model\.name=deit_micro; give model.pretrained=FILE"):
