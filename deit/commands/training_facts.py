@@ -12,7 +12,7 @@ from deit.models.shapes import gmacs
 from deit.preflight.recipe_data import bring
 from deit.recipe.data_defaults import Facts
 from deit.recipe.plan import ranks
-from deit.weights.official import OFFICIAL
+from deit.weights.official import of_model
 
 TRAINING = ("train", "preview")  # the tasks that use training images
 _counted: dict[str, int] = {}  # by the data: once for all trials of a sweep
@@ -31,7 +31,7 @@ def facts(config: RunConfig) -> Facts:
         gmacs=gmacs(config.model, config.data.num_classes or 2),
         variant=config.model.name,
         width=config.model.embed_dim,
-        official=next((name for name, entry in OFFICIAL.items() if entry.model == config.model.name), None),
+        official=None if (entry := of_model(config.model.name)) is None else entry.name,
     )
 
 

@@ -69,6 +69,7 @@ def _of_any_task(found: Unused) -> Unused:
     _of_data(found)
     of_task = (getattr(config.task, key, None) for key in ("model", "models"))
     none_named = all(named is None for named in (config.model.pretrained, config.distill.teacher, config.checkpoint, *of_task))
+    none_named = none_named and config.task.name != "fetch_weights"
     found.add(none_named, "without model.pretrained, distill.teacher, checkpoint or task.model", "weights_dir")
     if config.model.pretrained is None:
         found.add(config.task.name != "export", "without model.pretrained", "model.pos_embed_antialias")

@@ -130,6 +130,16 @@ class ConvertConfigTask(TaskConfig):
     output: str = option("The .yaml file to write, best in conf/experiment/; it must not exist.")
 
 
+@task("fetch_weights")
+@dataclass
+class FetchWeightsTask(TaskConfig):
+    idle_groups: ClassVar[tuple[str, ...]] = ("data", *NO_TRAINING, "precision", "hardware", "tracking", "sweep")
+    fixed_by_weights: ClassVar[bool] = False
+
+    official: Optional[str] = option("Official name of the weights; null: those of the model.")
+    url: Optional[str] = option("Address of a folder with the same files, https://, for a mirror; null: that of the authors.")
+
+
 @task("check_data")
 @dataclass
 class CheckDataTask(TaskConfig):

@@ -7,6 +7,7 @@ from pathlib import Path
 from deit.config.addresses import expanded
 from deit.config.schema import RunConfig
 from deit.errors import UserError, nearest
+from deit.installation import program
 from deit.notes import note
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
@@ -86,7 +87,8 @@ def _official(entry: Official, key: str, config: RunConfig) -> Path:
     if found is None:
         raise UserError(
             f"{key}={entry.name}: {path} does not exist, nor do the caches of timm, torch and Hugging Face have it. "
-            f"Download {entry.url} (about {entry.megabytes} MB) into that folder, or give weights_dir=FOLDER or a file."
+            f"Where there is a network, {program()} task=fetch_weights task.official={entry.name} brings it (about "
+            f"{entry.megabytes} MB); else copy {entry.url} to that place, or give weights_dir=FOLDER or a file."
         )
     note(f"{key}={entry.name}: takes {found}.")
     return found.absolute()

@@ -66,6 +66,12 @@ _FILES = (
     Official("regnety_160", "a5fe301d", 334, None, None, None),
 )
 OFFICIAL = {entry.name: entry for entry in _FILES}
+FILE_NAMES = frozenset(entry.file_name for entry in _FILES)
+
+
+def of_model(model: str) -> Official | None:
+    """The weights of an option of conf/model/, those of the paper's main table if there are several."""
+    return next((entry for entry in _FILES if entry.model == model), None)
 
 
 def sha256_prefix(file_name: str) -> str | None:

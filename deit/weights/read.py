@@ -17,7 +17,7 @@ import safetensors
 from deit.errors import UserError
 from deit.files import sha256
 from deit.runs import checkpoint
-from deit.weights import official
+from deit.weights import official, recorded_sums
 from deit.weights.dtypes import BFLOAT16, Kind, decode
 from deit.weights.mindspore_ckpt import looks_like, read_ckpt, read_ckpt_shapes
 from deit.weights.one_network import of_network
@@ -54,9 +54,8 @@ def read_weights(path: Path, weights: str = "raw") -> dict[str, np.ndarray]:
     not the official file of its name, or of another format.
     """
     kind = format_of(path)
-    prefix = official.sha256_prefix(path.name)
-    if prefix is not None:
-        _check_prefix(path, prefix)
+    if path.name in official.FILE_NAMES:
+        _check_official(path)
     if kind == SAFETENSORS:
         found = _read_safetensors(path)
     elif kind == TORCH:
@@ -228,10 +227,16 @@ def _bytes(path: Path) -> bytes:
         raise UserError(f"{path}: not readable ({error.strerror}).") from None
 
 
-def _check_prefix(path: Path, prefix: str) -> None:
+def _check_official(path: Path) -> None:
+    """Compare with the digits that the authors publish, or those of the first download."""
+    prefix, recorded = official.sha256_prefix(path.name), recorded_sums.recorded(path)
+    if prefix is None and recorded is None:
+        return
     found = sha256(path)
-    if not found.startswith(prefix):
+    known = recorded if prefix is None else prefix
+    if known is not None and not found.startswith(known):
+        of = "the official file of this name" if prefix else f"the file that {recorded_sums.FILE} recorded"
         raise UserError(
-            f"{path}: its SHA-256 begins with {found[:8]}, but that of the official file of this name with "
-            f"{prefix}: damaged, truncated or another file. Download it again, or rename it."
+            f"{path}: its SHA-256 begins with {found[:8]}, but that of {of} with {known[:8]}: damaged, truncated or another "
+            "file. Download it again, or rename it."
         )
