@@ -19,9 +19,22 @@ if TYPE_CHECKING:
     from deit.runs.directory import RunDirectory
 
 
+VIEWS = {"flip": ", mean of each image and its mirror image", "five_crop": ", mean of five crops of each image"}
+
+
 class Evaluate(Task[EvaluateTask]):
     def refuses(self, named: References) -> list[str]:
         return needs_one("evaluate", named)
+
+    def rules(self, config: RunConfig) -> list[str]:
+        found = super().rules(config)
+        size, crop_pct = config.model.img_size, config.data.crop_pct
+        if self.of(config).tta == "five_crop" and int(size / crop_pct) == size:
+            found.append(
+                f"task.tta is five_crop, but data.crop_pct={crop_pct:g} resizes images to {size} pixels, the size of a crop; "
+                "give a smaller data.crop_pct, such as 0.875, or task.tta=flip."
+            )
+        return found
 
     def unused(self, found: Unused) -> None:
         super().unused(found)
@@ -63,7 +76,9 @@ class Evaluate(Task[EvaluateTask]):
 
         teacher = results.get("teacher")
         rows = {prefix: entry for prefix, entry in results.items() if prefix != "teacher"}
-        return accuracy_table(run, "results", rows, "images", teacher)
+        calibrated = all("ece" in entry for entry in rows.values())  # an older evaluation has none
+        views = VIEWS.get(next(iter(rows.values()), {}).get("tta", "none"), "")
+        return accuracy_table(run, f"results{views}", rows, "images", teacher, calibration=calibrated)
 
 
 TASK = Evaluate()

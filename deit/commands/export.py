@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from deit.runs.directory import RunDirectory
 
 
+MEASURES = (("loss", "nll"), ("ECE", "ece"))  # of a calibration
+
+
 class Export(Task[ExportTask]):
     def refuses(self, named: References) -> list[str]:
         return needs_one("export", named)
@@ -90,6 +93,7 @@ class Export(Task[ExportTask]):
             ("weights", f"{chosen}, of {of}"),
             ("format", f"{task.format}, {task.precision}, {size} of {takes}"),
             ("output", task.output or f"exports/{task.format}_<weights> of the run"),
+            *([("calibrated on", "all validation images, by one temperature")] if task.calibrate else []),
             ("compared on", compared),
         ]
 
@@ -133,6 +137,10 @@ def _shown(results: dict[str, Any]) -> RenderableType:
         ("gives", f"{made['output']['name']}: {made['num_classes']} classes"),
     ]
     rows += [("resized", f"pos_embed {results['resized']}")] if results["resized"] else []
+    if found := made["calibration"]:
+        changes = [f"{name} {found[f'{key}_before']:.4f} -> {found[f'{key}_after']:.4f}" for name, key in MEASURES]
+        told = f"temperature {found['temperature']:.4f}, from {found['images']} validation images: {', '.join(changes)} %"
+        rows.append(("calibrated", told))
     if checked:
         same = f"largest difference {checked['max_difference']:.1e} (allowed {checked['tolerance']:.1e})"
         agree = f"top-1 agrees on {100 * checked['top1_agreement']:.1f} %"

@@ -271,6 +271,7 @@ def _registered(
         "sha256": described.sha256,
         **({} if run is None else {"run.id": run.id, "run.step": run.step}),
         **({} if metrics is None else {"top1": metrics.top1, "top5": metrics.top5}),
+        **({} if described.calibration is None else {"temperature": described.calibration.temperature}),
     }
     with packaged(folder, described, {**told, "classes": described.classes}) as package:
         try:

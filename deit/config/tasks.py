@@ -89,6 +89,12 @@ class EvaluateTask(TaskConfig):
 
     which: str = _which()
     heads: bool = option("Also evaluate each head of a distilled model separately, not only their mean.")
+    tta: str = option(
+        "Test-time augmentation, the mean of the probabilities of several views of an image: flip, it and its mirror image; "
+        "five_crop, its four corners and its centre.",
+        choices=("none", "flip", "five_crop"),
+        default="none",
+    )
 
 
 @task("preview")
@@ -194,6 +200,11 @@ class ExportTask(TaskConfig):
     images: int = option("Validation images on which the exported file is compared with the checkpoint.", unit="images", low=1)
     output: Optional[str] = option(
         "The folder to write; it must not exist; null: exports/<format>_<weights> in the run of the weights."
+    )
+    calibrate: bool = option(
+        "Divide the logits by the temperature that has the least loss on the validation images, so that the probabilities "
+        "are calibrated.",
+        default=False,
     )
 
 

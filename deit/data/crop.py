@@ -67,6 +67,11 @@ def resized_shape(height: int, width: int, short: int) -> tuple[int, int]:
     return (short, long) if height <= width else (long, short)
 
 
+def corner_boxes(height: int, width: int, size: int) -> list[Box]:
+    """The size x size in each corner: top left, top right, bottom left, bottom right (torchvision's FiveCrop)."""
+    return [Box(top, left, size, size) for top in (0, height - size) for left in (0, width - size)]
+
+
 def central_box(height: int, width: int, size: int) -> Box:
     """The central size x size (torchvision's CenterCrop, which rounds halves to even)."""
     return Box(round((height - size) / 2), round((width - size) / 2), size, size)

@@ -140,14 +140,24 @@ class EvalLoader:
     """
 
     def __init__(
-        self, config: RunConfig, dataset: Dataset, rank: int, world: int, leave_out: type[UserError] | None = None
+        self,
+        config: RunConfig,
+        dataset: Dataset,
+        rank: int,
+        world: int,
+        leave_out: type[UserError] | None = None,
+        *,
+        five_crops: bool = False,
     ) -> None:
-        """``leave_out``: the errors that do not stop it; by default bad images, if data.on_bad_image allows that."""
+        """``leave_out``: the errors that do not stop it; by default bad images, if data.on_bad_image allows that.
+
+        With ``five_crops`` the images of a batch are uint8 [B, 5, S, S, 3].
+        """
         if leave_out is None and config.data.on_bad_image != "error":
             leave_out = BadImage
         self.batch = config.data.eval_batch_size
         self.order = eval_order(len(dataset), self.batch, rank, world)
-        self.rows = EvalRows(config, dataset, leave_out)
+        self.rows = EvalRows(config, dataset, leave_out, five_crops)
         self.workers = workers_of(config.data, config.hardware.cards)
         self._prefetcher: Prefetcher | None = None
 

@@ -16,7 +16,7 @@ from deit.config.schema import RunConfig
 from deit.data.crop import Box, Choose
 from deit.data.erasing import draw_boxes, noise_rows
 from deit.data.source import Dataset
-from deit.data.transform import EvalTransform, TrainTransform
+from deit.data.transform import EvalTransform, FiveCrops, TrainTransform
 from deit.errors import BadImage, UserError
 from deit.randomness import generator, moved_generator
 
@@ -133,16 +133,17 @@ class TrainRows(Rows):
 class EvalRows(Rows):
     """Rows of an evaluation or a prediction; the arrays are those of ``deit.data.loader.EvalBatch``."""
 
-    def __init__(self, config: RunConfig, dataset: Dataset, leave_out: type[UserError] | None) -> None:
-        """``leave_out``: errors that leave a row empty; anything else ends the run."""
-        self.size = config.model.img_size
+    def __init__(
+        self, config: RunConfig, dataset: Dataset, leave_out: type[UserError] | None, five_crops: bool = False
+    ) -> None:
+        """``leave_out``: errors that leave a row empty; anything else ends the run. ``five_crops``: five for each image."""
         self.dataset = dataset
         self.leave_out = leave_out
-        self.transform = EvalTransform(config)
+        self.transform = FiveCrops(config) if five_crops else EvalTransform(config)
 
     def layout(self, count: int) -> Layout:
         return {
-            "images": ((count, self.size, self.size, 3), np.dtype(np.uint8)),
+            "images": ((count, *self.transform.shape), np.dtype(np.uint8)),
             "labels": ((count,), np.dtype(np.int32)),
             "indices": ((count,), np.dtype(np.int64)),
             "valid": ((count,), np.dtype(bool)),

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from deit.config.schema import RunConfig
-from deit.data.crop import PADDING, Box, central_box, padded_box, part, random_box, resized_shape
+from deit.data.crop import PADDING, Box, central_box, corner_boxes, padded_box, part, random_box, resized_shape
 from deit.data.operations import Operation
 from deit.data.ops_opencv import OpencvOps
 from deit.data.ops_pil import RESAMPLING, PilOps
@@ -93,14 +93,33 @@ class EvalTransform:
 
     def __init__(self, config: RunConfig) -> None:
         self.size = config.model.img_size
+        self.shape: tuple[int, ...] = (self.size, self.size, 3)
         self.short = math.floor(self.size / config.data.crop_pct)
         self.resampling = RESAMPLING[config.data.interpolation]
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3] to uint8 [img_size, img_size, 3]."""
+        image = self.resized(image)
+        return part(image, central_box(*image.shape[:2], self.size))
+
+    def resized(self, image: np.ndarray) -> np.ndarray:
+        """The whole image, its short side resized."""
         height, width = image.shape[:2]
-        if min(height, width) != self.short:
-            height, width = resized_shape(height, width, self.short)
-            image = np.asarray(Image.fromarray(image).resize((width, height), self.resampling))
-        top, left, side, _ = central_box(height, width, self.size)
-        return image[top : top + side, left : left + side]
+        if min(height, width) == self.short:
+            return image
+        height, width = resized_shape(height, width, self.short)
+        return np.asarray(Image.fromarray(image).resize((width, height), self.resampling))
+
+
+class FiveCrops(EvalTransform):
+    """The four corners of the resized image and then its centre: uint8 [5, img_size, img_size, 3] (torchvision's FiveCrop)."""
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(config)
+        self.shape = (5, *self.shape)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        image = self.resized(image)
+        height, width = image.shape[:2]
+        boxes = [*corner_boxes(height, width, self.size), central_box(height, width, self.size)]
+        return np.stack([part(image, box) for box in boxes])

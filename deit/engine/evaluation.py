@@ -1,4 +1,9 @@
-"""Exact evaluation: every image counts once on any number of ranks; ties and NaN never count as correct."""
+"""Exact evaluation: every image counts once on any number of ranks; ties and NaN never count as correct.
+
+With test-time augmentation an image has several views, and its probabilities are the mean of theirs. Not of their logits: a
+view with large logits would outvote the others, and the mean of probabilities is the probability of a class if a view is
+chosen at random.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +27,8 @@ from deit.scores import balanced_accuracy, has_top5, macro_f1
 
 @dataclass
 class Accuracy:
-    """Top-1, top-5, balanced accuracy and macro F1 in percent, mean cross entropy, number of images."""
+    """Top-1, top-5, balanced accuracy and macro F1 in percent, mean cross entropy, number of images, and the expected
+    calibration error in percent."""
 
     top1: float
     top5: float
@@ -30,6 +36,7 @@ class Accuracy:
     macro_f1: float
     loss: float
     images: int
+    ece: float
 
     def metrics(self, prefix: str, classes: int | None) -> dict[str, float]:
         """Named as in the journal; without top-5 if there are so few ``classes`` that it says nothing."""
@@ -48,21 +55,60 @@ class EvalStep(nn.Cell):
 
     def construct(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """``images`` uint8 [B, H, W, 3], ``labels`` int32 [B]; five tensors [B]."""
-        logits = mean_of_heads(self.network(self.normalize(images)))
-        classes = ops.arange(0, logits.shape[1], dtype=ms.int32).reshape((1, -1))
-        column = labels.reshape((-1, 1))
-        own = ops.gather_elements(logits, 1, column)
-        # The rank of the true class. Equal logits go to the lower class, as in a stable sort; otherwise a network with the
-        # same answer for all would be correct on every image. NaN is never correct.
-        ahead = ops.logical_or(logits > own, ops.logical_and(logits == own, classes < column))
-        rank = ops.cast(ahead, ms.int32).sum(1)
-        sane = ops.isfinite(logits).all(1)
-        # Not logsumexp: the last digit of MindSpore's log on the CPU depends on how it splits its input among threads, which it
-        # tries out in the first calls of a process. A resumed run would report another loss.
-        logs = ops.log_softmax(logits, 1)
-        loss = -ops.gather_elements(logs, 1, column).reshape((-1,))
-        predicted, confidence = ops.argmax(logits, 1), ops.exp(ops.amax(logs, 1))
-        return ops.logical_and(rank < 1, sane), ops.logical_and(rank < 5, sane), loss, predicted, confidence
+        return _scored(mean_of_heads(self.network(self.normalize(images))), labels)
+
+
+def _scored(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The results of ``EvalStep`` from logits [B, K] or from logarithms of probabilities."""
+    classes = ops.arange(0, logits.shape[1], dtype=ms.int32).reshape((1, -1))
+    column = labels.reshape((-1, 1))
+    own = ops.gather_elements(logits, 1, column)
+    # The rank of the true class. Equal logits go to the lower class, as in a stable sort; otherwise a network with the
+    # same answer for all would be correct on every image. NaN is never correct.
+    ahead = ops.logical_or(logits > own, ops.logical_and(logits == own, classes < column))
+    rank = ops.cast(ahead, ms.int32).sum(1)
+    sane = ops.isfinite(logits).all(1)
+    # Not logsumexp: the last digit of MindSpore's log on the CPU depends on how it splits its input among threads, which it
+    # tries out in the first calls of a process. A resumed run would report another loss.
+    logs = ops.log_softmax(logits, 1)
+    loss = -ops.gather_elements(logs, 1, column).reshape((-1,))
+    predicted, confidence = ops.argmax(logits, 1), ops.exp(ops.amax(logs, 1))
+    return ops.logical_and(rank < 1, sane), ops.logical_and(rank < 5, sane), loss, predicted, confidence
+
+
+class _View(nn.Cell):
+    """The logarithms of the probabilities of one view of a batch, float32 [B, K]."""
+
+    def __init__(self, config: RunConfig, network: nn.Cell) -> None:
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.normalize = Normalize(config.data.mean, config.data.std)
+
+    def construct(self, images: Tensor) -> Tensor:
+        return ops.log_softmax(mean_of_heads(self.network(self.normalize(images))), 1)
+
+
+class _Score(nn.Cell):
+    def construct(self, logs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        return _scored(logs, labels)
+
+
+class AugmentedStep:
+    """``EvalStep`` with test-time augmentation: one view of a batch at a time, so that it needs no more memory."""
+
+    def __init__(self, config: RunConfig, network: nn.Cell) -> None:
+        self.classes = config.data.num_classes
+        self._view, self._score = _View(config, network), _Score()
+
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """``images`` uint8 [B, H, W, 3], of which the mirror image is the other view, or [B, V, H, W, 3] with V views."""
+        pixels = images.asnumpy()
+        views = [pixels, pixels[:, :, ::-1]] if pixels.ndim == 4 else [pixels[:, view] for view in range(pixels.shape[1])]
+        logs = np.stack([self._view(Tensor(np.ascontiguousarray(view))).asnumpy() for view in views]).astype(np.float64)
+        # On the host, where the last digit is always the same; as logarithms, in which no small probability becomes 0.
+        most = logs.max(0)
+        mean = np.log(np.exp(logs - most).mean(0)) + most
+        return self._score(Tensor(mean.astype(np.float32)), labels)
 
 
 class Head(nn.Cell):
@@ -81,6 +127,7 @@ class Answers:
 
     def __init__(self) -> None:
         self._batches: list[tuple[np.ndarray, ...]] = []
+        self.reliability: Reliability | None = None  # of all ranks, at the end of the evaluation
 
     def add(self, batch: EvalBatch, losses: np.ndarray, predicted: np.ndarray, confidence: np.ndarray) -> None:
         arrays = (batch.indices, batch.labels, predicted, losses, confidence)
@@ -128,7 +175,7 @@ class Answers:
 
 
 def evaluate(
-    step: EvalStep,
+    step: EvalStep | AugmentedStep,
     batches: Iterable[EvalBatch],
     world: int,
     progress: Callable[[int], None] = lambda images: None,
@@ -141,17 +188,23 @@ def evaluate(
     assert step.classes is not None  # the launcher has counted the classes
     counts = np.zeros((3, step.classes), np.int64)  # of each class the right predictions, the predictions, the images
     right5 = images = 0
-    loss = 0.0
+    loss, reliability = 0.0, Reliability()
     for batch in batches:
         one, five, losses, predicted, confidence = step(Tensor(batch.images), Tensor(batch.labels))
         counts += _of_classes(batch, one.asnumpy(), predicted.asnumpy(), step.classes)
         right5 += int((five.asnumpy() & batch.valid).sum())
+        reliability.add(confidence.asnumpy()[batch.valid], one.asnumpy()[batch.valid])
         loss += float(losses.asnumpy().astype(np.float64)[batch.valid].sum())
         if answers is not None:
             answers.add(batch, losses.asnumpy(), predicted.asnumpy(), confidence.asnumpy())
         images += int(batch.valid.sum())
         progress(images)
-    five_sum, image_sum, loss_sum, *flat = sum_over_ranks([right5, images, loss, *counts.ravel().tolist()], world)
+    bins = reliability.sums.ravel().tolist()
+    sums = sum_over_ranks([right5, images, loss, *bins, *counts.ravel().tolist()], world)
+    (five_sum, image_sum, loss_sum), flat = sums[:3], sums[3 + len(bins) :]
+    reliability = Reliability(np.array(sums[3 : 3 + len(bins)]))
+    if answers is not None:
+        answers.reliability = reliability
     images = int(image_sum)
     if images == 0:
         raise UserError("none of the images to evaluate can be used; task=check_data says why.", exit_code=1)
@@ -163,6 +216,7 @@ def evaluate(
         macro_f1=macro_f1(right, answered, of),
         loss=loss_sum / images,
         images=images,
+        ece=reliability.ece,
     )
 
 

@@ -95,6 +95,20 @@ class Verification:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """The logits of the file are divided by ``temperature``, which has the least mean cross entropy (nll) on so many validation
+    images. ``ece`` is the expected calibration error in percent, of 15 bins. ``metrics`` are those before the division.
+    """
+
+    temperature: float
+    images: int
+    nll_before: float
+    nll_after: float
+    ece_before: float
+    ece_after: float
+
+
+@dataclass(frozen=True)
 class Description:
     """All of ``model.json``."""
 
@@ -114,6 +128,7 @@ class Description:
     run: Optional[Source]
     metrics: Optional[Metrics]
     verification: Optional[Verification]  # None for an AIR file, which cannot be read back
+    calibration: Optional[Calibration] = None  # None without task.calibrate
 
     @property
     def batch(self) -> int | None:

@@ -112,6 +112,7 @@ def usual_folder(config: RunConfig, origin: Origin) -> Path:
     special = [task.precision] if task.precision != "float32" else []
     special += ["pixels"] if task.preprocess_in_graph else []
     special += [f"batch{task.batch}"] if task.batch is not None else []
+    special += ["calibrated"] if task.calibrate else []
     trained = checkpoint.read_state(origin.file.parent)["model"]["img_size"]
     special += [f"{config.model.img_size}px"] if config.model.img_size != trained else []
     return origin.run.exports / "_".join([task.format, origin.weights, *special])

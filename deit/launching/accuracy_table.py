@@ -20,14 +20,20 @@ def accuracy_table(
     rows: Mapping[str, dict[str, Any]],
     last: str,
     teacher: dict[str, Any] | None = None,
+    *,
+    calibration: bool = False,
 ) -> Table:
-    """A row for each kind of weights, by the prefix of its metrics; ``last`` is the entry of the last column."""
+    """A row for each kind of weights, by the prefix of its metrics; ``last`` is the entry of the last column.
+
+    ``calibration`` adds a column with the expected calibration error.
+    """
     table = Table(title=title, title_justify="left")
     figures = columns(_classes(run))
-    for column in ("weights", *figures, last):
+    for column in ("weights", *figures, *(["ECE %"] if calibration else []), last):
         table.add_column(column, justify="left" if column == "weights" else "right")
     for prefix, entry in rows.items():
-        table.add_row(LABELS[prefix], *(shown(entry, name) for name in figures.values()), str(entry[last]))
+        ece = [f"{entry['ece']:.3f}"] if calibration else []
+        table.add_row(LABELS[prefix], *(shown(entry, name) for name in figures.values()), *ece, str(entry[last]))
     if teacher is not None:
         table.add_row("teacher", *(shown(teacher, name) for name in figures.values()), "-")
     bad = listed(run.bad_images)

@@ -13,7 +13,7 @@ runs/<name>/<date_time_id>/
     bad_images.jsonl   images that could not be used, if data.on_bad_image leaves them out
     data.json          for each split: images, classes, counts, digest
     split.jsonl        the images of both splits, if train/ and val/ or packed data do not say so
-    figures/           confusion matrix and worst-classified images of the best evaluation
+    figures/           confusion matrix, reliability, worst images of the best evaluation
     report.html        a page of a finished training, from figures/evaluation_*.json and the journal
     pretrained.json    what was loaded from model.pretrained, name by name
     nonfinite.json     the images of a step with a loss or gradient that was not finite, if that ended the training

@@ -13,7 +13,7 @@ from deit.config.tasks import EvaluateTask, expect
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader
 from deit.data.source import aligned
-from deit.engine.evaluation import Answers, EvalStep, Head, evaluate
+from deit.engine.evaluation import Answers, AugmentedStep, EvalStep, Head, evaluate
 from deit.engine.network import build_network
 from deit.engine.nonfinite import check_evaluated
 from deit.models.weights import load_weights
@@ -27,9 +27,10 @@ from deit.weights.read import holds_ema, names_of, read_weights
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Returns ``{"val": {top1, top5, balanced_accuracy, macro_f1, loss, images, weights}, "val_ema": {...}}``.
+    """Returns ``{"val": {top1, top5, balanced_accuracy, macro_f1, loss, images, ece, weights}, "val_ema": {...}}``.
 
-    With ``task.heads`` the heads of a distilled model are added separately, as ``val_cls`` and ``val_dist``.
+    With ``task.heads`` the heads of a distilled model are added separately, as ``val_cls`` and ``val_dist``;
+    with ``task.tta`` each entry has ``tta``.
     """
     config, report = context.config, context.report
     task = expect(config.task, EvaluateTask)
@@ -43,8 +44,10 @@ def run(context: Context) -> dict[str, Any]:
     answering = {"": network}
     if task.heads and config.model.distilled:
         answering |= {"_cls": Head(network, 0), "_dist": Head(network, 1)}
-    steps = {suffix: EvalStep(config, cell) for suffix, cell in answering.items()}
-    images = EvalLoader(config, data, context.rank, context.world)
+    step_of = EvalStep if task.tta == "none" else AugmentedStep
+    steps = {suffix: step_of(config, cell) for suffix, cell in answering.items()}
+    images = EvalLoader(config, data, context.rank, context.world, five_crops=task.tta == "five_crop")
+    views = {} if task.tta == "none" else {"tta": task.tta}
     for prefix, (weights, source) in sources.items():
         load_weights(network, weights, source=source["weights"])
         for suffix, step in steps.items():
@@ -59,7 +62,7 @@ def run(context: Context) -> dict[str, Any]:
             report.metrics(source["step"], accuracy.metrics(prefix + suffix, config.data.num_classes))
             report.metrics(source["step"], context.data_metrics(source["step"]))
             check_evaluated(config, prefix + suffix, accuracy.loss)
-            results[prefix + suffix] = dataclasses.asdict(accuracy) | source
+            results[prefix + suffix] = dataclasses.asdict(accuracy) | source | views
             if not suffix:
                 figures.keep(prefix, answers, source["step"])
     figures.draw()

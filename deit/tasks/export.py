@@ -22,10 +22,11 @@ from deit.engine.network import Answer, build_network
 from deit.engine.normalize import Normalize
 from deit.errors import UserError
 from deit.exports import description
-from deit.exports.description import Description, Input, Output, Verification
+from deit.exports.description import Calibration, Description, Input, Output, Verification
 from deit.exports.onnx_graph import INPUT, OUTPUT, build_onnx
 from deit.exports.origin import Origin, find_origin
-from deit.exports.predictor import open_export, open_network, preprocessing_of
+from deit.exports.predictor import Predictor, open_export, open_network, preprocessing_of
+from deit.exports.temperature import calibrate, with_temperature
 from deit.files import sha256, whole_folder
 from deit.models.shapes import parameter_shapes
 from deit.models.weights import load_weights
@@ -55,16 +56,24 @@ def run(context: Context) -> dict[str, Any]:
     zeros = {name: np.zeros(shape, np.float32) for name, shape in _shapes(config).items()}
     weights, told = fit(read_weights(origin.file, origin.weights), zeros, antialias=config.model.pos_embed_antialias)
     resized = told.resized.get("pos_embed")
+    exact = dataclasses.replace(config, precision=precision(half=False))
+    checkpoint = open_network(exact, weights, data.classes, batch=None, source=str(origin.file))
+    calibration = _calibration(context, exact, checkpoint, data) if task.calibrate else None
+    if calibration is not None:
+        weights = with_temperature(weights, calibration.temperature)
     output = Path(task.output)
     with writing(output), whole_folder(output) as folder:
         report.progress(now=True, phase=f"writing {task.format}")
         path = folder / f"model.{task.format}"
-        write_network(config, weights, path, data.classes)
+        write_network(config, weights, path, data.classes, calibration)
         described = describe(config, origin, data, path, measured=resized is None)
+        described = dataclasses.replace(described, calibration=calibration)
         description.write(folder, described)
         if task.format != "air":
             report.progress(now=True, phase="comparing with the checkpoint", evaluated=0)
-            described = dataclasses.replace(described, verification=_verify(context, weights, origin, data, folder))
+            temperature = 1.0 if calibration is None else calibration.temperature
+            verified = _verify(context, weights, origin, data, folder, checkpoint, temperature)
+            described = dataclasses.replace(described, verification=verified)
             description.write(folder, described)
     return {"folder": str(output), "resized": resized, "description": dataclasses.asdict(described)}
 
@@ -74,15 +83,38 @@ def _shapes(config: RunConfig) -> dict[str, tuple[int, ...]]:
     return parameter_shapes(config.model, config.data.num_classes)
 
 
-def write_network(config: RunConfig, weights: Weights, path: Path, classes: Sequence[str] | None = None) -> None:
-    """Write the network of an export's ``config`` with ``weights``, which fit its model, as ``path``."""
+def _calibration(context: Context, config: RunConfig, checkpoint: Predictor, data: Dataset) -> Calibration:
+    """The temperature of the network on all validation images."""
+    context.report.progress(now=True, phase="calibrating", evaluated=0, images=len(data))
+    logits, labels = [], []
+    for batch in EvalLoader(config, data, rank=0, world=1):
+        logits.append(checkpoint(batch.images)[batch.valid])
+        labels.append(batch.labels[batch.valid])
+        context.report.progress(evaluated=sum(map(len, labels)))
+        if context.stop_signals:
+            raise Interrupted(context.stop_signals[0])
+    return calibrate(np.concatenate(logits), np.concatenate(labels))
+
+
+def write_network(
+    config: RunConfig,
+    weights: Weights,
+    path: Path,
+    classes: Sequence[str] | None = None,
+    calibration: Calibration | None = None,
+) -> None:
+    """Write the network of an export's ``config`` with ``weights``, which fit its model, as ``path``.
+
+    ``calibration`` is already part of the weights; a file that can say so gets its temperature.
+    """
     task = expect(config.task, ExportTask)
     half = task.precision == "float16"
     data, side = config.data, config.model.img_size
     if task.format == "safetensors":
         stored = {name: value.astype(np.float16 if half else np.float32) for name, value in weights.items()}
         model = dataclasses.asdict(config.model.network())
-        path.write_bytes(save(stored, metadata_of(model, data.num_classes or 0, "mindspore", classes)))
+        said = {} if calibration is None else {"temperature": repr(calibration.temperature)}
+        path.write_bytes(save(stored, metadata_of(model, data.num_classes or 0, "mindspore", classes) | said))
     elif task.format == "onnx":
         pixels = (data.mean, data.std) if task.preprocess_in_graph else None
         graph = build_onnx(config.model, weights, half=half, batch=task.batch, pixels=pixels)
@@ -134,17 +166,23 @@ def describe(config: RunConfig, origin: Origin, data: Dataset, path: Path, *, me
     )
 
 
-def _verify(context: Context, weights: Weights, origin: Origin, data: Dataset, folder: Path) -> Verification:
-    """Compare the exported file, used as its users will, with the checkpoint's network in float32 on the same images."""
+def _verify(
+    context: Context,
+    weights: Weights,
+    origin: Origin,
+    data: Dataset,
+    folder: Path,
+    checkpoint: Predictor,
+    temperature: float,
+) -> Verification:
+    """Compare the exported file, used as its users will, with the network of the ``checkpoint`` in float32, its logits divided
+    by ``temperature``, on the same images."""
     config = context.config
     task = expect(config.task, ExportTask)
     # A batch is padded with black images, which are computed too.
     batch_size = min(config.data.eval_batch_size, task.images, len(data))
-    exact = dataclasses.replace(
-        config, precision=precision(half=False), data=dataclasses.replace(config.data, eval_batch_size=batch_size)
-    )
-    loader = EvalLoader(exact, limited(data, task.images), rank=0, world=1)
-    checkpoint = open_network(exact, weights, data.classes, batch=None, source=str(origin.file))
+    batched = dataclasses.replace(config, data=dataclasses.replace(config.data, eval_batch_size=batch_size))
+    loader = EvalLoader(batched, limited(data, task.images), rank=0, world=1)
     try:
         export = open_export(folder, f"task.output={task.output}")
     except UserError as error:
@@ -153,7 +191,8 @@ def _verify(context: Context, weights: Weights, origin: Origin, data: Dataset, f
         _same_numbers(folder / "model.safetensors", weights, task.precision)
     difference, largest, agreeing, images = 0.0, 1.0, 0, 0
     for batch in loader:
-        expected, found = checkpoint(batch.images)[batch.valid], export(batch.images)[batch.valid]
+        expected = checkpoint(batch.images)[batch.valid] / np.float32(temperature)
+        found = export(batch.images)[batch.valid]
         if images == 0 and task.batch is None:  # also try another batch size: one image
             found[:1] = export(batch.images[:1])
         if not np.isfinite(expected).all():

@@ -1,4 +1,5 @@
-"""Pictures of the best evaluation: the confusion matrix, and the worst-classified images; and a page of the training.
+"""Pictures of the best evaluation: the confusion matrix, the reliability diagram and the worst-classified images; and a page
+of the training.
 
 They are optional: an error in them is one event in the journal, and never ends a run. Drawing takes a second, so new bests in
 quick succession are drawn once.
@@ -21,7 +22,7 @@ from deit.data.transform import EvalTransform
 from deit.engine.evaluation import Answers
 from deit.errors import BadImage
 from deit.files import write_json
-from deit.inference import confusion, picture, thumbnail
+from deit.inference import confusion, picture, reliability_diagram, thumbnail
 from deit.pages import run_page
 from deit.tasks.context import Context
 
@@ -78,9 +79,13 @@ class Figures:
         folder.mkdir(exist_ok=True)
         which = "EMA weights" if prefix.startswith("val_ema") else "raw weights"
         share = "" if self._context.world == 1 else f", the images of one of {self._context.world} processes"
-        title = f"{self._context.config.data.name}, {which}, step {step}{share}"
+        of = f"{self._context.config.data.name}, {which}, step {step}"
+        title = f"{of}{share}"
         classes = self._data.classes
         confusion.draw(folder / f"confusion_{prefix}.png", answers.confusion(len(classes)), classes, title)
+        if answers.reliability is not None:  # of all processes
+            found = answers.reliability
+            reliability_diagram.draw(folder / f"reliability_{prefix}.png", found.sums, found.ece, of)
         worst = answers.worst(WORST)
         path = folder / f"worst_{prefix}.png"
         if worst:

@@ -183,6 +183,20 @@ def test_another_image_size_resizes_the_position_embedding(plain: RunDirectory, 
     np.testing.assert_array_equal(stored["head.weight"], trained["head.weight"])
 
 
+@pytest.mark.parametrize("typed", [("task.format=onnx",), ("task.format=mindir", "task.precision=float16")])
+def test_a_calibrated_export_divides_the_logits(distilled: RunDirectory, graph_mode: None, typed: tuple[str, ...]) -> None:
+    from deit.exports.predictor import open_export
+
+    folder, described = export(distilled, "task.calibrate=true", *typed)
+    assert folder.name.endswith("_calibrated") and described.verification is not None
+    found = described.calibration
+    assert found is not None and found.images == 40 and found.temperature != 1
+    assert found.nll_after < found.nll_before
+    assert description.read(folder, "here").calibration == found
+    expected = answers_of(distilled, "ema") / found.temperature
+    np.testing.assert_allclose(open_export(folder, "here")(PIXELS), expected, atol=1e-5 if "onnx" in typed[0] else 2e-2)
+
+
 def test_what_answers_otherwise_is_not_kept(
     plain: RunDirectory, tmp_path: Path, graph_mode: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

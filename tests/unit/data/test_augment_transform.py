@@ -10,7 +10,7 @@ from deit.data.crop import Box, central_box, random_box
 from deit.data.erasing import draw_boxes, noise_bank, noise_rows
 from deit.data.ops_pil import PilOps
 from deit.data.policy import parse_policy
-from deit.data.transform import EvalTransform, TrainTransform
+from deit.data.transform import EvalTransform, FiveCrops, TrainTransform
 from deit.errors import UserError
 from deit.randomness import generator
 
@@ -244,3 +244,12 @@ def test_the_simple_crop_shifts_by_up_to_its_padding(backend):
     assert {i for i, _ in shifts} == {j for _, j in shifts} == set(range(9))
     for shape in ((100, 70), (70, 100), (9, 30)):
         assert transform(waves(*shape), rng()).shape == (32, 32, 3)
+
+
+def test_five_crops_are_the_corners_and_the_centre_of_the_resized_image():
+    image, config = waves(60, 90), settings(crop_pct=0.8)
+    five, resized = FiveCrops(config), EvalTransform(config).resized(image)
+    assert five.shape == (5, 32, 32, 3) and resized.shape == (40, 60, 3)
+    found = five(image)
+    expected = [resized[:32, :32], resized[:32, 28:], resized[8:, :32], resized[8:, 28:], EvalTransform(config)(image)]
+    np.testing.assert_array_equal(found, np.stack(expected))

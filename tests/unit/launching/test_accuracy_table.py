@@ -10,12 +10,20 @@ from rich.console import Console
 from deit.config import frozen
 from deit.launching.accuracy_table import accuracy_table
 from deit.runs import directory
+from deit.runs.directory import RunDirectory
 
 
 def shown(*arguments: object) -> str:
     console = Console(width=100, no_color=True)
     with console.capture() as capture:
         console.print(accuracy_table(*arguments))  # type: ignore[arg-type]
+    return capture.get()
+
+
+def console_of(run: RunDirectory, rows: dict[str, dict[str, float]]) -> str:
+    console = Console(width=100, no_color=True)
+    with console.capture() as capture:
+        console.print(accuracy_table(run, "results", rows, "epoch", calibration=True))
     return capture.get()
 
 
@@ -27,7 +35,9 @@ def test_each_kind_of_weights_the_teacher_and_bad_images(tmp_path: Path) -> None
     lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in found.splitlines() if line.startswith("│")]
     assert lines[0] == ["raw", "12.346", "50.000", "11.000", "10.000", "2.0000", "3"] and lines[1][:2] == ["EMA", "99.900"]
     assert lines[2][0].startswith("EMA, ") and lines[3] == ["teacher", "1.000", "2.000", "-", "-", "3.0000", "-"]
-    assert "bad image" not in found
+    assert "bad image" not in found and "ECE" not in found
+    calibrated = console_of(run, {"val": entry | {"ece": 3.14159}})
+    assert "ECE %" in calibrated and "3.142" in calibrated
     for count, text in ((1, "1 bad image left out: "), (2, "2 bad images left out: ")):
         run.bad_images.write_text("{}\n" * count)
         assert f"{text}{run.bad_images.name}" in shown(run, "x", rows, "epoch")

@@ -15,6 +15,7 @@ from deit.data.record import fingerprint
 from deit.data.source import ArrayDataset
 from deit.engine.evaluation import Answers
 from deit.engine.recorder import Report
+from deit.engine.reliability import Reliability
 from deit.files import read_json
 from deit.runs import directory, journal, status
 from deit.tasks import figures
@@ -40,6 +41,8 @@ def answers() -> Answers:
         rows = slice(start, start + 4)
         batch = EvalBatch(np.zeros((4, 32, 32, 3), np.uint8), labels[rows], indices[rows] >= 0, indices[rows])
         found.add(batch, losses[rows], predicted[rows], np.full(4, 0.75))
+    found.reliability = Reliability()
+    found.reliability.add(np.full(6, 0.75), np.array([1, 0, 1, 1, 0, 1]))
     return found
 
 
@@ -70,7 +73,7 @@ def test_a_new_best_is_drawn_and_quick_ones_once(context: Context, monkeypatch: 
     made.draw()
     assert drawn[1:] == ["digits, raw weights, step 3", "digits, EMA weights, step 3"]
     pictures = sorted(path.name for path in context.run.figures.glob("*.png"))
-    assert pictures == ["confusion_val.png", "confusion_val_ema.png", "worst_val.png", "worst_val_ema.png"]
+    assert pictures == [f"{kind}_{of}.png" for kind in ("confusion", "reliability", "worst") for of in ("val", "val_ema")]
     assert all(min(Image.open(context.run.figures / name).size) > 200 for name in pictures)
 
 
