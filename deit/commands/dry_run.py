@@ -123,7 +123,8 @@ def _recipe(config: RunConfig, counted: Counted, trains: bool) -> list[tuple[str
         size = f"{parameter_count(model, classes):,} parameters, {gmacs(model, classes):.3f} GMACs"
     split = "training" if trains else "validation"
     images = "an unknown number of" if counted.images is None else f"{counted.images:,}"
-    shape = f"{model.img_size} px, patches of {model.patch_size}, width {model.embed_dim}, depth {model.depth}"
+    grey = "" if model.in_chans == 3 else " grey" if model.in_chans == 1 else f" {model.in_chans} channels"
+    shape = f"{model.img_size} px{grey}, patches of {model.patch_size}, width {model.embed_dim}, depth {model.depth}"
     return [
         ("name", config.name),
         ("task", config.task.name),

@@ -31,7 +31,7 @@ class Export(Task[ExportTask]):
 
     def rules(self, config: RunConfig) -> list[str]:
         task, ids = self.of(config), config.hardware.card_ids
-        found = rules.data(config) + rules.model(config)  # it has its own device and precision
+        found = rules.data(config) + rules.model(config) + rules.channels(config)  # it has its own device and precision
         if task.format == "air" and task.batch is None:
             found.append("task.batch is null, but task.format=air has a batch of one size only; give task.batch=NUMBER.")
         if task.format == "air" and ids is not None and len(ids) != 1:
@@ -128,7 +128,8 @@ def _shown(results: dict[str, Any]) -> RenderableType:
     weights += f" of {shown(run['directory'])}, step {run['step']}" if run else ""
     weights += f", top-1 {metrics['top1']:.2f} % on its validation images" if metrics else ""
     size = ", ".join("any" if side is None else str(side) for side in taken["shape"])
-    takes = "pixels, RGB; normalised in the graph" if made["preprocessing"]["in_graph"] else "normalised by the caller"
+    colours = "RGB" if made["model"]["in_chans"] == 3 else "grey"
+    takes = f"pixels, {colours}; normalised in the graph" if made["preprocessing"]["in_graph"] else "normalised by the caller"
     rows = [
         ("file", f"{shown(results['folder'])}/{made['file']}"),
         ("", f"{made['bytes']:,} bytes, {made['precision']}; described in model.json next to it"),

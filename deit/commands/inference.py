@@ -43,7 +43,9 @@ class Inference(Task[Keys]):
         return []
 
     def rules(self, config: RunConfig) -> list[str]:
-        return rules.model(config) + rules.hardware(config) + rules.precision(config)
+        # With task.model the channels are those of its network, which is not known yet.
+        known = rules.channels(config) if self.of(config).model is None else []
+        return rules.model(config) + known + rules.hardware(config) + rules.precision(config)
 
     def unused(self, found: Unused) -> None:
         super().unused(found)

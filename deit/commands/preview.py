@@ -28,12 +28,12 @@ class Preview(Task[PreviewTask]):
         return []
 
     def rules(self, config: RunConfig) -> list[str]:
-        return rules.data(config) + rules.augment(config)
+        return rules.data(config) + rules.channels(config) + rules.augment(config)
 
     def unused(self, found: Unused) -> None:
         super().unused(found)
         config = found.config
-        found.all_but("model", "name", "img_size")
+        found.all_but("model", "name", "img_size", "in_chans")
         found.all_but("hardware", "cards", "nodes", "jit")
         # An MLflow run id is looked up at tracking.uri.
         found.all_but("tracking", *(("backend", "uri") if config.run is not None else ()))

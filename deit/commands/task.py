@@ -62,7 +62,12 @@ class Task(Generic[Keys]):
     def rules(self, config: RunConfig) -> list[str]:
         """The part of ``problems`` that depends on the groups that the task uses."""
         return (
-            rules.data(config) + rules.model(config) + rules.hardware(config) + rules.precision(config) + rules.tracking(config)
+            rules.data(config)
+            + rules.model(config)
+            + rules.channels(config)
+            + rules.hardware(config)
+            + rules.precision(config)
+            + rules.tracking(config)
         )
 
     def unused(self, found: Unused) -> None:

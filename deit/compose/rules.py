@@ -21,6 +21,7 @@ from deit.recipe.monitor import monitor_of
 from deit.recipe.schedule import peak_lr
 from deit.scores import columns
 
+GREY, RGB = 1, 3  # the channels that images can be read with
 CLASSES = {"cifar10": 10, "cifar100": 100, "digits": 10}
 WITHOUT_FOLDER = ("digits", "synthetic")
 
@@ -97,6 +98,25 @@ def freeze(config: RunConfig) -> list[str]:
     if model.freeze != "none" and model.pretrained is None:
         return [f"{wrong}, but model.pretrained is null: random weights would stay random; give model.pretrained=WEIGHTS."]
     return []
+
+
+def channels(config: RunConfig) -> list[str]:
+    """The channels of the images, of the model and of the normalisation."""
+    data, count = config.data, config.model.in_chans
+    if count not in (GREY, RGB):
+        return [
+            f"model.in_chans is {count}, but every data.source gives images of 3 channels (RGB) or 1 (grey); give "
+            "model.in_chans=3 or 1."
+        ]
+    found = []
+    for key, values in (("mean", data.mean), ("std", data.std)):
+        if len(values) != count:
+            such = ",".join([f"{sum(values) / max(len(values), 1):.3g}"] * count)
+            found.append(
+                f"data.{key} has {len(values)} value{'' if len(values) == 1 else 's'}, but model.in_chans is {count}, and each "
+                f"channel has one; give data.{key}=[{such}], for example."
+            )
+    return found
 
 
 def _multiple(value: int, of: int) -> int:

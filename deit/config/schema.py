@@ -63,6 +63,9 @@ class ModelConfig:
         "LayerScale: initial value of the factors of each residual branch; null: no LayerScale.", above=0, default=None
     )
     no_embed_class: bool = option("The position embedding is of the patches alone, not of the class token.", default=False)
+    in_chans: int = option(
+        "Colour channels of the input image: 3, RGB; 1, grey, to which the images are converted.", low=1, default=3
+    )
     freeze: str = option(
         "Parameters that the training leaves as they are: none; all_but_head, for a linear probe; all_but_attention, which "
         "trains attention, position embedding and heads; or a number, the embeddings and as many first blocks.",
@@ -169,8 +172,8 @@ class DataConfig:
         "The evaluation resizes the short side to img_size / crop_pct, then crops the centre.", above=0, high=1
     )
     interpolation: str = option("Interpolation of resizing.", choices=("bicubic", "bilinear"))
-    mean: list[float] = option("Mean of each channel, of values scaled to 0..1.", low=0, high=1, length=3)
-    std: list[float] = option("Standard deviation of each channel, of values scaled to 0..1.", above=0, length=3)
+    mean: list[float] = option("Mean of each of the model.in_chans channels, of values scaled to 0..1.", low=0, high=1)
+    std: list[float] = option("Standard deviation of each of the model.in_chans channels, of values scaled to 0..1.", above=0)
 
 
 @dataclass

@@ -195,7 +195,7 @@ class ExportTask(TaskConfig):
     )
     batch: Optional[int] = option("Fixed batch size of the network; null: any.", unit="images", low=1)
     preprocess_in_graph: bool = option(
-        "true: the network takes pixels, uint8 [N, H, W, 3], and normalises them; false: normalised float32 [N, 3, H, W]."
+        "true: the network takes pixels, uint8 [N, H, W, C], and normalises them; false: normalised float32 [N, C, H, W]."
     )
     images: int = option("Validation images on which the exported file is compared with the checkpoint.", unit="images", low=1)
     output: Optional[str] = option(

@@ -44,17 +44,17 @@ def noise_bank(seed: int, size: int) -> np.ndarray:
     return generator(seed, "erasing noise").standard_normal((_rows(size), size), np.float32)
 
 
-def noise_rows(rng: np.random.Generator, size: int) -> np.ndarray:
-    """The rows of the bank for an image's boxes, int32 [3, size]: one for each channel and each row of the image.
+def noise_rows(rng: np.random.Generator, size: int, channels: int = 3) -> np.ndarray:
+    """The rows of the bank for an image's boxes, int32 [channels, size]: one for each channel and each row of the image.
 
     They start at a random row with a random odd stride, so that no row is repeated in an image, and two images share few
     rows, at different places.
     """
     rows = _rows(size)
     first, distance = rng.integers(rows), 2 * rng.integers(rows // 2) + 1
-    return ((first + distance * np.arange(3 * size)) & (rows - 1)).astype(np.int32).reshape(3, size)
+    return ((first + distance * np.arange(channels * size)) & (rows - 1)).astype(np.int32).reshape(channels, size)
 
 
 def _rows(size: int) -> int:
-    """ROWS, or more for images so large that rows would be repeated."""
+    """ROWS, or more for images so large that rows would be repeated, with up to three channels."""
     return max(ROWS, 1 << (3 * size - 1).bit_length())

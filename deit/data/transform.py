@@ -13,6 +13,7 @@ from PIL import Image
 
 from deit.config.schema import RunConfig
 from deit.data.crop import PADDING, Box, central_box, corner_boxes, padded_box, part, random_box, resized_shape
+from deit.data.grey import as_read
 from deit.data.operations import Operation
 from deit.data.ops_opencv import OpencvOps
 from deit.data.ops_pil import RESAMPLING, PilOps
@@ -40,14 +41,15 @@ class TrainTransform:
 
     def __init__(self, config: RunConfig) -> None:
         """Raises UserError if augment.auto_augment is invalid."""
-        self.size = config.model.img_size
+        self.size, self.channels = config.model.img_size, config.model.in_chans
         self.augment = config.augment
         self.policy = parse_policy(self.augment.auto_augment) if self.augment.auto_augment is not None else None
-        red, green, blue = (round(255 * mean) for mean in config.data.mean)
+        means = [round(255 * mean) for mean in config.data.mean]
+        red, green, blue = means if len(means) == 3 else means[:1] * 3
         self.ops: Ops = BACKENDS[self.augment.backend](config.data.interpolation, (red, green, blue))
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """uint8 [H, W, 3] to uint8 [img_size, img_size, 3], ``rng`` determines all random choices."""
+        """uint8 [H, W, 3] to uint8 [img_size, img_size, in_chans], ``rng`` determines all random choices."""
         return self.finish(part(image, self.box(rng, *image.shape[:2])), rng)
 
     def box(self, rng: np.random.Generator, height: int, width: int) -> Box:
@@ -58,7 +60,7 @@ class TrainTransform:
 
     def finish(self, cut: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """From the crop, uint8 [height, width, 3], with the later random draws."""
-        picture = self.ops.start(cut)
+        picture = self.ops.start(as_read(cut, self.channels))
         if self.augment.crop == "src":
             picture = self._simple_crop(picture, cut.shape[0], cut.shape[1], rng)
         else:
@@ -67,7 +69,7 @@ class TrainTransform:
             picture = self.ops.flip(picture)
         for operation in self._operations(rng):
             picture = self.ops.apply(picture, operation)
-        return self.ops.finish(picture)
+        return self.ops.finish(picture)[:, :, : self.channels]
 
     def _simple_crop(self, picture: Any, height: int, width: int, rng: np.random.Generator) -> Any:
         """DeiT III's: the short side resized, padded with reflection, cropped (facebookresearch/deit: --src)."""
@@ -93,26 +95,31 @@ class EvalTransform:
 
     def __init__(self, config: RunConfig) -> None:
         self.size = config.model.img_size
-        self.shape: tuple[int, ...] = (self.size, self.size, 3)
+        self.channels = config.model.in_chans
+        self.shape: tuple[int, ...] = (self.size, self.size, self.channels)
         self.short = math.floor(self.size / config.data.crop_pct)
         self.resampling = RESAMPLING[config.data.interpolation]
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """uint8 [H, W, 3] to uint8 [img_size, img_size, 3]."""
+        """uint8 [H, W, 3] to uint8 [img_size, img_size, in_chans]."""
         image = self.resized(image)
         return part(image, central_box(*image.shape[:2], self.size))
 
     def resized(self, image: np.ndarray) -> np.ndarray:
-        """The whole image, its short side resized."""
+        """The whole image, its short side resized, with the channels of the network."""
         height, width = image.shape[:2]
-        if min(height, width) == self.short:
-            return image
-        height, width = resized_shape(height, width, self.short)
-        return np.asarray(Image.fromarray(image).resize((width, height), self.resampling))
+        image = as_read(image, self.channels)
+        if min(height, width) != self.short:
+            height, width = resized_shape(height, width, self.short)
+            image = np.asarray(Image.fromarray(image).resize((width, height), self.resampling))
+        return image[:, :, : self.channels]
 
 
 class FiveCrops(EvalTransform):
-    """The four corners of the resized image and then its centre: uint8 [5, img_size, img_size, 3] (torchvision's FiveCrop)."""
+    """The four corners of the resized image, then its centre: uint8 [5, ...] of what ``EvalTransform`` returns.
+
+    As torchvision's FiveCrop.
+    """
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)

@@ -13,7 +13,7 @@ from deit.models.deit import DeiT
 
 
 class Attentions(nn.Cell):
-    """Pixels uint8 [B, S, S, 3] to logits [B, K] and the attention of all blocks, float32 [L, B, heads, N, N].
+    """Pixels uint8 [B, S, S, C] to logits [B, K] and the attention of all blocks, float32 [L, B, heads, N, N].
 
     A row of N tokens sums to 1; tokens are the class token, the distillation token if there is one, and the patches.
     """

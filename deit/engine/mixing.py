@@ -66,7 +66,7 @@ def _draw_one(augment: AugmentConfig, size: int, rng: np.random.Generator) -> tu
 
 
 def mix_images(images: Tensor, blend: Tensor, box: Tensor) -> Tensor:
-    """Mix normalised images [B, 3, H, W] with the reversed batch; ``blend`` [B], ``box`` [B, 4]."""
+    """Mix normalised images [B, C, H, W] with the reversed batch; ``blend`` [B], ``box`` [B, 4]."""
     partner = _reversed(images)
     weight = blend.reshape((-1, 1, 1, 1))
     mixed = images * weight + partner * (1 - weight)

@@ -38,7 +38,7 @@ def build_network(config: RunConfig, prefix: str = "", model: ModelConfig | None
 class Answer(nn.Cell):
     """Images to logits float32 [B, K], the mean of both heads of a distilled model.
 
-    With ``normalize`` the images are pixels, uint8 [B, S, S, 3], otherwise normalised, float32 [B, 3, S, S].
+    With ``normalize`` the images are pixels, uint8 [B, S, S, C], otherwise normalised, float32 [B, C, S, S].
     """
 
     def __init__(self, network: nn.Cell, normalize: Normalize | None) -> None:

@@ -15,7 +15,7 @@ from deit.engine import mixing
 
 
 class Normalize(nn.Cell):
-    """uint8 [B, H, W, 3] to float32 [B, 3, H, W]: (x / 255 - mean) / std."""
+    """uint8 [B, H, W, C] to float32 [B, C, H, W]: (x / 255 - mean) / std."""
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -30,8 +30,8 @@ class Normalize(nn.Cell):
 class RandomErasing(nn.Cell):
     """Fill boxes of normalised images (timm 0.3.2 ``RandomErasing``); the host draws where and with what.
 
-    ``pixel``: noise int32 [B, 3, H], the rows of the bank (``deit.data.erasing``) whose values fill the boxes, one for each
-    pixel; ``rand``: noise [B, R, 3], one colour per box; ``const``: zero, the mean colour.
+    ``pixel``: noise int32 [B, C, H], the rows of the bank (``deit.data.erasing``) whose values fill the boxes, one for each
+    pixel; ``rand``: noise [B, R, C], one colour per box; ``const``: zero, the mean colour.
     """
 
     def __init__(self, mode: str, count: int, seed: int, size: int) -> None:
@@ -41,7 +41,7 @@ class RandomErasing(nn.Cell):
         self.bank = _bank(seed, size) if mode == "pixel" else None
 
     def construct(self, images: Tensor, boxes: Tensor, noise: Any) -> Tensor:
-        """``images`` [B, 3, H, W], ``boxes`` int32 [B, R, 4] as top, left, height, width; zeros for none."""
+        """``images`` [B, C, H, W], ``boxes`` int32 [B, R, 4] as top, left, height, width; zeros for none."""
         height, width = images.shape[2], images.shape[3]
         # Gathers whole rows: static shapes, and blocks of memory instead of single values.
         pixels = ops.gather(self.bank, noise, 0) if self.mode == "pixel" else None
@@ -52,7 +52,7 @@ class RandomErasing(nn.Cell):
             if self.mode == "pixel":
                 filling = pixels
             elif self.mode == "rand":
-                filling = ops.broadcast_to(ops.cast(noise[:, i], ms.float32).reshape((-1, 3, 1, 1)), images.shape)
+                filling = ops.broadcast_to(ops.cast(noise[:, i], ms.float32).reshape((-1, images.shape[1], 1, 1)), images.shape)
             else:
                 filling = ops.zeros_like(images)
             images = ops.select(inside, filling, images)
@@ -83,7 +83,7 @@ class Inputs(nn.Cell):
         self.mix = mixing.enabled(augment)
 
     def construct(self, images, labels, boxes, noise, blend, mix_box, lam):  # type: ignore[no-untyped-def]  # some are None
-        """Images float32 [B, 3, H, W] and targets float32 [B, K].
+        """Images float32 [B, C, H, W] and targets float32 [B, K].
 
         The arguments are ``deit.engine.step_inputs.BatchInputs``, unpacked.
         """

@@ -41,6 +41,11 @@ class Preprocessing:
     std: list[float]
     background: str = "none"  # of exports from before this was a choice
 
+    @property
+    def channels(self) -> int:
+        """3 for RGB, 1 for grey (Pillow's mode L)."""
+        return len(self.mean)
+
 
 @dataclass(frozen=True)
 class Input:
@@ -176,12 +181,15 @@ def _inconsistent(found: Description) -> str | None:
         return f"{what} is {value}, expected {expected}" if value != expected else None
 
     pixels = found.preprocessing.img_size
-    sides = [pixels, pixels, 3] if found.preprocessing.in_graph else [3, pixels, pixels]
+    channels = found.model.in_chans
+    sides = [pixels, pixels, channels] if found.preprocessing.in_graph else [channels, pixels, pixels]
     checks = [
         None if found.export_format in EXPORT_FORMATS else f"export_format is {found.export_format!r}",
         unequal("file", found.file, f"model.{found.export_format}"),
         unequal("the number of classes", len(found.classes), found.num_classes),
         unequal("preprocessing.img_size", pixels, found.model.img_size),
+        unequal("the number of means", len(found.preprocessing.mean), channels),
+        unequal("the number of deviations", len(found.preprocessing.std), channels),
         unequal("input.shape", found.input.shape, [*found.input.shape[:1], *sides]),
         unequal("input.layout", found.input.layout, "NHWC" if found.preprocessing.in_graph else "NCHW"),
         unequal("input.dtype", found.input.dtype, "uint8" if found.preprocessing.in_graph else "float32"),

@@ -23,7 +23,7 @@ EXTRA = install_command("export")
 
 
 class Predictor(abc.ABC):
-    """Call it with pixels uint8 [N, S, S, 3] in RGB, any N: logits float32 [N, K], one column for each of ``classes``.
+    """Call it with pixels uint8 [N, S, S, C], RGB or grey, any N: logits float32 [N, K], one column for each of ``classes``.
 
     ``preprocessing`` says how an image becomes such pixels. ``batch`` is the fixed batch size, to which the last images are
     padded with black ones; None takes any number.
@@ -33,9 +33,11 @@ class Predictor(abc.ABC):
         self.preprocessing, self.classes, self.batch = preprocessing, list(classes), batch
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        side = self.preprocessing.img_size
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, 3):
-            raise UserError(f"images are {images.dtype} {list(images.shape)}, expected are uint8 [N, {side}, {side}, 3].")
+        side, channels = self.preprocessing.img_size, self.preprocessing.channels
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, channels):
+            raise UserError(
+                f"images are {images.dtype} {list(images.shape)}, expected are uint8 [N, {side}, {side}, {channels}]."
+            )
         size = self.batch or max(len(images), 1)
         answers = [np.empty((0, len(self.classes)), np.float32)]
         for start in range(0, len(images), size):
@@ -101,13 +103,13 @@ class OnnxPredictor(Predictor):
 
 
 def normalize(images: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """uint8 [B, H, W, 3] to float32 [B, 3, H, W], as ``deit.engine.normalize.Normalize`` on the device."""
+    """uint8 [B, H, W, C] to float32 [B, C, H, W], as ``deit.engine.normalize.Normalize`` on the device."""
     scale, shift = scale_and_shift(preprocessing.mean, preprocessing.std)
     return np.ascontiguousarray((images.astype(np.float32) * scale + shift).transpose(0, 3, 1, 2))
 
 
 def scale_and_shift(mean: Sequence[float], std: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """(x / 255 - mean) / std as x * scale + shift, float32 [3] each."""
+    """(x / 255 - mean) / std as x * scale + shift, float32 [C] each."""
     scale = np.array([1 / (255 * s) for s in std], np.float32)
     return scale, np.array([-m / s for m, s in zip(mean, std, strict=True)], np.float32)
 

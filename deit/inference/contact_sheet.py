@@ -19,7 +19,7 @@ MOST = 20  # images shown, here and on the terminal
 
 @dataclass(frozen=True)
 class Shown:
-    """One image of a prediction: its number in the input, the network's input (uint8 [S, S, 3]), its most likely classes."""
+    """One image of a prediction: its number in the input, the network's input (uint8 [S, S, C]), its most likely classes."""
 
     row: int
     seen: np.ndarray

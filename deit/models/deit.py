@@ -119,7 +119,7 @@ class DeiT(nn.Cell):
         self.pos_embed = Parameter(initializer("zeros", (1, position_count(model), width)), name="pos_embed")
         if model.distilled:
             self.dist_token = Parameter(initializer("zeros", (1, 1, width)), name="dist_token")
-        self.patch_embed = PatchEmbed(width, model.patch_size, types)
+        self.patch_embed = PatchEmbed(width, model.patch_size, model.in_chans, types)
         self.pos_drop = Dropout(model.drop_rate, layer=0)
         self.blocks = nn.CellList([Block(model, number, types, flash) for number in range(model.depth)])
         self.norm = LayerNorm(width, types)
@@ -132,7 +132,7 @@ class DeiT(nn.Cell):
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Logits [B, K], float32; for a distilled model always the pair (class head, distillation head).
 
-        ``images``: normalised, [B, 3, H, W]. ``drop_path``: [2 * depth, B], the factors 0 or 1 / keep of the residual
+        ``images``: normalised, [B, C, H, W]. ``drop_path``: [2 * depth, B], the factors 0 or 1 / keep of the residual
         branches in the order attention 0, MLP 0, attention 1, ...; None keeps all. ``dropout_key``: int32 scalar, different
         for each step and card; None is no dropout.
         """

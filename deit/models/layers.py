@@ -64,33 +64,34 @@ class LayerScale(nn.Cell):
 
 
 class PatchProjection(nn.Cell):
-    """A convolution with stride = kernel size, as a matrix product: images [B, 3, H, W] to [B, patches, width]."""
+    """A convolution with stride = kernel size, as a matrix product: images [B, C, H, W] to [B, patches, width]."""
 
-    def __init__(self, width: int, patch: int, types: ComputeTypes) -> None:
+    def __init__(self, width: int, patch: int, channels: int, types: ComputeTypes) -> None:
         super().__init__()
-        self.width, self.patch = width, patch
+        self.width, self.patch, self.channels = width, patch, channels
         self.matmul_type, self.rest_type = types.matmul, types.rest
-        self.weight = _zeros("weight", width, 3, patch, patch)
+        self.weight = _zeros("weight", width, channels, patch, patch)
         self.bias = _zeros("bias", width)
         self.matmul = ops.MatMul(transpose_b=True)
         self.add_bias = operators.bias_add(types)
 
     def construct(self, images: Tensor) -> Tensor:
-        patch = self.patch
+        patch, channels = self.patch, self.channels
         rows, columns = images.shape[2] // patch, images.shape[3] // patch
-        patches = images.astype(self.matmul_type).reshape(-1, 3, rows, patch, columns, patch).transpose(0, 2, 4, 1, 3, 5)
-        weight = self.weight.astype(self.matmul_type).reshape(self.width, 3 * patch * patch)
-        y = self.matmul(patches.reshape(-1, 3 * patch * patch), weight)
+        patches = images.astype(self.matmul_type).reshape(-1, channels, rows, patch, columns, patch)
+        patches = patches.transpose(0, 2, 4, 1, 3, 5).reshape(-1, channels * patch * patch)
+        weight = self.weight.astype(self.matmul_type).reshape(self.width, channels * patch * patch)
+        y = self.matmul(patches, weight)
         y = self.add_bias(y, self.bias.astype(self.matmul_type))
         return y.reshape(-1, rows * columns, self.width).astype(self.rest_type)
 
 
 class PatchEmbed(nn.Cell):
-    """Images [B, 3, H, W] to one token per patch, [B, patches, width], row by row (timm: PatchEmbed)."""
+    """Images [B, C, H, W] to one token per patch, [B, patches, width], row by row (timm: PatchEmbed)."""
 
-    def __init__(self, width: int, patch: int, types: ComputeTypes) -> None:
+    def __init__(self, width: int, patch: int, channels: int, types: ComputeTypes) -> None:
         super().__init__()
-        self.proj = PatchProjection(width, patch, types)
+        self.proj = PatchProjection(width, patch, channels, types)
 
     def construct(self, images: Tensor) -> Tensor:
         return self.proj(images)

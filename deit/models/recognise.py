@@ -102,5 +102,6 @@ def _guessed(shapes: Mapping[str, Shape], source: str) -> tuple[ModelConfig, int
         pretrained=None,
         init_values=INITIAL if "blocks.0.ls1.gamma" in shapes else None,
         no_embed_class=no_embed_class,
+        in_chans=size("patch_embed.proj.weight", 1),
     )
     return model, size("head.weight", 0)

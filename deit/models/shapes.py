@@ -34,7 +34,7 @@ def parameter_shapes(model: ModelConfig, num_classes: int) -> dict[str, Shape]:
     shapes: dict[str, Shape] = {"cls_token": (1, 1, width), "pos_embed": (1, position_count(model), width)}
     if model.distilled:
         shapes["dist_token"] = (1, 1, width)
-    shapes |= {"patch_embed.proj.weight": (width, 3, patch, patch), "patch_embed.proj.bias": (width,)}
+    shapes |= {"patch_embed.proj.weight": (width, model.in_chans, patch, patch), "patch_embed.proj.bias": (width,)}
     scaled = model.init_values is not None
     for block in range(model.depth):
         layers = (
@@ -66,7 +66,7 @@ def gmacs(model: ModelConfig, num_classes: int) -> float:
     """
     width, tokens = model.embed_dim, token_count(model)
     patches = tokens - 1 - model.distilled
-    embedding = patches * 3 * model.patch_size**2 * width
+    embedding = patches * model.in_chans * model.patch_size**2 * width
     dense = tokens * width * (4 * width + 2 * mlp_width(model))
     attention = 2 * tokens**2 * width
     heads = (1 + model.distilled) * width * num_classes

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, TypeVar
 
+from deit.compose import rules
 from deit.config.schema import ModelConfig, RunConfig
 from deit.config.tasks import InferenceTask
 from deit.errors import UserError
@@ -97,7 +98,10 @@ def _with_network(
     task = dataclasses.replace(task, model=str(source))
     model = dataclasses.replace(model, pretrained=None)
     data = dataclasses.replace(config.data, num_classes=classes, **preprocessing)
-    return dataclasses.replace(config, task=task, model=model, data=data), task
+    config = dataclasses.replace(config, task=task, model=model, data=data)
+    if broken := rules.channels(config):
+        raise UserError("\n".join(broken))
+    return config, task
 
 
 def with_images(config: RunConfig, task: InferenceTask) -> RunConfig:

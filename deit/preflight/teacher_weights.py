@@ -34,7 +34,11 @@ def resolve_teacher(config: RunConfig) -> DistillConfig:
         unchecked(f"{source}: the size of its images and its classes, which the worker finds out")
     else:
         model, classes = _described(path, source)
-        compared = [("data.num_classes", classes, config.data.num_classes)]
+        channels = model.in_chans if isinstance(model, ModelConfig) else 3
+        compared = [
+            ("data.num_classes", classes, config.data.num_classes),
+            ("model.in_chans", channels, config.model.in_chans),
+        ]
         if isinstance(model, ModelConfig):  # a RegNetY is convolutional and accepts any size
             compared.append(("model.img_size", model.img_size, config.model.img_size))
         for key, found, needed in compared:

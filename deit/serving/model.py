@@ -99,7 +99,7 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Se
     sizes = () if not mindir else (predictor.batch,) if predictor.batch else MINDIR_SIZES
     side = described.preprocessing.img_size
     for size in sizes or (1,):
-        predictor(np.zeros((size, side, side, 3), np.uint8))
+        predictor(np.zeros((size, side, side, described.preprocessing.channels), np.uint8))
     return ServedModel(predictor, eval_transform(described), limits, sizes)
 
 

@@ -47,7 +47,7 @@ def run(context: Context) -> dict[str, Any]:
     batch = config.data.eval_batch_size
     predictor = open_predictor(config, Path(model), f"task.models: {model}", classes, batch)
     side = config.model.img_size
-    blank = np.zeros((batch, side, side, 3), np.uint8)
+    blank = np.zeros((batch, side, side, config.model.in_chans), np.uint8)
     for _ in range(WARM):
         predictor(blank)
     parts: list[Answers] = []

@@ -20,6 +20,7 @@ from deit.inference.images import find_images, spelled
 from deit.inference.labelled import FoundImages
 from deit.inference.likeliest import probabilities
 from deit.inference.model_source import class_names, shown_names, source_of
+from deit.inference.picture import coloured
 from deit.models.weights import load_weights
 from deit.tasks.attention_picture import Seen, draw
 from deit.tasks.context import Context, Interrupted
@@ -62,7 +63,7 @@ def run(context: Context) -> dict[str, Any]:
         shares = probabilities(logits.asnumpy())[0]
         best = np.argsort(-shares, kind="stable")[:GUESSES]
         seen = Seen(
-            pixels=pixels,
+            pixels=coloured(pixels),
             name=name,
             right=None if images.labels is None else classes[images.labels[number]],
             guesses=[(classes[label], float(shares[label])) for label in best],

@@ -109,7 +109,7 @@ def write_network(
     """
     task = expect(config.task, ExportTask)
     half = task.precision == "float16"
-    data, side = config.data, config.model.img_size
+    data = config.data
     if task.format == "safetensors":
         stored = {name: value.astype(np.float16 if half else np.float32) for name, value in weights.items()}
         model = dataclasses.asdict(config.model.network())
@@ -121,8 +121,12 @@ def write_network(
         path.write_bytes(graph.SerializeToString())
     else:
         cell = Answer(_network(config, weights, half), Normalize(data.mean, data.std) if task.preprocess_in_graph else None)
-        shape = (task.batch, side, side, 3) if task.preprocess_in_graph else (task.batch, 3, side, side)
-        save_network(cell, path, shape, ms.uint8 if task.preprocess_in_graph else ms.float32)
+        save_network(cell, path, _input_shape(config), ms.uint8 if task.preprocess_in_graph else ms.float32)
+
+
+def _input_shape(config: RunConfig) -> list[int | None]:
+    task, side, channels = expect(config.task, ExportTask), config.model.img_size, config.model.in_chans
+    return [task.batch, *((side, side, channels) if task.preprocess_in_graph else (channels, side, side))]
 
 
 def _network(config: RunConfig, weights: Weights, half: bool) -> nn.Cell:
@@ -144,8 +148,7 @@ def describe(config: RunConfig, origin: Origin, data: Dataset, path: Path, *, me
     ``measured``: the run's metrics apply to this network, because its image size is the run's.
     """
     task = expect(config.task, ExportTask)
-    side, in_graph = config.model.img_size, task.preprocess_in_graph
-    shape = [task.batch, side, side, 3] if in_graph else [task.batch, 3, side, side]
+    in_graph = task.preprocess_in_graph
     return Description(
         format=description.FORMAT,
         file=path.name,
@@ -158,7 +161,7 @@ def describe(config: RunConfig, origin: Origin, data: Dataset, path: Path, *, me
         weights=origin.weights,
         precision=task.precision,
         preprocessing=preprocessing_of(config, in_graph),
-        input=Input(INPUT, shape, "uint8" if in_graph else "float32", "NHWC" if in_graph else "NCHW"),
+        input=Input(INPUT, _input_shape(config), "uint8" if in_graph else "float32", "NHWC" if in_graph else "NCHW"),
         output=Output(OUTPUT, [task.batch, len(data.classes)], "float32"),
         run=origin.source,
         metrics=origin.metrics if measured else None,

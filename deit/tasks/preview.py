@@ -52,7 +52,7 @@ def run(context: Context) -> dict[str, Any]:
 
 
 def first_batch(config: RunConfig, data: Dataset) -> tuple[TrainBatch, np.ndarray, np.ndarray]:
-    """The batch of the first step, and the network's input from it: images float32 [B, 3, S, S], targets [B, K]."""
+    """The batch of the first step, and the network's input from it: images float32 [B, C, S, S], targets [B, K]."""
     batches = TrainLoader(config, data, rank=0, world=plan.ranks(config)).epoch(0)
     batch = next(batches)
     batches.close()
@@ -97,7 +97,7 @@ def evaluation_cards(config: RunConfig, data: Dataset) -> list[Card]:
 
 
 def denormalized(image: np.ndarray, config: RunConfig) -> np.ndarray:
-    """A normalised image float32 [3, S, S] as uint8 [S, S, 3]; values beyond black and white are clipped."""
+    """A normalised image float32 [C, S, S] as uint8 [S, S, C]; values beyond black and white are clipped."""
     values = image.transpose(1, 2, 0) * np.array(config.data.std) + np.array(config.data.mean)
     return np.clip(np.rint(255 * values), 0, 255).astype(np.uint8)
 

@@ -17,7 +17,7 @@ from deit.weights.read import read_shapes, said_of
 
 # Everything that defines a network except the image size, for which position embeddings can be resized. Shapes do not show
 # num_heads.
-STRUCTURE = ("patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "distilled", "no_embed_class")
+STRUCTURE = ("patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "distilled", "no_embed_class", "in_chans")
 
 
 def require_exact(path: Path, model: ModelConfig, classes: int, key: str, weights: str = "raw") -> None:

@@ -71,6 +71,11 @@ def distilled(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 
 @pytest.fixture(scope="module")
+def grey(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    return make_run(tmp_path_factory.mktemp("grey"), "model.in_chans=1", "data.mean=[0.3]", "data.std=[0.4]")
+
+
+@pytest.fixture(scope="module")
 def layer_scaled(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     return make_run(tmp_path_factory.mktemp("layer_scaled"), "model.init_values=0.5", "model.no_embed_class=true")
 
@@ -89,14 +94,19 @@ def export(run: RunDirectory, *typed: str) -> tuple[Path, description.Descriptio
 
 @functools.cache
 def answers_of(run: RunDirectory, part: str) -> np.ndarray:
-    """What a checkpoint's network answers on PIXELS, in float32."""
+    """What a checkpoint's network answers on ``pixels_of`` its run, in float32."""
     from deit.exports.predictor import open_network
 
     config = frozen.load(run.config)
     config = dataclasses.replace(config, precision=dataclasses.replace(config.precision, level="O0"))
     config = dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, target="cpu"))
     weights = checkpoint.read_part(run.checkpoints / checkpoint.folder_name(STEP), part)
-    return open_network(config, weights, [str(i) for i in range(10)], None, "here")(PIXELS)
+    return open_network(config, weights, [str(i) for i in range(10)], None, "here")(pixels_of(run))
+
+
+def pixels_of(run: RunDirectory) -> np.ndarray:
+    """PIXELS with the channels of the network."""
+    return PIXELS[..., : frozen.load(run.config).model.in_chans]
 
 
 @pytest.mark.versions
@@ -115,6 +125,8 @@ def answers_of(run: RunDirectory, part: str) -> np.ndarray:
         ("plain", ("task.format=onnx", "task.preprocess_in_graph=true", "task.weights=raw"), "onnx_raw_pixels", 1e-5),
         ("distilled", ("task.format=onnx", "task.batch=4"), "onnx_ema_batch4", 1e-5),
         ("layer_scaled", ("task.format=onnx",), "onnx_ema", 1e-5),
+        ("grey", ("task.format=onnx", "task.preprocess_in_graph=true"), "onnx_ema_pixels", 1e-5),
+        ("grey", ("task.format=mindir",), "mindir_ema", 1e-5),
         ("distilled", ("task.format=onnx", "task.precision=float16"), "onnx_ema_float16", 2e-2),
         ("distilled", ("task.format=safetensors", "task.weights=raw"), "safetensors_raw", 1e-6),
         ("plain", ("task.format=safetensors", "task.precision=float16"), "safetensors_ema_float16", 2e-2),
@@ -139,7 +151,7 @@ def test_every_format_answers_as_the_checkpoint(
     assert described.run is not None and (described.run.id, described.run.step) == (source.id, STEP)
 
     predictor = open_export(path, "here")
-    images, expected = PIXELS, answers_of(source, part)
+    images, expected = pixels_of(source), answers_of(source, part)
     found = predictor(images)
     assert found.dtype == np.float32 and np.abs(expected).max() > 0.5
     np.testing.assert_allclose(found, expected, atol=max(tolerance, 1e-5))

@@ -125,6 +125,20 @@ def test_pixels_survive_the_way_back_from_normalisation() -> None:
 
 
 @pytest.mark.usefixtures("graph_mode")
+@pytest.mark.parametrize("remode", ["pixel", "rand"])
+def test_grey_images_have_one_channel_up_to_the_picture(remode: str, tmp_path: Path) -> None:
+    grey = ("model.in_chans=1", "data.mean=[0.4]", "data.std=[0.3]", "augment.reprob=1", f"augment.remode={remode}")
+    config = previewed(*RICH, *grey, "task.images=4")
+    data = open_dataset(config.data, train=True)
+    batch, images, _ = first_batch(config, data)
+    assert batch.images.shape[1:] == (32, 32, 1) and images.shape == (12, 1, 32, 32)
+    cards = training_cards(config, data)
+    assert cards[0].seen.shape == (32, 32, 1) and cards[0].original.shape[2] == 3
+    picture.draw(tmp_path / "grey.png", "grey", [], cards)
+    assert Image.open(tmp_path / "grey.png").mode == "RGB"
+
+
+@pytest.mark.usefixtures("graph_mode")
 def test_both_images_of_a_mixed_pair_are_shown() -> None:
     config = previewed(*RICH, "task.images=4", "seed=3")
     data = open_dataset(config.data, train=True)

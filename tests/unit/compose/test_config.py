@@ -90,10 +90,10 @@ def test_paper_recipe_differs_from_the_modelzoo_as_documented() -> None:
 
 def test_problems_are_reported_together_and_limits_before_rules() -> None:
     with pytest.raises(UserError) as caught:
-        freeze("seed=-1", "data.mean=[0.5,0.5]", "augment.scale=[0,1]", "optim.eps=nan", "model.num_heads=5")
+        freeze("seed=-1", "augment.ratio=[0.5]", "augment.scale=[0,1]", "optim.eps=nan", "model.num_heads=5")
     assert str(caught.value).splitlines() == [
-        "data.mean is [0.5, 0.5], but 3 values are expected.",
         "augment.scale is [0.0, 1.0]; allowed: above 0, at most 1.",
+        "augment.ratio is [0.5], but 2 values are expected.",
         "optim.eps is nan; allowed: above 0.",
         "seed is -1; allowed: at least 0, at most 9223372036854775807.",
     ]

@@ -17,13 +17,14 @@ from deit.randomness import generator
 INCEPTION = ([0.08, 1.0], [0.75, 4 / 3])
 
 
-def settings(img_size=32, crop_pct=1.0, interpolation="bicubic", **augment) -> RunConfig:
+def settings(img_size=32, crop_pct=1.0, interpolation="bicubic", in_chans=3, **augment) -> RunConfig:
     """What the transforms read of a configuration; augmentation is off but for what is given."""
     config = RunConfig()
     config.model.img_size = img_size
     config.data.crop_pct = crop_pct
     config.data.interpolation = interpolation
-    config.data.mean = [0.485, 0.456, 0.406]
+    config.model.in_chans = in_chans
+    config.data.mean = [0.485, 0.456, 0.406] if in_chans == 3 else [0.4]
     off = {
         "backend": "opencv",
         "scale": [1.0, 1.0],
@@ -253,3 +254,26 @@ def test_five_crops_are_the_corners_and_the_centre_of_the_resized_image():
     found = five(image)
     expected = [resized[:32, :32], resized[:32, 28:], resized[8:, :32], resized[8:, 28:], EvalTransform(config)(image)]
     np.testing.assert_array_equal(found, np.stack(expected))
+
+
+def test_an_evaluation_of_one_channel_sees_pillows_grey_image():
+    image = waves(60, 90)
+    grey = Image.fromarray(image).convert("L").resize((48, 32), Image.Resampling.BICUBIC)
+    found = EvalTransform(settings(in_chans=1))(image)
+    assert found.shape == (32, 32, 1)
+    np.testing.assert_array_equal(found[:, :, 0], np.asarray(grey)[:, 8:40])
+
+
+@pytest.mark.parametrize("backend", ["pil", "opencv"])
+@pytest.mark.parametrize("crop", ["rrc", "src"])
+def test_a_training_of_one_channel_sees_grey_images(backend, crop):
+    image, policy = waves(60, 90), {"auto_augment": "rand-m9-mstd0.5-inc1", "hflip": 0.5, "scale": [0.1, 1.0]}
+    grey = np.repeat(np.asarray(Image.fromarray(image).convert("L"))[..., None], 3, 2)
+    transform = TrainTransform(settings(in_chans=1, backend=backend, crop=crop, **policy))
+    rgb = settings(backend=backend, crop=crop, **policy)
+    rgb.data.mean = [0.4, 0.4, 0.4]  # what uncovered pixels show
+    whole = TrainTransform(rgb)
+    for seed in range(20):
+        found, expected = transform(image, rng(seed)), whole(grey, rng(seed))
+        assert found.shape == (32, 32, 1) and (expected == expected[:, :, :1]).all()
+        np.testing.assert_array_equal(found, expected[:, :, :1])

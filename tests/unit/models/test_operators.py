@@ -91,10 +91,11 @@ def test_value_and_gradient(name: str, elementary: bool) -> None:
         assert np.abs(gradient.asnumpy() - expected).max() < 1e-5 * max(1, np.abs(expected).max())
 
 
-def test_patch_projection_is_the_convolution_with_stride_as_large_as_its_kernel() -> None:
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_patch_projection_is_the_convolution_with_stride_as_large_as_its_kernel(channels: int) -> None:
     rng = np.random.default_rng(1)
-    images, weight = rng.standard_normal((2, 3, 12, 8)), rng.standard_normal((5, 3, 4, 4))
-    projection = PatchProjection(5, 4, FLOAT32)
+    images, weight = rng.standard_normal((2, channels, 12, 8)), rng.standard_normal((5, channels, 4, 4))
+    projection = PatchProjection(5, 4, channels, FLOAT32)
     projection.weight.set_data(Tensor(weight.astype(np.float32)))
     projection.bias.set_data(Tensor(np.arange(5, dtype=np.float32)))
     found = projection(Tensor(images.astype(np.float32))).asnumpy()
