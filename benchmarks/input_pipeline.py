@@ -94,7 +94,7 @@ def native(folder: str) -> float:
         box = transform.box(rng, jpeg.height, jpeg.width)
         flipped, operations = rng.random() < augment.hflip, transform._operations(rng)
         began = time.process_time()
-        image = transform.ops.crop(_upper_rows(content, jpeg, box.top + box.height), box, 224)
+        image = transform.ops.crop(_upper_rows(content, jpeg, box.top + box.height), box, (224, 224))
         if flipped:
             image = transform.ops.flip(image)
         for operation in operations:

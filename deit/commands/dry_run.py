@@ -13,7 +13,7 @@ from rich.table import Table
 
 from deit.compose import auto_keys
 from deit.config.addresses import is_remote
-from deit.config.schema import RunConfig
+from deit.config.schema import RunConfig, size_text
 from deit.console import console, titled
 from deit.errors import UserError
 from deit.models.freezing import is_trained, trained_count
@@ -124,7 +124,7 @@ def _recipe(config: RunConfig, counted: Counted, trains: bool) -> list[tuple[str
     split = "training" if trains else "validation"
     images = "an unknown number of" if counted.images is None else f"{counted.images:,}"
     grey = "" if model.in_chans == 3 else " grey" if model.in_chans == 1 else f" {model.in_chans} channels"
-    shape = f"{model.img_size} px{grey}, patches of {model.patch_size}, width {model.embed_dim}, depth {model.depth}"
+    shape = f"{size_text(model.img_size)} px{grey}, patches of {model.patch_size}, width {model.embed_dim}, depth {model.depth}"
     return [
         ("name", config.name),
         ("task", config.task.name),

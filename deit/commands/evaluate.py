@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from deit.commands.of_weights import needs_one
 from deit.commands.task import Task
 from deit.compose.unused_keys import Unused
-from deit.config.schema import RunConfig
+from deit.config.schema import RunConfig, size_text
 from deit.config.tasks import EvaluateTask
 from deit.lookup.base_run import References
 
@@ -28,11 +28,11 @@ class Evaluate(Task[EvaluateTask]):
 
     def rules(self, config: RunConfig) -> list[str]:
         found = super().rules(config)
-        size, crop_pct = config.model.img_size, config.data.crop_pct
-        if self.of(config).tta == "five_crop" and int(size / crop_pct) == size:
+        size, crop_pct = config.model.image_size, config.data.crop_pct
+        if self.of(config).tta == "five_crop" and all(int(side / crop_pct) == side for side in size):
             found.append(
-                f"task.tta is five_crop, but data.crop_pct={crop_pct:g} resizes images to {size} pixels, the size of a crop; "
-                "give a smaller data.crop_pct, such as 0.875, or task.tta=flip."
+                f"task.tta is five_crop, but data.crop_pct={crop_pct:g} resizes images to {size_text(size)} pixels, the size "
+                "of a crop; give a smaller data.crop_pct, such as 0.875, or task.tta=flip."
             )
         return found
 
@@ -77,7 +77,7 @@ class Evaluate(Task[EvaluateTask]):
         teacher = results.get("teacher")
         rows = {prefix: entry for prefix, entry in results.items() if prefix != "teacher"}
         calibrated = all("ece" in entry for entry in rows.values())  # an older evaluation has none
-        views = VIEWS.get(next(iter(rows.values()), {}).get("tta", "none"), "")
+        views = next((VIEWS[entry["tta"]] for entry in rows.values() if "tta" in entry), "")
         return accuracy_table(run, f"results{views}", rows, "images", teacher, calibration=calibrated)
 
 

@@ -3,7 +3,7 @@
 The tools of MindSpore Lite (``converter_lite``, ``benchmark``) or ATC come between this and ``task=postprocess``. It needs no
 MindSpore.
 
-    OUTPUT/inputs/00000012_cat_7.bin   float32 [C, S, S], normalised (uint8 [S, S, C] for a network that normalises itself)
+    OUTPUT/inputs/00000012_cat_7.bin   float32 [C, H, W], normalised (uint8 [H, W, C] for a network that normalises itself)
     OUTPUT/labels.csv                  input, image, label, class: the source of each file
     OUTPUT/preprocess.json             classes, shape and preprocessing
 """
@@ -124,8 +124,8 @@ class _Planned(NamedTuple):
 
     @property
     def shape(self) -> list[int]:
-        side, channels = self.preprocessing.img_size, self.preprocessing.channels
-        return [side, side, channels] if self.preprocessing.in_graph else [channels, side, side]
+        size, channels = self.preprocessing.size, self.preprocessing.channels
+        return [*size, channels] if self.preprocessing.in_graph else [channels, *size]
 
     @property
     def dtype(self) -> str:

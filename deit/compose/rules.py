@@ -80,10 +80,11 @@ def model(config: RunConfig) -> list[str]:
             f"model.embed_dim is {model.embed_dim} and model.num_heads {model.num_heads}, but all heads have the same "
             f"width; embed_dim must be a multiple of num_heads, such as {_multiple(model.embed_dim, model.num_heads)}."
         )
-    if model.img_size % model.patch_size:
+    if any(side % model.patch_size for side in model.image_size):
+        such = [_multiple(side, model.patch_size) for side in model.image_size]
         found.append(
             f"model.img_size is {model.img_size} and model.patch_size {model.patch_size}, but the patches tile the image; "
-            f"img_size must be a multiple of patch_size, such as {_multiple(model.img_size, model.patch_size)}."
+            f"img_size must be a multiple of patch_size, such as {such[0] if isinstance(model.img_size, int) else such}."
         )
     return found
 

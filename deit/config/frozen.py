@@ -21,6 +21,7 @@ from deit.errors import UserError, nearest
 from deit.files import write_text
 
 Kind = typing.TypeVar("Kind")
+COMPOSED = "configuration"  # what messages call values that are in no file
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def from_dict(values: dict[str, Any], place: str = "configuration") -> RunConfig:
+def from_dict(values: dict[str, Any], place: str = COMPOSED) -> RunConfig:
     """Build the typed configuration; ``place`` names the source in messages.
 
     Raises UserError for a missing or unknown key or a value of the wrong type.
@@ -96,6 +97,8 @@ def _join(key: str, name: str) -> str:
 
 
 def _convert(hint: Any, value: Any, key: str, place: str) -> Any:
+    if hint is Any:
+        return _sides(value, key, place)
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast(type, hint), value, key, place)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -114,9 +117,23 @@ def _convert(hint: Any, value: Any, key: str, place: str) -> Any:
     return value
 
 
+def _sides(value: Any, key: str, place: str) -> Any:
+    """A size of images, the only key with several types: OmegaConf has no union with a list."""
+    if type(value) is int or (isinstance(value, list) and len(value) == 2 and all(type(side) is int for side in value)):
+        return value
+    of_file = "" if place == COMPOSED else f"{place}: "
+    raise UserError(f"{of_file}{key} is {value!r}, but {type_name(Any)} is expected.")
+
+
 def type_name(hint: Any) -> str:
     """A type in plain words: ``a whole number``, ``true or false``, ``a list of numbers``."""
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    names = {
+        Any: "a whole number or [height, width]",
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+    }
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return f"{type_name(arguments[0])} or null"

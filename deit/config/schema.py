@@ -9,7 +9,7 @@ use this module, so it imports neither Hydra nor MindSpore.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Optional
+from typing import Any, Optional
 
 from deit.config.field import option
 from deit.config.tasks import TASKS, TaskConfig
@@ -20,12 +20,26 @@ MONITORED = tuple(
 PROFILE_WARMUP = 8  # steps before those of hardware.profile; MindSpore tries numbers of threads in the first of an operator
 
 
+def sides(img_size: Any) -> tuple[int, int]:
+    """Height and width of ``img_size``, which is a number for a square or a pair."""
+    if isinstance(img_size, int):
+        return img_size, img_size
+    height, width = img_size
+    return height, width
+
+
+def size_text(img_size: Any) -> str:
+    """``224``, or ``160 x 256``: height and width."""
+    height, width = sides(img_size)
+    return f"{height}" if height == width else f"{height} x {width}"
+
+
 @dataclass
 class ModelConfig:
     """A DeiT variant; names as in timm's VisionTransformer."""
 
     name: str = option("Name of the variant, as in timm.")
-    img_size: int = option("Side of the square input image.", unit="pixels", low=1)
+    img_size: Any = option("Side of the square input image, or [height, width].", unit="pixels", low=1)
     patch_size: int = option("Side of a square patch.", unit="pixels", low=1)
     embed_dim: int = option("Width of a token.", low=1)
     depth: int = option("Number of transformer blocks.", low=1)
@@ -75,6 +89,17 @@ class ModelConfig:
     def network(self) -> ModelConfig:
         """What describes the network: without the origin of its first weights and what a training changes."""
         return replace(self, pretrained=None, freeze="none")
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the input image in pixels."""
+        return sides(self.img_size)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        height, width = self.image_size
+        return height // self.patch_size, width // self.patch_size
 
 
 SPLIT_KEYS = ("labels", "val_fraction", "folds", "fold", "split_seed", "split_file")  # of DataConfig
@@ -169,7 +194,7 @@ class DataConfig:
         default="none",
     )
     crop_pct: float = option(
-        "The evaluation resizes the short side to img_size / crop_pct, then crops the centre.", above=0, high=1
+        "The evaluation resizes the image so that it covers img_size / crop_pct, then crops the centre.", above=0, high=1
     )
     interpolation: str = option("Interpolation of resizing.", choices=("bicubic", "bilinear"))
     mean: list[float] = option("Mean of each of the model.in_chans channels, of values scaled to 0..1.", low=0, high=1)

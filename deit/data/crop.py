@@ -21,6 +21,7 @@ class Box(NamedTuple):
     width: int
 
 
+Size = tuple[int, int]  # height and width
 Choose = Callable[[int, int], Box]  # from the height and the width of an image
 
 
@@ -51,12 +52,13 @@ def random_box(rng: np.random.Generator, height: int, width: int, scale: list[fl
     return Box((height - h) // 2, (width - w) // 2, h, w)
 
 
-def padded_box(rng: np.random.Generator, height: int, width: int, size: int) -> Box:
-    """A random ``size`` x ``size`` of an image of ``height`` x ``width`` that is padded by PADDING on all sides (torchvision:
+def padded_box(rng: np.random.Generator, height: int, width: int, size: Size) -> Box:
+    """A random part of that ``size`` of an image of ``height`` x ``width`` that is padded by PADDING on all sides (torchvision:
     RandomCrop with padding).
     """
-    top, left = (int(rng.integers(side + 2 * PADDING - size + 1)) for side in (height, width))
-    return Box(top, left, size, size)
+    sides = zip((height, width), size, strict=True)
+    top, left = (int(rng.integers(side + 2 * PADDING - part + 1)) for side, part in sides)
+    return Box(top, left, *size)
 
 
 def resized_shape(height: int, width: int, short: int) -> tuple[int, int]:
@@ -67,11 +69,22 @@ def resized_shape(height: int, width: int, short: int) -> tuple[int, int]:
     return (short, long) if height <= width else (long, short)
 
 
-def corner_boxes(height: int, width: int, size: int) -> list[Box]:
-    """The size x size in each corner: top left, top right, bottom left, bottom right (torchvision's FiveCrop)."""
-    return [Box(top, left, size, size) for top in (0, height - size) for left in (0, width - size)]
+def covering_shape(height: int, width: int, size: Size) -> tuple[int, int]:
+    """Height and width when the image is resized so that it just covers ``size``.
+
+    For a square as ``resized_shape``; otherwise timm's ResizeKeepRatio, which rounds.
+    """
+    if size[0] == size[1]:
+        return resized_shape(height, width, size[0])
+    ratio = min(height / size[0], width / size[1])
+    return round(height / ratio), round(width / ratio)
 
 
-def central_box(height: int, width: int, size: int) -> Box:
-    """The central size x size (torchvision's CenterCrop, which rounds halves to even)."""
-    return Box(round((height - size) / 2), round((width - size) / 2), size, size)
+def corner_boxes(height: int, width: int, size: Size) -> list[Box]:
+    """The part in each corner: top left, top right, bottom left, bottom right (torchvision's FiveCrop)."""
+    return [Box(top, left, *size) for top in (0, height - size[0]) for left in (0, width - size[1])]
+
+
+def central_box(height: int, width: int, size: Size) -> Box:
+    """The central part of that size (torchvision's CenterCrop, which rounds halves to even)."""
+    return Box(round((height - size[0]) / 2), round((width - size[1]) / 2), *size)

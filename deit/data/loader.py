@@ -30,11 +30,11 @@ from deit.errors import BadImage, UserError
 
 @dataclass(frozen=True)
 class TrainBatch:
-    """A micro batch of B images of side S = model.img_size, with C = model.in_chans channels.
+    """A micro batch of B images of H x W pixels (model.img_size), with C channels (model.in_chans).
 
-    ``images`` uint8 [B, S, S, C], not normalised; ``labels`` int32 [B]; ``indices`` int64 [B], the images' numbers in the data
+    ``images`` uint8 [B, H, W, C], not normalised; ``labels`` int32 [B]; ``indices`` int64 [B], the images' numbers in the data
     set. For random erasing, which follows normalisation: ``boxes`` int32 [B, augment.recount, 4] (top, left, height, width;
-    zeros are no box) and ``noise``, which fills them: for augment.remode=pixel int32 [B, C, S], the rows of the noise bank
+    zeros are no box) and ``noise``, which fills them: for augment.remode=pixel int32 [B, C, H], the rows of the noise bank
     for each row of an image (``deit.data.erasing``); float16 [B, recount, C] for rand; None for const, which fills with 0.
     Both are None if augment.reprob is 0.
 
@@ -55,7 +55,7 @@ class TrainBatch:
 class EvalBatch:
     """B images of an evaluation.
 
-    ``images`` uint8 [B, S, S, C], ``labels`` int32 [B], ``valid`` bool [B], ``indices`` int64 [B]. Where ``valid`` is False
+    ``images`` uint8 [B, H, W, C], ``labels`` int32 [B], ``valid`` bool [B], ``indices`` int64 [B]. Where ``valid`` is False
     there is no image: the pixels and the label are 0, the index is -1. So it is for ``bad``, the unusable images, by name.
     """
 
@@ -151,7 +151,7 @@ class EvalLoader:
     ) -> None:
         """``leave_out``: the errors that do not stop it; by default bad images, if data.on_bad_image allows that.
 
-        With ``five_crops`` the images of a batch are uint8 [B, 5, S, S, C].
+        With ``five_crops`` the images of a batch are uint8 [B, 5, H, W, C].
         """
         if leave_out is None and config.data.on_bad_image != "error":
             leave_out = BadImage

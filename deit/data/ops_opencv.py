@@ -13,7 +13,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from deit.data.crop import Box
+from deit.data.crop import Box, Size
 from deit.data.geometry import affine_matrix
 from deit.data.operations import Operation
 from deit.data.shifting import CUT_OFF, sheared, translated
@@ -42,10 +42,10 @@ class OpencvOps:
         """To uint8 [H, W, 3]."""
         return image
 
-    def crop(self, image: np.ndarray, box: Box, size: int) -> np.ndarray:
-        """Cut out the box and resize it to size x size, averaging areas when it shrinks."""
+    def crop(self, image: np.ndarray, box: Box, size: Size) -> np.ndarray:
+        """Cut out the box and resize it to that size, averaging areas when it shrinks."""
         top, left, height, width = box
-        return self.resize(image[top : top + height, left : left + width], size, size)
+        return self.resize(image[top : top + height, left : left + width], *size)
 
     def resize(self, image: np.ndarray, height: int, width: int) -> np.ndarray:
         """Resize the whole image, averaging areas where it shrinks."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from deit.data.crop import Box
+from deit.data.crop import Box, Size
 from deit.data.geometry import AFFINE, affine_matrix
 from deit.data.operations import Operation
 
@@ -30,11 +30,11 @@ class PilOps:
         """To uint8 [H, W, 3]."""
         return np.asarray(image)
 
-    def crop(self, image: Image.Image, box: Box, size: int) -> Image.Image:
-        """Cut out the box and resize it to size x size (torchvision's resized_crop)."""
+    def crop(self, image: Image.Image, box: Box, size: Size) -> Image.Image:
+        """Cut out the box and resize it to that size (torchvision's resized_crop)."""
         top, left, height, width = box
         cut = image.crop((left, top, left + width, top + height))
-        return cut.resize((size, size), self.resampling)
+        return cut.resize((size[1], size[0]), self.resampling)
 
     def resize(self, image: Image.Image, height: int, width: int) -> Image.Image:
         """Resize the whole image."""

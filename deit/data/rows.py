@@ -58,21 +58,21 @@ class TrainRows(Rows):
     def __init__(self, config: RunConfig, dataset: Dataset) -> None:
         """Raises UserError if augment.auto_augment is invalid."""
         self.seed, self.augment = config.seed, config.augment
-        self.size, self.channels, self.on_bad_image = config.model.img_size, config.model.in_chans, config.data.on_bad_image
+        self.size, self.channels, self.on_bad_image = config.model.image_size, config.model.in_chans, config.data.on_bad_image
         self.dataset = dataset
         self.transform = TrainTransform(config)
 
     def layout(self, count: int) -> Layout:
-        size, channels, boxes = self.size, self.channels, self.augment.recount
+        (height, width), channels, boxes = self.size, self.channels, self.augment.recount
         arrays: Layout = {
-            "images": ((count, size, size, channels), np.dtype(np.uint8)),
+            "images": ((count, height, width, channels), np.dtype(np.uint8)),
             "labels": ((count,), np.dtype(np.int32)),
             "indices": ((count,), np.dtype(np.int64)),
         }
         if self.augment.reprob > 0:
             arrays["boxes"] = ((count, boxes, 4), np.dtype(np.int32))
             if self.augment.remode == "pixel":
-                arrays["noise"] = ((count, channels, size), np.dtype(np.int32))
+                arrays["noise"] = ((count, channels, height), np.dtype(np.int32))
             elif self.augment.remode == "rand":
                 arrays["noise"] = ((count, boxes, channels), np.dtype(np.float16))
         return arrays
@@ -94,7 +94,7 @@ class TrainRows(Rows):
             boxes = draw_boxes(rng, self.size, self.augment.reprob, self.augment.recount)
             arrays["boxes"][row] = boxes
             if self.augment.remode == "pixel":
-                arrays["noise"][row] = noise_rows(rng, self.size, self.channels) if boxes.any() else 0
+                arrays["noise"][row] = noise_rows(rng, self.size[0], self.channels) if boxes.any() else 0
             elif self.augment.remode == "rand":
                 arrays["noise"][row] = rng.standard_normal((self.augment.recount, self.channels))
         return bad

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from deit.config.schema import RunConfig
-from deit.data.crop import PADDING, Box, central_box, corner_boxes, padded_box, part, random_box, resized_shape
+from deit.data.crop import PADDING, Box, Size, central_box, corner_boxes, covering_shape, padded_box, part, random_box
 from deit.data.grey import as_read
 from deit.data.operations import Operation
 from deit.data.ops_opencv import OpencvOps
@@ -25,7 +25,7 @@ class Ops(Protocol):
 
     def start(self, image: np.ndarray) -> Any: ...
     def finish(self, image: Any) -> np.ndarray: ...
-    def crop(self, image: Any, box: Box, size: int) -> Any: ...
+    def crop(self, image: Any, box: Box, size: Size) -> Any: ...
     def resize(self, image: Any, height: int, width: int) -> Any: ...
     def reflect(self, image: Any, padding: int) -> Any: ...
     def flip(self, image: Any) -> Any: ...
@@ -41,7 +41,7 @@ class TrainTransform:
 
     def __init__(self, config: RunConfig) -> None:
         """Raises UserError if augment.auto_augment is invalid."""
-        self.size, self.channels = config.model.img_size, config.model.in_chans
+        self.size, self.channels = config.model.image_size, config.model.in_chans
         self.augment = config.augment
         self.policy = parse_policy(self.augment.auto_augment) if self.augment.auto_augment is not None else None
         means = [round(255 * mean) for mean in config.data.mean]
@@ -49,7 +49,7 @@ class TrainTransform:
         self.ops: Ops = BACKENDS[self.augment.backend](config.data.interpolation, (red, green, blue))
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """uint8 [H, W, 3] to uint8 [img_size, img_size, in_chans], ``rng`` determines all random choices."""
+        """uint8 [H, W, 3] to uint8 [height, width, in_chans], ``rng`` determines all random choices."""
         return self.finish(part(image, self.box(rng, *image.shape[:2])), rng)
 
     def box(self, rng: np.random.Generator, height: int, width: int) -> Box:
@@ -72,8 +72,8 @@ class TrainTransform:
         return self.ops.finish(picture)[:, :, : self.channels]
 
     def _simple_crop(self, picture: Any, height: int, width: int, rng: np.random.Generator) -> Any:
-        """DeiT III's: the short side resized, padded with reflection, cropped (facebookresearch/deit: --src)."""
-        height, width = resized_shape(height, width, self.size)
+        """DeiT III's: resized so that it covers the size, padded with reflection, cropped (facebookresearch/deit: --src)."""
+        height, width = covering_shape(height, width, self.size)
         resized = self.ops.resize(picture, height, width)
         box = padded_box(rng, height, width, self.size)
         return self.ops.crop(self.ops.reflect(resized, PADDING), box, self.size)
@@ -88,29 +88,27 @@ class TrainTransform:
 
 
 class EvalTransform:
-    """Resize the short side, crop the centre: timm's transforms_imagenet_eval, pixel for pixel.
+    """Resize so that the image covers img_size / crop_pct, crop the centre: timm's transforms_imagenet_eval, pixel for pixel.
 
     It uses Pillow whatever augment.backend is, so that accuracies are comparable with those of others.
     """
 
     def __init__(self, config: RunConfig) -> None:
-        self.size = config.model.img_size
-        self.channels = config.model.in_chans
-        self.shape: tuple[int, ...] = (self.size, self.size, self.channels)
-        self.short = math.floor(self.size / config.data.crop_pct)
+        self.size, self.channels = config.model.image_size, config.model.in_chans
+        self.shape: tuple[int, ...] = (*self.size, self.channels)
+        self.covered: Size = tuple(math.floor(side / config.data.crop_pct) for side in self.size)  # type: ignore[assignment]
         self.resampling = RESAMPLING[config.data.interpolation]
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """uint8 [H, W, 3] to uint8 [img_size, img_size, in_chans]."""
+        """uint8 [H, W, 3] to uint8 [height, width, in_chans]."""
         image = self.resized(image)
-        return part(image, central_box(*image.shape[:2], self.size))
+        return part(image, central_box(image.shape[0], image.shape[1], self.size))
 
     def resized(self, image: np.ndarray) -> np.ndarray:
-        """The whole image, its short side resized, with the channels of the network."""
-        height, width = image.shape[:2]
+        """The whole image, resized, with the channels of the network."""
         image = as_read(image, self.channels)
-        if min(height, width) != self.short:
-            height, width = resized_shape(height, width, self.short)
+        height, width = covering_shape(image.shape[0], image.shape[1], self.covered)
+        if (height, width) != image.shape[:2]:
             image = np.asarray(Image.fromarray(image).resize((width, height), self.resampling))
         return image[:, :, : self.channels]
 

@@ -13,7 +13,7 @@ from deit.models.deit import DeiT
 
 
 class Attentions(nn.Cell):
-    """Pixels uint8 [B, S, S, C] to logits [B, K] and the attention of all blocks, float32 [L, B, heads, N, N].
+    """Pixels uint8 [B, H, W, C] to logits [B, K] and the attention of all blocks, float32 [L, B, heads, N, N].
 
     A row of N tokens sums to 1; tokens are the class token, the distillation token if there is one, and the patches.
     """
@@ -33,9 +33,9 @@ class Attentions(nn.Cell):
 
 @dataclass(frozen=True)
 class Maps:
-    """The attention of one token of one image to each patch, float32 [P, P] with P patches per side.
+    """The attention of one token of one image to each patch, float32 [rows, columns].
 
-    ``rollout`` is over all blocks and sums to 1, ``heads`` [heads, P, P] is that of the last block.
+    ``rollout`` is over all blocks and sums to 1, ``heads`` [heads, rows, columns] is that of the last block.
     """
 
     token: str
@@ -54,10 +54,12 @@ def rollout(attentions: np.ndarray) -> np.ndarray:
     return joint
 
 
-def maps(attentions: np.ndarray, distilled: bool) -> list[Maps]:
-    """The maps of the class token and, if ``distilled``, of the distillation token, from attentions [L, heads, N, N]."""
+def maps(attentions: np.ndarray, distilled: bool, grid: tuple[int, int]) -> list[Maps]:
+    """The maps of the class token and, if ``distilled``, of the distillation token, from attentions [L, heads, N, N].
+
+    ``grid``: the rows and columns of patches.
+    """
     special = 1 + distilled
-    side = round((attentions.shape[-1] - special) ** 0.5)
     joint = rollout(attentions)
     found = []
     for number, token in enumerate(("class token", "distillation token")[:special]):
@@ -65,8 +67,8 @@ def maps(attentions: np.ndarray, distilled: bool) -> list[Maps]:
         found.append(
             Maps(
                 token,
-                (to_patches / to_patches.sum()).reshape(side, side).astype(np.float32),
-                attentions[-1, :, number, special:].reshape(-1, side, side),
+                (to_patches / to_patches.sum()).reshape(grid).astype(np.float32),
+                attentions[-1, :, number, special:].reshape(-1, *grid),
             )
         )
     return found

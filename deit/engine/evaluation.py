@@ -144,7 +144,10 @@ class Answers:
         return matrix
 
     def calibration(self) -> Reliability:
-        """Of the images of this rank; a prediction is right if its class is the label."""
+        """Of the images of all ranks once the evaluation has ended, before of this one; a prediction is right if its class is
+        the label."""
+        if self.reliability is not None:
+            return self.reliability
         _, labels, predicted, _, confidence = self._columns()
         found = Reliability()
         found.add(confidence, predicted == labels)

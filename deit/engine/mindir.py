@@ -67,8 +67,8 @@ class Mindir:
     num_classes: int
 
 
-def load_mindir(path: Path, img_size: int, source: str, channels: int = 3) -> Mindir:
-    """Load a network from images float32 [B, ``channels``, ``img_size``, ``img_size``] to logits [B, K], or to a pair of them.
+def load_mindir(path: Path, size: tuple[int, int], source: str, channels: int = 3) -> Mindir:
+    """Load a network from images float32 [B, ``channels``, *``size``] to logits [B, K], or to a pair of them.
 
     A loaded graph runs as its own cell or within another, but not in a graph with gradients: MindSpore 2.10 fails there.
     Raises UserError, naming ``source``, if the file is damaged or has another interface.
@@ -80,10 +80,10 @@ def load_mindir(path: Path, img_size: int, source: str, channels: int = 3) -> Mi
     outputs += [tuple(t.dims) for value in proto.graph.output for item in value.attr_info.values for t in item.tensors]
     found = ", ".join(f"{TensorProto.DataType.Name(tensor.data_type)} {list(tensor.dims)}" for tensor in inputs)
     shape = tuple(inputs[0].dims) if len(inputs) == 1 and inputs[0].data_type == TensorProto.FLOAT else ()
-    wanted = (channels, img_size, img_size)
+    wanted = (channels, *size)
     if len(shape) != 4 or any(size not in (-1, needed) for size, needed in zip(shape[1:], wanted, strict=True)):
         raise UserError(
-            f"{source}: {path} takes {found or 'nothing'}, expected are images FLOAT [B, {channels}, {img_size}, {img_size}]."
+            f"{source}: {path} takes {found or 'nothing'}, expected are images FLOAT [B, {channels}, {size[0]}, {size[1]}]."
         )
     if len(outputs) not in (1, 2) or any(len(dims) != 2 or dims[1] != outputs[0][1] or dims[1] < 1 for dims in outputs):
         listed = ", ".join(str(list(dims)) for dims in outputs)

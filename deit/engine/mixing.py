@@ -29,8 +29,8 @@ def enabled(augment: AugmentConfig) -> bool:
     return augment.mixup_prob > 0 and (augment.mixup > 0 or augment.cutmix > 0)
 
 
-def draw(augment: AugmentConfig, batch: int, size: int, rng: np.random.Generator) -> Mix:
-    """Draw the mixing of ``batch`` images of ``size`` pixels, in the configured mode."""
+def draw(augment: AugmentConfig, batch: int, size: tuple[int, int], rng: np.random.Generator) -> Mix:
+    """Draw the mixing of ``batch`` images of that ``size``, height and width, in the configured mode."""
     mix = Mix(np.ones(batch, np.float32), np.zeros((batch, 4), np.int32), np.ones(batch, np.float32))
     count = {"batch": 1, "pair": batch // 2, "elem": batch}[augment.mixup_mode]
     for i in range(count):
@@ -45,7 +45,9 @@ def draw(augment: AugmentConfig, batch: int, size: int, rng: np.random.Generator
     return mix
 
 
-def _draw_one(augment: AugmentConfig, size: int, rng: np.random.Generator) -> tuple[float, tuple[int, int, int, int], float]:
+def _draw_one(
+    augment: AugmentConfig, size: tuple[int, int], rng: np.random.Generator
+) -> tuple[float, tuple[int, int, int, int], float]:
     nothing = (0, 0, 0, 0)
     if rng.random() >= augment.mixup_prob:
         return 1.0, nothing, 1.0
@@ -57,12 +59,14 @@ def _draw_one(augment: AugmentConfig, size: int, rng: np.random.Generator) -> tu
         lam = float(rng.beta(augment.mixup, augment.mixup))
         return lam, nothing, lam
     lam = float(rng.beta(augment.cutmix, augment.cutmix))
-    half = int(size * np.sqrt(1 - lam)) // 2
-    row, column = int(rng.integers(size)), int(rng.integers(size))
-    top, bottom = max(row - half, 0), min(row + half, size)
-    left, right = max(column - half, 0), min(column + half, size)
+    height, width = size
+    share = np.sqrt(1 - lam)
+    tall, wide = int(height * share) // 2, int(width * share) // 2
+    row, column = int(rng.integers(height)), int(rng.integers(width))
+    top, bottom = max(row - tall, 0), min(row + tall, height)
+    left, right = max(column - wide, 0), min(column + wide, width)
     # The box is clipped at the border, so lambda is the area that is really kept.
-    return 1.0, (top, bottom, left, right), 1 - (bottom - top) * (right - left) / size**2
+    return 1.0, (top, bottom, left, right), 1 - (bottom - top) * (right - left) / (height * width)
 
 
 def mix_images(images: Tensor, blend: Tensor, box: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ def build_network(config: RunConfig, prefix: str = "", model: ModelConfig | None
 class Answer(nn.Cell):
     """Images to logits float32 [B, K], the mean of both heads of a distilled model.
 
-    With ``normalize`` the images are pixels, uint8 [B, S, S, C], otherwise normalised, float32 [B, C, S, S].
+    With ``normalize`` the images are pixels, uint8 [B, H, W, C], otherwise normalised, float32 [B, C, H, W].
     """
 
     def __init__(self, network: nn.Cell, normalize: Normalize | None) -> None:

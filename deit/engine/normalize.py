@@ -34,8 +34,8 @@ class RandomErasing(nn.Cell):
     pixel; ``rand``: noise [B, R, C], one colour per box; ``const``: zero, the mean colour.
     """
 
-    def __init__(self, mode: str, count: int, seed: int, size: int) -> None:
-        """``seed`` and the image ``size`` determine the bank."""
+    def __init__(self, mode: str, count: int, seed: int, size: tuple[int, int]) -> None:
+        """``seed`` and the ``size`` of the images, height and width, determine the bank."""
         super().__init__()
         self.mode, self.count = mode, count
         self.bank = _bank(seed, size) if mode == "pixel" else None
@@ -60,7 +60,7 @@ class RandomErasing(nn.Cell):
 
 
 @functools.lru_cache(maxsize=1)
-def _bank(seed: int, size: int) -> Parameter:
+def _bank(seed: int, size: tuple[int, int]) -> Parameter:
     # One for all graphs of a run: those of micro steps and of a teacher. As a parameter it stays on the device.
     return Parameter(Tensor.from_numpy(noise_bank(seed, size)), "erasing_noise", requires_grad=False)
 
@@ -79,7 +79,7 @@ class Inputs(nn.Cell):
         self.normalize = Normalize(config.data.mean, config.data.std)
         self.erase = None
         if augment.reprob > 0:
-            self.erase = RandomErasing(augment.remode, augment.recount, config.seed, config.model.img_size)
+            self.erase = RandomErasing(augment.remode, augment.recount, config.seed, config.model.image_size)
         self.mix = mixing.enabled(augment)
 
     def construct(self, images, labels, boxes, noise, blend, mix_box, lam):  # type: ignore[no-untyped-def]  # some are None

@@ -41,5 +41,5 @@ def mix(config: RunConfig, micro_step: int, rank: int) -> tuple[Tensor, Tensor, 
     if not mixing.enabled(config.augment):
         return None, None, None
     rng = generator(config.seed, "mix", micro_step, rank)
-    drawn = mixing.draw(config.augment, config.data.batch_size, config.model.img_size, rng)
+    drawn = mixing.draw(config.augment, config.data.batch_size, config.model.image_size, rng)
     return Tensor(drawn.blend), Tensor(drawn.box), Tensor(drawn.lam)

@@ -80,10 +80,10 @@ def build_teaching(config: RunConfig, order: Sequence[int] | None = None) -> Tea
     path, source = Path(config.distill.teacher), f"distill.teacher={config.distill.teacher}"
     batch = None
     if path.suffix == MINDIR:
-        exported = load_mindir(path, config.model.img_size, source, config.model.in_chans)
+        exported = load_mindir(path, config.model.image_size, source, config.model.in_chans)
         network, batch, classes, description = exported.network, exported.batch, exported.num_classes, "MINDIR"
         # A loaded graph becomes part of the first graph that uses it and cannot be put into a second one.
-        other = load_mindir(path, config.model.img_size, source, config.model.in_chans).network
+        other = load_mindir(path, config.model.image_size, source, config.model.in_chans).network
     else:
         shapes, metadata = read_shapes(path)
         model, classes = recognise(to_mindspore(shapes), metadata, source)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from deit.config import frozen
-from deit.config.schema import ModelConfig
+from deit.config.schema import ModelConfig, sides
 from deit.errors import UserError
 from deit.files import sha256
 from deit.runs.directory import RunDirectory
@@ -28,18 +28,23 @@ EXPORT_FORMATS = ("mindir", "air", "onnx", "safetensors")
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From a decoded image to the network's input: resize the short side to img_size / crop_pct, crop the centre,
+    """From a decoded image to the network's input: resize it so that it covers img_size / crop_pct, crop the centre,
     (x / 255 - mean) / std. With ``in_graph`` the last step is part of the file, which then takes uint8 pixels.
     Transparent pixels show ``background`` (data.background).
     """
 
     in_graph: bool
-    img_size: int
+    img_size: Any  # a number for a square, or [height, width]
     crop_pct: float
     interpolation: str
     mean: list[float]
     std: list[float]
     background: str = "none"  # of exports from before this was a choice
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return sides(self.img_size)
 
     @property
     def channels(self) -> int:
@@ -180,17 +185,16 @@ def _inconsistent(found: Description) -> str | None:
     def unequal(what: str, value: Any, expected: Any) -> str | None:
         return f"{what} is {value}, expected {expected}" if value != expected else None
 
-    pixels = found.preprocessing.img_size
-    channels = found.model.in_chans
-    sides = [pixels, pixels, channels] if found.preprocessing.in_graph else [channels, pixels, pixels]
+    size, channels = found.model.image_size, found.model.in_chans
+    shape = [*size, channels] if found.preprocessing.in_graph else [channels, *size]
     checks = [
         None if found.export_format in EXPORT_FORMATS else f"export_format is {found.export_format!r}",
         unequal("file", found.file, f"model.{found.export_format}"),
         unequal("the number of classes", len(found.classes), found.num_classes),
-        unequal("preprocessing.img_size", pixels, found.model.img_size),
+        unequal("preprocessing.img_size", found.preprocessing.size, size),
         unequal("the number of means", len(found.preprocessing.mean), channels),
         unequal("the number of deviations", len(found.preprocessing.std), channels),
-        unequal("input.shape", found.input.shape, [*found.input.shape[:1], *sides]),
+        unequal("input.shape", found.input.shape, [*found.input.shape[:1], *shape]),
         unequal("input.layout", found.input.layout, "NHWC" if found.preprocessing.in_graph else "NCHW"),
         unequal("input.dtype", found.input.dtype, "uint8" if found.preprocessing.in_graph else "float32"),
         unequal("output.shape", found.output.shape, [*found.input.shape[:1], found.num_classes]),

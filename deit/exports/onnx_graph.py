@@ -36,7 +36,7 @@ def build_onnx(
     """The graph from ``images`` to ``logits`` float32 [B, K], the mean of both heads of a distilled model.
 
     ``weights`` have MindSpore's names. ``batch`` None takes any number of images. With ``pixels``, the mean and deviation of
-    the channels, the images are uint8 [B, S, S, C] and are normalised in the graph; without, float32 [B, C, S, S]. ``half``
+    the channels, the images are uint8 [B, H, W, C] and are normalised in the graph; without, float32 [B, C, H, W]. ``half``
     stores float16 and computes matrix products in it; norms and softmax stay float32, as in precision.level O2. Raises
     UserError if the package onnx is missing.
     """
@@ -45,10 +45,10 @@ def build_onnx(
     except ImportError:
         raise UserError(f"task.format=onnx needs the package onnx, which is not installed: {EXTRA}") from None
     graph = _Graph(half)
-    size, channels, classes = model.img_size, model.in_chans, weights["head.weight"].shape[0]
+    size, channels, classes = model.image_size, model.in_chans, weights["head.weight"].shape[0]
     x = graph.images(pixels) if pixels else INPUT
     _network(graph, model, weights, x)
-    taken = (onnx.TensorProto.UINT8, [size, size, channels]) if pixels else (onnx.TensorProto.FLOAT, [channels, size, size])
+    taken = (onnx.TensorProto.UINT8, [*size, channels]) if pixels else (onnx.TensorProto.FLOAT, [channels, *size])
     rows: int | str = "batch" if batch is None else batch
     proto = onnx.helper.make_model(
         onnx.helper.make_graph(
@@ -158,7 +158,7 @@ class _Graph:
         return output
 
     def images(self, pixels: tuple[Sequence[float], Sequence[float]]) -> str:
-        """uint8 [B, S, S, C] to normalised float32 [B, C, S, S]."""
+        """uint8 [B, H, W, C] to normalised float32 [B, C, H, W]."""
         scale, shift = (self.constant(value) for value in scale_and_shift(*pixels))
         x = self.add("Cast", INPUT, to=self._onnx.TensorProto.FLOAT)
         return self.add("Transpose", self.add("Add", self.add("Mul", x, scale), shift), perm=[0, 3, 1, 2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from deit.config.schema import RunConfig
+from deit.config.schema import RunConfig, sides, size_text
 from deit.config.tasks import ExportTask, expect
 from deit.errors import UserError
 from deit.exports.description import Metrics, Source
@@ -17,7 +17,7 @@ from deit.runs.task_output import check_new, new_folder
 from deit.weights.choice import choose, measured
 from deit.weights.find import files_to_load
 from deit.weights.fit import compare
-from deit.weights.read import read_shapes, said_of
+from deit.weights.read import grid_of, read_shapes, said_of
 from deit.weights.whole import contradictions, recipe_of
 
 
@@ -80,7 +80,8 @@ def check_fit(config: RunConfig, origin: Origin) -> str | None:
         shapes, metadata = read_shapes(origin.file, origin.weights)
     except UserError as error:
         raise UserError(f"{key}={error}") from None
-    told = compare(shapes, parameter_shapes(config.model, config.data.num_classes))
+    grids = (grid_of(origin.file), config.model.grid)
+    told = compare(shapes, parameter_shapes(config.model, config.data.num_classes), grids=grids)
     contradicted = contradictions(metadata, config.model)
     if told.missing or told.extra or told.misshapen or told.replaced or told.adapted or contradicted:
         reasons = [line for line in told.lines()[1:] if not line.startswith("pos_embed")] + contradicted
@@ -114,5 +115,6 @@ def usual_folder(config: RunConfig, origin: Origin) -> Path:
     special += [f"batch{task.batch}"] if task.batch is not None else []
     special += ["calibrated"] if task.calibrate else []
     trained = checkpoint.read_state(origin.file.parent)["model"]["img_size"]
-    special += [f"{config.model.img_size}px"] if config.model.img_size != trained else []
+    size = size_text(config.model.img_size).replace(" ", "")
+    special += [f"{size}px"] if config.model.image_size != sides(trained) else []
     return origin.run.exports / "_".join([task.format, origin.weights, *special])

@@ -23,7 +23,7 @@ EXTRA = install_command("export")
 
 
 class Predictor(abc.ABC):
-    """Call it with pixels uint8 [N, S, S, C], RGB or grey, any N: logits float32 [N, K], one column for each of ``classes``.
+    """Call it with pixels uint8 [N, H, W, C], RGB or grey, any N: logits float32 [N, K], one column for each of ``classes``.
 
     ``preprocessing`` says how an image becomes such pixels. ``batch`` is the fixed batch size, to which the last images are
     padded with black ones; None takes any number.
@@ -33,10 +33,10 @@ class Predictor(abc.ABC):
         self.preprocessing, self.classes, self.batch = preprocessing, list(classes), batch
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        side, channels = self.preprocessing.img_size, self.preprocessing.channels
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, channels):
+        (height, width), channels = self.preprocessing.size, self.preprocessing.channels
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (height, width, channels):
             raise UserError(
-                f"images are {images.dtype} {list(images.shape)}, expected are uint8 [N, {side}, {side}, {channels}]."
+                f"images are {images.dtype} {list(images.shape)}, expected are uint8 [N, {height}, {width}, {channels}]."
             )
         size = self.batch or max(len(images), 1)
         answers = [np.empty((0, len(self.classes)), np.float32)]

@@ -19,7 +19,7 @@ MOST = 20  # images shown, here and on the terminal
 
 @dataclass(frozen=True)
 class Shown:
-    """One image of a prediction: its number in the input, the network's input (uint8 [S, S, C]), its most likely classes."""
+    """One image of a prediction: its number in the input, the network's input (uint8 [H, W, C]), its most likely classes."""
 
     row: int
     seen: np.ndarray
@@ -46,7 +46,7 @@ def draw_sheet(path: Path, shown: list[Shown], images: Images, classes: list[str
     ]
     transform = EvalTransform(config)
     which = f"{len(shown)} of {len(images):,} images" if len(shown) < len(images) else f"{len(shown)} images"
-    how = f"left: the image, right: the {transform.size} x {transform.size} pixels of the network's input"
+    how = f"left: the image, right: the {transform.size[0]} x {transform.size[1]} pixels of the network's input"
     draw(path, f"{config.name}: predictions", [f"{which}; {how}, with the most likely classes"], cards)
 
 

@@ -32,14 +32,14 @@ class Card:
     """One image with its caption."""
 
     original: np.ndarray  # uint8 [h, w, 3], of any size
-    seen: np.ndarray  # uint8 [S, S, C], the same S on all cards; C is 3 or 1
+    seen: np.ndarray  # uint8 [H, W, C], the same on all cards; C is 3 or 1
     name: str  # the class of the original
     shares: list[tuple[str, float]] = field(default_factory=list)  # the target: up to two classes with their shares
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The layout of a picture of ``cards`` cards whose images have ``size`` pixels."""
+    """The layout of a picture of ``cards`` cards whose images have ``size`` pixels on their longer side."""
 
     cards: int
     size: int
@@ -100,7 +100,8 @@ def sheet(title: str, subtitle: list[str], cards: list[Card]) -> Image.Image:
         pen.text((MARGIN, MARGIN + TITLE + 16 + number * SUBTITLE_LINE), line, FAINT, _font(TEXT), anchor="lt")
     for number, card in enumerate(cards):
         left, top = layout.place(number)
-        seen = Image.fromarray(coloured(card.seen)).resize((layout.side, layout.side), Image.Resampling.NEAREST)
+        height, width = (layout.enlargement * side for side in card.seen.shape[:2])
+        seen = Image.fromarray(coloured(card.seen)).resize((width, height), Image.Resampling.NEAREST)
         left_of_original = left - BETWEEN_IMAGES - layout.side
         _paste(picture, _fitted(card.original, layout.side), left_of_original, top, layout.side)
         _paste(picture, seen, left, top, layout.side)
@@ -115,11 +116,11 @@ def sheet(title: str, subtitle: list[str], cards: list[Card]) -> Image.Image:
 
 def layout_of(subtitle: list[str], cards: list[Card]) -> Layout:
     """The layout of a picture."""
-    return Layout(len(cards), len(cards[0].seen), len(subtitle), max(1, *(len(card.shares) for card in cards)))
+    return Layout(len(cards), max(cards[0].seen.shape[:2]), len(subtitle), max(1, *(len(card.shares) for card in cards)))
 
 
 def coloured(image: np.ndarray) -> np.ndarray:
-    """The input of a network [S, S, C] as RGB: grey in each channel."""
+    """The input of a network [H, W, C] as RGB: grey in each channel."""
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
 
 

@@ -34,7 +34,7 @@ NAMED = 3  # maximum number of classes per image on the terminal
 class Answers:
     """Logits float32 [N, K] of the images ``rows``; ``unreadable`` has the reason for others.
 
-    ``seen`` uint8 [N, S, S, C] is the network's input, if known.
+    ``seen`` uint8 [N, H, W, C] is the network's input, if known.
     """
 
     rows: list[int]

@@ -17,7 +17,7 @@ from deit.inference.labelled import FoundImages
 
 @dataclass
 class Batch:
-    """``images`` uint8 [B, S, S, C], of which the first ``len(rows)`` are images and the rest zero.
+    """``images`` uint8 [B, H, W, C], of which the first ``len(rows)`` are images and the rest zero.
 
     ``rows`` are their numbers in the input; ``unreadable`` has the reason for each missing number.
     """

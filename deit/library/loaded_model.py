@@ -34,9 +34,9 @@ SIZES = (1, 8, 32)
 class Model:
     """What ``load_model`` returns.
 
-    ``classes`` are the names by label; ``img_size`` is the side of the network's input in pixels; ``source`` is the weight file
-    or the exported folder; ``config`` is the configuration, with which ``task=predict`` would use it. ``known_classes`` is None
-    where the names are not stored with the weights; ``classes`` are then numbers.
+    ``classes`` are the names by label; ``img_size`` is the side of the network's input in pixels, or its height and width;
+    ``source`` is the weight file or the exported folder; ``config`` is the configuration, with which ``task=predict`` would use
+    it. ``known_classes`` is None if the names are not stored with the weights; ``classes`` are then numbers.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -53,14 +53,14 @@ class Model:
         self._sizes = SIZES if self.predictor.batch is None else (self.predictor.batch,)
 
     @property
-    def img_size(self) -> int:
+    def img_size(self) -> int | list[int]:
         return self.predictor.preprocessing.img_size
 
     def __repr__(self) -> str:
         return f"<Model {self.config.model.name}, {len(self.classes)} classes, {self.source}>"
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
-        """float32 [N, K] for the network's input, uint8 [N, S, S, 3] in RGB with S = ``img_size``; ``predict`` makes it."""
+        """float32 [N, K] for the network's input, uint8 [N, H, W, C] of ``img_size``; ``predict`` makes it."""
         found, start = [np.empty((0, len(self.classes)), np.float32)], 0
         with self.computing():
             while start < len(pixels):

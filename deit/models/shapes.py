@@ -15,7 +15,7 @@ Shape = tuple[int, ...]
 
 def token_count(model: ModelConfig) -> int:
     """Tokens of one image: the class token, the distillation token if there is one, and the patches."""
-    return 1 + model.distilled + (model.img_size // model.patch_size) ** 2
+    return 1 + model.distilled + math.prod(model.grid)
 
 
 def position_count(model: ModelConfig) -> int:

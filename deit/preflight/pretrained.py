@@ -14,7 +14,7 @@ from deit.preflight.label_order import warn_of_order
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
 from deit.weights.fit import HEADS, Fit, compare, other_classes
-from deit.weights.read import names_of, read_shapes
+from deit.weights.read import grid_of, names_of, read_shapes
 from deit.weights.whole import require_whole
 
 
@@ -48,7 +48,8 @@ def pretrained_fit(config: RunConfig) -> Fit:
     except UserError as error:
         raise UserError(f"model.pretrained={error}") from None
     wanted = None if known is None else open_dataset(config.data, train=True).classes
-    return compare(found, needed_shapes(config), other_classes=other_classes(known, wanted))
+    grids = (grid_of(path), config.model.grid)
+    return compare(found, needed_shapes(config), other_classes=other_classes(known, wanted), grids=grids)
 
 
 def needed_shapes(config: RunConfig) -> dict[str, tuple[int, ...]]:

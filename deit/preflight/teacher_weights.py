@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from deit.config.schema import DistillConfig, ModelConfig, RunConfig
+from deit.config.schema import DistillConfig, ModelConfig, RunConfig, size_text
 from deit.data.datasets import open_dataset
 from deit.errors import UserError
 from deit.exports import description
@@ -35,12 +35,12 @@ def resolve_teacher(config: RunConfig) -> DistillConfig:
     else:
         model, classes = _described(path, source)
         channels = model.in_chans if isinstance(model, ModelConfig) else 3
-        compared = [
+        compared: list[tuple[str, object, object]] = [
             ("data.num_classes", classes, config.data.num_classes),
             ("model.in_chans", channels, config.model.in_chans),
         ]
         if isinstance(model, ModelConfig):  # a RegNetY is convolutional and accepts any size
-            compared.append(("model.img_size", model.img_size, config.model.img_size))
+            compared.append(("model.img_size", size_text(model.img_size), size_text(config.model.img_size)))
         for key, found, needed in compared:
             if found != needed:
                 raise UserError(f"{source}: the teacher has {key}={found}, the student {needed}. They must be equal.")

@@ -24,7 +24,7 @@ class _Request:
 
 
 class Batches:
-    """Call it with uint8 [N, S, S, C] from any thread; returns logits float32 [N, K] of exactly these images.
+    """Call it with uint8 [N, H, W, C] from any thread; returns logits float32 [N, K] of exactly these images.
 
     ``predict`` is called by one thread at a time, with as many images as one of ``sizes``, padded with black ones.
     """

@@ -97,9 +97,9 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Se
     _take_images()
     predictor = open_export(folder, "model", batch=None if mindir else 1)
     sizes = () if not mindir else (predictor.batch,) if predictor.batch else MINDIR_SIZES
-    side = described.preprocessing.img_size
+    shape = (*described.preprocessing.size, described.preprocessing.channels)
     for size in sizes or (1,):
-        predictor(np.zeros((size, side, side, described.preprocessing.channels), np.uint8))
+        predictor(np.zeros((size, *shape), np.uint8))
     return ServedModel(predictor, eval_transform(described), limits, sizes)
 
 

@@ -102,9 +102,8 @@ def requirements(export_format: str) -> list[str]:
 
 def example_text(described: Description) -> str:
     """A synthetic picture of the network's size as base64 text of a PNG."""
-    side = described.preprocessing.img_size
-    ramp = np.linspace(0, 255, side).astype(np.uint8)
-    pixels = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None, :], np.uint8(128)), axis=2)
+    down, across = (np.linspace(0, 255, side).astype(np.uint8) for side in described.preprocessing.size)
+    pixels = np.stack(np.broadcast_arrays(down[:, None], across[None, :], np.uint8(128)), axis=2)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()

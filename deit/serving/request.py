@@ -37,7 +37,7 @@ class Limits:
 def read_images(
     cells: Sequence[Any], limits: Limits, transform: Callable[[np.ndarray], np.ndarray], background: str
 ) -> np.ndarray:
-    """The pixels for the network, uint8 [N, S, S, C]; ``transform`` makes them from an image uint8 [H, W, 3],
+    """The pixels for the network, uint8 [N, H, W, C]; ``transform`` makes them from an image uint8 [H, W, 3],
     whose transparent pixels show ``background``.
 
     Each image is cropped before the next one is decoded, so that only one large image is in memory. Raises UserError, which

@@ -21,7 +21,7 @@ LONGEST = 60  # maximum characters of a name
 
 @dataclass(frozen=True)
 class Seen:
-    """``pixels`` uint8 [S, S, 3] as the network gets them; ``guesses`` the most likely classes with their probabilities."""
+    """``pixels`` uint8 [H, W, 3] as the network gets them; ``guesses`` the most likely classes with their probabilities."""
 
     pixels: np.ndarray
     name: str
@@ -64,12 +64,12 @@ def _show(ax: Any, image: np.ndarray, title: str) -> None:
 
 
 def _lit(pixels: np.ndarray, attention: np.ndarray) -> np.ndarray:
-    """The image, grey and dark, coloured by the attention [P, P] of its patches; float [S, S, 3] in 0..1."""
+    """The image, grey and dark, coloured by the attention [rows, columns] of its patches; float [H, W, 3] in 0..1."""
     from matplotlib import colormaps
 
-    side = len(pixels)
+    height, width = pixels.shape[:2]
     scaled = (attention / max(float(attention.max()), 1e-12)).astype(np.float32)
-    smooth = np.clip(np.asarray(Image.fromarray(scaled).resize((side, side), Image.Resampling.BILINEAR)), 0, 1)
+    smooth = np.clip(np.asarray(Image.fromarray(scaled).resize((width, height), Image.Resampling.BILINEAR)), 0, 1)
     grey = (pixels @ np.array([0.299, 0.587, 0.114]) / 255)[..., None]
     colours = colormaps["inferno"](smooth)[..., :3]
     weight = 0.85 * smooth[..., None]

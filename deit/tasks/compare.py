@@ -46,8 +46,7 @@ def run(context: Context) -> dict[str, Any]:
     data = _images(config, classes if task.classes is not None else None)
     batch = config.data.eval_batch_size
     predictor = open_predictor(config, Path(model), f"task.models: {model}", classes, batch)
-    side = config.model.img_size
-    blank = np.zeros((batch, side, side, config.model.in_chans), np.uint8)
+    blank = np.zeros((batch, *config.model.image_size, config.model.in_chans), np.uint8)
     for _ in range(WARM):
         predictor(blank)
     parts: list[Answers] = []

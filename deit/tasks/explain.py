@@ -67,7 +67,7 @@ def run(context: Context) -> dict[str, Any]:
             name=name,
             right=None if images.labels is None else classes[images.labels[number]],
             guesses=[(classes[label], float(shares[label])) for label in best],
-            maps=maps(attentions.asnumpy()[:, 0], config.model.distilled),
+            maps=maps(attentions.asnumpy()[:, 0], config.model.distilled, config.model.grid),
         )
         file = f"attention_{number:05d}_{re.sub(r'[^A-Za-z0-9._-]+', '_', Path(name).stem)[:60]}.png"
         draw(context.run.path / file, seen, f"{config.model.name}, {config.model.depth} blocks")

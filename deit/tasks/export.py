@@ -34,7 +34,7 @@ from deit.runs.task_output import writing
 from deit.tasks.context import Context, Interrupted
 from deit.weights.fit import fit
 from deit.weights.read import description as metadata_of
-from deit.weights.read import names_of, read_weights
+from deit.weights.read import grid_of, names_of, read_weights
 
 # Maximum difference of a logit, relative to the largest logit (at least 1). Both are 10 to 100 times the measured differences
 # (docs/inference.md): they detect errors, not rounding.
@@ -54,7 +54,12 @@ def run(context: Context) -> dict[str, Any]:
     origin = find_origin(config)
     data = aligned(open_dataset(config.data, train=False), names_of(origin.file), str(origin.file))
     zeros = {name: np.zeros(shape, np.float32) for name, shape in _shapes(config).items()}
-    weights, told = fit(read_weights(origin.file, origin.weights), zeros, antialias=config.model.pos_embed_antialias)
+    weights, told = fit(
+        read_weights(origin.file, origin.weights),
+        zeros,
+        antialias=config.model.pos_embed_antialias,
+        grids=(grid_of(origin.file), config.model.grid),
+    )
     resized = told.resized.get("pos_embed")
     exact = dataclasses.replace(config, precision=precision(half=False))
     checkpoint = open_network(exact, weights, data.classes, batch=None, source=str(origin.file))
@@ -125,8 +130,8 @@ def write_network(
 
 
 def _input_shape(config: RunConfig) -> list[int | None]:
-    task, side, channels = expect(config.task, ExportTask), config.model.img_size, config.model.in_chans
-    return [task.batch, *((side, side, channels) if task.preprocess_in_graph else (channels, side, side))]
+    task, sides, channels = expect(config.task, ExportTask), config.model.image_size, config.model.in_chans
+    return [task.batch, *((*sides, channels) if task.preprocess_in_graph else (channels, *sides))]
 
 
 def _network(config: RunConfig, weights: Weights, half: bool) -> nn.Cell:

@@ -83,9 +83,8 @@ class Figures:
         title = f"{of}{share}"
         classes = self._data.classes
         confusion.draw(folder / f"confusion_{prefix}.png", answers.confusion(len(classes)), classes, title)
-        if answers.reliability is not None:  # of all processes
-            found = answers.reliability
-            reliability_diagram.draw(folder / f"reliability_{prefix}.png", found.sums, found.ece, of)
+        found = answers.calibration()  # of all processes
+        reliability_diagram.draw(folder / f"reliability_{prefix}.png", found.sums, found.ece, of)
         worst = answers.worst(WORST)
         path = folder / f"worst_{prefix}.png"
         if worst:

@@ -52,7 +52,7 @@ def run(context: Context) -> dict[str, Any]:
 
 
 def first_batch(config: RunConfig, data: Dataset) -> tuple[TrainBatch, np.ndarray, np.ndarray]:
-    """The batch of the first step, and the network's input from it: images float32 [B, C, S, S], targets [B, K]."""
+    """The batch of the first step, and the network's input from it: images float32 [B, C, H, W], targets [B, K]."""
     batches = TrainLoader(config, data, rank=0, world=plan.ranks(config)).epoch(0)
     batch = next(batches)
     batches.close()
@@ -97,7 +97,7 @@ def evaluation_cards(config: RunConfig, data: Dataset) -> list[Card]:
 
 
 def denormalized(image: np.ndarray, config: RunConfig) -> np.ndarray:
-    """A normalised image float32 [C, S, S] as uint8 [S, S, C]; values beyond black and white are clipped."""
+    """A normalised image float32 [C, H, W] as uint8 [H, W, C]; values beyond black and white are clipped."""
     values = image.transpose(1, 2, 0) * np.array(config.data.std) + np.array(config.data.mean)
     return np.clip(np.rint(255 * values), 0, 255).astype(np.uint8)
 
@@ -123,10 +123,14 @@ def _training_title(config: RunConfig, shown: int) -> tuple[str, list[str]]:
     ]
 
 
+def _covered(transform: EvalTransform) -> str:
+    height, width = transform.covered
+    return f"short side resized to {height}" if height == width else f"resized to cover {height} x {width}"
+
+
 def _evaluation_title(config: RunConfig) -> tuple[str, list[str]]:
     transform = EvalTransform(config)
     return f"{config.name}: evaluation input of the network", [
-        f"short side resized to {transform.short}, {config.data.interpolation}; "
-        f"centre of {transform.size} x {transform.size} cut out",
+        f"{_covered(transform)}, {config.data.interpolation}; centre of {transform.size[0]} x {transform.size[1]} cut out",
         "left: the image, right: the input of the evaluation",
     ]

@@ -49,7 +49,7 @@ from deit.runs import checkpoint
 from deit.tasks.context import Context, Interrupted, StopRequested
 from deit.tasks.figures import Figures
 from deit.weights.fit import fit
-from deit.weights.read import names_of, read_weights
+from deit.weights.read import grid_of, names_of, read_weights
 from deit.weights.whole import require_whole
 
 SHOWN = ("train/loss", "perf/images_per_s", "perf/data_wait")  # metrics of the live display
@@ -330,7 +330,14 @@ def _begin(context: Context, classes: list[str]) -> dict[str, np.ndarray]:
     if config.model.pretrained is None:
         return weights
     path = Path(config.model.pretrained)
-    weights, fitting = fit(read_weights(path), weights, names_of(path), classes, antialias=config.model.pos_embed_antialias)
+    weights, fitting = fit(
+        read_weights(path),
+        weights,
+        names_of(path),
+        classes,
+        antialias=config.model.pos_embed_antialias,
+        grids=(grid_of(path), config.model.grid),
+    )
     require_whole(fitting, config)
     told = {"file": config.model.pretrained} | fitting.to_dict()
     context.report.event("pretrained", 0, **told | {"taken": len(fitting.taken)})

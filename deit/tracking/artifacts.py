@@ -139,5 +139,5 @@ def _register(
     # duplicating them for the run.
     points = [point for point in records.at_step(run.journal, step) if point.name.split("/")[0] == weights]
     tags = {"weights": weights, "path": str(folder), "step": str(step)}
-    signature = network_signature(config.model.img_size, config.model.in_chans, config.data.num_classes)
+    signature = network_signature(config.model.image_size, config.model.in_chans, config.data.num_classes)
     remote.register(name, tags, points, signature)

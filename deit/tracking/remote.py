@@ -371,10 +371,10 @@ class RemoteRun:
         return str(model.model_id)
 
 
-def network_signature(size: int, channels: int, classes: int | None) -> ModelSignature:
-    """Normalised images float32 [-1, channels, size, size] in, logits float32 [-1, classes] out."""
+def network_signature(size: tuple[int, int], channels: int, classes: int | None) -> ModelSignature:
+    """Normalised images float32 [-1, channels, height, width] in, logits float32 [-1, classes] out."""
     single = np.dtype(np.float32)
     return ModelSignature(
-        inputs=Schema([TensorSpec(single, (-1, channels, size, size), "images")]),
+        inputs=Schema([TensorSpec(single, (-1, channels, *size), "images")]),
         outputs=Schema([TensorSpec(single, (-1, classes or -1), "logits")]),
     )

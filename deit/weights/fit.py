@@ -12,6 +12,7 @@ misshapen  another shape: starts from initial weights
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,7 +21,7 @@ import numpy as np
 from deit.config import class_names
 from deit.weights.channels import adapt, can_adapt
 from deit.weights.naming import to_mindspore
-from deit.weights.pos_embed import resize, side
+from deit.weights.pos_embed import Grid, resize, side
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
@@ -87,11 +88,15 @@ class Fit:
         return told
 
 
-def compare(found: Shapes, needed: Shapes, *, other_classes: bool = False) -> Fit:
+Grids = tuple[Grid | None, Grid | None]  # the patches of the file's and of the model's images; None is a square
+
+
+def compare(found: Shapes, needed: Shapes, *, other_classes: bool = False, grids: Grids = (None, None)) -> Fit:
     """How weights of the shapes ``found`` (named by timm or by MindSpore) fit a model with the shapes ``needed``
     (``deit.models.shapes.parameter_shapes``). Needs no weights, so it works before anything starts.
 
-    With ``other_classes`` heads are replaced even if their shapes fit, because the classes differ.
+    With ``other_classes`` heads are replaced even if their shapes fit, because the classes differ. ``grids`` tell position
+    embeddings of as many patches in another arrangement apart.
     """
     found = to_mindspore(found)
     fitting = Fit(missing=[name for name in needed if name not in found], extra=[name for name in found if name not in needed])
@@ -99,8 +104,9 @@ def compare(found: Shapes, needed: Shapes, *, other_classes: bool = False) -> Fi
         if name not in found:
             continue
         old = found[name]
-        how = _resizing(found, needed) if name == POS_EMBED else None
-        if old == new and not (other_classes and name.startswith(HEADS)):
+        how = _resizing(found, needed, grids) if name == POS_EMBED else None
+        rearranged = how is not None and None not in grids and grids[0] != grids[1]
+        if old == new and not rearranged and not (other_classes and name.startswith(HEADS)):
             fitting.taken.append(name)
         elif how is not None:
             fitting.resized[name] = how
@@ -120,17 +126,18 @@ def fit(
     wanted: Sequence[str] | None = None,
     *,
     antialias: bool = False,
+    grids: Grids = (None, None),
 ) -> tuple[dict[str, np.ndarray], Fit]:
     """All weights of a model, and how they were combined: ``weights`` (named by timm or by MindSpore) where they fit, else
     ``initial`` (MindSpore's names). Shapes, types and order are those of ``initial``.
 
     ``known`` are the class names of ``weights``, ``wanted`` those of the model, if they are known: the rows of the heads are
     reordered for another order of the same names, and heads of other names are replaced. ``antialias`` is
-    model.pos_embed_antialias.
+    model.pos_embed_antialias, ``grids`` as in ``compare``.
     """
     weights = to_mindspore(weights)
     other = other_classes(known, wanted)
-    fitting = compare(_shapes(weights), _shapes(initial), other_classes=other)
+    fitting = compare(_shapes(weights), _shapes(initial), other_classes=other, grids=grids)
     if known is not None and wanted is not None and not other:
         rows = class_names.positions(wanted, known)
         weights |= {name: weights[name][rows] for name in fitting.taken if name.startswith(HEADS)}
@@ -138,7 +145,7 @@ def fit(
     for name in fitting.taken:
         fitted[name] = weights[name].astype(initial[name].dtype)
     if POS_EMBED in fitting.resized:
-        fitted[POS_EMBED] = _resized(weights, initial, antialias)
+        fitted[POS_EMBED] = _resized(weights, initial, antialias, grids)
     for name in fitting.adapted:
         fitted[name] = adapt(weights[name], initial[name].shape[1]).astype(initial[name].dtype)
     return fitted, fitting
@@ -153,38 +160,45 @@ def _shapes(weights: Mapping[str, np.ndarray]) -> dict[str, Shape]:
     return {name: value.shape for name, value in weights.items()}
 
 
-def _special(shapes: Shapes) -> list[str]:
-    """The tokens before the patches with a row in the position embedding: none if its rows form a square."""
-    if side(shapes[POS_EMBED][1], 0) is not None:
+def _special(shapes: Shapes, grid: Grid | None) -> list[str]:
+    """The tokens before the patches with a row in the position embedding: none if its rows form the grid, or a square."""
+    rows = shapes[POS_EMBED][1]
+    if rows == math.prod(grid) if grid is not None else side(rows, 0) is not None:
         return []
     return ["class token", "distillation token"] if DIST_TOKEN in shapes else ["class token"]
 
 
-def _grid(shapes: Shapes) -> int | None:
-    """Patches per side, from the position embedding; None if they form no square."""
+def _grid(shapes: Shapes, grid: Grid | None) -> Grid | None:
+    """The grid of the position embedding: the known one, or a square; None if its rows do not form that."""
     shape = shapes[POS_EMBED]
-    return side(shape[1], len(_special(shapes))) if len(shape) == 3 else None
+    if len(shape) != 3:
+        return None
+    special = len(_special(shapes, grid))
+    if grid is not None:
+        return grid if math.prod(grid) == shape[1] - special else None
+    square = side(shape[1], special)
+    return None if square is None else (square, square)
 
 
-def _resizing(found: Shapes, needed: Shapes) -> str | None:
+def _resizing(found: Shapes, needed: Shapes, grids: Grids) -> str | None:
     """The change of the position embedding; None if it cannot be made to fit."""
-    old, new = _grid(found), _grid(needed)
+    old, new = _grid(found, grids[0]), _grid(needed, grids[1])
     if old is None or new is None or found[POS_EMBED][2] != needed[POS_EMBED][2]:
         return None
-    done = [f"from {old} x {old} to {new} x {new} patches"] if old != new else []
-    rows, wanted = _special(found), _special(needed)
+    done = [f"from {old[0]} x {old[1]} to {new[0]} x {new[1]} patches"] if old != new else []
+    rows, wanted = _special(found, grids[0]), _special(needed, grids[1])
     done += [f"without the row of the {token}" for token in rows if token not in wanted]
     done += [f"with an initial row for the {token}" for token in wanted if token not in rows]
     return ", ".join(done)
 
 
-def _resized(weights: Mapping[str, np.ndarray], initial: Mapping[str, np.ndarray], antialias: bool) -> np.ndarray:
+def _resized(weights: Mapping[str, np.ndarray], initial: Mapping[str, np.ndarray], antialias: bool, grids: Grids) -> np.ndarray:
     old, new = weights[POS_EMBED], initial[POS_EMBED]
-    grid = _grid(_shapes(initial))
+    grid = _grid(_shapes(initial), grids[1])
     assert grid is not None
-    rows, wanted = len(_special(_shapes(weights))), len(_special(_shapes(initial)))
+    rows, wanted = len(_special(_shapes(weights), grids[0])), len(_special(_shapes(initial), grids[1]))
     both = min(rows, wanted)
-    patches = resize(old, rows, grid, antialias=antialias)[:, rows:]
+    patches = resize(old, rows, grid, old=grids[0], antialias=antialias)[:, rows:]
     return np.concatenate([old[:, :both], new[:, both:wanted], patches], axis=1).astype(new.dtype)
 
 

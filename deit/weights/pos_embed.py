@@ -13,27 +13,36 @@ import numpy as np
 
 from deit.errors import UserError
 
+Grid = tuple[int, int]  # rows and columns of patches
+
 _A, _ANTIALIASED_A = -0.75, -0.5  # of the cubic kernel: torch's; torch's with antialiasing, PIL's and MindSpore's
 
 
-def resize(pos_embed: np.ndarray, prefix: int, grid: int, *, antialias: bool = False) -> np.ndarray:
-    """``pos_embed`` [1, prefix + G * G, D] for ``grid`` * ``grid`` patches: [1, prefix + grid * grid, D], float32.
+def resize(
+    pos_embed: np.ndarray, prefix: int, grid: int | Grid, *, old: Grid | None = None, antialias: bool = False
+) -> np.ndarray:
+    """``pos_embed`` [1, prefix + N, D] for a ``grid`` of patches, a number for a square: [1, prefix + patches, D], float32.
 
-    The ``prefix`` rows of the class and distillation token are unchanged. Raises UserError if the rest is not a square.
-    Source: torch.nn.functional.interpolate(mode="bicubic", align_corners=False, antialias=antialias).
+    ``old`` is the grid of its N patches, by default a square. The ``prefix`` rows of the class and distillation token are
+    unchanged. Raises UserError if the rest is no such grid. Source: timm's resample_abs_pos_embed, which is
+    torch.nn.functional.interpolate(mode="bicubic", align_corners=False, antialias=antialias).
     """
     tokens, width = pos_embed.shape[1:]
-    old = side(tokens, prefix)
-    if old is None:
+    if old is None and (square := side(tokens, prefix)) is not None:
+        old = square, square
+    if old is None or math.prod(old) != tokens - prefix:
+        expected = "a square" if old is None else f"{old[0]} x {old[1]}"
         raise UserError(
-            f"pos_embed has {tokens} tokens; without the {prefix} that are no patches, the rest is not a square of patches."
+            f"pos_embed has {tokens} tokens; without the {prefix} that are no patches, the rest is not {expected} of patches."
         )
-    if old == grid:
+    new = (grid, grid) if isinstance(grid, int) else grid
+    if old == new:
         return pos_embed.astype(np.float32)
-    patches = pos_embed[0, prefix:].reshape(old, old, width).astype(np.float64)
-    weights = _antialiased(old, grid) if antialias else _bicubic(old, grid)
-    resized = np.einsum("yi,xj,ijd->yxd", weights, weights, patches, optimize=True)
-    return np.concatenate([pos_embed[:, :prefix], resized.reshape(1, grid * grid, width)], axis=1).astype(np.float32)
+    patches = pos_embed[0, prefix:].reshape(*old, width).astype(np.float64)
+    weigh = _antialiased if antialias else _bicubic
+    rows, columns = (weigh(before, now) for before, now in zip(old, new, strict=True))
+    resized = np.einsum("yi,xj,ijd->yxd", rows, columns, patches, optimize=True)
+    return np.concatenate([pos_embed[:, :prefix], resized.reshape(1, -1, width)], axis=1).astype(np.float32)
 
 
 def side(tokens: int, prefix: int) -> int | None:

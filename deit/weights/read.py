@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 import safetensors
 
+from deit.config.schema import sides
 from deit.errors import UserError
 from deit.files import sha256
 from deit.runs import checkpoint
@@ -171,6 +172,16 @@ def class_names(metadata: Mapping[str, str], source: str) -> list[str] | None:
 def names_of(path: Path) -> list[str] | None:
     """The class names with which the weights in a file were trained; None if the file does not have them."""
     return class_names(read_shapes(path)[1], str(path))
+
+
+def grid_of(path: Path) -> tuple[int, int] | None:
+    """Rows and columns of patches of the images for which the weights in a file were trained; None if it does not say so."""
+    try:
+        model = json.loads(read_shapes(path)[1]["model"])
+        height, width = sides(model["img_size"])
+        return height // model["patch_size"], width // model["patch_size"]
+    except (KeyError, ValueError, TypeError):  # not a file of this program
+        return None
 
 
 def said_of(path: Path) -> str:

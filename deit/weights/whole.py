@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deit.config.schema import ModelConfig, RunConfig
+from deit.config.schema import ModelConfig, RunConfig, sides
 from deit.errors import UserError
 from deit.models.shapes import parameter_shapes
 from deit.runs.checkpoint import run_of_checkpoint
@@ -41,7 +41,7 @@ def require_exact(path: Path, model: ModelConfig, classes: int, key: str, weight
         for what, names in (("missing", missing), ("not in the model", extra), ("other shape", differing))
         if names
     ]
-    listed += contradictions(metadata, model)
+    listed += contradictions(metadata, model) + _other_size(metadata, model)
     if listed:
         listed += [said] if (said := said_of(path)) else []
         listed += recipe_of(path) if key == "checkpoint" else []
@@ -94,6 +94,17 @@ def contradictions(metadata: Mapping[str, str], model: ModelConfig, names: Seque
         ]
     except (KeyError, ValueError, TypeError):
         return []
+
+
+def _other_size(metadata: Mapping[str, str], model: ModelConfig) -> list[str]:
+    """A difference of the image size that the number of patches does not show: 64 x 96 and 96 x 64."""
+    try:
+        told = json.loads(metadata["model"])["img_size"]
+        if sides(told) != model.image_size:
+            return [f"the file says img_size={told}, the configuration {model.img_size}; give model.img_size={told}"]
+    except (KeyError, ValueError, TypeError):
+        pass
+    return []
 
 
 def recipe_of(path: Path) -> list[str]:

@@ -219,7 +219,7 @@ def test_erasing_of_given_draws(fidelity: Callable[..., None]) -> None:
     assert checksum(streams) == stored["erasing.inputs"]
     different = 0
     for side, most in inputs.ERASED:
-        boxes = np.array([draw_boxes(Script(u), side, 0.8, most) for u in streams])
+        boxes = np.array([draw_boxes(Script(u), (side, side), 0.8, most) for u in streams])
         assert boxes.any() and not boxes.any((1, 2)).all()  # some images are left alone
         different += int((boxes != stored[f"erasing.{side}.{most}"]).any((1, 2)).sum())
     fidelity(
@@ -241,8 +241,8 @@ def test_distribution_of_boxes(fidelity: Callable[..., None]) -> None:
     stored, count = load("augment"), 10_000
     scale, ratio = inputs.CROPS["ImageNet"]
     crops = np.array([random_box(generator(1, "crop", i), 375, 500, list(scale), list(ratio)) for i in range(count)])
-    erased = np.array([draw_boxes(generator(1, "erasing", i), 224, 1.0, 1)[0] for i in range(count)])
-    several = [int(draw_boxes(generator(1, "several", i), 224, 0.25, 3).any(1).sum()) for i in range(count)]
+    erased = np.array([draw_boxes(generator(1, "erasing", i), (224, 224), 1.0, 1)[0] for i in range(count)])
+    several = [int(draw_boxes(generator(1, "several", i), (224, 224), 0.25, 3).any(1).sum()) for i in range(count)]
     for what, boxes, reference in (("Random crops", crops, "crops"), ("Erased boxes", erased, "erasing")):
         theirs = edges(stored[f"{reference}.sample"])
         ratios = [np.divide(*kolmogorov_smirnov(ours, theirs[edge])) for edge, ours in edges(boxes).items()]

@@ -55,7 +55,7 @@ def differences(interpolation: str) -> Iterator[tuple[str, np.ndarray]]:
                 yield name, compared(image, lambda ops, x, name=name, given=given: ops.apply(x, Operation(name, given)))
         for name, boxes in CROPS.items():
             for box in boxes:
-                yield name, compared(photograph, lambda ops, x, box=box: ops.crop(x, box, SIDE))
+                yield name, compared(photograph, lambda ops, x, box=box: ops.crop(x, box, (SIDE, SIDE)))
 
 
 def measured() -> dict[str, tuple[float, int]]:

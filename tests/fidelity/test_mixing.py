@@ -66,7 +66,7 @@ def test_given_draws(name: str, fidelity: Callable[..., None]) -> None:
     for number in range(inputs.ROUNDS):
         x, labels, draws = inputs.images(number), inputs.labels(number), inputs.draws(case, number)
         script = in_our_order(case, draws)
-        mix = draw(settings(case), inputs.BATCH, inputs.SIZE, script)
+        mix = draw(settings(case), inputs.BATCH, (inputs.SIZE, inputs.SIZE), script)
         assert script.spent()
         mixed, target = cell(Tensor(x), Tensor(labels, ms.int32), Tensor(mix.blend), Tensor(mix.box), Tensor(mix.lam))
         images.append(mixed.asnumpy())
@@ -89,7 +89,7 @@ def test_the_cases_reach_what_they_are_for() -> None:
     for case in inputs.CASES.values():
         for number in range(inputs.ROUNDS):
             draws = inputs.draws(case, number)
-            mix = draw(settings(case), inputs.BATCH, inputs.SIZE, in_our_order(case, draws))
+            mix = draw(settings(case), inputs.BATCH, (inputs.SIZE, inputs.SIZE), in_our_order(case, draws))
             boxes += [tuple(box) for box in mix.box if box.any()]
             sides |= {int(inputs.SIZE * np.sqrt(1 - lam)) % 2 for lam in draws.cutmix}
             alone += int(np.all(mix.lam == 1))
@@ -102,7 +102,7 @@ def test_the_cases_reach_what_they_are_for() -> None:
 def test_distribution_of_draws(fidelity: Callable[..., None]) -> None:
     stored = load("mixing")
     augment = settings(inputs.Case(0.8, 1.0, "batch"))
-    ours = [draw(augment, 2, 224, generator(0, "mixing", number)) for number in range(len(stored["sample/lam"]))]
+    ours = [draw(augment, 2, (224, 224), generator(0, "mixing", number)) for number in range(len(stored["sample/lam"]))]
     box, lam = np.array([mix.box[0] for mix in ours]), np.array([mix.lam[0] for mix in ours])
     cut = np.array([mix.blend[0] == 1 for mix in ours])
     theirs = stored["sample/cut"]

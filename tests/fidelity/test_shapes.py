@@ -1,4 +1,4 @@
-"""Networks and transforms for other channels than RGB, against timm's."""
+"""Networks and transforms for other channels than RGB and for rectangular images, against timm's."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from deit.models.shapes import parameter_shapes
 from deit.models.weights import load_weights
 from deit.weights.fit import fit
 from deit.weights.naming import to_timm
+from deit.weights.pos_embed import resize
 
 TIMM = "timm 1.0.31"
 
@@ -44,7 +45,7 @@ def filled() -> dict[str, np.ndarray]:
 def logits(changed: ModelConfig, images: np.ndarray, *, antialias: bool = False) -> np.ndarray:
     """Those of the network ``changed`` that starts from the weights of ``model()``."""
     initial = initial_weights(parameter_shapes(changed, 1000), 0)
-    fitted, fitting = fit(filled(), initial, antialias=antialias)
+    fitted, fitting = fit(filled(), initial, antialias=antialias, grids=(None, changed.grid))
     assert not fitting.lost and not fitting.replaced
     network = build_model(changed, 1000)
     load_weights(network, fitted)
@@ -60,6 +61,59 @@ def test_logits_of_other_channels(channels: int, graph_mode: None, fidelity: Cal
         reference=f"{TIMM}, in_chans={channels}, adapt_input_conv",
         tolerance=1e-5,
         measured=worst(found, load("shapes")[f"logits.channels.{channels}"]),
+    )
+
+
+def test_logits_of_rectangular_images(graph_mode: None, fidelity: Callable[..., None]) -> None:
+    height, width = inputs.RECTANGLE
+    changed = dataclasses.replace(model(), img_size=[height, width])
+    fidelity(
+        f"Logits of deit_tiny at {height} x {width} pixels from weights for 224",
+        section="Model",
+        reference=f"{TIMM}, img_size=({height}, {width}), resample_abs_pos_embed",
+        tolerance=1e-5,
+        measured=worst(logits(changed, inputs.images(2, 3, height, width), antialias=True), load("shapes")["logits.rectangle"]),
+    )
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+def test_rectangular_position_embeddings(antialias: bool, fidelity: Callable[..., None]) -> None:
+    kind, measured = "antialias" if antialias else "plain", []
+    for number, (old, new) in enumerate(inputs.GRIDS):
+        found = resize(inputs.positions(*old, prefix=2), 2, new, old=old, antialias=antialias)
+        measured.append(worst(found, load("shapes")[f"positions.{number}.{kind}"]))
+    fidelity(
+        f"Position embeddings of {len(inputs.GRIDS)} rectangular grids resized, {kind}",
+        section="Weights",
+        reference=f"{TIMM}, resample_abs_pos_embed(antialias={antialias})",
+        tolerance=5e-6,
+        measured=max(measured),
+    )
+
+
+@pytest.mark.parametrize("number", range(len(inputs.RECTANGLES)))
+def test_rectangular_evaluation_transform(number: int, fidelity: Callable[..., None]) -> None:
+    settings = inputs.RECTANGLES[number]
+    height, width = settings.size
+    transform = EvalTransform(
+        composed(
+            "experiment=quickstart",
+            f"model.img_size=[{height},{width}]",
+            "model.patch_size=16",
+            f"data.crop_pct={settings.crop_pct}",
+            f"data.interpolation={settings.interpolation}",
+        )
+    )
+    ours = [checksum([transform(picture(*shape))])[0] for shape in inputs.PICTURES]
+    different = sum(crc != theirs for crc, theirs in zip(ours, load("shapes")[f"rectangle.{number}"], strict=True))
+    fidelity(
+        f"Evaluation at {height} x {width} pixels, crop_pct {settings.crop_pct:g}, {settings.interpolation}: "
+        f"{len(ours)} shapes of images",
+        section="Evaluation transform",
+        reference=TIMM,
+        tolerance=0,
+        measured=different,
+        unit="images differ",
     )
 
 

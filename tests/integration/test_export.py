@@ -163,7 +163,7 @@ def test_mindir_of_any_batch_can_teach(plain: RunDirectory, graph_mode: None, tm
 
     folder, described = export(plain, "task.format=mindir", f"task.output={tmp_path / 'teacher'}", "task.images=2")
     assert described.batch is None
-    loaded = load_mindir(folder / "model.mindir", 32, "here")
+    loaded = load_mindir(folder / "model.mindir", (32, 32), "here")
     assert (loaded.batch, loaded.num_classes) == (None, 10)
 
 
@@ -193,6 +193,20 @@ def test_another_image_size_resizes_the_position_embedding(plain: RunDirectory, 
     stored = load_file(folder / "model.safetensors")
     np.testing.assert_array_equal(stored["pos_embed"], resize(trained["pos_embed"], 1, 8))
     np.testing.assert_array_equal(stored["head.weight"], trained["head.weight"])
+
+
+@pytest.mark.parametrize("typed", [("task.format=onnx", "task.preprocess_in_graph=true"), ("task.format=mindir",)])
+def test_a_rectangular_export_from_square_weights(plain: RunDirectory, graph_mode: None, typed: tuple[str, ...]) -> None:
+    from deit.exports.predictor import open_export
+
+    folder, described = export(plain, "model.img_size=[32,48]", "task.images=4", *typed)
+    assert folder.name.endswith("_32x48px") and described.preprocessing.size == (32, 48) and described.metrics is None
+    assert described.input.shape == ([None, 32, 48, 3] if described.preprocessing.in_graph else [None, 3, 32, 48])
+    assert described.verification is not None and described.verification.max_difference < 1e-5
+    predictor = open_export(folder, "here")
+    assert predictor(np.zeros((2, 32, 48, 3), np.uint8)).shape == (2, 10)
+    with pytest.raises(UserError, match=r"expected are uint8 \[N, 32, 48, 3\]"):
+        predictor(np.zeros((2, 48, 32, 3), np.uint8))
 
 
 @pytest.mark.parametrize("typed", [("task.format=onnx",), ("task.format=mindir", "task.precision=float16")])

@@ -259,7 +259,7 @@ def test_a_network_that_would_load_a_library_is_refused(tmp_path: Path) -> None:
         proto.functions.add().node.add().op_type = name
         (tmp_path / "a.mindir").write_bytes(proto.SerializeToString())
         with pytest.raises(UserError, match=rf"uses {name}, .*nothing was executed"):
-            load_mindir(tmp_path / "a.mindir", 224, "distill.teacher=a.mindir")
+            load_mindir(tmp_path / "a.mindir", (224, 224), "distill.teacher=a.mindir")
 
 
 # --------------------------------------------------------------------------------------------------------------- secrets

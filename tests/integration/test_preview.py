@@ -134,7 +134,7 @@ def test_grey_images_have_one_channel_up_to_the_picture(remode: str, tmp_path: P
     assert batch.images.shape[1:] == (32, 32, 1) and images.shape == (12, 1, 32, 32)
     cards = training_cards(config, data)
     assert cards[0].seen.shape == (32, 32, 1) and cards[0].original.shape[2] == 3
-    picture.draw(tmp_path / "grey.png", "grey", [], cards)
+    picture.draw(tmp_path / "grey.png", "grey", ["a line"], cards)
     assert Image.open(tmp_path / "grey.png").mode == "RGB"
 
 
@@ -175,6 +175,23 @@ def test_evaluation_images_are_those_of_the_evaluation_transform() -> None:
     for card in cards:
         np.testing.assert_array_equal(card.seen, transform(card.original))
         assert zlib.crc32(np.ascontiguousarray(card.original).tobytes()) in there
+
+
+@pytest.mark.usefixtures("graph_mode")
+def test_rectangular_images_keep_their_shape_up_to_the_picture() -> None:
+    config = previewed(*RICH, "model.img_size=[24,40]", "data.crop_pct=0.8", "task.images=4")
+    data = open_dataset(config.data, train=True)
+    batch, images, _ = first_batch(config, data)
+    assert batch.images.shape == (12, 24, 40, 3) and images.shape == (12, 3, 24, 40)
+    cards = [*training_cards(config, data), *evaluation_cards(config, data)]
+    assert {card.seen.shape for card in cards} == {(24, 40, 3)}
+    layout = picture.layout_of(["a line"], cards)
+    drawn = np.asarray(picture.sheet("rectangles", ["a line"], cards))
+    left, top = layout.place(0)
+    first, times = cards[0].seen, layout.enlargement
+    top += 8 * times  # in the middle of a square
+    shown = drawn[top : top + 24 * times, left : left + 40 * times]
+    np.testing.assert_array_equal(shown, first.repeat(times, 0).repeat(times, 1))
 
 
 # ---------------------------------------------------------------------------------------------- the picture

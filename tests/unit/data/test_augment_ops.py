@@ -151,10 +151,10 @@ def test_flip_and_crop():
     fast, exact = OpencvOps("bicubic", FILL), PilOps("bicubic", FILL)
     for ops in (fast, exact):
         np.testing.assert_array_equal(ops.finish(ops.flip(ops.start(image))), image[:, ::-1])
-        whole = ops.finish(ops.crop(ops.start(image), Box(5, 11, 32, 32), 32))
+        whole = ops.finish(ops.crop(ops.start(image), Box(5, 11, 32, 32), (32, 32)))
         np.testing.assert_array_equal(whole, image[5:37, 11:43])
     large = smooth(200)
     for box in (Box(0, 0, 200, 200), Box(20, 30, 101, 66), Box(3, 4, 30, 40), Box(0, 0, 20, 190)):
-        difference = fast.crop(large, box, 64).astype(int) - exact.finish(exact.crop(exact.start(large), box, 64))
+        difference = fast.crop(large, box, (64, 64)).astype(int) - exact.finish(exact.crop(exact.start(large), box, (64, 64)))
         assert np.abs(difference).mean() < 1.0
         assert abs(difference.mean()) < 0.15

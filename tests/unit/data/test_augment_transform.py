@@ -17,7 +17,7 @@ from deit.randomness import generator
 INCEPTION = ([0.08, 1.0], [0.75, 4 / 3])
 
 
-def settings(img_size=32, crop_pct=1.0, interpolation="bicubic", in_chans=3, **augment) -> RunConfig:
+def settings(img_size: int | list[int] = 32, crop_pct=1.0, interpolation="bicubic", in_chans=3, **augment) -> RunConfig:
     """What the transforms read of a configuration; augmentation is off but for what is given."""
     config = RunConfig()
     config.model.img_size = img_size
@@ -80,13 +80,13 @@ def test_full_scale_of_a_square_is_the_whole_image():
 
 
 def test_central_box_rounds_as_torchvision():
-    assert central_box(248, 330, 224) == Box(12, 53, 224, 224)
-    assert central_box(249, 251, 224) == Box(12, 14, 224, 224)  # 12.5 and 13.5 round to even
+    assert central_box(248, 330, (224, 224)) == Box(12, 53, 224, 224)
+    assert central_box(249, 251, (224, 224)) == Box(12, 14, 224, 224)  # 12.5 and 13.5 round to even
 
 
 def test_erasing_boxes():
     generator = rng(1)
-    drawn = np.array([draw_boxes(generator, 224, 0.25, 1) for _ in range(8000)])
+    drawn = np.array([draw_boxes(generator, (224, 224), 0.25, 1) for _ in range(8000)])
     assert drawn.shape == (8000, 1, 4) and drawn.dtype == np.int32
     top, left, height, width = drawn[drawn.any(-1)].T
     assert len(top) / 8000 == pytest.approx(0.25, abs=0.02)
@@ -99,19 +99,19 @@ def test_erasing_boxes():
 
 def test_erasing_several_boxes_shares_the_area():
     generator = rng(2)
-    drawn = np.array([draw_boxes(generator, 64, 1.0, 3) for _ in range(600)])
+    drawn = np.array([draw_boxes(generator, (64, 64), 1.0, 3) for _ in range(600)])
     counts = drawn.any(-1).sum(1)
     assert set(counts) == {1, 2, 3}
     three = drawn[counts == 3]
     assert (three[..., 2] * three[..., 3]).max() <= 64 * 64 / 9 * 1.1
-    assert not draw_boxes(generator, 64, 0.0, 3).any()
+    assert not draw_boxes(generator, (64, 64), 0.0, 3).any()
 
 
 def test_erasing_noise_is_normal_and_no_two_boxes_of_a_batch_are_alike():
     size, count = 48, 128
-    bank = noise_bank(7, size)
-    np.testing.assert_array_equal(bank, noise_bank(7, size))
-    assert not np.array_equal(bank, noise_bank(8, size))
+    bank = noise_bank(7, (size, size))
+    np.testing.assert_array_equal(bank, noise_bank(7, (size, size)))
+    assert not np.array_equal(bank, noise_bank(8, (size, size)))
     drawn = [noise_rows(generator(7, "augment", 2, image, 0), size) for image in range(count)]
     assert all(len(set(rows.ravel())) == 3 * size for rows in drawn)  # nothing comes twice in an image
     pixels = bank[np.array(drawn)]  # [B, 3, H, W], as the device gathers them
@@ -129,7 +129,7 @@ def test_erasing_noise_suits_any_size():
     for size in (8, 224, 8192):
         rows = noise_rows(rng(), size)
         assert rows.shape == (3, size) and rows.min() >= 0 and len(set(rows.ravel())) == 3 * size
-    assert noise_rows(rng(), 224).max() < len(noise_bank(0, 224)) == 1 << 14
+    assert noise_rows(rng(), 224).max() < len(noise_bank(0, (224, 224))) == 1 << 14
 
 
 @pytest.mark.parametrize("backend", ["opencv", "pil"])
@@ -277,3 +277,29 @@ def test_a_training_of_one_channel_sees_grey_images(backend, crop):
         found, expected = transform(image, rng(seed)), whole(grey, rng(seed))
         assert found.shape == (32, 32, 1) and (expected == expected[:, :, :1]).all()
         np.testing.assert_array_equal(found, expected[:, :, :1])
+
+
+@pytest.mark.parametrize("backend", ["pil", "opencv"])
+@pytest.mark.parametrize("crop", ["rrc", "src"])
+@pytest.mark.parametrize("size", [[24, 40], [40, 24]])
+def test_rectangular_crops_have_their_size_and_the_aspect_of_the_image(backend, crop, size):
+    # Across, the red channel grows by one level per pixel, down the green one.
+    image = np.zeros((100, 200, 3), np.uint8)
+    image[:, :, 0], image[:, :, 1] = np.arange(200), np.arange(100)[:, None]
+    for found in (
+        EvalTransform(settings(size))(image),
+        TrainTransform(settings(size, backend=backend, crop=crop, ratio=[size[1] / size[0]] * 2, scale=[0.3, 0.3]))(
+            image, rng()
+        ),
+    ):
+        assert found.shape == (*size, 3)
+        across = float(np.median(np.diff(found[5:-5, 5:-5, 0].astype(int), axis=1).mean(1)))
+        down = float(np.median(np.diff(found[5:-5, 5:-5, 1].astype(int), axis=0).mean(0)))
+        assert across == pytest.approx(down, rel=0.1) and across > 1
+
+
+def test_rectangular_erasing_boxes_stay_inside_and_reach_the_far_side():
+    drawn = np.array([draw_boxes(rng(seed), (24, 80), 1.0, 1)[0] for seed in range(400)])
+    top, left, height, width = drawn.T
+    assert (top + height).max() == 24 and 70 < (left + width).max() <= 80 and (height * width).min() > 0
+    assert noise_rows(rng(), 24).shape == (3, 24) and noise_bank(0, (24, 80)).shape == (1 << 14, 80)

@@ -63,7 +63,7 @@ def test_mixing_follows_its_definition(mode: str) -> None:
     labels = rng.integers(0, 5, 6).astype(np.int32)
     cut_seen = mixed_seen = False
     for step in range(8):
-        mix = mixing.draw(augment(mixup_mode=mode), 6, 8, generator(0, "mix", step))
+        mix = mixing.draw(augment(mixup_mode=mode), 6, (8, 8), generator(0, "mix", step))
         got = mixing.mix_images(Tensor(images), Tensor(mix.blend), Tensor(mix.box)).asnumpy()
         targets = mixing.soft_targets(Tensor(labels), Tensor(mix.lam), 5, 0.1).asnumpy()
         onehot = np.full((6, 5), 0.1 / 5, np.float32)
@@ -90,12 +90,18 @@ def test_mixing_follows_its_definition(mode: str) -> None:
 
 
 def test_mixing_is_drawn_with_the_configured_probabilities() -> None:
-    draws = [mixing.draw(augment(mixup_prob=0.6, mixup_switch_prob=0.25), 2, 32, generator(0, "mix", i)) for i in range(4000)]
+    draws = [
+        mixing.draw(augment(mixup_prob=0.6, mixup_switch_prob=0.25), 2, (32, 32), generator(0, "mix", i)) for i in range(4000)
+    ]
     plain = sum(bool(d.lam[0] == 1 and not d.box.any()) for d in draws) / 4000
     cut = sum(bool(d.box.any()) for d in draws) / 4000
     assert plain == pytest.approx(0.4, abs=0.03)
     assert cut == pytest.approx(0.6 * 0.25, abs=0.02)
-    only_cut = mixing.draw(augment(mixup=0.0), 2, 32, generator(0, "mix", 0))
+    wide = mixing.draw(augment(mixup=0.0, cutmix=1.0, mixup_mode="elem"), 400, (16, 48), generator(0, "mix", 0))
+    top, bottom, left, right = wide.box.T
+    assert bottom.max() == 16 and right.max() == 48
+    np.testing.assert_allclose(wide.lam, 1 - (bottom - top) * (right - left) / (16 * 48), rtol=1e-6)
+    only_cut = mixing.draw(augment(mixup=0.0), 2, (32, 32), generator(0, "mix", 0))
     assert only_cut.blend.tolist() == [1, 1]
 
 
@@ -116,9 +122,9 @@ def test_erasing_fills_its_boxes_and_nothing_else(mode: str) -> None:
     boxes = np.array([[[1, 2, 3, 4], [0, 0, 0, 0]], [[0, 0, 2, 2], [5, 5, 3, 3]]], np.int32)
     colours = rng.standard_normal((2, 2, 3)).astype(np.float16)
     places = np.stack([noise_rows(rng, 8), noise_rows(rng, 8)])
-    pixels = noise_bank(5, 8)[places]
+    pixels = noise_bank(5, (8, 8))[places]
     noise = {"const": None, "rand": Tensor(colours), "pixel": Tensor(places)}[mode]
-    got = RandomErasing(mode, 2, seed=5, size=8)(Tensor(images), Tensor(boxes), noise).asnumpy()
+    got = RandomErasing(mode, 2, seed=5, size=(8, 8))(Tensor(images), Tensor(boxes), noise).asnumpy()
     wanted = images.copy()
     for i in range(2):
         for r in range(2):

@@ -41,7 +41,7 @@ from deit.weights.fit import compare, fit
 from deit.weights.naming import to_mindspore, to_timm
 from deit.weights.official import OFFICIAL
 from deit.weights.pos_embed import resize
-from deit.weights.read import description, read_shapes, read_weights
+from deit.weights.read import description, grid_of, read_shapes, read_weights
 from deit.weights.whole import require_exact
 
 PLAIN = FIXTURES / "weights_plain.pth"
@@ -295,6 +295,30 @@ def test_another_image_size_resizes_the_position_embedding() -> None:
     np.testing.assert_array_equal(fitted["pos_embed"], resize(theirs["pos_embed"], 1, 6))
     assert told.resized == {"pos_embed": "from 4 x 4 to 6 x 6 patches"}
     assert "pos_embed resized from 4 x 4 to 6 x 6 patches" in told.lines()
+
+
+def test_rectangular_grids_are_told_apart_even_with_as_many_patches() -> None:
+    theirs, initial = weights(seed=1, img_size=[16, 48]), weights(img_size=[48, 16])
+    assert theirs["pos_embed"].shape == initial["pos_embed"].shape
+    fitted, told = fit(theirs, initial, grids=((2, 6), (6, 2)))
+    assert told.resized == {"pos_embed": "from 2 x 6 to 6 x 2 patches"} and "pos_embed" not in told.taken
+    np.testing.assert_array_equal(fitted["pos_embed"], resize(theirs["pos_embed"], 1, (6, 2), old=(2, 6)))
+    assert fit(theirs, weights(img_size=[16, 48]), grids=((2, 6), (2, 6)))[1].resized == {}
+    # 9 x 11 patches and the class token are as many rows as a square of 10 x 10 without it.
+    theirs, initial = weights(seed=1, img_size=[72, 88]), weights(img_size=48)
+    fitted, told = fit(theirs, initial, grids=((9, 11), (6, 6)))
+    assert told.resized == {"pos_embed": "from 9 x 11 to 6 x 6 patches"}
+    np.testing.assert_array_equal(fitted["pos_embed"][:, :1], theirs["pos_embed"][:, :1])
+
+
+def test_a_checkpoint_of_the_other_aspect_ratio_is_of_another_model(tmp_path: Path) -> None:
+    model, file = micro(img_size=[16, 48]), tmp_path / "wide.safetensors"
+    told = description(dataclasses.asdict(model), 10, "mindspore")
+    save_file(weights(img_size=[16, 48]), file, told)
+    require_exact(file, model, 10, "checkpoint")
+    assert grid_of(file) == (2, 6)
+    with pytest.raises(UserError, match=r"the file says img_size=\[16, 48\], the configuration \[48, 16\]"):
+        require_exact(file, micro(img_size=[48, 16]), 10, "checkpoint")
 
 
 def test_distilled_into_plain_leaves_its_token_out() -> None:
