@@ -15,6 +15,7 @@ import numpy as np
 from deit.config import safe_yaml
 from deit.config.schema import RunConfig
 from deit.files import read_json, write_text
+from deit.installation import program, words
 from deit.pages.class_table import class_rows, mean
 from deit.pages.page import build
 from deit.pages.thinning import thin
@@ -51,7 +52,7 @@ def _data(run: RunDirectory, config: RunConfig, best: dict[str, dict[str, Any]])
     return {
         "name": config.name,
         "id": run.id,
-        "command": shlex.join(["python", "launch.py", *(typed or ())]),
+        "command": shlex.join([*words(), *(typed or ())]),
         "written": time.strftime("%Y-%m-%d %H:%M:%S"),
         "took": duration(_seconds(run)),
         "recipe": _recipe(run, config),
@@ -68,7 +69,7 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _next(run: RunDirectory, config: RunConfig) -> list[tuple[str, str]]:
-    launch, path = "python launch.py", run.path
+    launch, path = program(), run.path
     return [
         ("Predict the classes of other images", f"{launch} task=predict {line_to_type('task.model', path)} task.input=FOLDER"),
         ("Export the network", f"{launch} task=export {line_to_type('run', path)} task.format=onnx"),

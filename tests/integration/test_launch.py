@@ -48,7 +48,15 @@ def test_a_training_ends_well_and_says_where_to_look(trained: tuple[Path, subpro
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri sqlite:///mlflow.db" in ended.stdout
     )
     assert run_processes.of_run(run) == []
-    for name in ("config.yaml", "overrides.yaml", "environment.json", "journal.jsonl", "lr_curve.png", "logs/worker_0.log"):
+    for name in (
+        "config.yaml",
+        "overrides.yaml",
+        "environment.json",
+        "journal.jsonl",
+        "lr_curve.png",
+        "report.html",
+        "logs/worker_0.log",
+    ):
         assert (run.path / name).stat().st_size > 0 or name.endswith(".log")
     environment = read_json(run.environment)
     profiled = [entry for entry in map(json.loads, run.journal.read_text().splitlines()) if entry.get("event") == "profiled"]
@@ -91,7 +99,7 @@ def test_mlflow_holds_what_the_journal_holds(trained: tuple[Path, subprocess.Com
         assert sorted(history) == sorted(points), name
     assert any(name.startswith("system/") for name in there.data.metrics)
     artifacts = {item.path for item in client.list_artifacts(sent["run_id"])}
-    assert {"config.yaml", "lr_curve.png"} <= artifacts
+    assert {"config.yaml", "lr_curve.png", "report.html"} <= artifacts
 
 
 @pytest.mark.versions

@@ -88,3 +88,12 @@ def test_a_run_of_the_experiment_has_plain_numbers_for_evaluate_and_resume(photo
     assert "auto:" not in run.config.read_text()
     assert freeze(f"resume='{run.path}'").schedule == config.schedule
     assert freeze("task=evaluate", f"run='{run.path}'").data.batch_size == config.data.batch_size
+
+
+def test_a_start_says_what_was_chosen(photos: Path, tmp_path: Path) -> None:
+    from deit.commands.train import TASK
+    from deit.runs import directory
+
+    config = freeze(*OWN, f"data.root='{photos}'", "schedule.epochs=2")
+    (line,) = TASK.begin(directory.create(tmp_path / "runs", "finetune"), config)
+    assert line.startswith("chosen for this data and machine") and " data.batch_size=8 " in line and "epochs=2" not in line
