@@ -83,7 +83,17 @@ class Compare(Task[CompareTask]):
         preprocessing = ("background", "crop_pct", "interpolation", "mean", "std")
         of_data = ["name", "eval_batch_size", "workers", "max_pixels", *preprocessing]
         if task.input is None:
-            of_data += [*SPLIT_KEYS, "source", "root", "format", "num_classes", "val_size", "val_limit", "on_bad_image"]
+            of_data += [
+                *SPLIT_KEYS,
+                "eval_split",
+                "source",
+                "root",
+                "format",
+                "num_classes",
+                "val_size",
+                "val_limit",
+                "on_bad_image",
+            ]
         found.all_but("data", *of_data)
         if len(exported) + len(of_runs) == len(task.models):
             told = "while each of task.models has its own"

@@ -31,6 +31,7 @@ class Train(Task[TrainTask]):
 
     def rules(self, config: RunConfig) -> list[str]:
         found = super().rules(config) + rules.augment(config) + rules.freeze(config) + rules.balance(config)
+        found += rules.training_split(config)
         return found + rules.loss(config) + rules.distill(config) + rules.schedule(config) + _objectives(config)
 
     def check(self, config: RunConfig) -> RunConfig:

@@ -147,6 +147,16 @@ def data(config: RunConfig) -> list[str]:
     return found
 
 
+def training_split(config: RunConfig) -> list[str]:
+    """A training that would be chosen by its test images."""
+    if config.data.eval_split == "val":
+        return []
+    return [
+        f"data.eval_split is {config.data.eval_split}, but a training chooses its best checkpoint by the images that it "
+        "evaluates, so that they no longer test it; give data.eval_split=val, and test with task=evaluate run=RUN data.eval_split=test."
+    ]
+
+
 def _split(data: DataConfig) -> list[str]:
     found = []
     if data.labels is not None and data.format not in ("auto", "folder"):

@@ -120,6 +120,6 @@ def _of_data(found: Unused) -> None:
     data = found.config.data
     found.add(not is_remote(data.root), "without a data.root in a store (s3://, obs://)", "data.cache_dir")
     split = [f"data.{key}" for key in SPLIT_KEYS]
-    of_files = [*(f"data.{key}" for key in ("format", "on_bad_image", "max_pixels", "background")), *split]
+    of_files = [*(f"data.{key}" for key in ("format", "eval_split", "on_bad_image", "max_pixels", "background")), *split]
     found.add(data.source != "imagefolder", f"with data.source={data.source}, which has no image files", *of_files)
     found.add(data.split_file is not None, "with data.split_file", *(key for key in split if key != "data.split_file"))

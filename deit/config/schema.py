@@ -150,6 +150,12 @@ class DataConfig:
         "folds. run=, resume= and task.model=RUN set it to that of the run. null: split by the keys above.",
         default=None,
     )
+    eval_split: str = option(
+        "The images of evaluations: val, or test, those in data.root/test or with the split test in data.labels. A training "
+        "uses val.",
+        choices=("val", "test"),
+        default="val",
+    )
     train_size: Optional[int] = option("Expected number of training images; null: not checked.", unit="images", low=1)
     val_size: Optional[int] = option("The same for the validation images.", unit="images", low=1)
     train_limit: Optional[int] = option(

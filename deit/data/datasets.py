@@ -30,12 +30,21 @@ def open_images(data: DataConfig, train: bool) -> Dataset:
     if form == "folder" and is_listed(data):
         return open_list(data, train)
     if form == "folder" and _is_unsplit(data):
+        _check_tested(data, train)
         return open_class_folders(data, train)
     if data.labels is not None and data.split_file is None:
         raise UserError(f"data.labels={data.labels}: {data.root} contains {form} shards, which have their own labels.")
     if data.split_file is None:
         refuse_split_keys(data, Path(data.root or "."))
-    return open_folder(data, train) if form == "folder" else open_packed(data, train)
+    if form != "folder":
+        _check_tested(data, train)
+        return open_packed(data, train)
+    return open_folder(data, train)
+
+
+def _check_tested(data: DataConfig, train: bool) -> None:
+    if not train and data.eval_split == "test":
+        raise UserError(f"data.eval_split=test: {data.root} has no test images; they are in test/, next to train/ and val/.")
 
 
 def record_split(file: Path, data: DataConfig) -> None:

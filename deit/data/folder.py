@@ -102,23 +102,24 @@ def open_folder(data: DataConfig, train: bool) -> ImageFolder:
     root = Path(data.root)
     if not root.is_dir():
         raise UserError(f"data.root: there is no folder {root}. Give the folder that contains train/ and val/.")
-    wanted = ("train", "val") if train else ("val",)
+    evaluated = data.eval_split
+    wanted = ("train", "val") if train else (evaluated,)
     missing = [split for split in wanted if not (root / split).is_dir()]
     if missing:
         raise UserError(_not_laid_out(root, missing[0]))
-    known = "train" if (root / "train").is_dir() else "val"
+    known = "train" if (root / "train").is_dir() else evaluated
     folders = class_folders(root / known)
     classes = list(folders)
     if train:
         return _listed(root / "train", classes, folders, data, empty_allowed=False)
-    present = class_folders(root / "val")
+    present = class_folders(root / evaluated)
     unknown = sorted(set(present) - set(classes))
     if unknown:
         raise UserError(
-            f"data.root: {root / 'val' / unknown[0]} is a class that {root / 'train'} does not have; "
-            "each class of val/ must be one of train/."
+            f"data.root: {root / evaluated / unknown[0]} is a class that {root / 'train'} does not have; "
+            f"each class of {evaluated}/ must be one of train/."
         )
-    return _listed(root / "val", classes, present, data, empty_allowed=True)
+    return _listed(root / evaluated, classes, present, data, empty_allowed=True)
 
 
 def is_unsplit(root: Path) -> bool:
@@ -161,7 +162,7 @@ def _not_laid_out(root: Path, split: str) -> str:
     if advice := _of_imagenet(root):
         return f"data.root: {advice}"
     needed = "it must contain a folder for each class, or train/ and val/ with such folders"
-    for other in OTHER_NAMES[split]:
+    for other in OTHER_NAMES.get(split, ()):
         found = next((entry.name for entry in entries_of(root) if entry.name.lower() == other and entry.is_dir()), None)
         if found is not None:
             return f"data.root: {root} contains {found}/ but no {split}/; rename it: mv '{root / found}' '{root / split}'."

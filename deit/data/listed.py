@@ -105,20 +105,19 @@ def open_list(data: DataConfig, train: bool) -> ListedImages:
 
     Raises UserError, naming the line, if a file does not exist or a class has no training image.
     """
-    key = "labels" if data.split_file is None else "split_file"
-    file = Path(data.labels if data.split_file is None else data.split_file)  # type: ignore[arg-type]
-    root = file.parent if data.root is None else Path(data.root)
+    where, rows = _rows_of(data)
+    root = Path(where.partition("=")[2]).parent if data.root is None else Path(data.root)
     if not root.is_dir():
-        raise UserError(f"data.root: there is no folder {root}, where the paths in data.{key}={file} begin.")
-    where = f"data.{key}={file}"
-    rows = read_labels(file, f"data.{key}")
+        raise UserError(f"data.root: there is no folder {root}, where the paths in {where} begin.")
     own = rows[0].split is not None
     if own and data.split_file is None:
         _check_unsplit(data, f"{where} has its own column split")
     names = [os.fsencode(row.path) for row in rows]
     if own:
         of_split = np.array([row.split for row in rows])
-        learnt, chosen = of_split == "train", of_split == ("train" if train else "val")
+        learnt, chosen = of_split == "train", of_split == ("train" if train else data.eval_split)
+    elif data.eval_split == "test" and not train:
+        raise UserError(f"data.eval_split=test: {where} has no column split, so no test images.")
     else:
         numbers = {label: number for number, label in enumerate(sorted({row.label for row in rows}))}
         validation = Rule.of(data).validation(names, np.array([numbers[row.label] for row in rows], np.int64))
@@ -132,13 +131,23 @@ def open_list(data: DataConfig, train: bool) -> ListedImages:
 
 
 def write_split(file: Path, data: DataConfig) -> None:
-    """Write the training and validation images of ``data`` as a list that ``open_list`` reads."""
-    lines = []
-    for name, train in (("train", True), ("val", False)):
-        split = open_list(data, train) if is_listed(data) else open_class_folders(data, train)
-        for encoded, label in zip(split.names.tolist(), split.labels.tolist(), strict=True):
-            lines.append(json.dumps({"path": os.fsdecode(encoded), "label": split.classes[label], "split": name}) + "\n")
-    write_text(file, "".join(lines))
+    """Write the images of ``data`` as a list that ``open_list`` reads, with the split of each."""
+    lines = [(row.path, row.label, row.split) for row in _rows_of(data)[1]] if is_listed(data) else []
+    if not lines or lines[0][2] is None:
+        lines = []
+        for name, train in (("train", True), ("val", False)):
+            split = open_list(data, train) if is_listed(data) else open_class_folders(data, train)
+            for encoded, label in zip(split.names.tolist(), split.labels.tolist(), strict=True):
+                lines.append((os.fsdecode(encoded), split.classes[label], name))
+    keys = ("path", "label", "split")
+    write_text(file, "".join(json.dumps(dict(zip(keys, line, strict=True))) + "\n" for line in lines))
+
+
+def _rows_of(data: DataConfig) -> tuple[str, list[Labelled]]:
+    """data.split_file or data.labels as KEY=FILE, and its rows."""
+    key, file = ("labels", data.labels) if data.split_file is None else ("split_file", data.split_file)
+    assert file is not None
+    return f"data.{key}={file}", read_labels(Path(file), f"data.{key}")
 
 
 def refuse_split_keys(data: DataConfig, root: Path) -> None:
@@ -166,7 +175,7 @@ class _Listing:
         """The ``chosen`` images, bool [N]. Raises UserError if there is none."""
         rows = np.flatnonzero(chosen)
         if not len(rows):
-            kind, count = "training" if train else "validation", len(self.names)
+            kind, count = "training" if train else {"val": "validation"}.get(data.eval_split, "testing"), len(self.names)
             raise UserError(f"{self.where}: contains {count:,} image{'s' * (count != 1)}, but none of them is for {kind}.")
         labels = self.labels[rows]
         counts = np.bincount(labels, minlength=len(self.classes))
@@ -185,8 +194,8 @@ def _classes(rows: list[Labelled], learnt: NDArray[np.bool_], chosen: NDArray[np
             row = rows[number]
             if row.label not in known:
                 raise UserError(
-                    f"{where}, line {row.line}: {row.label} is a class without a training image; each class of the validation "
-                    "images needs one."
+                    f"{where}, line {row.line}: {row.label} is a class without a training image; each class that "
+                    "is evaluated needs one."
                 )
     return sorted(known)
 

@@ -144,6 +144,7 @@ RULES = [
     ("data=imagefolder data.root=x data.folds=5 data.fold=5", ["data.fold is 5", "allowed: 0 to 4"]),
     ("data=imagefolder data.root=x data.folds=5 data.fold=0 data.val_fraction=0.1", ["data.val_fraction is 0.1", "give one"]),
     ("data=imagefolder data.root=x data.val_fraction=0", ["data.val_fraction is 0", "above 0"]),
+    ("data=imagefolder data.root=x data.eval_split=test", ["data.eval_split is test", "task=evaluate run=RUN"]),
     ("data=digits data.split_seed=1", ["data.split_seed has no effect", "data.source=digits"]),
     ("data=imagefolder data.root=x data.split_file=a data.labels=b", ["data.labels has no effect", "with data.split_file"]),
     ("data=digits data.root=x", ["data.root is 'x'", "reads no folder", "data.root=null"]),

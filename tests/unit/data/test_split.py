@@ -239,6 +239,39 @@ def test_a_recorded_split_survives_new_files(photos: Path, changes: dict[str, ob
     )
 
 
+def test_test_images_are_evaluated_on_demand(tmp_path: Path) -> None:
+    for split, count in (("train", 3), ("val", 2), ("test", 1)):
+        for name in ("cat", "dog"):
+            for number in range(count):
+                save(tmp_path / "set" / split / name / f"{number}.png")
+    config = data(tmp_path / "set", eval_split="test")
+    assert [len(open_dataset(config, train)) for train in (True, False)] == [6, 2]
+    assert open_dataset(config, False).place == f"{tmp_path}/set/test"
+    shutil.rmtree(tmp_path / "set/test")
+    assert "contains no folder test/" in refused(config, False)
+
+    file = tmp_path / "labels.csv"
+    file.write_text(
+        "path,label,split\ntrain/cat/0.png,a,train\nval/cat/0.png,a,val\nval/cat/1.png,a,test\nval/dog/1.png,z,test"
+    )
+    record_split(tmp_path / "split.jsonl", data(tmp_path / "set", labels=str(file)))
+    for keys in ({"labels": str(file)}, {"split_file": str(tmp_path / "split.jsonl")}):
+        assert ": z is a class without a training image" in refused(data(tmp_path / "set", **keys, eval_split="test"), False)
+    file.write_text(file.read_text().replace(",z,", ",a,"))
+    record_split(tmp_path / "split.jsonl", data(tmp_path / "set", labels=str(file)))
+    tested = open_dataset(data(tmp_path / "set", split_file=str(tmp_path / "split.jsonl"), eval_split="test"), False)
+    assert names(tested) == {"val/cat/1.png", "val/dog/1.png"}
+    file.write_text("path,label\ntrain/cat/0.png,a\nval/cat/0.png,a\n")
+    assert "has no column split, so no test images" in refused(data(None, labels=str(file), eval_split="test"), False)
+
+
+def test_a_set_without_test_images(photos: Path) -> None:
+    assert "has no test images; they are in test/" in refused(data(photos, eval_split="test"), False)
+    record_split(photos.parent / "split.jsonl", data(photos))
+    config = data(photos, split_file=f"{photos.parent}/split.jsonl", eval_split="test")
+    assert "contains 18 images, but none of them is for testing" in refused(config, False)
+
+
 def test_sets_with_splits_record_nothing(tmp_path: Path) -> None:
     for split in ("train", "val"):
         for name in ("cat", "dog"):
