@@ -153,7 +153,8 @@ def training_split(config: RunConfig) -> list[str]:
         return []
     return [
         f"data.eval_split is {config.data.eval_split}, but a training chooses its best checkpoint by the images that it "
-        "evaluates, so that they no longer test it; give data.eval_split=val, and test with task=evaluate run=RUN data.eval_split=test."
+        "evaluates, so that they no longer test it; give data.eval_split=val, and test with task=evaluate run=RUN "
+        "data.eval_split=test."
     ]
 
 
