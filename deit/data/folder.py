@@ -23,6 +23,7 @@ from deit.config.class_names import listed, normal
 from deit.config.schema import DataConfig
 from deit.data.source import EncodedDataset
 from deit.errors import UserError
+from deit.installation import program
 
 # Those of torchvision's ImageFolder, their other spellings, and GIF (first frame).
 EXTENSIONS = (
@@ -152,9 +153,7 @@ def _of_imagenet(folder: Path) -> str:
         found = f"{folder} contains validation images of ImageNet without class folders; their labels are in its devkit"
     else:
         return ""
-    return (
-        f"{found}. python launch.py task=pack data=imagenet task.source=FOLDER_OF_THE_TARS task.output=NEW_FOLDER reads them."
-    )
+    return f"{found}. {program()} task=pack data=imagenet task.source=FOLDER_OF_THE_TARS task.output=NEW_FOLDER reads them."
 
 
 def _not_laid_out(root: Path, split: str) -> str:

@@ -16,6 +16,7 @@ from deit.errors import UserError
 from deit.exports import description
 from deit.inference.labelled import open_tree
 from deit.library.loaded_model import Model, load_model
+from deit.scores import balanced_accuracy, macro_f1
 
 if TYPE_CHECKING:
     from deit.config.schema import DataConfig
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 
 def evaluate(model: Model | str | os.PathLike[str], data: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-    """Top-1 and top-5 in percent, the mean cross entropy as ``loss``, and the number of ``images``.
+    """The accuracy on labelled images, a dict: ``top1``, ``top5``, ``balanced_accuracy``, ``macro_f1`` in percent, the mean
+    cross entropy as ``loss``, the number of ``images``, and the expected calibration error ``ece`` in percent.
 
     ``model`` comes from ``load_model``, or is what that accepts. ``data`` is a folder as ``data.root`` (with ``train/`` and
     ``val/``, or packed), of which the validation images count, or a folder of class folders, which may be some of the model's
@@ -85,15 +87,32 @@ def _evaluated(model: Model, batches: Iterable[EvalBatch]) -> dict[str, Any]:
 
 
 def _of_logits(model: Model, batches: Iterable[EvalBatch]) -> dict[str, Any]:
-    """Of an exported graph, which has no loss."""
+    """Of an exported graph: the same figures from its logits, without MindSpore for an ONNX file."""
     from deit.comparison.answers import judge
+    from deit.engine.reliability import Reliability
+    from deit.inference.likeliest import probabilities
 
-    rights, losses = [], []
+    counts = np.zeros((3, len(model.classes)), np.int64)  # of each class the right predictions, the predictions, the images
+    right5, losses, reliability = 0, [], Reliability()
     for batch in batches:
-        taken = batch.images[batch.valid]
-        found = judge([""] * len(taken), batch.labels[batch.valid], model.logits(taken))
-        rights.append(np.stack([found.right, found.right5]))
+        taken, labels = batch.images[batch.valid], batch.labels[batch.valid]
+        logits = model.logits(taken)
+        found = judge([""] * len(taken), labels, logits)
+        for row, classes in enumerate((labels[found.right], found.predicted[found.predicted >= 0], labels)):
+            np.add.at(counts[row], classes, 1)
+        right5 += int(found.right5.sum())
         losses.append(found.loss)
-    right, loss = np.concatenate(rights, axis=1), np.concatenate(losses)
-    top1, top5 = (100 * float(share) for share in right.mean(1))
-    return {"top1": top1, "top5": top5, "loss": float(loss.mean()), "images": len(loss)}
+        reliability.add(probabilities(logits).max(1), found.right)
+    images = int(counts[2].sum())
+    if images == 0:
+        raise UserError("none of the images to evaluate can be used; task=check_data says why.", exit_code=1)
+    right, predicted, of = counts.tolist()
+    return {
+        "top1": 100 * sum(right) / images,
+        "top5": 100 * right5 / images,
+        "balanced_accuracy": balanced_accuracy(right, of),
+        "macro_f1": macro_f1(right, predicted, of),
+        "loss": float(np.concatenate(losses).mean()),
+        "images": images,
+        "ece": reliability.ece,
+    }

@@ -65,7 +65,7 @@ def test_the_figures_of_an_evaluation(folder: Path, model: Model, process: Calla
     ]
     wanted = json.loads((written / "status.json").read_text())["results"]["val"]
     found = evaluate(model)
-    assert found == {key: wanted[key] for key in ("top1", "top5", "loss", "images")} and found["images"] == 40
+    assert found == {key: value for key, value in wanted.items() if key not in ("step", "weights")} and found["images"] == 40
 
 
 def test_every_kind_of_image_has_the_same_answer(folder: Path, model: Model) -> None:
@@ -129,7 +129,6 @@ def test_an_exported_graph_is_a_model_too(folder: Path, model: Model, process: C
     assert ended.code == 0, ended.err
     exported = load_model(output)
     wanted, found = evaluate(model), evaluate(exported)
-    assert found["loss"] == pytest.approx(wanted["loss"], rel=1e-4) and found["images"] == 40
-    assert found["top1"] == pytest.approx(wanted["top1"], abs=2.6)
+    assert found == pytest.approx(wanted, rel=1e-4) and list(found) == list(wanted)
     answers = [predict(each, folder / "photos") for each in (model, exported)]
     assert [one["label"] for one in answers[0]] == [one["label"] for one in answers[1]]
