@@ -21,6 +21,7 @@ from deit.inference.model_source import export_folder, known_names, read_names
 from deit.lookup.runs import run_behind
 from deit.machine import cards
 from deit.preflight import networks
+from deit.preflight.learnt_images import warn_of_learnt
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory, shown
 from deit.runs.trial_record import what_differs
@@ -139,6 +140,9 @@ def open_images(config: RunConfig, models: Sequence[Model]) -> Dataset:
     if task.input is not None:
         return open_tree(task.input, "task.input", known, count, config.data)
     dataset = open_dataset(config.data, train=False)
+    for model in models:
+        if model.run is not None:
+            warn_of_learnt(f"task.models: {shown(model.text)}", model.run, config.data, dataset)
     first = next((model for model in models if model.classes is not None), models[0])
     if len(dataset.classes) != count:
         apart = f"{count} and {len(dataset.classes)} classes"

@@ -13,7 +13,7 @@ from deit.config.schema import DataConfig
 from deit.data.cifar import open_cifar
 from deit.data.digits import open_digits
 from deit.data.folder import ImageFolder, is_unsplit, open_folder
-from deit.data.listed import ListedImages, is_listed, open_class_folders, open_list, refuse_split_keys, write_split
+from deit.data.listed import ListedImages, is_listed, lists_all, open_class_folders, open_list, refuse_split_keys, write_split
 from deit.data.packed import format_of, open_packed
 from deit.data.source import Dataset, aligned, evenly, limited, mapped, whole_of
 from deit.data.synthetic import open_synthetic
@@ -38,7 +38,13 @@ def open_images(data: DataConfig, train: bool) -> Dataset:
         refuse_split_keys(data, Path(data.root or "."))
     if form != "folder":
         _check_tested(data, train)
-        return open_packed(data, train)
+        packed = open_packed(data, train)
+        if data.split_file is not None and not lists_all(Path(data.split_file), packed, train):
+            raise UserError(
+                f"data.root: {data.root} has other {'training' if train else 'validation'} images than those of the run in "
+                f"data.split_file={data.split_file}; pack them with the same data.split_file."
+            )
+        return packed
     return open_folder(data, train)
 
 

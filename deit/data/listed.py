@@ -19,7 +19,7 @@ from deit.config.class_names import normal
 from deit.config.schema import DataConfig
 from deit.data.folder import LeftOut, class_folders, images_of_class, loose_images
 from deit.data.label_file import Labelled, read_labels
-from deit.data.source import EncodedDataset
+from deit.data.source import Dataset, EncodedDataset
 from deit.data.split import KEYS, Rule
 from deit.errors import UserError
 from deit.files import write_text
@@ -141,6 +141,19 @@ def write_split(file: Path, data: DataConfig) -> None:
                 lines.append((os.fsdecode(encoded), split.classes[label], name))
     keys = ("path", "label", "split")
     write_text(file, "".join(json.dumps(dict(zip(keys, line, strict=True))) + "\n" for line in lines))
+
+
+def count_learnt(split_file: Path, dataset: Dataset) -> int:
+    """How many images of ``dataset`` are training images of the split that a run has recorded in ``split_file``."""
+    learnt = {row.path for row in read_labels(split_file, "data.split_file") if row.split == "train"}
+    return sum(dataset.name(index) in learnt for index in range(len(dataset)))
+
+
+def lists_all(split_file: Path, dataset: Dataset, train: bool) -> bool:
+    """Whether a split of ``split_file`` has the images of ``dataset`` and no others."""
+    split = "train" if train else "val"
+    wanted = {normal(row.path) for row in read_labels(split_file, "data.split_file") if row.split == split}
+    return wanted == {normal(dataset.name(index)) for index in range(len(dataset))}
 
 
 def _rows_of(data: DataConfig) -> tuple[str, list[Labelled]]:

@@ -8,9 +8,13 @@ import pytest
 from composition import freeze
 from PIL import Image
 
+from deit import notes
 from deit.commands.compare_models import Model, open_images
+from deit.config import frozen
 from deit.config.schema import RunConfig
+from deit.data.datasets import record_split
 from deit.errors import UserError
+from deit.runs.directory import RunDirectory
 
 
 def images_for(folder: Path, classes: list[str]) -> tuple[RunConfig, list[Model]]:
@@ -30,3 +34,27 @@ def test_other_names_are_refused(tmp_path: Path) -> None:
     config, models = images_for(tmp_path, ["cat", "lion"])
     with pytest.raises(UserError, match="only the model has lion; only the data has dog"):
         open_images(config, models)
+
+
+def test_models_of_other_folds_are_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notes, "_said", set())
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (16, 16)).save(tmp_path / "photos" / name / f"{number}.png")
+    data = ("data=imagefolder", f"data.root={tmp_path / 'photos'}", "data.folds=2")
+    models = []
+    for fold in range(2):
+        run = RunDirectory(tmp_path / f"run{fold}")
+        run.path.mkdir()
+        config = freeze(*data, f"data.fold={fold}")
+        frozen.save(config, run.config)
+        record_split(run.split, config.data)
+        models.append(Model(f"run{fold}", run.path, config, ["cat", "dog"], run, {}, "mindir", "float32", 1))
+        models[-1].config.data.num_classes = 2
+    compared = freeze("task=compare", f"task.models=[{tmp_path}/run0,b]")
+    assert len(open_images(compared, models[:1])) == 4 and "note" not in capsys.readouterr().err
+    open_images(compared, models)
+    assert "task.models: run1 was trained on 4 of the 4 images" in capsys.readouterr().err

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -237,6 +239,18 @@ def test_a_recorded_split_survives_new_files(photos: Path, changes: dict[str, ob
     assert f"there is no {lost.relative_to(photos)} in data.root={photos}; data.split_file=null reads other images" in refused(
         again
     )
+
+
+def test_packed_images_must_be_those_of_the_run(photos: Path, command: Callable[..., Any]) -> None:
+    record = photos.parent / "split.jsonl"
+    record_split(record, data(photos))
+    for name, key in (("same", "split_file=split.jsonl"), ("other", "split_seed=1")):
+        assert command("task=pack", "data=imagefolder", "data.root=photos", f"data.{key}", f"task.output={name}").code == 0
+    for train in (True, False):
+        packed = open_dataset(data(photos.parent / "same", split_file=str(record)), train)
+        folder = open_dataset(data(photos, split_file=str(record)), train)
+        assert [packed.content(i) for i in range(len(packed))] == [folder.content(i) for i in range(len(folder))]
+        assert "has other" in refused(data(photos.parent / "other", split_file=str(record)), train)
 
 
 def test_test_images_are_evaluated_on_demand(tmp_path: Path) -> None:
