@@ -13,7 +13,7 @@ from deit.runs.directory import RunDirectory
 
 
 def warn_of_learnt(model: str, run: RunDirectory, data: DataConfig, images: Dataset) -> None:
-    """Say once if ``run``, that of ``model``, was trained on some of the ``images`` of ``data``, as with another fold of them."""
+    """Say once if ``run``, that of ``model``, was trained on some of the ``images`` of ``data``, as with another fold."""
     if not run.split.is_file() or data.root is None:
         return
     root = frozen.load(run.config).data.root
