@@ -38,9 +38,9 @@ def finetune(said: dict, seed: int) -> float:
     torch.manual_seed(seed)
     sizes = {name: said[name] for name in ("img_size", "patch_size", "embed_dim", "depth", "num_heads", "num_classes")}
     model = VisionTransformer(**sizes)
-    weights = load_file(said["weights"])
-    own = model.state_dict()
-    model.load_state_dict({name: tensor for name, tensor in weights.items() if own[name].shape == tensor.shape}, strict=False)
+    body = {name: tensor for name, tensor in load_file(said["weights"]).items() if not name.startswith("head.")}
+    missing = model.load_state_dict(body, strict=False)
+    assert missing.missing_keys == ["head.weight", "head.bias"] and not missing.unexpected_keys  # the classes are others
     if said["probe"]:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith("head."))
