@@ -72,6 +72,7 @@ def _ours(chosen: argparse.Namespace, seed: int, scratch: Path) -> float:
         "data.mean": MEAN,
         "data.std": STD,
         "data.batch_size": chosen.batch,
+        "data.last_batch": "drop",
         "schedule.epochs": chosen.epochs,
         "schedule.eval_every": chosen.epochs,
         "checkpointing.every": chosen.epochs,
