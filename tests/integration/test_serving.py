@@ -217,6 +217,7 @@ def test_what_is_registered(place: Place) -> None:
         "data",
         "exports",
         "inference",
+        "installation.py",
         "notes.py",
         "runs",
         "serving",
