@@ -13,7 +13,7 @@ from rich.table import Table
 
 from deit.compose import auto_keys
 from deit.config.addresses import is_remote
-from deit.config.schema import RunConfig, size_text
+from deit.config.schema import RunConfig, sides, size_text
 from deit.console import console, titled
 from deit.errors import UserError
 from deit.models.freezing import is_trained, trained_count
@@ -194,7 +194,7 @@ def training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
         ("augment", summary(config.augment)),
         ("loss", _loss(config)),
         ("EMA", f"decay {ema.decay:g}{' after warm-up' if ema.warmup else ''}" if ema.enabled else "off"),
-        ("distill", f"{config.distill.type} from {config.distill.teacher}" if config.distill.type != "none" else "off"),
+        ("distill", _distill(config)),
     ]
 
 
@@ -205,6 +205,16 @@ def _loss(config: RunConfig) -> str:
     if loss.name == "bce":
         return text if loss.target_threshold is None else f"{text}, targets above {loss.target_threshold:g} are 1"
     return text if loss.class_weights == "none" else f"{text}, class weights {loss.class_weights}"
+
+
+def _distill(config: RunConfig) -> str:
+    distill = config.distill
+    if distill.type == "none":
+        return "off"
+    size = sides(distill.img_size or config.model.img_size)
+    own = [f"{size_text(size)} px"] if size != config.model.image_size else []
+    own += ["its own mean and deviation"] if (distill.mean or config.data.mean) != config.data.mean else []
+    return f"{distill.type} from {distill.teacher}" + (f", with {' and '.join(own)}" if own else "")
 
 
 def _patience(config: RunConfig) -> list[tuple[str, str]]:

@@ -240,6 +240,11 @@ def distill(config: RunConfig) -> list[str]:
             f"distill.type is {distill.type}, but model.distilled is false (model={model.name}); "
             "give a distilled model, such as model=deit_small_distilled."
         )
+    if distill.mean is not None and distill.std is not None and len(distill.mean) != len(distill.std):
+        found.append(
+            f"distill.mean has {len(distill.mean)} values and distill.std {len(distill.std)}; give one for each channel of the "
+            "teacher."
+        )
     if distill.teacher is None:
         found.append(f"distill.type is {distill.type}, but distill.teacher is null; give distill.teacher=RUN, or distill=none.")
     return found

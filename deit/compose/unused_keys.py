@@ -12,6 +12,8 @@ from deit.config.addresses import is_remote
 from deit.config.schema import SPLIT_KEYS, RunConfig, SgdOptim
 from deit.recipe import plan
 
+OF_TEACHER = ("alpha", "tau", "img_size", "mean", "std")  # of distill
+
 
 class Unused:
     """The unused keys of a configuration; for a key with several reasons the first counts."""
@@ -88,7 +90,7 @@ def _of_any_task(found: Unused) -> Unused:
     of_warmup = ("ema.warmup_gamma", "ema.warmup_power")
     found.add(not config.ema.enabled, "while ema.enabled is false", "ema.decay", "ema.warmup", *of_warmup)
     found.add(not config.ema.warmup, "while ema.warmup is false", *of_warmup)
-    found.add(config.distill.type == "none", "with distill.type=none", "distill.alpha", "distill.tau")
+    found.add(config.distill.type == "none", "with distill.type=none", *(f"distill.{key}" for key in OF_TEACHER))
     found.add(config.distill.type == "hard", "with distill.type=hard", "distill.tau")
     found.add(config.model.drop_path_rate == 0, "while model.drop_path_rate is 0", "model.drop_path_mode")
     found.add(schedule.warmup_epochs == 0, "while schedule.warmup_epochs is 0", "schedule.warmup_lr")

@@ -366,6 +366,20 @@ class DistillConfig:
     )
     alpha: float = option("Weight of the distillation loss; the label loss has 1 - alpha.", low=0, high=1)
     tau: float = option("Temperature of soft distillation.", above=0)
+    img_size: Optional[Any] = option(
+        "Size of the teacher's images, a number or [height, width]; null: that of its weights, for a RegNetY model.img_size.",
+        unit="pixels",
+        low=1,
+        default=None,
+    )
+    mean: Optional[list[float]] = option(
+        "Mean of each channel of the teacher's images; null: that of its run or export, ImageNet's for an official name, else "
+        "data.mean.",
+        low=0,
+        high=1,
+        default=None,
+    )
+    std: Optional[list[float]] = option("Standard deviation of each channel, as distill.mean.", above=0, default=None)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The teacher of a distillation: a frozen network that sees the same images as the student.
+"""The teacher of a distillation: a frozen network that sees the same images as the student, in its own size and normalisation.
 
 It is its own graph, not a part of the train step. So it is compiled once, whatever the number of micro steps; nothing in it can
 be differentiated, averaged over ranks or saved; and an exported MINDIR, which cannot be part of a graph with gradients, works
@@ -22,6 +22,7 @@ from deit.engine.loss import mean_of_heads
 from deit.engine.mindir import load_mindir
 from deit.engine.network import build_network
 from deit.engine.normalize import Inputs
+from deit.engine.teacher_input import WithOwnInput, teacher_size
 from deit.errors import UserError
 from deit.models.precision import compute_types
 from deit.models.recognise import recognise
@@ -78,12 +79,12 @@ def build_teaching(config: RunConfig, order: Sequence[int] | None = None) -> Tea
         return None
     assert config.distill.teacher is not None and config.data.num_classes is not None
     path, source = Path(config.distill.teacher), f"distill.teacher={config.distill.teacher}"
-    batch = None
+    batch, size, channels = None, teacher_size(config), len(config.distill.mean or config.data.mean)
     if path.suffix == MINDIR:
-        exported = load_mindir(path, config.model.image_size, source, config.model.in_chans)
+        exported = load_mindir(path, size, source, channels)
         network, batch, classes, description = exported.network, exported.batch, exported.num_classes, "MINDIR"
         # A loaded graph becomes part of the first graph that uses it and cannot be put into a second one.
-        other = load_mindir(path, config.model.image_size, source, config.model.in_chans).network
+        other = load_mindir(path, size, source, channels).network
     else:
         shapes, metadata = read_shapes(path)
         model, classes = recognise(to_mindspore(shapes), metadata, source)
@@ -98,6 +99,7 @@ def build_teaching(config: RunConfig, order: Sequence[int] | None = None) -> Tea
             f"{source}: the MINDIR has batch size {batch}, but data.batch_size is {config.data.batch_size}; "
             f"give data.batch_size={batch}, or export it with a dynamic batch."
         )
+    network, other = WithOwnInput(config, network), WithOwnInput(config, other)
     if order is not None:
         network, other = Reordered(network, order), Reordered(other, order)
     return Teaching(Teacher(config, network), other, description, hashlib.sha256(path.read_bytes()).hexdigest(), batch)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Of the images of every file: ImageNet's.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BASE_URL = "https://dl.fbaipublicfiles.com/deit/"
 
 
@@ -72,6 +74,11 @@ FILE_NAMES = frozenset(entry.file_name for entry in _FILES)
 def of_model(model: str) -> Official | None:
     """The weights of an option of conf/model/, those of the paper's main table if there are several."""
     return next((entry for entry in _FILES if entry.model == model), None)
+
+
+def is_official(file_name: str) -> bool:
+    """Whether a file has the name of an official one."""
+    return any(entry.file_name == file_name for entry in _FILES)
 
 
 def sha256_prefix(file_name: str) -> str | None:

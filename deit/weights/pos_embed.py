@@ -39,7 +39,7 @@ def resize(
     if old == new:
         return pos_embed.astype(np.float32)
     patches = pos_embed[0, prefix:].reshape(*old, width).astype(np.float64)
-    weigh = _antialiased if antialias else _bicubic
+    weigh = antialiased if antialias else _bicubic
     rows, columns = (weigh(before, now) for before, now in zip(old, new, strict=True))
     resized = np.einsum("yi,xj,ijd->yxd", rows, columns, patches, optimize=True)
     return np.concatenate([pos_embed[:, :prefix], resized.reshape(1, -1, width)], axis=1).astype(np.float32)
@@ -63,8 +63,10 @@ def _bicubic(old: int, new: int) -> np.ndarray:
     return weights
 
 
-def _antialiased(old: int, new: int) -> np.ndarray:
-    """The same with a kernel as wide as the new distance where that is larger; it is cut at the border."""
+def antialiased(old: int, new: int) -> np.ndarray:
+    """[new, old], the same with a kernel as wide as the new distance if that is larger, cut at the border: what Pillow does to
+    resize an image bicubically.
+    """
     weights, step = np.zeros((new, old)), old / new
     wide = max(step, 1.0)
     for row in range(new):

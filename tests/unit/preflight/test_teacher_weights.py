@@ -9,6 +9,7 @@ import pytest
 from composition import composed
 from trained_runs import SMALL, trained
 
+from deit.config import frozen
 from deit.errors import UserError
 from deit.preflight.placement import on_one_card, on_one_process
 from deit.preflight.teacher_weights import resolve_teacher
@@ -21,11 +22,31 @@ def test_a_teacher_must_fit_the_student(tmp_path: Path) -> None:
     )
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, num_classes=10))
     assert resolve_teacher(config).teacher == str(run.checkpoints / "step_00000003" / "model.safetensors")
-    for part, keys in (("data", {"num_classes": 7}), ("model", {"img_size": 48})):
-        other = dataclasses.replace(config, **{part: dataclasses.replace(getattr(config, part), **keys)})
-        ((key, value),) = keys.items()
-        with pytest.raises(UserError, match=rf"the teacher has {part}\.{key}=\d+, the student {value}\. They must be equal"):
-            resolve_teacher(other)
+    other = dataclasses.replace(config, data=dataclasses.replace(config.data, num_classes=7))
+    with pytest.raises(UserError, match=r"the teacher has data\.num_classes=10, the student 7\. They must be equal"):
+        resolve_teacher(other)
+
+
+def test_a_teacher_brings_the_size_mean_and_deviation_of_its_images(tmp_path: Path) -> None:
+    run = trained(tmp_path)
+    own = frozen.load(run.config)
+    typed = (*SMALL, "distill=hard", "model.distilled=true", f"distill.teacher={run.path}", f"runs_dir={tmp_path / 'runs'}")
+    config = composed(*typed, "model.img_size=48", "data.mean=[0.1,0.2,0.3]")
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, num_classes=10))
+    found = resolve_teacher(config)
+    assert (found.img_size, found.mean, found.std) == (own.model.img_size, own.data.mean, own.data.std)
+    assert found.mean != config.data.mean and found.img_size != 48
+    chosen = dataclasses.replace(config, distill=dataclasses.replace(config.distill, mean=[0.5] * 3))
+    assert resolve_teacher(chosen).mean == [0.5] * 3
+    # A run from before these keys goes on as it began.
+    assert resolve_teacher(dataclasses.replace(config, resume=str(run.path))).mean == [0.1, 0.2, 0.3]
+    for keys, said in (
+        ({"img_size": 64}, r"distill\.img_size is 64, but the teacher of .* takes images of 32 pixels"),
+        ({"mean": [0.5], "std": [0.5]}, r"takes images of 3 channels, but distill\.mean has 1 values"),
+    ):
+        wrong = dataclasses.replace(config, distill=dataclasses.replace(config.distill, **keys))  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=said):
+            resolve_teacher(wrong)
 
 
 def test_a_mindir_is_left_to_the_worker(tmp_path: Path) -> None:
