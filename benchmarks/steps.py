@@ -65,6 +65,7 @@ def train_step(config: RunConfig) -> Callable[[], Any]:
         state.buffers,
         1,
         True,
+        state.flat,
     )
     rng = np.random.default_rng(0)
     batch, size, count = config.data.batch_size, config.model.img_size, config.augment.recount

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, TypeVar
 
-from mindspore import get_context
+import mindspore as ms
+from mindspore import get_context, nn
 from mindspore._c_expression import MSContext
 
 from deit.config import card_rules
@@ -21,6 +22,33 @@ def generation() -> str | None:
 def soc() -> str:
     """MindSpore's name of the Ascend chip, such as ``ascend910b``; empty on other devices."""
     return str(MSContext.get_instance().get_ascend_soc_version())
+
+
+Graph = TypeVar("Graph", bound=nn.Cell)
+
+
+def run_ahead(hardware: HardwareConfig) -> None:
+    """Let the host prepare the next steps of a training while an Ascend card computes.
+
+    In graph mode MindSpore waits for the card at the end of every graph. Outside of it a graph is only put into the card's
+    queue, but a cell is a graph only if it is ``compiled``.
+    """
+    if _runs_ahead(hardware):
+        ms.set_context(mode=ms.PYNATIVE_MODE)
+
+
+def compiled(cell: Graph, hardware: HardwareConfig) -> Graph:
+    """The cell, which is one graph also after ``run_ahead``."""
+    if _runs_ahead(hardware):
+        # The backend is named because a 910A's default is GE, which this is not.
+        level = card_rules.jit_level(hardware, generation()) or "O0"
+        cell.construct = ms.jit(cell, jit_level=level, backend="ms_backend")
+    return cell
+
+
+def _runs_ahead(hardware: HardwareConfig) -> bool:
+    # O2 is GE, which compiles whole cells in graph mode alone.
+    return hardware.jit and hardware.target == "ascend" and card_rules.jit_level(hardware, generation()) in ("O0", "O1")
 
 
 def describe(hardware: HardwareConfig) -> dict[str, Any]:

@@ -11,11 +11,13 @@ import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from deit.config.schema import RunConfig
+from deit.engine.flat_weights import FlatWeights
 from deit.engine.normalize import Inputs
 
 _accumulate = ops.MultitypeFuncGraph("accumulate")
 _add = ops.MultitypeFuncGraph("add")
 _scale = ops.MultitypeFuncGraph("scale")
+_keep = ops.MultitypeFuncGraph("keep")
 _square = ops.MultitypeFuncGraph("square")
 _average = ops.MultitypeFuncGraph("average")
 
@@ -34,6 +36,12 @@ def _add_one(buffer: Tensor, gradient: Tensor) -> Tensor:
 @_scale.register("Tensor", "Tensor")
 def _scale_one(factor: Tensor, gradient: Tensor) -> Tensor:
     return gradient * factor
+
+
+@_keep.register("Tensor", "Tensor")
+def _keep_one(finite: Tensor, gradient: Tensor) -> Tensor:
+    # Selected, not multiplied by zero, which an infinite gradient would survive.
+    return ops.select(finite, gradient, ops.zeros_like(gradient))
 
 
 @_square.register("Tensor")
@@ -75,6 +83,9 @@ class TrainStep(nn.Cell):
 
     With accumulation two instances share all state: the one without ``update`` adds to the buffers, the one with it takes the
     last micro batch and updates.
+
+    With ``flat``, gradients, weights, average and buffers are its vectors, and a step with a gradient that is not finite is
+    undone by selection in place of a branch: an Ascend card has to be waited for at a branch, since the host decides there.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # the parts of a step
@@ -88,18 +99,23 @@ class TrainStep(nn.Cell):
         buffers: ParameterTuple | None,
         world: int,
         update: bool,
+        flat: FlatWeights | None = None,
     ) -> None:
         super().__init__(auto_prefix=False)
         self.network, self.loss, self.optimizer, self.loss_scale = network, loss, optimizer, loss_scale
-        self.weights = ParameterTuple(network.trainable_params())
+        self.flat = flat
+        trained = ParameterTuple(network.trainable_params())
+        self.weights = trained if flat is None else flat.weights
         self.average = ParameterTuple(average.trainable_params()) if average is not None else None
+        if flat is not None:
+            self.average = flat.average
         self.buffers, self.update, self.world = buffers, update, world
         self.passes = config.optim.accumulation_steps
         self.clip = config.optim.clip_grad
         self.scaled = config.precision.loss_scale != "none"
         self.inputs = Inputs(config)
         self.average_share = Tensor(1 - config.ema.decay, ms.float32)
-        self.gradient = ms.value_and_grad(self.forward, None, self.weights)
+        self.gradient = ms.value_and_grad(self.forward, None, trained)
         self.reduce: nn.Cell | None = None
         if world > 1:
             self.reduce = nn.DistributedGradReducer(self.weights, mean=True, degree=world)
@@ -134,6 +150,8 @@ class TrainStep(nn.Cell):
         inputs, targets = self.inputs(images, labels, boxes, noise, blend, mix_box, lam)
         scale = self.loss_scale.value
         scaled_loss, gradients = self.gradient(inputs, teacher_logits, targets, drop_path, dropout_key, scale)
+        if self.flat is not None:
+            gradients = self.flat.join(gradients)
         loss = scaled_loss * (self.passes / scale)
         if self.world > 1:
             loss = self.reduce_loss(loss) / self.world
@@ -153,10 +171,18 @@ class TrainStep(nn.Cell):
             if self.clip is not None:
                 factor = factor * ops.minimum(self.clip / (norm + 1e-6), ops.ones((), ms.float32))
             gradients = ops.HyperMap()(ops.partial(_scale, factor), gradients)
-        if finite:
+        share = self.average_share if average_share is None else average_share
+        if self.flat is not None:
+            gradients = ops.HyperMap()(ops.partial(_keep, finite), gradients)
+            updated = self.optimizer(gradients, lr, finite)
+            weights = ops.depend(self.weights, updated)
+            if self.average is not None:
+                share = ops.select(finite, share, ops.zeros((), ms.float32))
+                ops.HyperMap()(ops.partial(_average, share), self.average, weights)
+            self.flat.give_to_network(weights)
+        elif finite:
             updated = self.optimizer(gradients, lr)
             if self.average is not None:
                 weights = ops.depend(self.weights, updated)
-                share = self.average_share if average_share is None else average_share
                 ops.HyperMap()(ops.partial(_average, share), self.average, weights)
         return loss, norm, finite, self.loss_scale(finite)

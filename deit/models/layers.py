@@ -5,6 +5,8 @@ Parameters start at zero; ``deit.models.initialisation`` has the initial weights
 
 from __future__ import annotations
 
+from typing import Any
+
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import initializer
 
@@ -95,3 +97,13 @@ class PatchEmbed(nn.Cell):
 
     def construct(self, images: Tensor) -> Tensor:
         return self.proj(images)
+
+
+def types_of_parameters(network: nn.Cell) -> dict[str, Any]:
+    """The type to which its layer casts each parameter, by name; without the tokens and the position embedding."""
+    found: dict[str, Any] = {}
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, (Dense, PatchProjection, LayerNorm, LayerScale)):
+            kind = cell.norm_type if isinstance(cell, (LayerNorm, LayerScale)) else cell.matmul_type
+            found |= {parameter.name: kind for parameter in cell.get_parameters(expand=False)}
+    return found

@@ -59,18 +59,25 @@ class AdamW(Moments):
         super().__init__(parameters, decayed, (beta1, beta2), lr_scales)
         self.weight_decay, self.eps = weight_decay, eps
         self.beta1, self.beta2 = Tensor(beta1, ms.float32), Tensor(beta2, ms.float32)
-        self.zero = Tensor(0.0, ms.float32)
+        self.zero, self.one = Tensor(0.0, ms.float32), Tensor(1.0, ms.float32)
         self.fused = ops.operations.AdamWeightDecay()
 
-    def construct(self, grads: tuple[Tensor, ...], lr: Tensor) -> bool:
-        """One update. ``grads``: float32, in the order of the parameters. ``lr``: float32 scalar."""
-        correction1, correction2_root = self.count_update()
+    def construct(self, grads: tuple[Tensor, ...], lr: Tensor, finite: Tensor | None = None) -> bool:
+        """One update. ``grads``: float32, in the order of the parameters. ``lr``: float32 scalar.
+
+        If ``finite`` (bool) is false, nothing changes, without a branch in the graph; ``grads`` must then be 0.
+        """
+        correction1, correction2_root = self.count_update(finite)
         k = correction2_root / correction1
         rate, eps, decay = lr * k, self.eps * correction2_root, self.weight_decay / k
+        beta1, beta2 = self.beta1, self.beta2
+        if finite is not None:
+            rate = ops.select(finite, rate, self.zero)
+            beta1, beta2 = ops.select(finite, beta1, self.one), ops.select(finite, beta2, self.one)
         if self.rates is None:
-            update = ops.partial(_update, self.fused, self.beta1, self.beta2, eps, decay, self.zero, rate)
+            update = ops.partial(_update, self.fused, beta1, beta2, eps, decay, self.zero, rate)
             self.map(update, self.decayed, self.parameters, self.exp_avg, self.exp_avg_sq, grads)
         else:
-            update = ops.partial(_update, self.fused, self.beta1, self.beta2, eps, decay, self.zero)
+            update = ops.partial(_update, self.fused, beta1, beta2, eps, decay, self.zero)
             self.map(update, self.rates(rate), self.decayed, self.parameters, self.exp_avg, self.exp_avg_sq, grads)
         return True

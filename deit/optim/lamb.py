@@ -75,15 +75,22 @@ class LAMB(Moments):
         super().__init__(parameters, [weight_decay > 0 and one for one in decayed], betas, lr_scales)
         self.share1, self.share2 = (Tensor(1 - beta, ms.float32) for beta in betas)
         self.eps, self.weight_decay = Tensor(eps, ms.float32), Tensor(weight_decay, ms.float32)
+        self.zero = Tensor(0.0, ms.float32)
 
-    def construct(self, grads: tuple[Tensor, ...], lr: Tensor) -> bool:
-        """One update. ``grads``: float32, in the order of the parameters. ``lr``: float32 scalar."""
-        correction1, correction2_root = self.count_update()
-        decay = self.weight_decay
+    def construct(self, grads: tuple[Tensor, ...], lr: Tensor, finite: Tensor | None = None) -> bool:
+        """One update. ``grads``: float32, in the order of the parameters. ``lr``: float32 scalar.
+
+        If ``finite`` (bool) is false, nothing changes, without a branch in the graph; ``grads`` must then be 0.
+        """
+        correction1, correction2_root = self.count_update(finite)
+        decay, share1, share2 = self.weight_decay, self.share1, self.share2
+        if finite is not None:
+            lr = ops.select(finite, lr, self.zero)
+            share1, share2 = ops.select(finite, share1, self.zero), ops.select(finite, share2, self.zero)
         if self.rates is None:
-            update = ops.partial(_update, self.share1, self.share2, correction1, correction2_root, self.eps, decay, lr)
+            update = ops.partial(_update, share1, share2, correction1, correction2_root, self.eps, decay, lr)
             self.map(update, self.decayed, self.parameters, self.exp_avg, self.exp_avg_sq, grads)
         else:
-            update = ops.partial(_update, self.share1, self.share2, correction1, correction2_root, self.eps, decay)
+            update = ops.partial(_update, share1, share2, correction1, correction2_root, self.eps, decay)
             self.map(update, self.rates(lr), self.decayed, self.parameters, self.exp_avg, self.exp_avg_sq, grads)
         return True

@@ -39,9 +39,16 @@ class Moments(nn.Cell):
         self.map = ops.HyperMap()
         self.rates = build_rates(lr_scales)
 
-    def count_update(self) -> tuple[Tensor, Tensor]:
-        """Count an update, the t-th; returns 1 - beta1^t and sqrt(1 - beta2^t), float32 scalars."""
-        step = ops.assign_add(self.step, 1).astype(ms.float32)
+    def count_update(self, finite: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Count an update, the t-th; returns 1 - beta1^t and sqrt(1 - beta2^t), float32 scalars.
+
+        With a false ``finite`` (bool) it does not count.
+        """
+        if finite is None:
+            step = ops.assign_add(self.step, 1).astype(ms.float32)
+        else:
+            # At least 1, so that the corrections of an update that does not count are not 0.
+            step = ops.maximum(ops.assign_add(self.step, finite.astype(ms.int32)), 1).astype(ms.float32)
         return one_minus_exp(step * self.log_beta1), ops.sqrt(one_minus_exp(step * self.log_beta2))
 
 

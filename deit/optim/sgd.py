@@ -58,6 +58,7 @@ class SGD(nn.Cell):
         self.nesterov = nesterov
         self.weight_decay = Tensor(weight_decay, ms.float32)
         self.momentum = Tensor(momentum, ms.float32)
+        self.zero, self.one = Tensor(0.0, ms.float32), Tensor(1.0, ms.float32)
         self.momentum_buffer = self.parameters.clone("momentum_buffer", init="zeros")
         for buffer in self.momentum_buffer:
             buffer.requires_grad = False
@@ -65,12 +66,20 @@ class SGD(nn.Cell):
         self.map = ops.HyperMap()
         self.rates = build_rates(lr_scales)
 
-    def construct(self, grads: tuple[Tensor, ...], lr: Tensor) -> bool:
-        """One update. ``grads``: float32, in the order of the parameters. ``lr``: float32 scalar."""
+    def construct(self, grads: tuple[Tensor, ...], lr: Tensor, finite: Tensor | None = None) -> bool:
+        """One update. ``grads``: float32, in the order of the parameters. ``lr``: float32 scalar.
+
+        If ``finite`` (bool) is false, nothing changes, without a branch in the graph; ``grads`` must then be 0.
+        """
+        momentum = self.momentum
+        decay = self.weight_decay
+        if finite is not None:
+            lr, decay = ops.select(finite, lr, self.zero), ops.select(finite, decay, self.zero)
+            momentum = ops.select(finite, momentum, self.one)
         if self.rates is None:
-            update = ops.partial(_update, self.nesterov, self.momentum, self.weight_decay, lr)
+            update = ops.partial(_update, self.nesterov, momentum, decay, lr)
             self.map(update, self.decayed, self.parameters, self.momentum_buffer, grads)
         else:
-            update = ops.partial(_update, self.nesterov, self.momentum, self.weight_decay)
+            update = ops.partial(_update, self.nesterov, momentum, decay)
             self.map(update, self.rates(lr), self.decayed, self.parameters, self.momentum_buffer, grads)
         return True

@@ -23,7 +23,7 @@ from deit.data.balance import class_weights
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader, TrainBatch, TrainLoader
 from deit.data.source import Dataset
-from deit.engine import resume, step_randomness
+from deit.engine import device, resume, step_randomness
 from deit.engine.data_wait import DataWait
 from deit.engine.distributed import sum_over_ranks
 from deit.engine.evaluation import Accuracy, Answers, EvalStep, evaluate
@@ -41,7 +41,6 @@ from deit.engine.teacher import Teaching, build_teaching
 from deit.errors import UserError
 from deit.files import write_json
 from deit.inference.model_source import teacher_order
-from deit.models.weights import copy_weights
 from deit.recipe.ema_decay import decay_at
 from deit.recipe.monitor import monitor_of
 from deit.recipe.plan import plan
@@ -81,18 +80,19 @@ class Trainer:
         self.figures = Figures(context, self.val_data)
         self.figures.note_data(train=self.train_data, val=self.val_data)
         restored = resume.newest(context.run, self.report, rank, world)
+        device.run_ahead(config.hardware)
         self.state = TrainState(config, None if restored else _begin(context, self.train_data.classes))
         self.teaching = build_teaching(config, _teacher_order(config, self.train_data.classes))
         weights = class_weights(self.train_data.labels, len(self.train_data.classes), config.loss.class_weights)
         loss = build_loss(config.loss, config.distill, weights, distilled=config.model.distilled)
         self.optimizer_step = _steps(config, self.state, loss, self.teaching, world)
-        self.networks = {"val": self.state.network}  # to evaluate, by metric prefix
+        self.evaluated = {"val": False}  # whether it is the average, by metric prefix
         evaluated = self.state.network
-        if self.state.average is not None:
-            self.networks["val_ema"] = self.state.average
+        if config.ema.enabled:
+            self.evaluated["val_ema"] = True
             # Both are evaluated in a network of its own, since compiling one takes longer (on a card, minutes) than a copy.
             evaluated = build_network(config, prefix="evaluated.")
-        self.eval_step = EvalStep(config, evaluated)
+        self.eval_step = device.compiled(EvalStep(config, evaluated), config.hardware)
 
         self.done = 0
         self.best: dict[str, dict[str, Any]] = {}
@@ -217,13 +217,13 @@ class Trainer:
     def evaluations_left(self) -> int:
         """The number of remaining evaluations of networks."""
         every = self.steps_per_epoch * self.config.schedule.eval_every
-        return len(self.networks) * ((self.total_steps - 1) // every - self.done // every + 1)
+        return len(self.evaluated) * ((self.total_steps - 1) // every - self.done // every + 1)
 
     def evaluate(self) -> bool:
         """Evaluate raw and EMA weights; returns whether either is a new best."""
-        found, answers = {}, {prefix: Answers() for prefix in self.networks}
-        for prefix, network in self.networks.items():
-            copy_weights(network, self.eval_step.network)
+        found, answers = {}, {prefix: Answers() for prefix in self.evaluated}
+        for prefix, averaged in self.evaluated.items():
+            self.state.copy_weights_to(self.eval_step.network, averaged=averaged)
             self.context.evaluating("evaluating" if prefix == "val" else "evaluating EMA", len(self.val_data))
             batches = self.context.noting(self.done, self.eval_loader)
             accuracy = evaluate(self.eval_step, batches, self.world, self._evaluated, answers[prefix])
@@ -292,10 +292,14 @@ def _teacher_order(config: RunConfig, classes: list[str]) -> list[int] | None:
 
 def _steps(config: RunConfig, state: TrainState, loss: nn.Cell, teaching: Teaching | None, world: int) -> Any:
     """A function (context, micro batches, step, lr) that does one optimizer step and returns its outputs."""
-    ask: Any = (lambda *batch: None) if teaching is None else teaching.teacher
+    ask: Any = (lambda *batch: None) if teaching is None else device.compiled(teaching.teacher, config.hardware)
     cells = {
-        update: TrainStep(
-            config, state.network, state.average, loss, state.optimizer, state.loss_scale, state.buffers, world, update
+        update: device.compiled(
+            TrainStep(
+                *(config, state.network, state.average, loss, state.optimizer, state.loss_scale, state.buffers, world, update),
+                state.flat,
+            ),
+            config.hardware,
         )
         for update in ((True,) if config.optim.accumulation_steps == 1 else (False, True))
     }
@@ -354,7 +358,8 @@ def _introduce(context: Context, teaching: Teaching, val_data: Dataset) -> dict[
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, eval_batch_size=teaching.batch))
     loader = context.noting(0, EvalLoader(config, val_data, context.rank, context.world))
     try:
-        accuracy = evaluate(EvalStep(config, teaching.network), loader, context.world, context.evaluated)
+        step = device.compiled(EvalStep(config, teaching.network), config.hardware)
+        accuracy = evaluate(step, loader, context.world, context.evaluated)
     except StopRequested:
         raise Interrupted(context.stop_signals[0]) from None
     known = dataclasses.asdict(accuracy) | {"description": teaching.description, "sha256": teaching.sha256}

@@ -7,13 +7,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import mindspore as ms
 import numpy as np
 import pytest
 from composition import composed
 from mindspore import Tensor, nn
+from trainer import PLAIN, TINY, Trainer, batch
 
-from deit.config.schema import AugmentConfig, DistillConfig, LossConfig, RunConfig
+from deit.config.schema import AugmentConfig, DistillConfig, LossConfig
 from deit.data.erasing import noise_bank, noise_rows
 from deit.data.loader import EvalBatch
 from deit.engine import mixing
@@ -21,24 +21,12 @@ from deit.engine.evaluation import Answers, EvalStep, evaluate
 from deit.engine.loss import DistillationLoss, SoftTargetCrossEntropy, build_loss
 from deit.engine.nonfinite import check_evaluated, check_trained
 from deit.engine.normalize import Inputs, Normalize, RandomErasing
-from deit.engine.state import TrainState
 from deit.engine.step import TrainStep
 from deit.engine.step_inputs import BatchInputs, StepInputs
 from deit.engine.step_randomness import drop_path
 from deit.engine.teacher import Teacher
 from deit.errors import UserError
 from deit.randomness import generator
-from deit.recipe.ema_decay import decay_at
-
-TINY = (
-    "experiment=quickstart",
-    "model.img_size=16",
-    "model.embed_dim=16",
-    "model.depth=1",
-    "model.num_heads=2",
-    "data.batch_size=8",
-)
-
 
 pytestmark = pytest.mark.usefixtures("graph_mode")
 
@@ -185,44 +173,6 @@ def test_weighted_cross_entropy_is_torchs_for_probabilities() -> None:
 
 
 # ---------------------------------------------------------------------------------------------- the step
-
-
-class Trainer:
-    """State and steps of a tiny model, fed with plain arrays."""
-
-    def __init__(self, config: RunConfig) -> None:
-        self.config, self.done = config, 0
-        self.state = TrainState(config)
-        loss = SoftTargetCrossEntropy()
-        s = self.state
-        self.cells = {
-            update: TrainStep(config, s.network, s.average, loss, s.optimizer, s.loss_scale, s.buffers, 1, update)
-            for update in (False, True)
-            if update or config.optim.accumulation_steps > 1
-        }
-
-    def step(self, images: np.ndarray, labels: np.ndarray, lr: float = 1e-3) -> tuple[float, float, bool, float]:
-        passes = self.config.optim.accumulation_steps
-        losses = []
-        for i, (x, y) in enumerate(zip(np.split(images, passes), np.split(labels, passes), strict=True)):
-            last = i == passes - 1
-            first, rate = Tensor(i == 0), Tensor(lr, ms.float32)
-            inputs = StepInputs(*BatchInputs(Tensor(x), Tensor(y)), drop_path=None, dropout_key=None, first=first, lr=rate)
-            if self.config.ema.warmup:
-                share = Tensor(1 - decay_at(self.config.ema, self.done), ms.float32)
-                inputs = inputs._replace(average_share=share)
-            loss, norm, finite, scale = self.cells[last](*inputs)
-            losses.append(float(loss.asnumpy()))
-        self.done += 1
-        return float(np.mean(losses)), float(norm.asnumpy()), bool(finite.asnumpy()), float(scale.asnumpy())
-
-
-def batch(seed: int, count: int = 8) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, (count, 16, 16, 3)).astype(np.uint8), rng.integers(0, 10, count).astype(np.int32)
-
-
-PLAIN = (*TINY, "augment=none")
 
 
 def test_arguments_have_the_same_names_everywhere() -> None:
