@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import mindspore as ms
 from mindspore import Tensor, nn
 
@@ -15,8 +17,10 @@ from deit.models.deit import build_model
 from deit.models.precision import compute_types
 
 
-def build_network(config: RunConfig, prefix: str = "", model: ModelConfig | None = None) -> nn.Cell:
+def build_network(config: RunConfig, prefix: str = "", model: ModelConfig | None = None, *, portable: bool = False) -> nn.Cell:
     """The network of ``config`` (or of ``model`` instead), all zero; parameter names get ``prefix``.
+
+    A ``portable`` one has no operators that MindSpore knows only on Ascend, so that other programs can read its export.
 
     Raises UserError if the card of this process cannot compute it.
     """
@@ -28,8 +32,11 @@ def build_network(config: RunConfig, prefix: str = "", model: ModelConfig | None
         refused := card_rules.network(model, config.precision, target, generation)
     ):
         raise UserError("\n".join(refused))
+    types = compute_types(config.precision, target)
+    if portable:
+        types = dataclasses.replace(types, ascend=False)
     flash = card_rules.uses_flash(model, config.precision, target, generation)
-    network = build_model(model, config.data.num_classes, types=compute_types(config.precision, target), flash=flash)
+    network = build_model(model, config.data.num_classes, types=types, flash=flash)
     if prefix:
         network.update_parameters_name(prefix)
     return network

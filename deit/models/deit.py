@@ -9,7 +9,7 @@ mode.
 from __future__ import annotations
 
 import mindspore as ms
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Parameter, Tensor, mint, nn, ops
 from mindspore.common.initializer import initializer
 
 from deit.config.schema import ModelConfig
@@ -39,14 +39,15 @@ class Attention(nn.Cell):
 
     def construct(self, x: Tensor, dropout_key: Tensor | None) -> Tensor:
         batch, tokens, width = x.shape
-        q, k, v = self.project(x)
         if self.flash:
-            # The operator's own default scale is 1.
-            y = ops.flash_attention_score(q, k, v, self.heads, scalar_value=self.scale, input_layout="BNSD")
+            # [B, N, D] as they are: nothing is transposed. The operator's own default scale is 1.
+            q, k, v = mint.split(self.qkv(x).astype(self.matmul_type), width, -1)
+            y = ops.flash_attention_score(q, k, v, self.heads, scalar_value=self.scale, input_layout="BSH")
         else:
+            q, k, v = self.project(x)
             y = self.weigh(self.attend(q, k).astype(self.matmul_type), v)
-        y = y.transpose(0, 2, 1, 3).reshape(batch, tokens, width).astype(self.rest_type)
-        return self.proj_drop(self.proj(y), dropout_key)
+            y = y.transpose(0, 2, 1, 3).reshape(batch, tokens, width)
+        return self.proj_drop(self.proj(y.astype(self.rest_type)), dropout_key)
 
     def project(self, x: Tensor) -> tuple[Tensor, ...]:
         """Queries, keys and values, each [B, heads, N, D / heads]."""

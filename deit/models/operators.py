@@ -11,7 +11,7 @@ derived gradients, the same sums take several times as long.
 |---|---|---|---|
 | bias | BiasAdd | BiasAdd, own gradient | 7.8 -> 1.3 ms |
 | LayerNorm | LayerNorm | two means, own gradient | 50 -> 15 ms |
-| GELU | Erf, derived gradient with Pow and Div | Erf, own gradient from the stored parts | 30 -> 9 ms |
+| GELU | Ascend: GeluExt; else Erf, derived gradient with Pow and Div | Erf, own gradient from the stored parts | 30 -> 9 ms |
 | softmax | Softmax | Softmax, own gradient | 20 -> 6 ms |
 
 The patch embedding (``deit.models.layers.PatchProjection``) is a matrix product on every device. As a Conv2D it took half of a
@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, mint, nn, ops
 
 from deit.models.precision import ComputeTypes
 
@@ -45,7 +45,7 @@ def layer_norm(width: int, types: ComputeTypes) -> Any:
 
 def gelu(types: ComputeTypes) -> nn.Cell:
     """x to x * Phi(x), for x of any shape; the exact form with erf."""
-    return ElementaryGelu() if types.elementary else Gelu()
+    return ElementaryGelu() if types.elementary else AscendGelu() if types.ascend else Gelu()
 
 
 def softmax(types: ComputeTypes) -> Any:
@@ -100,6 +100,13 @@ class Gelu(nn.Cell):
 
     def construct(self, x: Tensor) -> Tensor:
         return ops.gelu(x, approximate="none")
+
+
+class AscendGelu(nn.Cell):
+    """See ``gelu``; one kernel, and one for the gradient."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        return mint.nn.functional.gelu(x, approximate="none")
 
 
 class ElementaryGelu(nn.Cell):

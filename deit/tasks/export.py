@@ -135,7 +135,7 @@ def _input_shape(config: RunConfig) -> list[int | None]:
 
 
 def _network(config: RunConfig, weights: Weights, half: bool) -> nn.Cell:
-    network = build_network(dataclasses.replace(config, precision=precision(half)))
+    network = build_network(dataclasses.replace(config, precision=precision(half)), portable=True)
     if half:
         for parameter in network.get_parameters():
             parameter.set_dtype(ms.float16)

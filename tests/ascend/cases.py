@@ -30,9 +30,9 @@ class Case:
         return [*SMALL, f"hardware.jit_level={self.jit_level}", *self.overrides, *depth]
 
     @property
-    def process(self) -> tuple[int, str]:
+    def process(self) -> tuple[int, str, str]:
         """Cases in which this is the same can share a process."""
-        return self.ranks, self.soc
+        return self.ranks, self.soc, self.jit_level
 
 
 # The default has mixing, erasing, gradient clipping, and drop path from the second block on.
@@ -58,4 +58,7 @@ CASES = (
     Case("ranks_8", overrides=("ema=paper",), ranks=8, depth=2),
     Case("910a", overrides=("precision=fp32",), soc="ascend910"),
     Case("deit_small", overrides=("model=deit_small", "ema=paper"), ranks=8, depth=None),
+    # As a training on a 910B compiles them.
+    Case("o1_fused", overrides=("ema=paper",), depth=2, jit_level="O1"),
+    Case("deit_small_fused", overrides=("model=deit_small", "ema=paper"), ranks=8, depth=None, jit_level="O1"),
 )

@@ -24,7 +24,7 @@ from mindspore import Tensor
 from deit.config.schema import RunConfig
 from deit.data.erasing import noise_rows
 from deit.data.loader import TrainBatch
-from deit.engine import distributed, step_randomness
+from deit.engine import device, distributed, step_randomness
 from deit.engine.attention import Attentions
 from deit.engine.evaluation import EvalStep
 from deit.engine.loss import build_loss
@@ -53,6 +53,7 @@ def main() -> None:
             set_device(ms, config)
             if case["ranks"] > 1:
                 distributed.connect()
+        ms.set_context(mode=ms.GRAPH_MODE)
         started = time.process_time()
         call = calls(case["step"], config, case["ranks"])
         kept.append(call)
@@ -91,7 +92,7 @@ def calls(step: str, config: RunConfig, ranks: int) -> Callable[[], Any]:
         network = build_regnet(REGNET, types=types) if step == "regnet" else build_network(config)
         teacher = Teacher(config, network)
         return lambda: teacher(*batch_inputs(config, next(batches(config)), 0, 0))
-    network = build_network(config)
+    network = build_network(config, portable=step == "export")
     normalize = Normalize(config.data.mean, config.data.std)
     if step == "evaluate":
         evaluate = EvalStep(config, network)
@@ -104,11 +105,15 @@ def calls(step: str, config: RunConfig, ranks: int) -> Callable[[], Any]:
 
 
 def train(config: RunConfig, ranks: int) -> Callable[[], Any]:
+    device.run_ahead(config.hardware)
     state, passes = TrainState(config), config.optim.accumulation_steps
     steps = [
-        TrainStep(
-            *(config, state.network, state.average, build_loss(config.loss, config.distill)),
-            *(state.optimizer, state.loss_scale, state.buffers, ranks, number == passes - 1),
+        device.compiled(
+            TrainStep(
+                *(config, state.network, state.average, build_loss(config.loss, config.distill)),
+                *(state.optimizer, state.loss_scale, state.buffers, ranks, number == passes - 1, state.flat),
+            ),
+            config.hardware,
         )
         for number in range(passes)
     ]

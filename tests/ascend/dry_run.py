@@ -118,7 +118,7 @@ def faults(found: Kernels, counts: dict[str, int] | None, reviewed: dict[str, di
         known = reviewed.get(operator, {}).get("kind")
         if kind == "cpu":
             messages.append(f"{operator} runs on the CPU")
-        elif kind not in ("view", known):
+        elif kind not in ("view", "fused", known):
             messages.append(f"{operator} ({kind}) " + ("is not in operators.json" if known is None else f"was {known}"))
     if counts is None:
         return [*messages, "no numbers are stored"]
@@ -132,7 +132,7 @@ def store(found: dict[str, Kernels]) -> None:
     counts = stored(COUNTS) | {name: each.table() for name, each in found.items()}
     before, used = stored(OPERATORS), {}
     for each in found.values():
-        used |= {operator: kind for operator, (kind, _) in each.operators.items() if kind != "view"}
+        used |= {operator: kind for operator, (kind, _) in each.operators.items() if kind not in ("view", "fused")}
     names = [case.name for case in CASES]
     counts = {name: counts[name] for name in names if name in counts}
     operators = {} if set(names) <= found.keys() else dict(before)
