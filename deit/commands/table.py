@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from deit.commands.task import Task
 from deit.compose import auto_keys, freeze, overrides, unused_keys
+from deit.compose.precedence import AUTO
 from deit.config.schema import RunConfig
 from deit.config.tasks import TASKS
 from deit.errors import UserError
@@ -44,8 +45,14 @@ def configured(composed: DictConfig, typed: Sequence[Override]) -> RunConfig:
     if task is not None and (refused := task.refuses(named)):
         raise UserError("\n".join(refused))
     base = find_base(named)
-    if base is None:  # a run has its values already
+    if base is None:
         composed = auto_keys.filled(composed, _facts)
+    elif open_keys := sorted(set(auto_keys.asked(composed)) & set(overrides.dotted(typed))):
+        raise UserError(
+            "\n".join(
+                f"{key} is {AUTO}, but the run has its values already; give {key}=VALUE, or nothing." for key in open_keys
+            )
+        )
     config = freeze.freeze(composed, typed, base)
     found = task_of(config.task.name).problems(config)
     if found:

@@ -55,7 +55,7 @@ def chosen() -> dict[str, Choice]:
 
 def typed(key: str, choice: Choice) -> str:
     """A choice as one would type it."""
-    value = f"{choice.value:.4g}" if isinstance(choice.value, float) else str(choice.value)
+    value = f"{choice.value:.4g}" if isinstance(choice.value, float) else "null" if choice.value is None else str(choice.value)
     return f"{key}={value}".replace(" ", "")
 
 

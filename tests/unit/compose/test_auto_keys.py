@@ -48,6 +48,9 @@ def test_an_option_chosen_for_its_numbers_wins_over_the_rules(photos: Path) -> N
     config = freeze(*OWN, root, "augment=deit", "schedule=cosine", "precision=o1", "data=imagefolder")
     assert (config.augment.mixup, config.augment.auto_augment) == (0.8, "rand-m9-mstd0.5-inc1")
     assert (config.schedule.epochs, config.schedule.warmup_epochs, config.precision.level) == (300, 5, "O1")
+    assert (config.schedule.granularity, config.schedule.cooldown_epochs) == ("epoch", 10)
+    config = freeze(*OWN, root, "optim=sgd", "schedule=paper", "data=imagefolder")
+    assert (config.optim.base_lr, config.optim.lr_base_size, config.optim.clip_grad) == (0.1, 512, None)
     assert config.data.batch_size == 8  # a default of every data set, not what data=imagefolder is chosen for
     assert freeze(*OWN, root).model.drop_path_rate == 0
 
@@ -87,6 +90,8 @@ def test_a_run_of_the_experiment_has_plain_numbers_for_evaluate_and_resume(photo
     frozen.save(config, run.config)
     assert "auto:" not in run.config.read_text()
     assert freeze(f"resume='{run.path}'").schedule == config.schedule
+    with pytest.raises(UserError, match=r"schedule.epochs is .*, but the run has its values already"):
+        freeze(f"resume='{run.path}'", "schedule.epochs=${auto:}")
     assert freeze("task=evaluate", f"run='{run.path}'").data.batch_size == config.data.batch_size
 
 
