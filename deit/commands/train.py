@@ -55,9 +55,15 @@ class Train(Task[TrainTask]):
 
     def work(self, start: Start) -> int:
         from deit.data.datasets import record_split
+        from deit.runs import status
 
-        if start.machines.first and not start.run.split.is_file():
-            record_split(start.run.split, start.config.data)
+        run = start.run
+        if start.machines.first and not run.split.is_file():
+            with status.failure_recorded(run, status.read(run)):
+                try:
+                    record_split(run.split, start.config.data)
+                except OSError as error:
+                    raise UserError(f"{run.split}: cannot be written ({error.strerror}).", exit_code=1) from None
         return super().work(start)
 
     def recipe(self, config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:

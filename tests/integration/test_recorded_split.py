@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
+import pytest
+from composition import freeze
 from launching import SMALL, launch, only_run
 from PIL import Image
 
+from deit.commands.train import TASK
 from deit.config import frozen
+from deit.data import listed
+from deit.errors import UserError
 from deit.files import read_json
+from deit.launching.nodes import Machines
+from deit.launching.run import Start
+from deit.runs import status
+from deit.runs.create import create
 
 OF_FOLDERS = ("data=imagefolder", "data.root=my photos", "data.batch_size=8", "data.workers=0", "tracking=none")
 SHORT = (*(each for each in SMALL if not each.startswith(("data.", "schedule."))), "schedule.warmup_epochs=0")
@@ -35,3 +46,19 @@ def test_a_resumed_run_has_the_images_it_had(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert read_json(run.data) == before and run.split.read_text() == split
     assert frozen.load(run.config).data.split_file is None  # so that the run can be moved
+
+
+def test_a_split_that_cannot_be_written_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos(tmp_path / "my photos", range(4))
+    monkeypatch.chdir(tmp_path)
+    config = freeze("experiment=quickstart", "data=imagefolder", "data.root=my photos", "runs_dir=runs")
+    run = create(config, [])
+    monkeypatch.setattr(listed, "write_text", full)
+    start = Start(run, config, [], Machines(run, config.hardware))
+    with pytest.raises(UserError, match=r"split.jsonl: cannot be written \(No space left on device\)"):
+        TASK.work(start)
+    assert status.read(run).state == "failed"
+
+
+def full(path: Path, text: str) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
