@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from deit.runs.directory import RunDirectory
 
 
-MEASURES = (("loss", "nll"), ("ECE", "ece"))  # of a calibration
+MEASURES = (("loss", "nll", 4), ("ECE", "ece", 2))  # of a calibration, with their digits
 
 
 class Export(Task[ExportTask]):
@@ -139,7 +139,10 @@ def _shown(results: dict[str, Any]) -> RenderableType:
     ]
     rows += [("resized", f"pos_embed {results['resized']}")] if results["resized"] else []
     if found := made["calibration"]:
-        changes = [f"{name} {found[f'{key}_before']:.4f} -> {found[f'{key}_after']:.4f}" for name, key in MEASURES]
+        changes = [
+            f"{name} {found[f'{key}_before']:.{digits}f} -> {found[f'{key}_after']:.{digits}f}"
+            for name, key, digits in MEASURES
+        ]
         told = f"temperature {found['temperature']:.4f}, from {found['images']} validation images: {', '.join(changes)} %"
         rows.append(("calibrated", told))
     if checked:
