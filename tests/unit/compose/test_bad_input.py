@@ -97,6 +97,12 @@ RULES = [
     ("model.in_chans=4", ["model.in_chans is 4", "3 channels (RGB) or 1 (grey)"]),
     ("task=evaluate checkpoint=x model.in_chans=1", ["data.mean has 3 values"]),
     ("task=preview model.in_chans=1", ["data.mean has 3 values"]),
+    (
+        "task=evaluate checkpoint=x task.tta=five_crop data.crop_pct=1",
+        ["data.crop_pct=1 resizes images to 224", "task.tta=flip"],
+    ),
+    ("task=evaluate checkpoint=x task.tta=ten_crop", ["task.tta is 'ten_crop'", "one of none, flip, five_crop"]),
+    ("distill.mean=[0.5,0.5,0.5]", ["distill.mean has no effect with distill.type=none"]),
     ("loss=bce loss.target_threshold=0", ["augment.smoothing 0.1", "every class", "augment.smoothing=0"]),
     ("loss=bce loss.target_threshold=1 augment.smoothing=0", ["no class", "lower threshold"]),
     ("loss.target_threshold=0.5", ["loss.target_threshold has no effect unless loss=bce"]),
