@@ -33,20 +33,21 @@ def run_ahead(hardware: HardwareConfig) -> None:
     In graph mode MindSpore waits for the card at the end of every graph. Outside of it a graph is only put into the card's
     queue, but a cell is a graph only if it is ``compiled``.
     """
-    if _runs_ahead(hardware):
+    if runs_ahead(hardware):
         ms.set_context(mode=ms.PYNATIVE_MODE)
 
 
 def compiled(cell: Graph, hardware: HardwareConfig) -> Graph:
     """The cell, which is one graph also after ``run_ahead``."""
-    if _runs_ahead(hardware):
+    if runs_ahead(hardware):
         # The backend is named because a 910A's default is GE, which this is not.
         level = card_rules.jit_level(hardware, generation()) or "O0"
         cell.construct = ms.jit(cell, jit_level=level, backend="ms_backend")
     return cell
 
 
-def _runs_ahead(hardware: HardwareConfig) -> bool:
+def runs_ahead(hardware: HardwareConfig) -> bool:
+    """Whether a training puts its steps into the queue of a card without waiting for them."""
     # O2 is GE, which compiles whole cells in graph mode alone.
     return hardware.jit and hardware.target == "ascend" and card_rules.jit_level(hardware, generation()) in ("O0", "O1")
 

@@ -37,6 +37,7 @@ from deit.engine.saver import Saver
 from deit.engine.state import TrainState, first_weights
 from deit.engine.step import TrainStep
 from deit.engine.step_inputs import StepInputs, batch_inputs
+from deit.engine.steps_ahead import build_steps_ahead
 from deit.engine.teacher import Teaching, build_teaching
 from deit.errors import UserError
 from deit.files import write_json
@@ -303,7 +304,7 @@ def _steps(config: RunConfig, state: TrainState, loss: nn.Cell, teaching: Teachi
         )
         for update in ((True,) if config.optim.accumulation_steps == 1 else (False, True))
     }
-    passes = config.optim.accumulation_steps
+    passes, ahead = config.optim.accumulation_steps, build_steps_ahead(config.hardware)
 
     def step(context: Context, micro_batches: Any, done: int, lr: float) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
         losses = []
@@ -323,6 +324,7 @@ def _steps(config: RunConfig, state: TrainState, loss: nn.Cell, teaching: Teachi
             )
             micro_loss, norm, finite, scale = cells[i == passes - 1](*inputs)
             losses.append(micro_loss)
+            ahead.add((batch, inputs))
         return losses, norm, finite, scale
 
     return step

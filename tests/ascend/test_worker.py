@@ -40,16 +40,16 @@ def work(folder: Path, *overrides: str, **environment: str) -> tuple[int, str, R
     run = RunDirectory(folder)
     run.logs.mkdir(parents=True)
     frozen.save(freeze("experiment=quickstart", "hardware=ascend1", "data.workers=0", *overrides), run.config)
-    ended = python("-m", "deit.worker", str(folder), **environment)
+    ended = python("-m", "deit.worker", str(folder), folder=folder, **environment)  # where MindSpore leaves files
     return ended.returncode, ended.stderr, run
 
 
-def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def python(*arguments: str, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MS_", "ASCEND_", "HCCL_"))}
     path = os.pathsep.join(filter(None, (str(ROOT), environment.pop("PYTHONPATH", ""))))
     command = [sys.executable, *arguments]
     environment = inherited | environment | {"PYTHONPATH": path}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def test_saturation_is_refused_before_mindspore_is_imported(tmp_path: Path) -> None:
@@ -111,3 +111,16 @@ def test_the_device_computes_as_configured(
     found_set, found = json.loads(ended.stdout.splitlines()[-1])
     expected = described if soc is None else {"target": "Ascend", "soc": soc, **described}
     assert (found_set, found) == (set_of, expected)
+
+
+def test_a_training_runs_to_its_end(cann: dict[str, str], tmp_path: Path) -> None:
+    """Steps, checkpoints and both evaluations are there; all numbers of the stand-ins are 0, so that no step counts."""
+    small = ("model.depth=1", "schedule.max_steps=4", "tracking.log_every=2", "checkpointing.every_steps=2", "ema=paper")
+    skipping = ("optim.on_nonfinite=skip", "optim.max_nonfinite=100")
+    code, said, run = work(tmp_path / "run", "precision=o1", *small, *skipping, **cann)
+    assert code == 1 and "in each of the 4 steps the loss or its gradient was not finite" in said
+    names = sorted(path.name for path in run.checkpoints.glob("step_*"))
+    assert names == ["step_00000002", "step_00000004"]
+    records = [json.loads(line) for line in run.journal.read_text().splitlines()]
+    metrics = {name for record in records if record["kind"] == "metrics" for name in record["metrics"]}
+    assert {"train/loss", "val/top1", "val_ema/top1"} <= metrics
