@@ -12,10 +12,13 @@ function tile(value, what) {
 
 function head() {
   const best = data.best[0], found = data.evaluations[shown];
+  // Of all processes where the run has recorded it, else of the images below.
+  const entry = data.best.find((one) => found && one.weights === found.weights) ?? {};
+  const score = (name) => percent(typeof entry[name] === "number" ? entry[name] / 100 : found[name]);
   const tiles = [
     ...data.best.map((entry) => tile(`${entry.top1.toFixed(2)} %`, `top-1, ${entry.weights} weights, epoch ${entry.epoch}`)),
     ...(best && best.images ? [tile(String(best.images), "validation images")] : []),
-    ...(found ? [tile(percent(found.macro_f1), "macro F1"), tile(percent(found.balanced_accuracy), "balanced accuracy")] : []),
+    ...(found ? [tile(score("macro_f1"), "macro F1"), tile(score("balanced_accuracy"), "balanced accuracy")] : []),
     ...(found && found.reliability && found.reliability.ece !== null ? [tile(`${found.reliability.ece.toFixed(1)} %`, "calibration error (ECE)")] : []),
     tile(data.took, "from the first to the last step"),
   ];
