@@ -36,6 +36,7 @@ GROUPS = {
 EXAMPLES = {
     "task=doctor": "what this machine can do; the first command on a new server",
     "experiment=quickstart": "on any laptop, data included, minutes",
+    "experiment=finetune data.root=photos": "your own photos: folders of images, one per class",
     "model=deit_small hardware=ascend8 dry_run=true": "show a recipe, start nothing",
     "experiment=quickstart task=preview": "pictures of the training batches",
     "-m model=deit_tiny,deit_small optim.base_lr=5e-4,1e-3": "every combination, one run each",
