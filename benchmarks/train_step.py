@@ -102,6 +102,7 @@ def compare(typed: tuple[str, ...], train: bool, rounds: int) -> str:
     there: list[tuple[float, float]] = []
     for number in range(rounds):
         for side in (here, there) if number % 2 else (there, here):
+            time.sleep(0.1)  # the threads of the other side still wait for work, which takes a core, for a few milliseconds
             side.append(timed(run) if side is here else peer())
     peer.close()
     columns = []

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+pytestmark = pytest.mark.slow  # each composes a whole recipe: together a quarter of all unit tests
+
 Command = Callable[..., object]
 
 # Arguments, and words the message must have: the key, what was found, what is allowed.
