@@ -12,11 +12,11 @@ import numpy as np
 
 from deit.config import frozen
 from deit.config.addresses import is_remote
+from deit.config.schema import SPLIT_KEYS
 from deit.errors import UserError
 from deit.exports import description
 from deit.inference.labelled import open_tree
 from deit.library.loaded_model import Model, load_model
-from deit.scores import balanced_accuracy, macro_f1
 
 if TYPE_CHECKING:
     from deit.config.schema import DataConfig
@@ -54,8 +54,8 @@ def _opened(model: Model, data: str | os.PathLike[str] | None) -> Dataset:
         if not ((root / "val").is_dir() or (root / "dataset.json").is_file()):
             return open_tree(str(root), "data", known, len(model.classes), settings)
         settings = dataclasses.replace(settings, source="imagefolder", root=str(root.resolve()), format="auto", class_map=None)
-        settings = dataclasses.replace(settings, val_size=None, val_limit=None, labels=None, split_file=None)
-        settings = dataclasses.replace(settings, val_fraction=None, folds=None, fold=None)  # of the run's own data
+        of_own_data: dict[str, Any] = dict.fromkeys(("val_size", "val_limit", *SPLIT_KEYS))
+        settings = dataclasses.replace(settings, **of_own_data)
     else:
         settings = _of_run(model)
     return aligned(open_dataset(settings, train=False, trained_on=(known, source)), known, source)
@@ -90,29 +90,25 @@ def _of_logits(model: Model, batches: Iterable[EvalBatch]) -> dict[str, Any]:
     """Of an exported graph: the same figures from its logits, without MindSpore for an ONNX file."""
     from deit.comparison.answers import judge
     from deit.engine.reliability import Reliability
+    from deit.inference.accuracy import Tally
     from deit.inference.likeliest import probabilities
 
-    counts = np.zeros((3, len(model.classes)), np.int64)  # of each class the right predictions, the predictions, the images
-    right5, losses, reliability = 0, [], Reliability()
+    tally, losses, reliability = Tally(len(model.classes)), [], Reliability()
     for batch in batches:
         taken, labels = batch.images[batch.valid], batch.labels[batch.valid]
         logits = model.logits(taken)
         found = judge([""] * len(taken), labels, logits)
-        for row, classes in enumerate((labels[found.right], found.predicted[found.predicted >= 0], labels)):
-            np.add.at(counts[row], classes, 1)
-        right5 += int(found.right5.sum())
+        tally.add(logits, labels)
         losses.append(found.loss)
         reliability.add(probabilities(logits).max(1), found.right)
-    images = int(counts[2].sum())
-    if images == 0:
+    if tally.images == 0:
         raise UserError("none of the images to evaluate can be used; task=check_data says why.", exit_code=1)
-    right, predicted, of = counts.tolist()
     return {
-        "top1": 100 * sum(right) / images,
-        "top5": 100 * right5 / images,
-        "balanced_accuracy": balanced_accuracy(right, of),
-        "macro_f1": macro_f1(right, predicted, of),
+        "top1": tally.top1,
+        "top5": tally.top5,
+        "balanced_accuracy": tally.balanced_accuracy,
+        "macro_f1": tally.macro_f1,
         "loss": float(np.concatenate(losses).mean()),
-        "images": images,
+        "images": tally.images,
         "ece": reliability.ece,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -119,6 +120,17 @@ def test_data_of_other_classes_are_refused(folder: Path, model: Model, tmp_path:
         evaluate(model, tmp_path / "val")
     with pytest.raises(UserError, match="no such folder"):
         evaluate(model, tmp_path / "nowhere")
+
+
+def test_the_split_of_the_run_is_not_that_of_other_data(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run with a seed of its own split was refused on a folder that has train/ and val/."""
+    for split in ("train", "val"):
+        for name in model.classes:
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new("RGB", (32, 32)).save(tmp_path / split / name / "0.png")
+    data = dataclasses.replace(model.config.data, split_seed=1)
+    monkeypatch.setattr(model, "config", dataclasses.replace(model.config, data=data))
+    assert evaluate(model, tmp_path)["images"] == len(model.classes)
 
 
 def test_an_exported_graph_is_a_model_too(folder: Path, model: Model, process: Callable[..., Outcome]) -> None:
