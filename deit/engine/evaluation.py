@@ -193,13 +193,14 @@ def evaluate(
     right5 = images = 0
     loss, reliability = 0.0, Reliability()
     for batch in batches:
-        one, five, losses, predicted, confidence = step(Tensor(batch.images), Tensor(batch.labels))
-        counts += _of_classes(batch, one.asnumpy(), predicted.asnumpy(), step.classes)
-        right5 += int((five.asnumpy() & batch.valid).sum())
-        reliability.add(confidence.asnumpy()[batch.valid], one.asnumpy()[batch.valid])
-        loss += float(losses.asnumpy().astype(np.float64)[batch.valid].sum())
+        found = step(Tensor(batch.images), Tensor(batch.labels))
+        one, five, losses, predicted, confidence = (values.asnumpy() for values in found)  # each is copied from the device once
+        counts += _of_classes(batch, one, predicted, step.classes)
+        right5 += int((five & batch.valid).sum())
+        reliability.add(confidence[batch.valid], one[batch.valid])
+        loss += float(losses.astype(np.float64)[batch.valid].sum())
         if answers is not None:
-            answers.add(batch, losses.asnumpy(), predicted.asnumpy(), confidence.asnumpy())
+            answers.add(batch, losses, predicted, confidence)
         images += int(batch.valid.sum())
         progress(images)
     bins = reliability.sums.ravel().tolist()
