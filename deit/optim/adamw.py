@@ -74,10 +74,6 @@ class AdamW(Moments):
         if finite is not None:
             rate = ops.select(finite, rate, self.zero)
             beta1, beta2 = ops.select(finite, beta1, self.one), ops.select(finite, beta2, self.one)
-        if self.rates is None:
-            update = ops.partial(_update, self.fused, beta1, beta2, eps, decay, self.zero, rate)
-            self.map(update, self.decayed, self.parameters, self.exp_avg, self.exp_avg_sq, grads)
-        else:
-            update = ops.partial(_update, self.fused, beta1, beta2, eps, decay, self.zero)
-            self.map(update, self.rates(rate), self.decayed, self.parameters, self.exp_avg, self.exp_avg_sq, grads)
+        update = ops.partial(_update, self.fused, beta1, beta2, eps, decay, self.zero)
+        self.map(update, self.rates(rate), self.decayed, self.parameters, self.exp_avg, self.exp_avg_sq, grads)
         return True

@@ -87,10 +87,6 @@ class LAMB(Moments):
         if finite is not None:
             lr = ops.select(finite, lr, self.zero)
             share1, share2 = ops.select(finite, share1, self.zero), ops.select(finite, share2, self.zero)
-        if self.rates is None:
-            update = ops.partial(_update, share1, share2, correction1, correction2_root, self.eps, decay, lr)
-            self.map(update, self.decayed, self.parameters, self.exp_avg, self.exp_avg_sq, grads)
-        else:
-            update = ops.partial(_update, share1, share2, correction1, correction2_root, self.eps, decay)
-            self.map(update, self.rates(lr), self.decayed, self.parameters, self.exp_avg, self.exp_avg_sq, grads)
+        update = ops.partial(_update, share1, share2, correction1, correction2_root, self.eps, decay)
+        self.map(update, self.rates(lr), self.decayed, self.parameters, self.exp_avg, self.exp_avg_sq, grads)
         return True

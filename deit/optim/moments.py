@@ -9,7 +9,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
-from deit.optim.rates import build_rates
+from deit.optim.rates import Rates
 
 
 class Moments(nn.Cell):
@@ -37,7 +37,7 @@ class Moments(nn.Cell):
             moment.requires_grad = False
         self.state = {p.name: p for p in (self.step, *self.exp_avg, *self.exp_avg_sq)}
         self.map = ops.HyperMap()
-        self.rates = build_rates(lr_scales)
+        self.rates = Rates(lr_scales, len(parameters))
 
     def count_update(self, finite: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Count an update, the t-th; returns 1 - beta1^t and sqrt(1 - beta2^t), float32 scalars.

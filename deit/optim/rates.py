@@ -1,4 +1,4 @@
-"""The learning rate of each parameter, where layer decay makes them differ."""
+"""The learning rate of each parameter, which layer decay makes differ."""
 
 from __future__ import annotations
 
@@ -10,20 +10,16 @@ from mindspore import Tensor, nn, ops
 
 
 class Rates(nn.Cell):
-    """The learning rates of all parameters from that of the schedule; ``scales`` has the factor of each parameter."""
+    """The learning rates of ``count`` parameters from that of the schedule; ``scales`` has the factor of each, None: all 1."""
 
-    def __init__(self, scales: Sequence[float]) -> None:
+    def __init__(self, scales: Sequence[float] | None, count: int) -> None:
         super().__init__(auto_prefix=False)
-        distinct = sorted(set(scales))  # one per layer: a product for each parameter would be a kernel for each
-        self.scales = Tensor(np.array(distinct), ms.float32)
-        self.chosen = tuple(distinct.index(scale) for scale in scales)
+        # One per layer: a product for each parameter would be a kernel for each.
+        distinct = [1.0] if scales is None else sorted(set(scales))
+        self.scales = None if scales is None else Tensor(np.array(distinct), ms.float32)
+        self.chosen = tuple(distinct.index(scale) for scale in scales or [1.0] * count)
 
     def construct(self, lr: Tensor) -> tuple[Tensor, ...]:
         """``lr``: float32 scalar; returns a float32 scalar for each parameter."""
-        rates = ops.unstack(lr * self.scales)
+        rates = (lr,) if self.scales is None else ops.unstack(lr * self.scales)
         return tuple([rates[layer] for layer in self.chosen])
-
-
-def build_rates(scales: Sequence[float] | None) -> Rates | None:
-    """None without ``scales``: all parameters have the rate of the schedule."""
-    return None if scales is None else Rates(scales)

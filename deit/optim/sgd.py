@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
-from deit.optim.rates import build_rates
+from deit.optim.rates import Rates
 
 _update = ops.MultitypeFuncGraph("sgd_update")
 
@@ -64,22 +64,17 @@ class SGD(nn.Cell):
             buffer.requires_grad = False
         self.state = {p.name: p for p in self.momentum_buffer}
         self.map = ops.HyperMap()
-        self.rates = build_rates(lr_scales)
+        self.rates = Rates(lr_scales, len(parameters))
 
     def construct(self, grads: tuple[Tensor, ...], lr: Tensor, finite: Tensor | None = None) -> bool:
         """One update. ``grads``: float32, in the order of the parameters. ``lr``: float32 scalar.
 
         If ``finite`` (bool) is false, nothing changes, without a branch in the graph; ``grads`` must then be 0.
         """
-        momentum = self.momentum
-        decay = self.weight_decay
+        momentum, decay = self.momentum, self.weight_decay
         if finite is not None:
             lr, decay = ops.select(finite, lr, self.zero), ops.select(finite, decay, self.zero)
             momentum = ops.select(finite, momentum, self.one)
-        if self.rates is None:
-            update = ops.partial(_update, self.nesterov, momentum, decay, lr)
-            self.map(update, self.decayed, self.parameters, self.momentum_buffer, grads)
-        else:
-            update = ops.partial(_update, self.nesterov, momentum, decay)
-            self.map(update, self.rates(lr), self.decayed, self.parameters, self.momentum_buffer, grads)
+        update = ops.partial(_update, self.nesterov, momentum, decay)
+        self.map(update, self.rates(lr), self.decayed, self.parameters, self.momentum_buffer, grads)
         return True
