@@ -18,13 +18,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+from scipy import stats
+
 ROOT = Path(__file__).resolve().parents[1]
 PEER = ROOT / ".reference/venv/bin/python"
 NETWORK = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 2, "num_heads": 4}  # model=deit_micro
 RECIPE = {"lr": 5e-4, "weight_decay": 0.05, "warmup_epochs": 2, "warmup_lr": 1e-6, "min_lr": 1e-6, "clip_grad": 1.0}
 IMAGES = {"scale": [0.4, 1.0], "hflip": 0.5, "smoothing": 0.1, "crop_pct": 0.9}
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-T975 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 8: 2.36, 10: 2.26}  # by the number of seeds
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
     difference = statistics.mean(ours) - statistics.mean(theirs)
     spread = math.sqrt((statistics.variance(ours) + statistics.variance(theirs)) / chosen.seeds)
     # With equal numbers of seeds; Welch's degrees of freedom are at least those of one side.
-    interval = T975.get(chosen.seeds, 2.0) * spread
+    interval = stats.t.ppf(0.975, chosen.seeds - 1) * spread
     print(f"difference {difference:+.2f} +- {interval:.2f} (95 %)")
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 DISTRIBUTION = "deit-mindspore"
 PACKAGE = Path(__file__).resolve().parent
@@ -36,6 +38,11 @@ def words() -> list[str]:
     In another process than the command line, those that suit the installation.
     """
     return list(_called) or (["deit"] if IS_WHEEL else ["python", "launch.py"])
+
+
+def words_in(recorded: Mapping[str, Any]) -> list[str]:
+    """Those that a run or a sweep has recorded as ``program``; older ones have not."""
+    return recorded.get("program") or ["python", "launch.py"]
 
 
 def source_name(called: list[str]) -> str:

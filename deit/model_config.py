@@ -15,11 +15,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from hydra import compose, initialize_config_dir
-from omegaconf import open_dict
-
 from deit.commands import table
-from deit.compose import groups, overrides
 from deit.compose.hydra_errors import ERRORS, translate
 from deit.config import frozen
 from deit.config.schema import RunConfig
@@ -46,12 +42,7 @@ def of_model(typed: Sequence[str]) -> RunConfig:
     typed = ["task=predict", "task.input=.", *typed]
     table.register()
     try:
-        given = overrides.check(typed, sweeping=False)
-        with initialize_config_dir(str(groups.CONF), version_base="1.3"):
-            composed = compose("config", overrides.readable(typed))
-        with open_dict(composed):
-            composed.pop("hydra", None)
-        config = table.configured(composed, given)
+        config, given = table.composed_of(typed)
     except ERRORS as error:
         raise translate(error, typed) from error
     if unused := table.unused(config, given):

@@ -12,6 +12,7 @@ from typing import Any
 # The columns of a table, and the key of each in the results of an evaluation; all but the loss are in percent.
 COLUMNS = {"top-1 %": "top1", "top-5 %": "top5", "balanced %": "balanced_accuracy", "macro F1 %": "macro_f1", "loss": "loss"}
 NAMES = tuple(COLUMNS.values())
+PERCENT = tuple(name for name in NAMES if name != "loss")
 
 
 def macro_f1(right: Sequence[int], predicted: Sequence[int], images: Sequence[int]) -> float:

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import compose, initialize_config_dir
-from omegaconf import open_dict
 
-from deit.commands.table import configured
+from deit.commands.table import composed_of
 from deit.commands.task import Task
-from deit.compose import groups, overrides
+from deit.compose import groups
 from deit.compose.hydra_errors import ERRORS, translate
 from deit.compose.unused_keys import Unused
 from deit.config import safe_yaml
@@ -95,12 +93,7 @@ def _check(found: Translation, source: str) -> None:
     typed = [f"{group}={option}" for group, option in found.groups.items()]
     typed += [f"{key}={_typed(value)}" for key, value in found.values.items()]
     try:
-        given = overrides.check(typed, sweeping=False)
-        with initialize_config_dir(str(groups.CONF), version_base="1.3"):
-            composed = compose("config", overrides.readable(typed))
-        with open_dict(composed):
-            composed.pop("hydra", None)
-        configured(composed, given)
+        composed_of(typed)
     except (*ERRORS, UserError) as error:
         text = str(error if isinstance(error, UserError) else translate(error, typed))
         keys = [f"{key} is from {found.origins[key]}" for key in found.values if f"{key} " in text]

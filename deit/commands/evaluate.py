@@ -39,8 +39,9 @@ class Evaluate(Task[EvaluateTask]):
     def unused(self, found: Unused) -> None:
         super().unused(found)
         config = found.config
-        found.with_task("data.batch_size", "data.last_batch", "data.balance", "data.train_limit", "data.train_size", "seed")
+        found.training_data()
         found.with_task(
+            "seed",
             "model.drop_rate",
             "model.drop_path_rate",
             "model.drop_path_mode",

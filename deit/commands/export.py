@@ -44,7 +44,7 @@ class Export(Task[ExportTask]):
         unused_for_reading(found)
         of_card = ["card_ids"] if task.format == "air" else []
         found.all_but("hardware", "hang_timeout", "grace_period", "max_restarts", *of_card)
-        found.with_task("data.batch_size", "data.last_batch", "data.balance", "data.train_limit", "data.train_size")
+        found.training_data()
         plain = task.format == "safetensors"
         found.add(plain, "with task.format=safetensors, which has no graph", "task.batch", "task.preprocess_in_graph")
         found.add(task.format == "air", "with task.format=air, which cannot be read back", "task.images")

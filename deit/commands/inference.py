@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from deit import scores
 from deit.commands.task import Task
 from deit.compose import rules
 from deit.compose.unused_keys import Unused
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from deit.runs.directory import RunDirectory
 
-ACCURACIES = {"top1": "top-1", "top5": "top-5", "balanced_accuracy": "balanced", "macro_f1": "macro F1"}
 NAMED = 10  # maximum number of unreadable images that are printed
 Keys = TypeVar("Keys", bound=InferenceTask)
 
@@ -117,7 +117,7 @@ def shown_results(run: RunDirectory, results: dict[str, Any]) -> RenderableType:
     rows += [("left out", reason) for reason in unreadable[:NAMED]]
     if len(unreadable) > NAMED:
         rows.append(("left out", f"and {len(unreadable) - NAMED:,} more"))
-    rows += [(label, f"{results[metric]:.3f} %") for metric, label in ACCURACIES.items() if metric in results]
+    rows += [(scores.label(name), f"{results[name]:.3f} %") for name in scores.PERCENT if name in results]
     if "remark" in results:
         rows.append(("accuracy", results["remark"]))
     if results.get("warm"):

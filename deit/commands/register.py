@@ -75,7 +75,7 @@ class Register(Task[RegisterTask]):
         else:
             found.all_but("hardware", "hang_timeout", "grace_period", "max_restarts")
             found.all_but("model")
-            found.with_task("data.batch_size", "data.last_batch", "data.balance", "data.train_limit", "data.train_size")
+            found.training_data()
         found.all_but("tracking", "backend", "uri", "experiment")
         found.with_task("seed", "weights_dir")
 

@@ -6,11 +6,12 @@ import importlib
 from collections.abc import Collection, Sequence
 from typing import Any, cast
 
+from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from deit.commands.task import Task
-from deit.compose import auto_keys, freeze, overrides, unused_keys
+from deit.compose import auto_keys, freeze, groups, overrides, unused_keys
 from deit.compose.precedence import AUTO
 from deit.config.schema import RunConfig
 from deit.config.tasks import TASKS
@@ -59,6 +60,19 @@ def configured(composed: DictConfig, typed: Sequence[Override]) -> RunConfig:
         raise UserError("\n".join(found))
     config.tracking.uri = set_aside(config.tracking.uri)
     return config
+
+
+def composed_of(typed: Sequence[str]) -> tuple[RunConfig, list[Override]]:
+    """The checked configuration of overrides that are not those of the command line, and the parsed overrides.
+
+    Raises what ``configured`` does, and Hydra's errors.
+    """
+    given = overrides.check(typed, sweeping=False)
+    with initialize_config_dir(str(groups.CONF), version_base="1.3"):
+        composed = compose("config", overrides.readable(typed))
+    with open_dict(composed):
+        composed.pop("hydra", None)
+    return configured(composed, given), given
 
 
 def _facts(config: RunConfig) -> Facts:

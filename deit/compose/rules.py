@@ -13,7 +13,7 @@ from deit.compose.keys import spoken
 from deit.config import card_rules
 from deit.config.addresses import is_remote
 from deit.config.addresses import problem as remote_problem
-from deit.config.schema import DataConfig, RunConfig
+from deit.config.schema import GREY, RGB, DataConfig, RunConfig
 from deit.errors import UserError, nearest
 from deit.models.freezing import blocks_to_freeze
 from deit.recipe import plan
@@ -21,7 +21,6 @@ from deit.recipe.monitor import monitor_of
 from deit.recipe.schedule import peak_lr
 from deit.scores import columns
 
-GREY, RGB = 1, 3  # the channels that images can be read with
 CLASSES = {"cifar10": 10, "cifar100": 100, "digits": 10}
 WITHOUT_FOLDER = ("digits", "synthetic")
 

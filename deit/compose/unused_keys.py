@@ -12,6 +12,7 @@ from deit.config.addresses import is_remote
 from deit.config.schema import SPLIT_KEYS, RunConfig, SgdOptim
 from deit.recipe import plan
 
+OF_TRAINING_DATA = ("batch_size", "last_batch", "balance", "train_limit", "train_size")  # of data, for trainings alone
 OF_TEACHER = ("alpha", "tau", "img_size", "mean", "std")  # of distill
 
 
@@ -30,6 +31,10 @@ class Unused:
     def with_task(self, *keys: str) -> None:
         """The task never uses ``keys``."""
         self.add(True, f"with task={self.config.task.name}", *keys)
+
+    def training_data(self) -> None:
+        """The task reads no training images."""
+        self.with_task(*(f"data.{key}" for key in OF_TRAINING_DATA))
 
     def all_but(self, group: str, *used: str) -> None:
         """The task uses no key of ``group`` except ``used``."""

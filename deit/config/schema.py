@@ -102,6 +102,7 @@ class ModelConfig:
         return height // self.patch_size, width // self.patch_size
 
 
+GREY, RGB = 1, 3  # the channels with which images can be read
 SPLIT_KEYS = ("labels", "val_fraction", "folds", "fold", "split_seed", "split_file")  # of DataConfig
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-GREY, RGB = 1, 3  # the channels of images that data can be read as
+from deit.config.schema import GREY
 
 
 def as_read(image: np.ndarray, channels: int) -> np.ndarray:

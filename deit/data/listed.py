@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from deit.config.class_names import normal
 from deit.config.schema import DataConfig
 from deit.data.folder import LeftOut, class_folders, images_of_class, loose_images
-from deit.data.label_file import Labelled, read_labels
+from deit.data.label_file import COLUMNS, Labelled, read_labels
 from deit.data.source import Dataset, EncodedDataset
 from deit.data.split import KEYS, Rule
 from deit.errors import UserError
@@ -139,8 +139,7 @@ def write_split(file: Path, data: DataConfig) -> None:
             split = open_list(data, train) if is_listed(data) else open_class_folders(data, train)
             for encoded, label in zip(split.names.tolist(), split.labels.tolist(), strict=True):
                 lines.append((os.fsdecode(encoded), split.classes[label], name))
-    keys = ("path", "label", "split")
-    write_text(file, "".join(json.dumps(dict(zip(keys, line, strict=True))) + "\n" for line in lines))
+    write_text(file, "".join(json.dumps(dict(zip(COLUMNS, line, strict=True))) + "\n" for line in lines))
 
 
 def count_learnt(split_file: Path, dataset: Dataset) -> int:

@@ -14,11 +14,11 @@ import numpy as np
 from deit.engine.reliability import Reliability
 from deit.errors import UserError
 from deit.exports.description import Calibration
+from deit.models.shapes import HEADS
 
 SMALLEST, LARGEST = 0.01, 100.0
 _HALVINGS = 48  # of log(LARGEST / SMALLEST): a temperature to 13 digits
 _ROWS = 1024  # images at a time
-_HEADS = ("head.", "head_dist.")
 
 
 def calibrate(logits: np.ndarray, labels: np.ndarray) -> Calibration:
@@ -49,7 +49,7 @@ def calibrate(logits: np.ndarray, labels: np.ndarray) -> Calibration:
 def with_temperature(weights: Mapping[str, np.ndarray], temperature: float) -> dict[str, np.ndarray]:
     """The weights of a network whose logits are divided by ``temperature``."""
     return {
-        name: (value / temperature).astype(value.dtype) if name.startswith(_HEADS) else value for name, value in weights.items()
+        name: (value / temperature).astype(value.dtype) if name.startswith(HEADS) else value for name, value in weights.items()
     }
 
 

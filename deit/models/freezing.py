@@ -6,9 +6,8 @@ import math
 import re
 
 from deit.config.schema import ModelConfig
-from deit.models.shapes import parameter_shapes
+from deit.models.shapes import HEADS, parameter_shapes
 
-HEADS = ("head.", "head_dist.")
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
 _LAST_NORM = "norm."
 

@@ -11,6 +11,7 @@ import math
 from deit.config.schema import ModelConfig
 
 Shape = tuple[int, ...]
+HEADS = ("head.", "head_dist.")  # how the names of their parameters begin
 
 
 def token_count(model: ModelConfig) -> int:

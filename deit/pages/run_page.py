@@ -16,6 +16,7 @@ from deit.config import safe_yaml
 from deit.config.schema import RunConfig
 from deit.files import read_json, write_text
 from deit.installation import program, words
+from deit.pages import run_curves
 from deit.pages.class_table import class_rows, mean
 from deit.pages.page import build
 from deit.pages.thinning import thin
@@ -108,16 +109,7 @@ def _seconds(run: RunDirectory) -> float:
 
 
 def _curves(run: RunDirectory) -> dict[str, dict[str, list[list[float]]]]:
-    points: dict[str, list[tuple[float, float]]] = {}
-    epochs_per_step = 0.0
-    records = [record for _, record in journal.read(run.journal) if "metrics" in record]
-    for record in records:
-        if record["step"] and "train/epoch" in record["metrics"]:
-            epochs_per_step = record["metrics"]["train/epoch"] / record["step"]
-    for record in records:
-        for name, value in record["metrics"].items():
-            if math.isfinite(value):  # a diverged loss ends its curve
-                points.setdefault(name, []).append((record["step"] * epochs_per_step, value))
+    points = run_curves.read(run, {name for lines in CURVES.values() for name in lines})
     return {
         title: {
             label: [[_short(number) for number in axis] for axis in zip(*thin(points[name], POINTS), strict=True)]

@@ -9,11 +9,11 @@ from deit.config.schema import RunConfig
 from deit.data.datasets import open_dataset
 from deit.errors import UserError
 from deit.lookup.weight_files import find_weights
-from deit.models.shapes import parameter_shapes
+from deit.models.shapes import HEADS, parameter_shapes
 from deit.preflight.label_order import warn_of_order
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
-from deit.weights.fit import HEADS, Fit, compare, other_classes
+from deit.weights.fit import Fit, compare, other_classes
 from deit.weights.read import grid_of, names_of, read_shapes
 from deit.weights.whole import require_whole
 

@@ -31,7 +31,7 @@ class Monitor:
     def stalled(self, best: Entries, last: Entries) -> int | None:
         """The epochs since the best evaluation, if ``patience`` lets them end the training; else None.
 
-        A function of what a checkpoint contains, so that a resumed run goes on counting.
+        A function of what a checkpoint contains, so that a resumed run keeps the count.
         """
         if self.patience is None or self.prefix not in best or self.prefix not in last:
             return None

@@ -18,10 +18,9 @@ from deit.runs import journal, status
 from deit.runs.outcome import FINISHED
 from deit.runs.sweep_directory import SweepDirectory
 from deit.runs.trial_record import Attempt, Trial
-from deit.scores import NAMES
+from deit.scores import PERCENT
 from deit.text import column, label
 
-PERCENT = tuple(name for name in NAMES if name != "loss")
 REPEATS = {"seed": "seeds", "data.fold": "folds"}  # the swept keys over which means are taken, and what their values are
 
 

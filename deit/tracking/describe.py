@@ -18,7 +18,7 @@ from deit.config import frozen, safe_yaml
 from deit.config.schema import RunConfig
 from deit.config.tasks import TaskConfig
 from deit.files import read_json
-from deit.installation import source_name
+from deit.installation import source_name, words_in
 from deit.runs import status
 from deit.runs.circumstances import last_launch
 from deit.runs.directory import RunDirectory
@@ -64,17 +64,12 @@ def tags(run: RunDirectory, config: RunConfig) -> dict[str, str]:
         DIRECTORY_TAG: str(run.path),
         # MLflow's own columns
         "mlflow.user": psutil.Process().username(),
-        "mlflow.source.name": source_name(_program(environment)),
+        "mlflow.source.name": source_name(words_in(environment)),
         "mlflow.source.type": "LOCAL",
     }
     if "git.commit" in values:
         values["mlflow.source.git.commit"] = values["git.commit"]
     return {_name(key): _text(value, _TAG_LENGTH) for key, value in values.items() if value not in (None, "")}
-
-
-def _program(environment: dict[str, Any]) -> list[str]:
-    """The words with which the program was called; older runs have not recorded them."""
-    return environment.get("program") or ["python", "launch.py"]
 
 
 def outcome(ended: Outcome) -> str:
@@ -115,7 +110,7 @@ def note(run: RunDirectory, config: RunConfig) -> str:
             )
         lines.append("\n".join(table))
     typed = safe_yaml.load(run.overrides) if run.overrides.exists() else None
-    command = shlex.join([*_program(read_json(run.environment) or {}), *(typed or ())])
+    command = shlex.join([*words_in(read_json(run.environment) or {}), *(typed or ())])
     lines.append(f"```\n{command}\n```")
     lines.append(f"{outcome(now.outcome) if now.outcome else 'running'}; the run directory is `{run.path}`")
     return redact("\n\n".join(lines))

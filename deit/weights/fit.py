@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deit.config import class_names
+from deit.models.shapes import HEADS
 from deit.weights.channels import adapt, can_adapt
 from deit.weights.naming import to_mindspore
 from deit.weights.pos_embed import Grid, resize, side
@@ -26,7 +27,6 @@ from deit.weights.pos_embed import Grid, resize, side
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 
-HEADS = ("head.", "head_dist.")
 POS_EMBED, DIST_TOKEN, PATCHES = "pos_embed", "dist_token", "patch_embed.proj.weight"
 REPLACEABLE = (*HEADS, DIST_TOKEN)  # they belong to the classes or to distillation, not to the body
 

@@ -76,11 +76,6 @@ def of_model(model: str) -> Official | None:
     return next((entry for entry in _FILES if entry.model == model), None)
 
 
-def is_official(file_name: str) -> bool:
-    """Whether a file has the name of an official one."""
-    return any(entry.file_name == file_name for entry in _FILES)
-
-
 def sha256_prefix(file_name: str) -> str | None:
     """The expected start of the SHA-256 of a file with this name; None if it is not an official name."""
     return next((entry.sha256 for entry in _FILES if entry.file_name == file_name), None)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
+from deit.pages import run_curves
 from deit.pages.thinning import Curve, thin
-from deit.runs import journal
-from deit.runs.directory import RunDirectory
 from deit.sweeps.trial_results import Results
 
 METRICS = ("val/top1", "val_ema/top1", "val/loss", "train/loss")
@@ -18,23 +15,8 @@ def curves(results: Results) -> dict[str, dict[int, Curve]]:
     """For each metric the thinned curves by trial number."""
     found: dict[str, dict[int, Curve]] = {}
     for row in results.rows:
-        for name, curve in _read(row.trial.directory).items():
+        for name, curve in run_curves.read(row.trial.directory, METRICS).items():
             found.setdefault(name, {})[row.trial.number] = curve
     count = sum(map(len, found.values()))
     most = min(_MOST, max(_LEAST, _POINTS // max(count, 1)))
     return {name: {number: thin(curve, most) for number, curve in found[name].items()} for name in METRICS if name in found}
-
-
-def _read(run: RunDirectory) -> dict[str, Curve]:
-    steps: dict[str, list[tuple[int, float]]] = {}
-    epochs_per_step = 0.0
-    for _, record in journal.read(run.journal):
-        values = record.get("metrics", {})
-        if record.get("step") and "train/epoch" in values:
-            epochs_per_step = values["train/epoch"] / record["step"]
-        for name in METRICS:
-            if math.isfinite(values.get(name, math.nan)):  # a diverged loss ends its curve
-                steps.setdefault(name, []).append((record["step"], values[name]))
-    if not epochs_per_step:  # not a training, or one that has just started
-        return {}
-    return {name: [(step * epochs_per_step, value) for step, value in points] for name, points in steps.items()}

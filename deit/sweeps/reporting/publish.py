@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deit.errors import UserError
-from deit.installation import source_name
+from deit.installation import source_name, words_in
 from deit.machine import locks
 from deit.runs.journal import now_ms
 from deit.runs.outcome import finished
@@ -55,7 +55,7 @@ def _send(sweep: SweepDirectory, uri: str, experiment: str, info: dict[str, Any]
         TAG: sweep.id,
         "sweep.directory": str(sweep.path),
         "sweep.command": summary.command(info),
-        "mlflow.source.name": source_name(summary.program_of(info)),
+        "mlflow.source.name": source_name(words_in(info)),
         "mlflow.source.type": "LOCAL",
     }
     found = trial_results.read(sweep)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from deit.installation import words_in
 from deit.secrets import redact
 from deit.sweeps.reporting.importance import Importance
 from deit.sweeps.trial_results import REPEATS, Results, Row, against_best, with_intervals
@@ -127,12 +128,7 @@ def _objectives(results: Results) -> Iterable[tuple[str, str]]:
 
 def command(info: dict[str, Any]) -> str:
     """The command line, ready to be typed again."""
-    return redact(shlex.join([*program_of(info), *info["typed"]]))
-
-
-def program_of(info: dict[str, Any]) -> list[str]:
-    """The words with which the program was called; older sweeps have not recorded them."""
-    return info.get("program") or ["python", "launch.py"]
+    return redact(shlex.join([*words_in(info), *info["typed"]]))
 
 
 def code(info: dict[str, Any]) -> str:

@@ -98,7 +98,7 @@ def test_evaluate_on_other_data_of_as_many_classes(run: Path) -> None:
 
 
 def test_the_split_of_the_run_is_kept(tmp_path: Path) -> None:
-    """Also where the run has moved; a typed key splits the images anew, but not those of a run that is resumed."""
+    """Also if the run has moved. A typed key splits the images again, except those of a resumed run."""
     run = tmp_path / "moved"
     run.mkdir()
     config = freeze("data=imagefolder", "data.root=photos", "data.val_fraction=0.1")
