@@ -103,6 +103,24 @@ def graph_mode() -> Iterator[None]:
     ms.set_context(mode=ms.PYNATIVE_MODE)
 
 
+def computes_without_a_device() -> bool:
+    """MindSpore refuses `set_device` in such a process."""
+    if "mindspore" not in sys.modules:
+        return False
+    from mindspore.device_manager import DeviceContextManager, DeviceManagerConf
+
+    context = DeviceContextManager.get_instance().get_device_context("CPU")
+    return bool(context and context.initialized() and not DeviceManagerConf.get_instance().is_device_enable())
+
+
+@pytest.fixture(autouse=True)
+def device_is_set_before_it_computes() -> Iterator[None]:
+    """Otherwise each later test in this process that sets it fails, in some orders of the tests alone."""
+    before = computes_without_a_device()
+    yield
+    assert before or not computes_without_a_device(), "this test computes, so it needs the fixture graph_mode"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by their folder, and by the fixtures that start processes or compile a network."""
     for item in items:

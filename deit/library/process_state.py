@@ -33,8 +33,11 @@ def graphs(hardware: HardwareConfig) -> Iterator[None]:
     ms = mindspore()
     target, before = _TARGETS[hardware.target], ms.get_context("mode")
     with environment_kept():
-        if ms.get_context("device_target") != target:
+        try:
             ms.set_device(target)
+        except RuntimeError:  # this process has computed without setting a device
+            if ms.get_context("device_target") != target:
+                raise
         ms.set_context(mode=ms.GRAPH_MODE if hardware.jit else ms.PYNATIVE_MODE)
         try:
             yield
