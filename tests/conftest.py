@@ -146,6 +146,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Not the developer's own, but one for all tests: many train the same network, and one of them compiles it.
+    os.environ["DEIT_CACHE"] = str(config.rootpath / ".pytest_cache" / "deit")
     config.stash[REPORT] = Report(write=config.getoption("--write-fidelity"))
 
 

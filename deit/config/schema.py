@@ -446,6 +446,11 @@ class HardwareConfig:
         "Let every operator of a card return the same bits for the same input; the cost is unknown. The CPU always does.",
         default=True,
     )
+    compile_cache: Optional[bool] = option(
+        "Keep the compiled steps of a training in $DEIT_CACHE/compiled (~/.cache/deit/compiled) for later runs with the same "
+        "network and recipe; null: on the CPU, since nobody has tried it on a card.",
+        default=None,
+    )
     bind_core: bool = option("Let msrun pin each process to its own cores.", default=False)
     rank_table: Optional[str] = option("Rank table file, for clusters that still need one; msrun needs none.", default=None)
 

@@ -17,6 +17,7 @@ from mindspore import Tensor, nn, ops
 
 from deit.config.schema import RunConfig
 from deit.data.loader import EvalBatch
+from deit.engine.compile_cache import Cached
 from deit.engine.distributed import sum_over_ranks
 from deit.engine.loss import mean_of_heads
 from deit.engine.normalize import Normalize
@@ -178,7 +179,7 @@ class Answers:
 
 
 def evaluate(
-    step: EvalStep | AugmentedStep,
+    step: EvalStep | AugmentedStep | Cached,
     batches: Iterable[EvalBatch],
     world: int,
     progress: Callable[[int], None] = lambda images: None,

@@ -24,6 +24,7 @@ from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader, TrainBatch, TrainLoader
 from deit.data.source import Dataset
 from deit.engine import device, resume, step_randomness
+from deit.engine.compile_cache import CompileCache
 from deit.engine.data_wait import DataWait
 from deit.engine.distributed import sum_over_ranks
 from deit.engine.evaluation import Accuracy, Answers, EvalStep, evaluate
@@ -86,14 +87,15 @@ class Trainer:
         self.teaching = build_teaching(config, _teacher_order(config, self.train_data.classes))
         weights = class_weights(self.train_data.labels, len(self.train_data.classes), config.loss.class_weights)
         loss = build_loss(config.loss, config.distill, weights, distilled=config.model.distilled)
-        self.optimizer_step = _steps(config, self.state, loss, self.teaching, world)
+        cache = CompileCache(config.hardware, rank, world)
+        self.optimizer_step = _steps(config, self.state, loss, self.teaching, world, cache)
         self.evaluated = {"val": False}  # whether it is the average, by metric prefix
         evaluated = self.state.network
         if config.ema.enabled:
             self.evaluated["val_ema"] = True
             # Both are evaluated in a network of its own, since compiling one takes longer (on a card, minutes) than a copy.
             evaluated = build_network(config, prefix="evaluated.")
-        self.eval_step = device.compiled(EvalStep(config, evaluated), config.hardware)
+        self.eval_step = cache.cached(device.compiled(EvalStep(config, evaluated), config.hardware))
 
         self.done = 0
         self.best: dict[str, dict[str, Any]] = {}
@@ -291,17 +293,14 @@ def _teacher_order(config: RunConfig, classes: list[str]) -> list[int] | None:
     return None if config.distill.type == "none" or teacher is None else teacher_order(Path(teacher), teacher, classes)
 
 
-def _steps(config: RunConfig, state: TrainState, loss: nn.Cell, teaching: Teaching | None, world: int) -> Any:
+def _steps(
+    config: RunConfig, state: TrainState, loss: nn.Cell, teaching: Teaching | None, world: int, cache: CompileCache
+) -> Any:
     """A function (context, micro batches, step, lr) that does one optimizer step and returns its outputs."""
     ask: Any = (lambda *batch: None) if teaching is None else device.compiled(teaching.teacher, config.hardware)
+    parts = (config, state.network, state.average, loss, state.optimizer, state.loss_scale, state.buffers, world)
     cells = {
-        update: device.compiled(
-            TrainStep(
-                *(config, state.network, state.average, loss, state.optimizer, state.loss_scale, state.buffers, world, update),
-                state.flat,
-            ),
-            config.hardware,
-        )
+        update: cache.cached(device.compiled(TrainStep(*parts, update, state.flat), config.hardware))
         for update in ((True,) if config.optim.accumulation_steps == 1 else (False, True))
     }
     passes, ahead = config.optim.accumulation_steps, build_steps_ahead(config.hardware)
