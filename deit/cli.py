@@ -7,6 +7,7 @@ A user's mistake ends in one message on stderr and exit code 2, before anything 
 from __future__ import annotations
 
 import argparse
+import gc
 import io
 import os
 import sys
@@ -56,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe; the interpreter must not flush into it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    finally:
+        if arguments is None:
+            gc.freeze()  # the interpreter would search all that was composed for cycles as it ends
 
 
 def _run(typed: list[str]) -> int:

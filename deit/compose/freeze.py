@@ -7,12 +7,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.resolvers.oc import env
 
-from deit.compose import config_files, groups, hydra_guard, keys, limits, overrides
+from deit.compose import config_files, groups, hydra_loader, keys, lazy_store, limits, overrides
 from deit.compose.inherit import inherit
 from deit.config.addresses import expanded
 from deit.config.frozen import from_dict
@@ -27,15 +26,15 @@ def register() -> None:
     """Register the dataclasses with Hydra, under the names that conf/ lists (schema, schema/GROUP/OPTION), and our plugins."""
     if str(groups.PLUGINS) not in sys.path:
         sys.path.insert(0, str(groups.PLUGINS))
-    hydra_guard.install()
+    hydra_loader.install()
     config_files.install()
+    lazy_store.install()
     OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
     OmegaConf.register_new_resolver("mlflow_experiment", _experiment, replace=True)
-    store = ConfigStore.instance()
-    store.store(name="schema", node=RunConfig)
+    lazy_store.store("schema", RunConfig)
     for group, kind in keys.node_types().items():
         for option, variant in VARIANTS.get(kind, {}).items():
-            store.store(group=f"schema/{group}", name=option, node=variant)
+            lazy_store.store(option, variant, group=f"schema/{group}")
 
 
 def _environment(key: str, *default: object) -> str | None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import hydra._internal.hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
@@ -33,11 +32,6 @@ class TrustedLoader(ConfigLoaderImpl):  # type: ignore[misc]  # Hydra is untyped
         if found:
             raise UserError("\n".join(found))
         return config
-
-
-def install() -> None:
-    """Make Hydra compose with ``TrustedLoader``, in this process."""
-    hydra._internal.hydra.ConfigLoaderImpl = TrustedLoader
 
 
 def calls(values: Any, place: str = "") -> dict[str, Any]:

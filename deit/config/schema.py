@@ -6,8 +6,6 @@ limits next to the type; ``deit.compose.limits`` checks them. The tasks' own key
 use this module, so it imports neither Hydra nor MindSpore.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
@@ -86,7 +84,7 @@ class ModelConfig:
         default="none",
     )
 
-    def network(self) -> ModelConfig:
+    def network(self) -> "ModelConfig":
         """What describes the network: without the origin of its first weights and what a training changes."""
         return replace(self, pretrained=None, freeze="none")
 

@@ -3,8 +3,6 @@
 What only the control side knows of a task is in ``deit/commands/<task>.py``, the worker's half in ``deit/tasks/<task>.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, TypeVar
@@ -32,7 +30,7 @@ def _predictions() -> Any:
     return option("The .jsonl or .csv file to write; it must not exist; null: predictions.jsonl in the run directory.")
 
 
-TASKS: dict[str, type[TaskConfig]] = {}  # by name, as ``task`` lists them
+TASKS: "dict[str, type[TaskConfig]]" = {}  # by name, as ``task`` lists them
 NO_TRAINING = ("augment", "loss", "optim", "schedule", "ema", "distill", "checkpointing")  # groups that only training uses
 _NO_RUN = ("model", "data", *NO_TRAINING, "precision", "hardware")
 

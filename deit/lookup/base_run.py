@@ -59,7 +59,9 @@ class Base:
 
 def find_base(named: References) -> Base | None:
     """None if no run is referenced. Raises UserError if it does not exist. May contact a store or MLflow."""
-    from deit.lookup.runs import find_run, run_behind
+    if all(value is None for value in (named.run, named.resume, named.model, named.models)):
+        return None
+    from deit.lookup.runs import find_run, run_behind  # late, because it imports NumPy
 
     given = {key: text for key, text in (("run", named.run), ("resume", named.resume)) if text is not None}
     if len(given) > 1:

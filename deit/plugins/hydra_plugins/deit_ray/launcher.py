@@ -6,9 +6,9 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from hydra.core.config_store import ConfigStore
 from hydra_plugins.deit_slurm.launcher import Elsewhere
 
+from deit.compose import lazy_store
 from deit.errors import UserError
 
 
@@ -19,7 +19,7 @@ class RayConf:
     address: Optional[str] = None
 
 
-ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayConf, provider="deit")
+lazy_store.store("ray", RayConf, group="hydra/launcher", provider="deit")
 
 
 class Ray(Elsewhere):

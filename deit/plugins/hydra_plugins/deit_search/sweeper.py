@@ -10,13 +10,12 @@ import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Optional
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins import sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import MISSING, DictConfig
 
-from deit.compose import overrides
+from deit.compose import lazy_store, overrides
 from deit.config.schema import SweepConfig
 from deit.errors import UserError
 
@@ -122,11 +121,10 @@ class OptunaConf:
 RESUMING = ("sweep.resume=", "sweep.retry_failed=")
 SAMPLERS = (TpeConf, CmaesConf, RandomConf, GridConf, Nsga2Conf)
 PRUNERS = (NoneConf, MedianConf, HyperbandConf)
-store = ConfigStore.instance()
-store.store(group="hydra/sweeper", name="optuna", node=OptunaConf, provider="deit")
+lazy_store.store("optuna", OptunaConf, group="hydra/sweeper", provider="deit")
 for group, kinds in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
     for kind in kinds:
-        store.store(group=f"hydra/sweeper/{group}", name=kind().name, node=kind, provider="deit")
+        lazy_store.store(kind().name, kind, group=f"hydra/sweeper/{group}", provider="deit")
 
 
 class Optuna(sweeper.Sweeper):

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Optional
 
-from hydra.core.config_store import ConfigStore
 from hydra_plugins.deit_sweeps.launcher import Cards
 from omegaconf import OmegaConf
 
+from deit.compose import lazy_store
 from deit.config.schema import RunConfig, SweepConfig
 from deit.errors import UserError, nearest
 
@@ -43,7 +43,7 @@ else:
     _node = SlurmConf
 
 
-ConfigStore.instance().store(group="hydra/launcher", name="slurm", node=_node, provider="deit")
+lazy_store.store("slurm", _node, group="hydra/launcher", provider="deit")
 
 
 class Elsewhere(Cards):

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins import launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from deit.compose import lazy_store
 from deit.config.schema import RunConfig, SweepConfig
 from deit.errors import UserError
 
@@ -31,7 +31,7 @@ class CardsConf:
     _target_: str = "hydra_plugins.deit_sweeps.launcher.Cards"
 
 
-ConfigStore.instance().store(group="hydra/launcher", name="cards", node=CardsConf, provider="deit")
+lazy_store.store("cards", CardsConf, group="hydra/launcher", provider="deit")
 
 
 class Cards(launcher.Launcher):

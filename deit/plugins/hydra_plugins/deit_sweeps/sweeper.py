@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra._internal.core_plugins import basic_sweeper
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
-from deit.compose import groups, overrides
+from deit.compose import groups, lazy_store, overrides
 from deit.errors import UserError
 
 
@@ -22,7 +21,7 @@ class GridConf(basic_sweeper.BasicSweeperConf):
     cases: dict[str, list[str]] = field(default_factory=dict)
 
 
-ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridConf, provider="deit")
+lazy_store.store("grid", GridConf, group="hydra/sweeper", provider="deit")
 
 
 class Grid(basic_sweeper.BasicSweeper):
