@@ -16,7 +16,7 @@ import numpy as np
 
 from deit.config import class_names
 from deit.config.addresses import expanded
-from deit.data.folder import EXTENSIONS, entries_of, is_image, may_be_class
+from deit.data.class_files import EXTENSIONS, entries_of, is_image, may_be_class
 from deit.data.packed import INDEX, Packed, packed_split
 from deit.errors import UserError
 

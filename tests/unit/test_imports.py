@@ -224,7 +224,7 @@ RULES: dict[str, set[str]] = {
     "trial": {"commands", "config", "launching", "machine", "runs", "storage", *PLAIN},
     "model_config": {"commands", "compose", "config", "machine", "preflight", "secrets", *PLAIN},
     "plugins": {"commands", "compose", "config", "console", "launching", "lookup", "preflight", "runs", "sweeps", *PLAIN},
-    "cli": {"commands", "compose", "config", "secrets", "sweeps", *PLAIN},
+    "cli": {"commands", "compose", "config", "data", "secrets", "sweeps", *PLAIN},
     "__main__": {"cli"},
 }
 
