@@ -124,11 +124,15 @@ class Head(nn.Cell):
 
 
 class Answers:
-    """The results of an evaluation for each image of this rank, for pictures."""
+    """The results of an evaluation for each image of this rank, for pictures.
+
+    ``reliability`` is of the images of all ranks, at the end of the evaluation.
+    """
+
+    reliability: Reliability
 
     def __init__(self) -> None:
         self._batches: list[tuple[np.ndarray, ...]] = []
-        self.reliability: Reliability | None = None  # of all ranks, at the end of the evaluation
 
     def add(self, batch: EvalBatch, losses: np.ndarray, predicted: np.ndarray, confidence: np.ndarray) -> None:
         arrays = (batch.indices, batch.labels, predicted, losses, confidence)
@@ -143,16 +147,6 @@ class Answers:
         matrix = np.zeros((classes, classes), np.int64)
         np.add.at(matrix, (labels, predicted), 1)
         return matrix
-
-    def calibration(self) -> Reliability:
-        """Of the images of all ranks once the evaluation has ended, before of this one; a prediction is right if its class is
-        the label."""
-        if self.reliability is not None:
-            return self.reliability
-        _, labels, predicted, _, confidence = self._columns()
-        found = Reliability()
-        found.add(confidence, predicted == labels)
-        return found
 
     def worst(self, count: int) -> list[dict[str, Any]]:
         """The misclassified images with the highest loss: index, label, predicted class with its probability, ``own`` that of

@@ -83,7 +83,7 @@ class Figures:
         title = f"{of}{share}"
         classes = self._data.classes
         confusion.draw(folder / f"confusion_{prefix}.png", answers.confusion(len(classes)), classes, title)
-        found = answers.calibration()  # of all processes
+        found = answers.reliability  # of all processes
         reliability_diagram.draw(folder / f"reliability_{prefix}.png", found.sums, found.ece, of)
         worst = answers.worst(WORST)
         path = folder / f"worst_{prefix}.png"
@@ -95,7 +95,7 @@ class Figures:
 
     def _record(self, answers: Answers, which: str, step: int, share: str) -> dict[str, Any]:
         """The evaluation for ``deit.pages.run_page``."""
-        matrix, reliability = answers.confusion(len(self._data.classes)), answers.calibration()
+        matrix, reliability = answers.confusion(len(self._data.classes)), answers.reliability
         ece = reliability.ece
         found = {"sums": np.nan_to_num(reliability.sums).tolist(), "ece": ece if math.isfinite(ece) else None}
         return {

@@ -62,7 +62,7 @@ def test_an_evaluation_reports_the_calibration_of_the_images_that_are_there() ->
     by_hand = Reliability()
     by_hand.add(shares.max(1), shares.argmax(1) == labels[:5])
     assert found.ece == pytest.approx(by_hand.ece, rel=1e-5) and found.metrics("val", 4)["val/ece"] == found.ece
-    assert answers.reliability is not None and answers.reliability.sums[0].sum() == 5
+    assert answers.reliability.sums[0].sum() == 5
 
 
 @pytest.mark.parametrize("views", ["flip", "five_crop"])

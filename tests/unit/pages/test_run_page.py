@@ -93,8 +93,14 @@ def test_classes_are_scored_as_scikit_learn_does() -> None:
 def test_macro_scores_leave_out_a_class_without_images(run: RunDirectory) -> None:
     _, data = written(run)
     found = data["evaluations"][0]
-    assert found["balanced_accuracy"] == pytest.approx((5 / 6 + 1 + 3 / 5) / 3)
-    assert found["macro_f1"] == pytest.approx((10 / 13 + 14 / 15 + 6 / 8) / 3)
+    assert found["balanced_accuracy"] == pytest.approx(100 * (5 / 6 + 1 + 3 / 5) / 3)
+    assert found["macro_f1"] == pytest.approx(100 * (10 / 13 + 14 / 15 + 6 / 8) / 3)
+
+
+def test_recorded_scores_of_all_processes_replace_those_of_one(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BEST, "val", BEST["val"] | {"macro_f1": 71.5, "balanced_accuracy": math.nan})
+    found = written(run)[1]["evaluations"][0]
+    assert found["macro_f1"] == 71.5 and found["balanced_accuracy"] is None
 
 
 def test_a_run_without_pictures_has_a_page_too(run: RunDirectory) -> None:
