@@ -87,9 +87,9 @@ def test_every_kind_of_image_has_the_same_answer(folder: Path, model: Model) -> 
 @pytest.mark.parametrize(
     ("images", "said"),
     [
-        (np.zeros((8, 8, 4), np.uint8), "images[0] is uint8 [8, 8, 4]; allowed: RGB [H, W, 3]"),
-        (np.zeros((8, 8, 3)), "images[0] is float64 [8, 8, 3], but pixels are whole numbers"),
-        (np.full((8, 8, 3), 300), "from 300 to 300, but pixels are from 0 to 255"),
+        (np.zeros((8, 8, 4), np.uint8), "images[0]: is uint8 [8, 8, 4]; allowed: RGB [H, W, 3]"),
+        (np.zeros((8, 8, 3)), "images[0]: is float64 [8, 8, 3], but pixels are whole numbers"),
+        (np.full((8, 8, 3), 300), "images[0]: contains numbers from 300 to 300, but pixels are from 0 to 255"),
         (3, "images is a int; allowed: a path"),
         ([None], "images[0] is a NoneType; allowed: a path"),
         (["nowhere.png"], "images[0] is nowhere.png: no such file."),
