@@ -68,7 +68,7 @@ def test_every_module_belongs_to_a_side() -> None:
     assert there == {*CONTROL, *WORKER, *BOTH, *SERVED, *LIBRARY}
 
 
-def test_control_side_imports_no_mindspore() -> None:
+def test_control_side_does_not_import_mindspore() -> None:
     loaded = imported_by(modules(*CONTROL, *BOTH))
     assert "hydra" in loaded and not loaded & {"mindspore", "onnx", "onnxruntime"}
 
@@ -78,19 +78,19 @@ def test_worker_side_imports_neither_hydra_nor_mlflow() -> None:
     assert "mindspore" in loaded and not loaded & {"hydra", "omegaconf", "mlflow", "rich"}
 
 
-def test_the_library_is_light_until_it_is_used() -> None:
+def test_importing_the_library_imports_nothing_heavy() -> None:
     loaded = imported_by(["deit"])
     assert not loaded & {"mindspore", "numpy", "hydra", "yaml", "rich"}
     loaded = imported_by(modules(*LIBRARY))
     assert not loaded & {"mindspore", "onnxruntime", "hydra", "omegaconf", "mlflow", "rich"}
 
 
-def test_what_is_served_imports_mlflow_and_no_side() -> None:
+def test_serving_imports_mlflow_but_neither_side() -> None:
     loaded = imported_by(modules(*SERVED))
     assert "mlflow" in loaded and not loaded & {"mindspore", "onnx", "onnxruntime", "hydra", "omegaconf", "rich"}
 
 
-def test_a_served_model_brings_no_side_along() -> None:
+def test_served_model_contains_modules_of_neither_side() -> None:
     """The modules that go with a model: those both sides share, and of the worker what reads images or a MINDIR."""
     from deit.serving.code import closure
 
@@ -229,18 +229,18 @@ RULES: dict[str, set[str]] = {
 }
 
 
-def test_every_part_has_a_rule_and_the_rules_go_down() -> None:
+def test_every_folder_has_a_rule_and_rules_go_down() -> None:
     assert set(RULES) == {*CONTROL, *WORKER, *BOTH, *SERVED, *LIBRARY}
     order = list(RULES)
     assert [(part, other) for part in order for other in RULES[part] if order.index(other) >= order.index(part)] == []
 
 
 @pytest.mark.parametrize("part", RULES)
-def test_a_part_imports_what_its_rule_allows(part: str) -> None:
+def test_folder_imports_only_what_its_rule_allows(part: str) -> None:
     assert imports(part) - RULES[part] == set()
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
+def test_imports_have_no_cycle() -> None:
     imported = graph()
     done: set[str] = set()
 
@@ -255,7 +255,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         follow(name, ())
 
 
-def test_a_module_has_a_name_of_its_own() -> None:
+def test_module_names_are_unique() -> None:
     """A name in a traceback or a search says which file it is. The two halves of a task share theirs, on purpose."""
     names = [file for file in sources().values() if "plugins" not in file.parts]
     # commands/train.py and tasks/train.py: what the control side and the worker know of task=train
@@ -264,5 +264,5 @@ def test_a_module_has_a_name_of_its_own() -> None:
     assert [name for name, count in counted.items() if count > 1] == []
 
 
-def test_nothing_but_the_worker_imports_tasks() -> None:
+def test_only_the_worker_imports_tasks() -> None:
     assert [part for part in (*CONTROL, *WORKER, *BOTH, *SERVED, *LIBRARY) if "tasks" in imports(part)] == ["worker"]

@@ -26,7 +26,7 @@ ID = "0" * 32  # looks like an MLflow run id
         (("task=sync", f"resume={ID}"), "with task=sync: it sends runs to MLflow"),
     ],
 )
-def test_refused_before_any_network(typed: tuple[str, ...], message: str) -> None:
+def test_references_are_rejected_before_any_network_access(typed: tuple[str, ...], message: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         with pytest.raises(UserError, match=message):

@@ -16,7 +16,7 @@ class Keys:
     sizes: list[int] = option("Sizes.", default=[1, 2], length=2)
 
 
-def test_what_is_given_is_kept_and_nothing_else() -> None:
+def test_metadata_keeps_only_given_values() -> None:
     rate, sizes = dataclasses.fields(Keys)
     assert dict(rate.metadata) == {"help": "A rate.", "unit": "1/s", "low": 0} and rate.default == MISSING == "???"
     assert dict(sizes.metadata) == {"help": "Sizes.", "length": 2}

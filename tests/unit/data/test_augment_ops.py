@@ -62,7 +62,7 @@ def test_opencv_enhances_within_a_level_of_pil(name):
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("name", AFFINE)
-def test_opencv_moves_pixels_to_where_pil_does(name, interpolation):
+def test_opencv_moves_pixels_like_pil(name, interpolation):
     image = smooth(224)
     for level in (0.7, 4, 9):
         for sign in (-1, 1):

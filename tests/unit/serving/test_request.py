@@ -66,7 +66,7 @@ def test_all_forms_give_the_same_pixels(form: str) -> None:
         (Image.new("RGB", (11, 10)), "max_pixels"),
     ],
 )
-def test_what_is_wrong_is_said_with_the_number_of_the_image(cell: Any, said: str) -> None:
+def test_error_names_the_number_of_the_image(cell: Any, said: str) -> None:
     with pytest.raises(UserError) as caught:
         read(PIXELS, cell)
     assert "image 1" in str(caught.value) and said in str(caught.value) and "image 0" not in str(caught.value)
@@ -80,7 +80,7 @@ def test_the_number_of_images_is_limited() -> None:
     assert len(read([TEXT, TEXT])) == 2  # MLflow makes one cell of a list of texts
 
 
-def test_cells() -> None:
+def test_cells_of_all_supported_inputs() -> None:
     assert len(cells_of(np.zeros((2, 5, 4, 3))) or ()) == 2
     assert len(cells_of(PIXELS) or ()) == len(cells_of("text") or ()) == 1
     assert cells_of([TEXT, file()]) == [TEXT, file()]

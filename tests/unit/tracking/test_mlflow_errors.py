@@ -50,7 +50,7 @@ def wrapped(cause: Exception) -> Exception:
     ],
     ids=repr,
 )
-def test_refused_for_good(error: Exception) -> None:
+def test_permanent_errors(error: Exception) -> None:
     assert permanent(error)
 
 
@@ -68,7 +68,7 @@ def test_refused_for_good(error: Exception) -> None:
     ],
     ids=repr,
 )
-def test_may_pass(error: Exception) -> None:
+def test_temporary_errors(error: Exception) -> None:
     assert not permanent(error)
 
 
