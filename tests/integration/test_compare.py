@@ -46,7 +46,7 @@ SMALL += ("data.eval_batch_size=20", "data.batch_size=2", "data.workers=1", "dat
 # ------------------------------------------------------------------------------------------------ statistics
 
 
-def test_wilson_intervals_are_the_published_ones() -> None:
+def test_wilson_intervals_equal_published_values() -> None:
     # Newcombe, Statistics in Medicine 17:857 (1998), table I, method 3.
     published = {(81, 263): (0.2553, 0.3662), (15, 148): (0.0624, 0.1605), (0, 20): (0, 0.1611), (1, 29): (0.0061, 0.1718)}
     for counts, limits in published.items():
@@ -71,7 +71,7 @@ def test_intervals_of_paired_differences() -> None:
     assert equal.low < 0 < equal.high == -equal.low < 0.01
 
 
-def test_mcnemar_is_the_textbooks_and_scipy_s() -> None:
+def test_mcnemar_equals_textbook_and_scipy() -> None:
     # Approval of the president (Agresti 1990), the example of R's mcnemar.test: 16.818, p = 4.115e-05.
     test = statistics.mcnemar(150, 86)
     assert (test.name, test.statistic, test.p) == (
@@ -108,7 +108,7 @@ def answered(right: list[bool], names: str = "abcdefghij") -> Answers:
     return Answers(np.array(list(names)), np.zeros(len(right), int), rank, rank, np.ones(len(right)))
 
 
-def test_what_is_not_shown_is_said_in_words() -> None:
+def test_verdicts_of_pairs_in_words() -> None:
     one, two, three = answered([True] * 8 + [False] * 2), answered([True] * 5 + [False] * 5), answered([False] * 10)
     first, second, third = results.pairs(["a", "b", "c"], [one, two, three])
     assert (first.only_first_right, first.only_second_right, first.p, first.difference) == (3, 0, 0.25, 30)
@@ -124,7 +124,7 @@ def test_what_is_not_shown_is_said_in_words() -> None:
     assert raised.value.exit_code == 1
 
 
-def test_what_is_not_finite_is_no_answer() -> None:
+def test_non_finite_logits_are_no_prediction() -> None:
     logits = np.array([[1, 1, 0], [0, 1, 5], [1, np.nan, 0]], np.float32)
     found = answers.judge(["a", "b", "c"], np.array([1, 2, 0]), logits)
     assert found.predicted.tolist() == [0, 2, answers.NONE] and found.right.tolist() == [False, True, False]
@@ -248,7 +248,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_stopped_comparison_goes_on_with_the_model_that_is_not_done(compared: Compared) -> None:
+def test_stopped_comparison_resumes_with_the_unfinished_model(compared: Compared) -> None:
     assert compared.code == 143 and f"launch.py resume={directory.shown(compared.run.path)}" in compared.stopped.replace(
         "resume=runs/", f"resume={compared.run.path.parents[1]}/"
     )
@@ -258,7 +258,7 @@ def test_a_stopped_comparison_goes_on_with_the_model_that_is_not_done(compared: 
     assert [path.name for path in sorted((compared.run.path / "models").iterdir())] == ["1", "2", "3"]
 
 
-def test_accuracies_are_those_of_the_evaluation(place: Place, compared: Compared) -> None:
+def test_accuracies_equal_task_evaluate(place: Place, compared: Compared) -> None:
     found = json.loads((compared.run.path / "compare.json").read_text())
     first, second, onnx = found["models"]
     assert [model["label"] for model in found["models"]] == ["seed=0 MindSpore", "seed=1 MindSpore", "seed=0 onnx"]
@@ -292,7 +292,7 @@ def test_accuracies_are_those_of_the_evaluation(place: Place, compared: Compared
     assert "the same prediction for every image" in out and "p corrected for 3 pairs (Holm)" in out
 
 
-def test_mlflow_has_it_in_the_experiment_of_the_data(place: Place, compared: Compared) -> None:
+def test_comparison_is_in_the_mlflow_experiment_of_the_data(place: Place, compared: Compared) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{place.folder / 'mlflow.db'}")
@@ -308,7 +308,7 @@ def test_mlflow_has_it_in_the_experiment_of_the_data(place: Place, compared: Com
     assert set(output_files.FILES) <= {item.path for item in client.list_artifacts(run.info.run_id)}
 
 
-def test_a_model_s_own_run_in_mlflow_is_named_with_its_page_on_a_server(place: Place, tmp_path: Path) -> None:
+def test_mlflow_run_of_each_model_is_linked(place: Place, tmp_path: Path) -> None:
     (tmp_path / "data").symlink_to(place.folder / "data")
     run = make_run(tmp_path, 4, CLASSES, "tracking.uri=http://mlflow.example:5000")
     server = uri.identity("http://mlflow.example:5000")
@@ -321,7 +321,7 @@ def test_a_model_s_own_run_in_mlflow_is_named_with_its_page_on_a_server(place: P
 
 
 @pytest.mark.usefixtures("graph_mode")
-def test_a_tree_of_class_folders_and_what_cannot_be_read_in_it(place: Place, tmp_path: Path) -> None:
+def test_class_folders_with_unreadable_images_are_compared(place: Place, tmp_path: Path) -> None:
     for name in CLASSES[:3]:
         (tmp_path / "tree" / name).mkdir(parents=True)
         for file in (place.folder / "data" / "val" / name).iterdir():
@@ -362,7 +362,7 @@ WRONG = [
 ]  # fmt: skip
 
 
-def test_mistakes_end_in_one_message_and_leave_nothing(
+def test_mistakes_end_with_one_message_and_write_nothing(
     place: Place, command: Callable[..., Outcome], tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
     apart = tmp_path_factory.mktemp("others")
@@ -383,6 +383,6 @@ def test_mistakes_end_in_one_message_and_leave_nothing(
     assert not list(tmp_path.iterdir()) and len(list(place.folder.glob("runs/compare/*"))) <= 1
 
 
-def test_what_is_typed_without_runs_composes() -> None:
+def test_comparison_without_runs_composes() -> None:
     config = freeze("task=compare", "task.models=[x.onnx,y.onnx]", "task.input=photos")
     assert config.task.input == "photos" and config.hardware.target == "auto"  # type: ignore[attr-defined]

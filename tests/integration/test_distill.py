@@ -92,7 +92,7 @@ def deit(**changes: Any) -> ModelConfig:
 # --------------------------------------------------------------------------------- which network a file is of
 
 
-def test_a_regnet_is_read_from_its_names_and_shapes() -> None:
+def test_regnet_is_detected_from_names_and_shapes() -> None:
     shapes = regnet_shapes(TINY_REGNET)
     assert is_regnet(shapes)
     shuffled = dict(sorted(shapes.items(), reverse=True)) | {"stem.bn.num_batches_tracked": ()}
@@ -118,7 +118,7 @@ def changed(name: str, shape: tuple[int, ...] | None) -> dict[str, tuple[int, ..
         (changed("head.fc.weight", (10,)), "head.fc.weight"),
     ],
 )
-def test_other_regnets_are_refused(shapes: dict[str, tuple[int, ...]], word: str) -> None:
+def test_other_regnets_are_rejected(shapes: dict[str, tuple[int, ...]], word: str) -> None:
     with pytest.raises(UserError, match="not a RegNetY") as error:
         read_regnet(shapes, "file")
     assert str(error.value).startswith("file:") and word in str(error.value)
@@ -127,7 +127,7 @@ def test_other_regnets_are_refused(shapes: dict[str, tuple[int, ...]], word: str
 @pytest.mark.parametrize(
     "option", ["deit_tiny", "deit_small_distilled", "deit_base_384", "deit_base_distilled_384", "deit3_large_384", "deit3_huge"]
 )
-def test_published_deits_are_known_by_their_shapes(option: str) -> None:
+def test_published_deits_are_detected_by_their_shapes(option: str) -> None:
     distilled = ("distill=hard", "distill.teacher=t") if "distilled" in option else ()
     model = composed(f"model={option}", *distilled, "hardware=cpu").model
     found, classes = recognise(parameter_shapes(model, 1000), {}, "file")
@@ -146,7 +146,7 @@ def test_published_deits_are_known_by_their_shapes(option: str) -> None:
     assert [getattr(found, key) for key in same] == [getattr(model, key) for key in same] and classes == 1000
 
 
-def test_what_a_file_says_of_itself_goes_before_a_guess() -> None:
+def test_metadata_of_a_file_takes_precedence_over_a_guess() -> None:
     model = deit(embed_dim=128, num_heads=4)  # by its width alone it would have two heads
     told = description(dataclasses.asdict(model), 10, "mindspore")
     assert recognise(parameter_shapes(model, 10), told, "file") == (model, 10)
@@ -169,7 +169,7 @@ def test_what_a_file_says_of_itself_goes_before_a_guess() -> None:
         (parameter_shapes(deit(embed_dim=64), 10) | {"patch_embed.proj.weight": (64,)}, {}, "patch_embed.proj.weight"),
     ],
 )
-def test_other_networks_are_refused(shapes: dict[str, tuple[int, ...]], metadata: dict[str, str], word: str) -> None:
+def test_other_networks_are_rejected(shapes: dict[str, tuple[int, ...]], metadata: dict[str, str], word: str) -> None:
     with pytest.raises(UserError) as error:
         recognise(shapes, metadata, "file")
     assert str(error.value).startswith("file:") and word in str(error.value)
@@ -207,7 +207,7 @@ def exported(network: nn.Cell, path: Path, batch: int | None, size: int = 16) ->
 
 @pytest.mark.usefixtures("graph_mode")
 @pytest.mark.parametrize("kind", ["regnet", "checkpoint", "timm", "mindir", "mindir of a fixed batch", "mindir of two heads"])
-def test_a_teacher_answers_for_the_erased_and_mixed_images(kind: str, tmp_path: Path) -> None:
+def test_teacher_gets_the_erased_and_mixed_images(kind: str, tmp_path: Path) -> None:
     config = student(tmp_path)
     if kind == "regnet":
         network: nn.Cell = build_regnet(TINY_REGNET)
@@ -240,7 +240,7 @@ def test_a_teacher_answers_for_the_erased_and_mixed_images(kind: str, tmp_path: 
 
 
 @pytest.mark.usefixtures("graph_mode")
-def test_the_step_distills_from_the_answers_and_leaves_the_teacher_alone(tmp_path: Path) -> None:
+def test_step_uses_the_teachers_logits_and_does_not_change_it(tmp_path: Path) -> None:
     config = student(regnet_file(tmp_path / "regnet.safetensors"))
     teaching, batch, state = teaching_of(config), training_batch(config), TrainState(config)
     before = teaching.teacher(*batch)
@@ -286,7 +286,7 @@ def test_a_teacher_of_other_labels_is_reordered_by_name(form: str, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("graph_mode")
-def test_half_precision_is_the_teachers_too(tmp_path: Path) -> None:
+def test_teacher_also_runs_in_half_precision(tmp_path: Path) -> None:
     file = regnet_file(tmp_path / "regnet.safetensors")
     full, half = student(file), student(file, "precision=o2")
     exact, rounded = (teaching_of(config).teacher(*training_batch(config)).asnumpy() for config in (full, half))
@@ -306,7 +306,7 @@ def test_half_precision_is_the_teachers_too(tmp_path: Path) -> None:
         ("empty", ["takes nothing"]),
     ],
 )
-def test_a_mindir_that_does_not_fit_is_refused(what: str, words: list[str], tmp_path: Path) -> None:
+def test_unsuitable_mindir_is_rejected(what: str, words: list[str], tmp_path: Path) -> None:
     class Flat(nn.Cell):
         """As much of a network as the message needs."""
 
@@ -360,7 +360,7 @@ BEFORE: list[tuple[Callable[[Path], object], str, list[str]]] = [
 
 
 @pytest.mark.parametrize(("prepare", "teacher", "words"), BEFORE, ids=[case[1] for case in BEFORE])
-def test_a_teacher_that_cannot_teach_is_refused(
+def test_unsuitable_teacher_is_rejected(
     prepare: Callable[[Path], object], teacher: str, words: list[str], command: Callable[..., Any], tmp_path: Path
 ) -> None:
     prepare(tmp_path)
@@ -406,7 +406,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, ended.stdout
 
 
-def test_a_regnet_teaches_one_and_two_processes_alike(taught: tuple[Path, str]) -> None:
+def test_regnet_teacher_gives_the_same_with_one_and_two_processes(taught: tuple[Path, str]) -> None:
     """The same global batch and teacher: the same losses and weights, and the teacher counted over all images."""
     folder, said = taught
     trained = sum(np.prod(shape) for name, shape in regnet_shapes(TINY_REGNET).items() if ".running_" not in name)
@@ -443,7 +443,7 @@ def test_a_resumed_student_keeps_its_teacher(taught: tuple[Path, str], tmp_path:
     assert len(events(run, "teacher")) == 1 and "teacher" in status.read(run).results
 
 
-def test_the_heads_of_a_student_are_evaluated_by_themselves(taught: tuple[Path, str], tmp_path: Path) -> None:
+def test_heads_of_a_student_are_evaluated_separately(taught: tuple[Path, str], tmp_path: Path) -> None:
     run = only_run(taught[0], "one")
     ended = launch(tmp_path, "task=evaluate", f"run={run.path}", "task.heads=true", "tracking=none")
     assert ended.returncode == 0, ended.stderr
@@ -460,7 +460,7 @@ def test_one_head_is_not_evaluated_twice(command: Callable[..., Any]) -> None:
 
 
 @pytest.mark.usefixtures("graph_mode")
-def test_a_mindir_teaches_and_a_wrong_one_ends_with_one_message(tmp_path: Path) -> None:
+def test_mindir_teaches_and_a_wrong_one_ends_with_one_message(tmp_path: Path) -> None:
     network = teacher_network(student(tmp_path), deit(distilled=False))
     file = exported(network, tmp_path / "teacher", 16)
     ended = launch(tmp_path, *TRAINING, "data.batch_size=16", f"distill.teacher={file}", "schedule.max_steps=2")

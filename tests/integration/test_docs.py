@@ -47,7 +47,7 @@ def sources() -> Iterator[tuple[str, str]]:
         yield "--help", command.removeprefix("python launch.py ")
 
 
-def test_the_documents_have_commands() -> None:
+def test_documents_contain_commands() -> None:
     files = {"README.md", "README_CN.md", *MODELZOO, "docs/tutorial.md", "conf/experiment/quickstart.yaml"}
     assert files <= {file for file, _ in sources()}
 
@@ -74,7 +74,7 @@ def test_command_composes(arguments: str, command, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", READMES)
-def test_shown_refusals_are_what_is_said(name: str, command) -> None:
+def test_shown_errors_equal_the_real_ones(name: str, command) -> None:
     shown = re.findall(
         r"^    \$ python launch\.py (.*)\n((?:    (?!\$).*\n)+)", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE
     )

@@ -69,7 +69,7 @@ FILES = [
 
 
 @pytest.mark.parametrize(("typed", "said"), TYPED)
-def test_nothing_typed_is_called(typed: str, said: str, command: Callable, tmp_path: Path) -> None:
+def test_targets_on_the_command_line_are_not_called(typed: str, said: str, command: Callable, tmp_path: Path) -> None:
     for arguments in ((typed,), ("-m", typed, "seed=1,2")):
         outcome = command(*arguments)
         assert outcome.code == 2 and said in outcome.err and "Traceback" not in outcome.err
@@ -77,7 +77,7 @@ def test_nothing_typed_is_called(typed: str, said: str, command: Callable, tmp_p
 
 
 @pytest.mark.parametrize(("group", "text", "said"), FILES)
-def test_nothing_in_a_file_is_called(
+def test_targets_in_files_are_not_called(
     group: str, text: str, said: str, command: Callable, tmp_path: Path, tmp_path_factory
 ) -> None:
     folder = tmp_path_factory.mktemp("more")
@@ -88,7 +88,7 @@ def test_nothing_in_a_file_is_called(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_launcher_from_a_file_is_no_option_of_ours(command: Callable, tmp_path: Path, tmp_path_factory) -> None:
+def test_launcher_from_a_file_is_rejected(command: Callable, tmp_path: Path, tmp_path_factory) -> None:
     folder = tmp_path_factory.mktemp("more")
     (folder / "hydra/launcher").mkdir(parents=True)
     (folder / "hydra/launcher/mine.yaml").write_text("_target_: os.mkdir\npath: called\n")
@@ -112,7 +112,7 @@ FORBIDDEN = {
 OWN_PICKLES = ("deit/data/image_processes.py", "deit/data/process_prefetcher.py")
 
 
-def test_no_source_has_a_shell_a_pickle_or_an_eval() -> None:
+def test_sources_use_no_shell_pickle_or_eval() -> None:
     found = []
     files = [ROOT / "launch.py", *sorted((ROOT / "deit").rglob("*.py"))]
     for file in files:
@@ -158,7 +158,7 @@ def bomb() -> str:
         ("- a", "contains a list"),
     ],
 )
-def test_a_configuration_of_a_stranger_is_data(text: str, said: str, tmp_path: Path, command: Callable) -> None:
+def test_untrusted_configuration_is_only_data(text: str, said: str, tmp_path: Path, command: Callable) -> None:
     run = directory.create(tmp_path / "runs", "theirs")
     run.config.write_text(text)
     outcome = command("task=evaluate", f"run={run.path}")
@@ -177,7 +177,7 @@ def theirs(tmp_path: Path) -> RunDirectory:
 
 
 @pytest.mark.parametrize("name", ["../../outside", "/etc", "step_5", "step_00000005/..", 5, None, "step_00000005\n"])
-def test_the_best_checkpoint_stands_in_its_own_folder(name: object, theirs: RunDirectory) -> None:
+def test_best_checkpoint_must_be_inside_its_run(name: object, theirs: RunDirectory) -> None:
     write_json(theirs.best, {"val": {"checkpoint": name, "step": 5, "top1": 1.0}})
     for use in (lambda: checkpoint.weights_of_run(theirs, "best"), lambda: checkpoint.prune(theirs, 1)):
         with pytest.raises(UserError, match=r"best\.json: names"):
@@ -185,7 +185,7 @@ def test_the_best_checkpoint_stands_in_its_own_folder(name: object, theirs: RunD
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", '{"val": 3}', '{"other": {"checkpoint": "step_00000005"}}', "[" * 100_000])
-def test_a_damaged_pointer_is_named(text: str, theirs: RunDirectory) -> None:
+def test_damaged_best_json_is_reported(text: str, theirs: RunDirectory) -> None:
     theirs.best.write_text(text)
     with pytest.raises(UserError, match=r"best\.json: damaged"):
         checkpoint.weights_of_run(theirs, "best")
@@ -202,14 +202,14 @@ def test_a_damaged_pointer_is_named(text: str, theirs: RunDirectory) -> None:
         ({"format": 99}, "has format 99"),
     ],
 )
-def test_a_state_names_only_files_beside_it(change: dict, said: str, theirs: RunDirectory) -> None:
+def test_state_json_names_only_files_next_to_it(change: dict, said: str, theirs: RunDirectory) -> None:
     state = checkpoint.complete(theirs)[0] / checkpoint.STATE
     state.write_text(json.dumps(json.loads(state.read_text()) | change))
     with pytest.raises(UserError, match=said):
         checkpoint.weights_of_run(theirs, "last")
 
 
-def test_no_file_of_a_checkpoint_is_a_link(theirs: RunDirectory, tmp_path: Path) -> None:
+def test_linked_checkpoint_files_are_rejected(theirs: RunDirectory, tmp_path: Path) -> None:
     (folder,) = checkpoint.complete(theirs)
     for name in ("model.safetensors", checkpoint.STATE):
         (folder / name).rename(tmp_path / name)
@@ -226,7 +226,7 @@ def test_no_file_of_a_checkpoint_is_a_link(theirs: RunDirectory, tmp_path: Path)
         checkpoint.weights_of_run(theirs, "last")
 
 
-def test_a_safetensors_file_is_judged_before_it_is_read(tmp_path: Path) -> None:
+def test_safetensors_header_is_checked_before_reading(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     huge = (MOST_HEADER + 1).to_bytes(8, "little")
     cases = {
@@ -249,7 +249,7 @@ def test_a_safetensors_file_is_judged_before_it_is_read(tmp_path: Path) -> None:
             read(path)
 
 
-def test_a_network_that_would_load_a_library_is_refused(tmp_path: Path) -> None:
+def test_mindir_that_loads_a_library_is_rejected(tmp_path: Path) -> None:
     from mindspore.train.mind_ir_pb2 import ModelProto
 
     from deit.engine.mindir import load_mindir
@@ -279,7 +279,7 @@ SECRET, CLOUD = "pa55w0rd-of-me", "cloud-key-0123456789"
         (f"https://node01/ml?access_token={SECRET}&a=1", "https://node01/ml?access_token=***&a=1"),
     ],
 )
-def test_credentials_are_set_aside_and_found_again(uri: str, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_move_into_the_environment(uri: str, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(URI_VARIABLE, "http://other")
     assert set_aside(uri) == kept and with_credentials(kept) == uri
     assert (os.environ[URI_VARIABLE] == uri) is (kept != uri)
@@ -287,7 +287,7 @@ def test_credentials_are_set_aside_and_found_again(uri: str, kept: str, monkeypa
     assert SECRET not in redact(f"while asking {uri} (password {SECRET})") or kept == uri
 
 
-def test_credentials_that_are_lacking_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(URI_VARIABLE, raising=False)
     with pytest.raises(
         UserError, match=r"run directories do not contain credentials.*DEIT_TRACKING_URI.*MLFLOW_TRACKING_TOKEN"
@@ -301,7 +301,7 @@ def test_credentials_that_are_lacking_are_asked_for(monkeypatch: pytest.MonkeyPa
     assert redact(f"sent {SECRET}") == "sent ***"
 
 
-def test_no_key_of_ours_is_taken_for_a_secret() -> None:
+def test_configuration_keys_are_not_masked_as_secrets() -> None:
     for text in ("optim.decay_dist_token=true", "data.root=/a:b/c", "-m model=deit_tiny,deit_small", "hydra/launcher=cards"):
         assert redact(text) == text
 
@@ -352,7 +352,7 @@ def server(tmp_path: Path) -> Iterator[str]:
         process.wait()
 
 
-def test_a_finished_run_and_its_tracking_hold_no_secret(
+def test_finished_run_and_its_tracking_contain_no_secret(
     server: str, tmp_path: Path, command: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = ("model.embed_dim=16", "model.depth=1", "model.num_heads=2", "data.train_limit=128", "data.val_limit=50")

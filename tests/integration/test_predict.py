@@ -129,7 +129,7 @@ def exports(place: Path) -> dict[str, Path]:
 
 @pytest.mark.usefixtures("graph_mode")
 @pytest.mark.parametrize(("weights", "prefix"), [("auto", "val_ema"), ("raw", "val")])
-def test_accuracy_is_that_of_the_evaluation(place: Path, evaluated: dict[str, Any], weights: str, prefix: str) -> None:
+def test_accuracy_equals_task_evaluate(place: Path, evaluated: dict[str, Any], weights: str, prefix: str) -> None:
     results, folder = predicted(place, f"task.weights={weights}")
     expected = evaluated[prefix]
     assert 0 < expected["top1"] < expected["top5"] < 100 and expected["images"] == len(CLASSES) * PER_CLASS
@@ -157,7 +157,7 @@ def test_accuracy_is_that_of_the_evaluation(place: Path, evaluated: dict[str, An
     assert results["ms_per_image"] > 0 and results["images_per_s"] > 0 and results["warm"]
 
 
-def test_ranks_are_those_of_the_evaluation_for_ties_and_nan(graph_mode: None) -> None:
+def test_ranks_of_ties_and_nan_equal_the_evaluation(graph_mode: None) -> None:
     logits = np.array([[1, 1, 0], [0, 1, 1], [1, np.nan, 0], [np.inf, 0, 0], [3, 2, 1], [0, 0, 0]], np.float32)
     labels = np.array([1, 1, 0, 0, 2, 0])
 
@@ -179,7 +179,7 @@ def test_ranks_are_those_of_the_evaluation_for_ties_and_nan(graph_mode: None) ->
 # ------------------------------------------------------------------------------------------- what stands behind
 
 
-def test_onnx_is_predicted_without_mindspore_and_like_the_run(
+def test_onnx_prediction_equals_the_run_without_mindspore(
     place: Path, exports: dict[str, Path], evaluated: dict[str, Any]
 ) -> None:
     words = ["task=predict", f"task.model={exports['onnx'] / 'model.onnx'}", f"task.input={place / 'data' / 'val'}"]
@@ -205,7 +205,7 @@ def test_onnx_is_predicted_without_mindspore_and_like_the_run(
 
 
 @pytest.mark.usefixtures("graph_mode")
-def test_an_export_that_normalises_itself_answers_like_the_run(
+def test_export_with_preprocessing_predicts_like_the_run(
     place: Path, exports: dict[str, Path], evaluated: dict[str, Any]
 ) -> None:
     results, _ = predicted(place, f"task.model={exports['mindir']}", run=False)
@@ -213,7 +213,7 @@ def test_an_export_that_normalises_itself_answers_like_the_run(
 
 
 @pytest.mark.usefixtures("graph_mode")
-def test_a_checkpoint_folder_and_its_file_bring_the_run_s_preprocessing(place: Path, evaluated: dict[str, Any]) -> None:
+def test_checkpoint_uses_the_preprocessing_of_its_run(place: Path, evaluated: dict[str, Any]) -> None:
     (folder,) = checkpoint.complete(run_of(place))
     for model, prefix in ((folder, "val_ema"), (folder / "model.safetensors", "val")):
         config = prepare(composed("task=predict", f"task.model={model}", f"task.input={place / 'data' / 'val'}"))
@@ -226,7 +226,7 @@ def test_a_checkpoint_folder_and_its_file_bring_the_run_s_preprocessing(place: P
 # ---------------------------------------------------------------------------------------------------- images
 
 
-def test_what_can_be_given_as_input(place: Path, tmp_path: Path) -> None:
+def test_supported_inputs_of_a_prediction(place: Path, tmp_path: Path) -> None:
     val = place / "data" / "val"
     tree = find_images(str(val), "task.input", CLASSES, 7)
     assert tree.labels is not None and tree.labels.tolist() == np.repeat(np.arange(7), PER_CLASS).tolist()
@@ -255,9 +255,7 @@ def test_what_can_be_given_as_input(place: Path, tmp_path: Path) -> None:
         find_images(str(tmp_path / "empty"), "task.input", CLASSES, 7)
 
 
-def test_the_command_leaves_out_what_cannot_be_read_and_says_so(
-    place: Path, process: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_unreadable_images_are_left_out_and_reported(place: Path, process: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     for name in ("a.png", "b.png"):
         (tmp_path / "mine" / name).write_bytes((place / "data" / "val" / "kind_2" / "20.png").read_bytes())
@@ -281,7 +279,7 @@ def test_the_command_leaves_out_what_cannot_be_read_and_says_so(
 
 
 @pytest.mark.usefixtures("graph_mode")
-def test_nothing_half_written_stays(place: Path, tmp_path: Path) -> None:
+def test_failed_prediction_leaves_no_partial_file(place: Path, tmp_path: Path) -> None:
     given = context(place, "task=predict", f"task.input={place / 'data' / 'val'}", "data.eval_batch_size=9")
     given.stop_signals.append(signal.SIGTERM)
     with pytest.raises(Interrupted):
@@ -294,7 +292,7 @@ def test_nothing_half_written_stays(place: Path, tmp_path: Path) -> None:
     assert raised.value.exit_code == 1 and not list(given.run.path.glob("*predictions*"))
 
 
-def test_nan_is_written_as_what_json_has(tmp_path: Path) -> None:
+def test_nan_is_written_as_valid_json(tmp_path: Path) -> None:
     with open_writer(tmp_path / "p.jsonl", ["a", "b"], 5, labelled=False) as writer:
         writer.line("x", None, writer.top(np.array([[np.nan, 0]], np.float32))[0])
     assert [top["probability"] for top in lines(tmp_path / "p.jsonl")[0]["top"]] == [None, None]
@@ -303,7 +301,7 @@ def test_nan_is_written_as_what_json_has(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------- other tools
 
 
-def test_the_round_trip_through_files_gives_the_same_accuracy(
+def test_preprocess_and_postprocess_give_the_same_accuracy(
     place: Path, exports: dict[str, Path], evaluated: dict[str, Any], command: Callable[..., Any], tmp_path: Path
 ) -> None:
     words = [f"task.input={place / 'data' / 'val'}", "task.output=ready"]
@@ -341,7 +339,7 @@ def test_the_round_trip_through_files_gives_the_same_accuracy(
     assert len(list((tmp_path / "runs" / "deit_micro").iterdir())) == 2
 
 
-def test_inputs_for_a_network_that_normalises_itself_are_pixels(
+def test_inputs_for_an_export_with_preprocessing_are_pixels(
     place: Path, exports: dict[str, Path], command: Callable[..., Any], tmp_path: Path
 ) -> None:
     outcome = command(
@@ -355,7 +353,7 @@ def test_inputs_for_a_network_that_normalises_itself_are_pixels(
 
 
 @pytest.mark.usefixtures("graph_mode")
-def test_attention_is_the_network_s_own(place: Path) -> None:
+def test_attention_maps_equal_the_networks_attention(place: Path) -> None:
     config: RunConfig = context(place, "task=explain", f"task.input={place / 'data' / 'val'}").config
     network = build_network(config)
     (folder,) = checkpoint.complete(run_of(place))
@@ -429,7 +427,7 @@ WRONG = [
 ]  # fmt: skip
 
 
-def test_mistakes_end_in_one_message_and_leave_nothing(
+def test_mistakes_end_with_one_message_and_write_nothing(
     place: Path, exports: dict[str, Path], command: Callable[..., Any], tmp_path: Path
 ) -> None:
     known = {"val": place / "data" / "val", "run": run_of(place).path, "onnx": exports["onnx"]}

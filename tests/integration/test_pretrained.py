@@ -63,7 +63,7 @@ def best(run: RunDirectory, weights: str) -> Path:
     return run.checkpoints / status.read(run).results["best"][weights]["checkpoint"] / f"{part}.safetensors"
 
 
-def test_convert_writes_the_best_average_of_a_run(trained: Path) -> None:
+def test_convert_writes_the_best_ema_weights_of_a_run(trained: Path) -> None:
     file = trained / "timm.safetensors"
     original, converted = read_weights(best(only_run(trained), "val_ema")), read_weights(file)
     assert "norm.weight" in converted and "norm.gamma" not in converted
@@ -171,7 +171,7 @@ def test_training_starts_from_pretrained_weights(trained: Path, tmp_path: Path) 
     assert checkpoint.read_state(last)["model"]["pretrained"] is None
 
 
-def test_a_resumed_run_does_not_need_its_pretrained_weights(trained: Path, tmp_path: Path) -> None:
+def test_resumed_run_does_not_need_its_pretrained_weights(trained: Path, tmp_path: Path) -> None:
     """The run, its frozen configuration and its checkpoints outlive the file that it began with."""
     file = shutil.copy(trained / "timm.safetensors", tmp_path / "begin.safetensors")
     cut = ("schedule.epochs=4", "schedule.max_steps=2")

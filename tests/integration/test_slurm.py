@@ -198,7 +198,7 @@ def test_two_nodes_share_a_run(sweep: Callable[..., Sweep], slurm: Slurm) -> Non
     assert recorded == sorted(set(recorded))
 
 
-def test_srun_alone(slurm: Slurm, tmp_path: Path) -> None:
+def test_srun_without_a_sweep(slurm: Slurm, tmp_path: Path) -> None:
     """Without a sweep: srun starts the command on each node, and they meet in one run directory."""
     if slurm.nodes < 2:
         pytest.skip("no network namespace can be made for a second node")
@@ -237,7 +237,7 @@ def test_srun_alone(slurm: Slurm, tmp_path: Path) -> None:
         (("hardware=cpu", "sweep.cards=2"), ["sweep.cards=2", "hydra.launcher.max_jobs"]),
     ],
 )
-def test_refused_before_anything_is_submitted(
+def test_mistakes_are_rejected_before_a_job_is_submitted(
     slurm: Slurm,
     command: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
@@ -255,7 +255,7 @@ def test_refused_before_anything_is_submitted(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_slurm(command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_slurm_is_reported(command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     outcome = command("-m", *SMALL, "hydra/launcher=slurm", "hardware=cpu", "seed=1,2")
     assert outcome.code == 2
@@ -281,7 +281,7 @@ def test_cards_of_a_job() -> None:
     assert job_cards(other % "") == {"n1": {}}
 
 
-def test_place_in_a_job() -> None:
+def test_node_rank_and_address_in_a_job() -> None:
     step = {
         "SLURM_JOB_ID": "7",
         "SLURMD_NODENAME": "n2",
@@ -308,7 +308,7 @@ def test_cards_in_a_job(slurm: Slurm) -> None:
     assert said.strip() == f"[0, 1] None {address}"
 
 
-def test_several_machines_need_their_places() -> None:
+def test_several_machines_need_node_ranks() -> None:
     machine = HardwareConfig(
         target="cpu",
         cards=1,

@@ -67,7 +67,7 @@ def trained(folder: Path) -> RunDirectory:
     return RunDirectory(path)
 
 
-def test_a_training_is_watched_and_resized(trained: RunDirectory) -> None:
+def test_training_display_survives_a_resize(trained: RunDirectory) -> None:
     assert checkpoint.complete(trained)
 
 
@@ -82,7 +82,7 @@ def test_ctrl_c_ends_a_training_with_its_checkpoint(folder: Path) -> None:
     assert terminal.raw.rindex(b"\x1b[?25h") > terminal.raw.rindex(b"\x1b[?25l")
 
 
-def test_evaluation_on_a_terminal_that_cannot_redraw(trained: RunDirectory, folder: Path) -> None:
+def test_evaluation_on_a_dumb_terminal(trained: RunDirectory, folder: Path) -> None:
     where = ("task=evaluate", f"run='{trained.path}'", "hardware=cpu", "tracking=none")
     with Terminal(folder, *where, environment={"TERM": "dumb"}) as terminal:
         assert terminal.finish() == 0
@@ -121,7 +121,7 @@ def test_export_and_data_tasks(trained: RunDirectory, folder: Path) -> None:
         assert shows in terminal.everything and "Traceback" not in terminal.everything, terminal.everything
 
 
-def test_a_sweep_shows_its_trials_and_ctrl_c_is_no_failed_attempt(folder: Path) -> None:
+def test_sweep_shows_its_trials_and_ctrl_c_is_not_a_failed_attempt(folder: Path) -> None:
     with Terminal(folder, "-m", *TINY, "seed=1,2", LONG, "sweep.cards=2") as terminal:
         both = terminal.until(lambda screen: len(re.findall(r"running +\d+/20000 +\d\.\d{4} ", screen)) == 2)
         assert re.search(r"trial +state +epoch +loss +top-1 % +ETA +cards +values", both)
