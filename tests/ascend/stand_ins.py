@@ -27,7 +27,7 @@ SOC_SETTER = "_ZN9mindspore9MsContext22set_ascend_soc_versionERKSs"
 
 
 def missing() -> str | None:
-    """Why the stand-ins cannot be built here; None where they can."""
+    """Why the stand-ins cannot be built here; None if they can."""
     version = importlib.metadata.version("mindspore")
     if not version.startswith(MINDSPORE):
         return f"the stand-ins are for MindSpore {MINDSPORE}x, this is {version}"

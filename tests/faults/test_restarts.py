@@ -1,4 +1,4 @@
-"""hardware.max_restarts and hardware.hang_timeout: a run that mends itself, and one that cannot be mended."""
+"""hardware.max_restarts and hardware.hang_timeout: a run that restarts by itself, and one that a restart cannot help."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """MLflow may fail: the training goes on, and in the end everything is there once.
 
 With a real MLflow server, a proxy that breaks the way to it, real launches and SIGKILL. What a shipper does with a server
-that comes late or falls over stands in ``test_tracking_shipper.py``.
+that starts late or crashes is in ``test_tracking_shipper.py``.
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ def test_runs_of_dead_processes_are_closed_and_others_not_touched(tmp_path: Path
         name: make_run(tmp_path, "http://node01:5000", points=1)
         for name in ("killed", "reused", "alive", "other", "locked", "waiting")
     }
-    status.write(runs["waiting"], status.Status())  # a trial of a sweep that is to be started once more
+    status.write(runs["waiting"], status.Status())  # a trial of a sweep that will be started again
     before = psutil.Process().create_time() - 60
     set_status(runs["killed"], status.CREATED, launcher=dead)
     set_status(runs["reused"], status.RUNNING, updated=before)  # our number belonged to somebody else then
@@ -277,7 +277,7 @@ def test_killed_launcher_worker_and_shipper_then_the_next_launch_then_resume(
     running = background(*SMALL, "schedule.epochs=60", "tracking.log_every=1", f"tracking.uri={server.uri}")
     run = running.wait_for_step(1)
     until(lambda: any(run.checkpoints.glob("step_*/state.json")))
-    # So that it neither ends before the launcher is killed, nor notes an end of its own when it is told of that.
+    # So that it neither ends before the launcher is killed, nor records its own end when the launcher dies.
     signal_workers(run, signal.SIGSTOP)
     until(lambda: any(run.tracking.glob("*.json")))
     until(lambda: not working("deit.tracking.stale", tmp_path / "runs"))  # its own search would find it killed as well

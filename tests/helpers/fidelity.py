@@ -104,7 +104,7 @@ class Report:
 
 
 def read(document: Path) -> list[Row]:
-    """The rows of the document; none where there is no document."""
+    """The rows of the document; none if there is no document."""
     rows, section = [], ""
     for line in document.read_text(encoding="utf-8").splitlines() if document.exists() else ():
         if line.startswith("## "):

@@ -67,7 +67,7 @@ def same_weights(a: Path, b: Path, **tolerance: float) -> None:
 
 
 def signal_workers(run: RunDirectory, number: int) -> None:
-    """SIGSTOP lets a run that is training be at work for certain, until SIGCONT, however slow what else happens is."""
+    """Signal all workers of a run. SIGSTOP keeps a training unfinished until SIGCONT, however slow the machine is."""
     for file in run.logs.glob("worker_*.pid"):
         os.kill(int(file.read_text()), number)
 

@@ -1,6 +1,6 @@
 """A real Slurm on this machine for the tests: controller, two nodes of eight pretended NPUs each, and munge.
 
-Everything stands in one folder, on ports of its own, and ends with the fixture. It has no sacct, as many clusters have none.
+Everything is in one folder, with its own ports, and ends with the fixture. It has no sacct, as many clusters have none.
 The second node lives in a network namespace, so that it has an address of its own, as another machine would; where that
 cannot be made there is one node. It needs root and Debian's packages ``slurm-wlm`` and ``munge``, which .ci/run installs.
 """

@@ -92,7 +92,7 @@ def make_sweep(
 def grid(
     folder: Path, *, rates: Sequence[str] = ("1e-4", "5e-4", "1e-3", "5e-3"), seeds: int = 2, cards: int = 2, **training: Any
 ) -> list[Trial]:
-    """Finished trials over learning rate, augmentation and seed, two cards at work; the learning rate matters most.
+    """Finished trials over learning rate, augmentation and seed, on two cards; the learning rate matters most.
 
     The last one failed at first and went on.
     """

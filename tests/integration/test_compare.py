@@ -1,4 +1,4 @@
-"""`task=compare`: its statistics against published figures, and a real comparison, stopped and gone on with."""
+"""`task=compare`: its statistics against published figures, and a real comparison that is stopped and resumed."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_labels_are_short_and_distinct() -> None:
 
 
 def make_run(folder: Path, seed: int, classes: list[str], *typed: str) -> RunDirectory:
-    """A run with one checkpoint of weights drawn at random, large enough that images are told apart."""
+    """A run with one checkpoint of weights drawn at random, large enough to distinguish the images."""
     rng = np.random.default_rng(seed)
     config = composed(*SMALL, f"data.root={folder / 'data'}", f"seed={seed}", "tracking.uri=sqlite:///mlflow.db", *typed)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, num_classes=len(classes)))
@@ -221,7 +221,7 @@ class Compared:
 
 @pytest.fixture(scope="module")
 def compared(place: Place) -> Compared:
-    """Three models compared; stopped by SIGTERM while the second answers, and gone on with."""
+    """Three models compared; stopped by SIGTERM during the second, and resumed."""
     words = ["task=compare", f"task.models=[{place.first.path},{place.second.path},onnx/model.onnx]", "hardware=cpu"]
     command = [sys.executable, str(LAUNCH)]
     started = subprocess.Popen(
@@ -330,7 +330,7 @@ def test_class_folders_with_unreadable_images_are_compared(place: Place, tmp_pat
     (tmp_path / "names.txt").write_text("\n".join(CLASSES))
     typed = (f"task.models=[{place.second.path},{place.onnx}]", f"task.input={tmp_path / 'tree'}", "hardware=cpu")
     (own, other) = find_models(prepare(composed("task=compare", *typed)))
-    task = dataclasses.replace(own.config.task, classes=str(tmp_path / "names.txt"))  # as the launcher hands them on
+    task = dataclasses.replace(own.config.task, classes=str(tmp_path / "names.txt"))  # as the launcher passes them
     context = Context(directory.create(tmp_path / "made", "part"), dataclasses.replace(own.config, task=task), Mute())
     shown = compare_task(context)
     found = answers.read(context.run.path / answers.FILE)

@@ -62,7 +62,7 @@ def test_command_composes(arguments: str, command, tmp_path: Path) -> None:
     frozen.save(composed("experiment=quickstart"), run.config)
     make_sweep(tmp_path, [])
     replaced = [re.sub(r"=RUN$", f"={run.path}", text) for text in shlex.split(arguments)]
-    # The sweep that is put there has no trials, so that going on with it starts nothing.
+    # The sweep that is put there has no trials, so that resuming it starts nothing.
     starts = not any(text == "--help" or text.startswith(("dry_run=", "sweep.resume=")) for text in replaced)
     dry = ["dry_run=true"] if starts else []
     outcome = command(*replaced, *dry)

@@ -37,7 +37,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3)).astype(np.uin
 
 
 def weights_of(config: RunConfig, seed: int) -> dict[str, np.ndarray]:
-    """Random weights, larger than initial ones so that attention is not even and the classes are told apart."""
+    """Random weights, larger than initial ones so that the attention is not uniform and the classes differ."""
     found = initial_weights(parameter_shapes(config.model, 10), seed, config.model.init_values)
     larger = {name: 20 if name.startswith("head") else 5 for name, value in found.items() if value.ndim > 1}
     return {name: value * np.float32(larger.get(name, 1)) for name, value in found.items()}

@@ -325,7 +325,7 @@ def test_a_dry_run_and_a_sweep_show_no_secret(command: Callable, tmp_path: Path,
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    """The address of a real MLflow server, whose database and artifacts stand in the test's folder."""
+    """The address of a real MLflow server, whose database and artifacts are in the test's folder."""
     address = f"127.0.0.1:{reserved_port()}"
     place = ["--host", "127.0.0.1", "--port", address.partition(":")[2], "--workers", "1"]
     with open(tmp_path / "server.log", "wb") as log:

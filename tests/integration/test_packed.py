@@ -181,7 +181,7 @@ def test_damage_is_reported_before_the_start(folder: Path, tmp_path: Path) -> No
     shard, index, description = root / "train/00000.tar", root / "train" / INDEX, root / "dataset.json"
     whole = {path: path.read_bytes() for path in (shard, index, description)}
 
-    def mended() -> None:
+    def restore() -> None:
         for path, content in whole.items():
             path.write_bytes(content)
 
@@ -190,13 +190,13 @@ def test_damage_is_reported_before_the_start(folder: Path, tmp_path: Path) -> No
     assert f"the shard {shard} has {size - 5000:,} bytes, but dataset.json says {size:,}" in refused(root)
     shard.unlink()
     assert f"the shard {shard} cannot be opened (No such file or directory)" in refused(root)
-    mended()
+    restore()
     index.write_bytes(whole[index][:-1] + b"x")
     assert f"{index} differs from its SHA-256 in dataset.json" in refused(root)
     index.unlink()
     assert f"{index} cannot be read (No such file" in refused(root)
     for field, row, value in (("offset", 7, size), ("length", 0, 2**62), ("shard", 3, 99), ("label", 2, 3), ("offset", 1, -1)):
-        mended()
+        restore()
         rows = np.load(index)
         rows[field][row] = value
         np.save(index, rows)
@@ -207,7 +207,7 @@ def test_damage_is_reported_before_the_start(folder: Path, tmp_path: Path) -> No
     digest = hashlib.sha256(b"no index").hexdigest()
     change_description(root, lambda said: said["splits"]["train"].update(index_sha256=digest))
     assert f"{index} is not an index" in refused(root)
-    mended()
+    restore()
     for change, message in (
         (lambda said: said.update(packed=2), "has version 2 of packed data, this program reads version 1"),
         (lambda said: said.update(format="zip"), "has the format 'zip'; this program reads tar and mindrecord"),
@@ -215,7 +215,7 @@ def test_damage_is_reported_before_the_start(folder: Path, tmp_path: Path) -> No
         (lambda said: said["splits"]["val"]["shards"][0].update(file="../../x.tar"), "names a shard '../../x.tar'"),
         (lambda said: said["splits"]["train"].update(images=259), "is not an index of 259 images"),
     ):
-        mended()
+        restore()
         change_description(root, change)
         assert message in refused(root)
     description.write_text("{")

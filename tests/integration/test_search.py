@@ -92,7 +92,7 @@ def test_killed_search_resumes_and_prunes(background: Callable[..., Running], tm
     assert first.process.wait() == -signal.SIGKILL
     signal_workers(second_trial, signal.SIGCONT)
     resumed = background("sweep.resume=last")
-    # The last trial stands still until it is told to end, as one of hours would be at work for a while yet.
+    # The last trial is paused until it is asked to stop; a real one would still train for hours.
     judged = checkpoint.folder_name(4 * 8)
     pruned = trial_with(resumed, 2, lambda run: any(path.name >= judged for path in checkpoint.complete(run)))
     signal_workers(pruned, signal.SIGSTOP)

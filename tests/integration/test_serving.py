@@ -135,7 +135,7 @@ class Server:
 
 
 def _lives(pid: int) -> bool:
-    """Whether a process is at work; one that has ended may wait for its parent to hear of it."""
+    """Whether a process is running; an ended one may be a zombie until its parent collects it."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -234,7 +234,7 @@ def test_model_with_a_missing_module_is_not_registered(place: Place, tmp_path: P
     model = MlflowClient(place.uri).get_logged_model(version.source.rpartition("/")[2])
     shutil.copytree(model.artifact_location, tmp_path / "model")
     (tmp_path / "model" / "code" / "deit" / "data" / "crop.py").unlink()
-    # The project is installed here, and its own crop.py must not stand in.
+    # The project is installed here, and its own crop.py must not be used instead.
     with pytest.raises(UserError, match=r"cannot process its example: .*No module named 'deit\.data\.crop'"):
         prove(tmp_path / "model", description.read(place.onnx, "here"))
 

@@ -60,7 +60,7 @@ class Sweep:
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"still at work: {self.text}\n{self.slurm.jobs()}") from None
+            raise AssertionError(f"still running: {self.text}\n{self.slurm.jobs()}") from None
 
     def trials(self) -> list[Trial]:
         return find("last", "sweep.resume", str(self.folder / "runs")).read_trials()
@@ -123,7 +123,7 @@ def test_trials_share_the_cards_of_a_node(sweep: Callable[..., Sweep], slurm: Sl
     assert [trial.state for trial in done.trials()] == ["finished"] * 3
     assert all(len(attempt.cards) == 4 and set(attempt.cards) <= set(range(8)) for attempt in attempts)
     times = [slurm.times(done.job(trial)) for trial in range(3)]
-    # Who is at work as each of them begins; the third may well begin before the second of the others has ended.
+    # Which trials are running when each of them begins; the third may begin before both others have ended.
     at_work = [{other for other in range(3) if times[other][0] <= times[one][0] < times[other][1]} for one in range(3)]
     assert max(map(len, at_work)) == 2, times
     for together in at_work:

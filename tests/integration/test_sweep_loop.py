@@ -81,7 +81,7 @@ def work(folder: Path, trials: list[Trial], shell: Shell, **settings: int) -> Wo
 
 
 def test_only_failures_count_as_retries(tmp_path: Path) -> None:
-    """Two earlier launches were stopped with Ctrl-C while the trial was at work: that is none of its failures."""
+    """Two earlier launches were stopped with Ctrl-C while the trial was running: these are not its failures."""
     stopped = [Attempt(BEGAN, [0], BEGAN + 5, SIGTERM), Attempt(BEGAN + 10, [0], BEGAN + 15, SIGTERM)]
     trials = [waiting(tmp_path, 0, *stopped), waiting(tmp_path, 1)]
     assert work(tmp_path, trials, Shell("exit 1", "exit 0", "exit 1", "exit 1"), retries=1).run() is None
@@ -96,7 +96,7 @@ def test_ctrl_c_twice_interrupts_at_once(tmp_path: Path) -> None:
     shell = Shell(deaf, deaf, slots=2)
 
     def twice() -> None:
-        if not shell.scripts:  # both are at work
+        if not shell.scripts:  # both are running
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
 

@@ -364,7 +364,7 @@ def test_everything_is_sent_to_a_server_that_starts_late_and_crashes(tmp_path: P
     process.terminate()
     assert process.wait(PATIENCE) == 0
 
-    # The run goes on without a server, and is over before there is one.
+    # The run continues without a server, and ends before there is one.
     process = _start(run, tmp_path)
     write_metrics(run, range(500, 900))
     server.start()

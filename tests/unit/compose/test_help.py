@@ -1,4 +1,4 @@
-"""The help pages are told from conf/ and the schema, completely."""
+"""The help pages contain everything in conf/ and the schema."""
 
 from __future__ import annotations
 

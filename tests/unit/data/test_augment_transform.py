@@ -18,7 +18,7 @@ INCEPTION = ([0.08, 1.0], [0.75, 4 / 3])
 
 
 def settings(img_size: int | list[int] = 32, crop_pct=1.0, interpolation="bicubic", in_chans=3, **augment) -> RunConfig:
-    """What the transforms read of a configuration; augmentation is off but for what is given."""
+    """What the transforms read of a configuration; augmentation is off except for what is given."""
     config = RunConfig()
     config.model.img_size = img_size
     config.data.crop_pct = crop_pct
@@ -55,7 +55,7 @@ def test_random_boxes_have_the_configured_areas_and_ratios():
     area, ratio = height * width / (375 * 500), width / height
     assert 0.075 < area.min() < 0.09 and 0.93 < area.max() <= 1.0
     assert 0.73 < ratio.min() < 0.77 and 1.31 < ratio.max() < 1.36
-    # Large boxes fit less often, so the mean lies below the 0.54 of a uniform area.
+    # Large boxes fit less often, so the mean is below the 0.54 of a uniform area.
     assert 0.41 < area.mean() < 0.46
     small = area < 0.4  # these always fit: log-uniform ratios are symmetric about 1
     assert abs(np.log(ratio[small]).mean()) < 0.02

@@ -1,4 +1,4 @@
-"""The order of images and the loaders: nothing twice, nothing lost, the same bytes whoever makes them."""
+"""The order of images and the loaders: no duplicates, no losses, the same bytes with any number of workers."""
 
 import dataclasses
 import threading

@@ -111,7 +111,7 @@ def test_left_out_files_are_counted_and_named(folder, capsys, monkeypatch):
     picture().save(folder / "train/dog/more/deep/c.jfif", "JPEG")
     picture().save(folder / "train/loose.jpg")
     (folder / "train/cat/gone.png").symlink_to("nowhere.png")
-    (folder / "train/dog/again").symlink_to(folder / "train")  # would lead round for ever
+    (folder / "train/dog/again").symlink_to(folder / "train")  # an endless loop
     for junk in ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", ".ipynb_checkpoints"):
         (folder / "train" / junk).mkdir()
         picture().save(folder / "train" / junk / "x.jpg")

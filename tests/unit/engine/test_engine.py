@@ -348,7 +348,7 @@ def test_evaluation_counts_valid_images_and_gives_ties_to_the_lower_class() -> N
     assert (first.top1, first.top5, first.images) == (50.0, 75.0, 4)
     answers = Answers()
     padded = evaluate(step, [_eval_batch(rows, [3, 4, 0, 9], [True, True, False, False])], 1, answers=answers)
-    assert np.argwhere(answers.confusion(10)).tolist() == [[3, 3], [4, 0]]  # the likeliest class of each image that is there
+    assert np.argwhere(answers.confusion(10)).tolist() == [[3, 3], [4, 0]]  # the most likely class of each valid image
     assert [one["index"] for one in answers.worst(9)] == [1]
     assert (padded.top1, padded.top5, padded.images) == (50.0, 100.0, 2)
 

@@ -236,7 +236,7 @@ def test_any_flipped_bit_of_a_state_is_detected(tmp_path: Path) -> None:
                 checkpoint.read_state(state.parent)
             except checkpoint.Damaged:
                 found += 1
-    assert found > 0.9 * 8 * len(good)  # the others stand in the name of the checksum
+    assert found > 0.9 * 8 * len(good)  # the others are in the name of the checksum
 
 
 def test_checkpoint_of_another_format_is_rejected(tmp_path: Path) -> None:

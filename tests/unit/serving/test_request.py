@@ -1,4 +1,4 @@
-"""What a request may hold, and what it is told about what it must not."""
+"""What a request may contain, and the messages for everything else."""
 
 from __future__ import annotations
 

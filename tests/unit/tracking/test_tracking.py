@@ -301,7 +301,7 @@ def test_a_copied_run_does_not_write_into_the_store_of_the_original(tmp_path: Pa
     monkeypatch.chdir(first)
     config = composed("experiment=quickstart", "tracking=mlflow")
     run = create(config, [], {"working_directory": str(first)})
-    monkeypatch.chdir(tmp_path)  # the run is where it was, whoever asks from elsewhere
+    monkeypatch.chdir(tmp_path)  # the path of the run does not depend on the working directory
     assert sender.store_of(run, config) == f"sqlite:///{first}/mlflow.db"
     shutil.copytree(first / "runs", copy / "runs")
     monkeypatch.chdir(copy)
