@@ -1,4 +1,4 @@
-"""Fixtures: the command in this process or in one of its own, MindSpore in graph mode, the record of fidelity."""
+"""Fixtures: the command in this process or in its own one, MindSpore in graph mode, the fidelity record."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 @pytest.fixture
 def process(tmp_path: Path) -> Callable[..., Outcome]:
-    """The same in a process of its own."""
+    """The same in a separate process."""
 
     def run(*arguments: str) -> Outcome:
         ended = subprocess.run(
@@ -159,7 +159,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.fixture
 def fidelity(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Record a comparison with the reference for docs/fidelity.md, and hold its tolerance (0: exact)."""
+    """Record a comparison with the reference for docs/fidelity.md, and check its tolerance (0: exact)."""
     report = request.config.stash[REPORT]
     test = request.node.originalname
     file = str(request.path.relative_to(request.config.rootpath))

@@ -1,4 +1,4 @@
-"""A short run of the bench of faults; the long one is a benchmark."""
+"""A short run of the random fault injection; `benchmarks/chaos.py` is the long one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches made by processes: the same bytes as without them, and an end to every end."""
+"""Processes that read images: the same bytes as without them, and they always end with the training."""
 
 from __future__ import annotations
 

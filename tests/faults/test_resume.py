@@ -114,7 +114,7 @@ class Victim:
         raise AssertionError((self.folder / "output.txt").read_text())
 
     def kill_when(self, moment: Callable[[RunDirectory], bool], rank: int = 0) -> RunDirectory:
-        """SIGKILL the worker at ``moment``, which is asked of rank 0 while it stands still."""
+        """SIGKILL the worker at ``moment``, which is checked while rank 0 is paused."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and self.launcher.poll() is None:
             for path in self.folder.glob("runs/quickstart/*"):
@@ -135,7 +135,7 @@ class Victim:
 
 
 def stopped(pid: int) -> bool:
-    """Stop a process, and wait until it stands still; False where it has ended."""
+    """Pause a process, and wait until it is paused; False if it has ended."""
     try:
         process = psutil.Process(pid)
         process.suspend()
@@ -160,7 +160,7 @@ def evaluating(run: RunDirectory) -> bool:
 
 
 def ahead(run: RunDirectory) -> bool:
-    """The journal has metrics that no checkpoint has, as comes to pass several times in the first half of the training."""
+    """The journal has metrics that no checkpoint has, which happens several times in the first half of the training."""
     newest_one = max((int(path.name.removeprefix("step_")) for path in checkpoint.complete(run)), default=0)
     return 9 <= newest_one < max((step for step, _ in metrics(run).get("train/loss", [])), default=0)
 
@@ -172,7 +172,7 @@ def same_history(one: RunDirectory, other: RunDirectory) -> None:
         if not name.startswith("perf/"):
             assert first[name] == second[name], name
         steps = Counter(step for step, _ in second[name])
-        assert max(steps.values()) == 1, f"{name} stands twice in the journal"
+        assert max(steps.values()) == 1, f"{name} is twice in the journal"
 
 
 def same_end(one: RunDirectory, other: RunDirectory) -> None:
@@ -319,7 +319,7 @@ def test_rollback_stops_if_the_same_step_fails_again_and_names_the_images(small:
 
 
 def test_damaged_checkpoints_are_skipped_and_kept(small: dict[str, RunDirectory], tmp_path: Path) -> None:
-    """Four ways to be damaged in one run: it goes on from the oldest, and ends where the clean run has ended."""
+    """Several kinds of damage in one run: it resumes from the oldest checkpoint, and ends like the clean run."""
     run = RunDirectory(shutil.copytree(small["rolled_back"].path, tmp_path / "run"))
     kept = checkpoint.complete(run)[-1]
     clean = RunDirectory(shutil.copytree(small["clean"].path, tmp_path / "clean"))

@@ -1,4 +1,4 @@
-"""MLflow may fail: the training goes on, and in the end everything is there once.
+"""MLflow may fail: the training continues, and in the end every point is there once.
 
 With a real MLflow server, a proxy that breaks the way to it, real launches and SIGKILL. What a shipper does with a server
 that starts late or crashes is in ``test_tracking_shipper.py``.
@@ -62,7 +62,7 @@ def make_run(folder: Path, uri: str, points: int = 100, **tracking: Any) -> RunD
 
 @pytest.fixture(autouse=True)
 def no_process_is_left(tmp_path: Path) -> Iterator[None]:
-    """Whatever a test that fails leaves behind: a shipper goes on by itself."""
+    """Processes that a failed test leaves: a shipper continues by itself."""
     yield
     for process in psutil.process_iter(["cmdline"]):
         if any(str(tmp_path) in word for word in process.info["cmdline"] or []):
@@ -418,7 +418,7 @@ def test_shipper_killed_during_database_creation_leaves_no_torn_database(tmp_pat
     process = start(run)
 
     def half_made() -> bool:
-        """Asked while it stands still."""
+        """Asked while it is paused."""
         process.send_signal(signal.SIGSTOP)
         until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
         if any(path.stat().st_size > 100_000 for path in tmp_path.glob(".mlflow.db.*.new")):

@@ -1,4 +1,4 @@
-"""Real launches: small trainings, in the foreground or in the background, and what their run directories hold."""
+"""Real launches: small trainings, in the foreground or background, and the contents of their run directories."""
 
 from __future__ import annotations
 

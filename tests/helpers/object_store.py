@@ -1,4 +1,4 @@
-"""A real S3 server of this machine (moto's) for tests, and a store in memory that notes the order of things."""
+"""A real S3 server on this machine (moto), and a store in memory that records the order of operations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECRET = "a-secret-of-forty-letters-that-no-file-has"
 
 
 class Server:
-    """moto's S3 server. Stopped and started again it still has its objects."""
+    """moto's S3 server, which keeps its objects over a restart."""
 
     def __init__(self) -> None:
         self._left: threading.Semaphore | None = None  # objects that may still be handed out

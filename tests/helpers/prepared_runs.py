@@ -1,4 +1,4 @@
-"""Run directories before a worker has started: what the launcher writes, for tests of what the worker does with them."""
+"""Run directories before a worker has started: what the launcher writes, for tests of the worker's parts."""
 
 from __future__ import annotations
 

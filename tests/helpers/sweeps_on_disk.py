@@ -1,4 +1,4 @@
-"""Sweeps as the launcher and the workers leave them on disk, made in no time: real run directories, journals and states."""
+"""Sweeps as the launcher and the workers leave them on disk, without training: real run directories, journals and states."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def make_run(folder: Path, **tracking: Any) -> RunDirectory:
 
 
 def train(run: RunDirectory, best: float, *, epochs: int = 10, steps: int = 4, seed: int = 0) -> None:
-    """Journal and status of a training that comes to ``best`` % with a loss that goes down."""
+    """Journal and status of a training that reaches ``best`` % with a decreasing loss."""
     noise = np.random.default_rng(seed)
     journal, found, entry = Journal(run.journal), 0.0, {}
     for step in range(1, epochs * steps + 1):

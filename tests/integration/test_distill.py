@@ -1,4 +1,4 @@
-"""Teachers: who is recognised, what they answer, what is refused, and whole trainings with them."""
+"""Teachers: which networks are detected, their logits, what is rejected, and complete trainings with them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ TINY_REGNET = RegNetY(
 
 
 def drawn(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, np.ndarray]:
-    """Weights that let a random network tell images apart."""
+    """Weights with which a random network distinguishes images."""
     weights = {}
     for name, shape in shapes.items():
         values = generator(seed, f"test:{name}").standard_normal(shape, np.float32)
@@ -308,7 +308,7 @@ def test_teacher_also_runs_in_half_precision(tmp_path: Path) -> None:
 )
 def test_unsuitable_mindir_is_rejected(what: str, words: list[str], tmp_path: Path) -> None:
     class Flat(nn.Cell):
-        """As much of a network as the message needs."""
+        """The part of a network that the message needs."""
 
         def __init__(self, outputs: int) -> None:
             super().__init__()
@@ -396,7 +396,7 @@ def events(run: RunDirectory, event: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Sixteen steps taught by ``regnet.safetensors``, in ``one``: the folder, and what was said."""
+    """Sixteen steps taught by ``regnet.safetensors``, in ``one``: the folder, and the output."""
     folder = tmp_path_factory.mktemp("taught")
     file = regnet_file(folder / "regnet.safetensors")
     ended = launch(
@@ -428,7 +428,7 @@ def test_regnet_teacher_gives_the_same_with_one_and_two_processes(taught: tuple[
 
 
 def test_a_resumed_student_keeps_its_teacher(taught: tuple[Path, str], tmp_path: Path) -> None:
-    """Another teacher is refused, also under the old name; the old one is taken from a new place."""
+    """Another teacher is rejected, also under the old name; the same teacher is accepted from a new path."""
     shutil.copytree(taught[0], tmp_path, dirs_exist_ok=True)
     run = only_run(tmp_path, "one")
     moved, other = tmp_path / "moved.safetensors", tmp_path / "other.safetensors"
@@ -472,7 +472,7 @@ def test_mindir_teaches_and_a_wrong_one_ends_with_one_message(tmp_path: Path) ->
 
 
 def test_a_checkpoint_describes_the_teacher_it_becomes(tmp_path: Path) -> None:
-    """A student's own checkpoint folder is recognised as the distilled model it holds."""
+    """A student's own checkpoint folder is recognised as a distilled model."""
     run = RunDirectory(tmp_path)
     model = deit()
     state = {"model": dataclasses.asdict(model), "num_classes": 10}

@@ -1,4 +1,4 @@
-"""The documents tell the truth: every command in them composes, every key and file they name exists."""
+"""The documentation is correct: every command composes, and every key and file it names exists."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_documents_contain_commands() -> None:
 
 @pytest.mark.parametrize("arguments", sorted({arguments for _, arguments in sources()}))  # many pages show the same ones
 def test_command_composes(arguments: str, command, tmp_path: Path) -> None:
-    """A dry run composes and checks the whole command and starts nothing. It may refuse what only this machine lacks.
+    """A dry run composes and checks the whole command and starts nothing. It may be refused for what this machine lacks.
 
     `last` and other names of runs stand for a finished run, which is put there, and for a sweep.
     """

@@ -1,4 +1,4 @@
-"""task=doctor as a person on a new server runs it, on this machine, which has no card."""
+"""task=doctor on this machine, which has no card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A dry run refuses what the start refuses, in the same words, and writes nothing."""
+"""A dry run rejects what the start rejects, with the same message, and writes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training that no longer improves ends, a resumed one goes on counting, and an ended one says how to go on."""
+"""A training that no longer improves stops; a resumed run continues counting; a stopped run says how to continue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`task=export`: every format answers as the checkpoint does, at any batch size, and nothing unverified is left standing."""
+"""`task=export`: every format gives the logits of the checkpoint, at any batch size, and nothing unverified is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes from strangers runs nothing and names nothing outside of its folder; what is secret stays out of every file."""
+"""Untrusted files execute nothing and name nothing outside their folder; secrets are in no file."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_sources_use_no_shell_pickle_or_eval() -> None:
 
 
 def bomb() -> str:
-    """A kilobyte that stands for 10^9 values."""
+    """A kilobyte that expands to 10^9 values."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
     return "\n".join(lines)
@@ -307,7 +307,7 @@ def test_configuration_keys_are_not_masked_as_secrets() -> None:
 
 
 def holding(folder: Path, *secrets: str) -> list[str]:
-    """The files below ``folder`` in which a secret stands."""
+    """The files below ``folder`` that contain a secret."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert files
     return [str(path) for path in files if any(secret.encode() in path.read_bytes() for secret in secrets)]

@@ -1,4 +1,4 @@
-"""The real command from start to end: training, evaluation, resume, signals, crashes, two processes, MLflow."""
+"""The real command end to end: training, evaluation, resume, signals, crashes, two processes, MLflow."""
 
 from __future__ import annotations
 

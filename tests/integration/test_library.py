@@ -1,4 +1,4 @@
-"""The functions for Python: the notebook of the examples, and the same figures as the commands."""
+"""The functions for Python: the example notebook, and the same results as the commands."""
 
 from __future__ import annotations
 

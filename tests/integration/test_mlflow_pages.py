@@ -1,4 +1,4 @@
-"""The links that the program prints, opened in a real Chromium at a real MLflow server: the right page, and no error on it."""
+"""The links that the program prints, opened in a real Chromium with a real MLflow server: the right page, without errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task that nobody has heard of is added by its keys, a file on each side and its YAML file; nothing else is edited."""
+"""A new task is added by its keys, a file on each side and its YAML file; nothing else is edited."""
 
 from __future__ import annotations
 

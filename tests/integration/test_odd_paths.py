@@ -1,4 +1,4 @@
-"""The whole way of a run in a folder whose name has blanks, ``#``, ``%``, ``?`` and letters beyond ASCII."""
+"""A complete run in a folder whose name has blanks, ``#``, ``%``, ``?`` and non-ASCII letters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packed images: the same data set as the class folders they were made of, readable by others, refused when damaged."""
+"""Packed images: the same data set as the class folders, readable by other programs, rejected if damaged."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def picture(rng: np.random.Generator, kind: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set with every kind of name and two bad images, as ``images`` and packed in both formats beside it."""
+    """A data set with every kind of name and two bad images, as ``images`` and packed in both formats next to it."""
     rng = np.random.default_rng(0)
     top = tmp_path_factory.mktemp("packed")
     names = [f"train/{name}/{i:03d}.{kind}" for name in ("ant", "cat", "dog") for i, kind in enumerate(["jpg", "png"] * 42)]

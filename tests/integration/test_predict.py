@@ -1,4 +1,4 @@
-"""Prediction, its two ends for a device, and attention: the same images and weights give the numbers of an evaluation."""
+"""Prediction, pre- and postprocessing for a device, and attention maps: the results equal those of an evaluation."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def run_of(place: Path) -> RunDirectory:
 
 
 def context(place: Path, *overrides: str, run: bool = True) -> Context:
-    """What the worker of this command gets; ``run``: of the run that is there."""
+    """The configuration that the worker of this command gets; ``run``: for the existing run."""
     named = [f"run={run_of(place).path}"] if run else []
     config = prepare(composed(*overrides, *named, "hardware=cpu"))
     return Context(directory.create(place / "made", "predict"), config, Mute())

@@ -1,4 +1,4 @@
-"""A sweep on a real Ray of this machine. Ray is no part of the development environment: pip install -e '.[ray]' runs this."""
+"""A sweep on a real Ray. Ray is not part of the development environment: pip install -e '.[ray]' enables this test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
 
 def test_killed_ray_worker_uses_one_attempt(background: Callable[..., Running]) -> None:
-    """Its trial writes a checkpoint, is tried again and goes on; the other one never notices."""
+    """Its trial is retried and resumes from its checkpoint; the other one is not affected."""
     long = ("schedule.epochs=40", "schedule.eval_every=40", "checkpointing.every=40", "tracking=none", "sweep.retries=1")
     sweep = background("-m", "hydra/launcher=ray", "hardware=cpu", *SMALL, *long, "seed=1,2")
 

@@ -1,4 +1,4 @@
-"""`task=register` and the model it registers, served by MLflow as a real process and asked over HTTP."""
+"""`task=register`, and the registered model served by MLflow in a real process and queried over HTTP."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Server:
         raise AssertionError(self.log.read_text())
 
     def ask(self, body: Any) -> tuple[int, Any]:
-        """The status and what the answer says: the predictions, or the message."""
+        """The status and the content of the response: the predictions, or the message."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
@@ -399,7 +399,7 @@ def test_every_form_of_a_request_is_accepted(served: Server, images: list[Path])
 
 
 def test_loaded_model_accepts_arrays_pillow_images_and_bytes(place: Place, images: list[Path], tmp_path: Path) -> None:
-    """In a process of its own, as the code of the model would meet that of the project here."""
+    """In a separate process, since the code of the model and of the project would conflict here."""
     sizes = [Image.open(file).size for file in images]
     same = [file for file in images if Image.open(file).size == sizes[0]] * 2
     script = tmp_path / "ask.py"

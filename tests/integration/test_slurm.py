@@ -1,4 +1,4 @@
-"""Sweeps and runs of several machines on a real Slurm (tests/helpers/slurm.py), and what a job learns from Slurm."""
+"""Sweeps and multi-node runs on a real Slurm (tests/helpers/slurm.py), and what a job reads from Slurm."""
 
 from __future__ import annotations
 

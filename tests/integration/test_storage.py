@@ -1,4 +1,4 @@
-"""Data and runs in object stores, against a real S3 server of this machine (moto's) and real processes."""
+"""Data and runs in object stores, with a real S3 server on this machine (moto) and real processes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def staging_process(root: str, then: str = "") -> subprocess.Popen[str]:
 
 
 def staged(root: str, code: int = 0) -> str:
-    """What such a launch says."""
+    """The output of such a launch."""
     process = staging_process(root)
     said, _ = process.communicate(timeout=300)
     assert process.returncode == code, said

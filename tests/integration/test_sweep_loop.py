@@ -1,4 +1,4 @@
-"""The loop over the trials of a sweep, and what a killed sweep finds again: real directories, trials of a line of shell."""
+"""The loop over the trials of a sweep, and resuming a killed sweep: real directories; a trial is one shell line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees in a terminal: every task under a real pty, in two sizes, with Ctrl-C, a resize, and without colours."""
+"""The output of every task in a real pty: two sizes, Ctrl-C, a resize, and without colours."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(folder: Path) -> RunDirectory:
-    """A training in a small terminal that is made larger meanwhile, into a folder whose name looks like markup."""
+    """A training in a small terminal that is enlarged while it runs, in a folder whose name looks like markup."""
     (folder / "sitecustomize.py").write_text(WATCHED)
     with Terminal(
         folder, *TINY, 'runs_dir="[old] runs[/y]"', "tracking.log_every=1", environment={"PYTHONPATH": str(folder)}

@@ -28,7 +28,7 @@ def pip(*arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy, because a build leaves files beside its sources."""
+    """Built from a copy, because a build leaves files next to its sources."""
     top = tmp_path_factory.mktemp("wheel")
     source = top / "source"
     for folder in ("deit", *CONFIGURATION):

@@ -1,4 +1,4 @@
-"""The program's console: text stays text, and losing it ends nothing."""
+"""The console: text is printed literally, and a closed console does not end the program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Dockerfiles, which no test here can build: what they copy is there, and what they say of versions is true."""
+"""The Dockerfiles, which no test can build here: the files they copy exist, and their versions are supported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two sides stay apart, and imports go down only; held by fresh interpreters and by reading the sources."""
+"""The two sides do not import each other, and imports go down only, by fresh interpreters and by the sources."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def test_imports_have_no_cycle() -> None:
 
 
 def test_module_names_are_unique() -> None:
-    """A name in a traceback or a search says which file it is. The two halves of a task share theirs, on purpose."""
+    """A module name in a traceback or a search identifies its file. Only the two halves of a task share a name."""
     names = [file for file in sources().values() if "plugins" not in file.parts]
     # commands/train.py and tasks/train.py: what the control side and the worker know of task=train
     halves = {file.name for file in names if file.parent.name == "commands"}

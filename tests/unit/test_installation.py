@@ -1,4 +1,4 @@
-"""Hints name the command that a person has typed."""
+"""Hints name the command that the user typed."""
 
 from __future__ import annotations
 

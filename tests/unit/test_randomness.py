@@ -1,4 +1,4 @@
-"""Generators that are made, and the one that is moved."""
+"""New generators, and one that is moved."""
 
 from __future__ import annotations
 

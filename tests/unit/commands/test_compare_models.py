@@ -1,4 +1,4 @@
-"""The images of a comparison have the labels of the models, whatever the order of the class folders."""
+"""The images of a comparison get the labels of the models, whatever the order of the class folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Official weights from a server on this machine: complete, compared, resumed, or a message that says what to do."""
+"""Official weights from a server on this machine: complete, verified, resumed, or a message that says what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mistakes that need no run to be seen are answered before one is looked up, be it in a store or in MLflow."""
+"""Mistakes that can be found without a run are reported before a run is looked up in a store or in MLflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``${auto:}`` becomes a plain number that follows from the data, unless a value is typed."""
+"""``${auto:}`` becomes a plain number computed from the data, unless a value is typed."""
 
 from __future__ import annotations
 

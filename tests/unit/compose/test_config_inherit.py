@@ -1,4 +1,4 @@
-"""run= and resume=: the run's own configuration, and nothing but what is typed on top."""
+"""run= and resume=: the configuration of the run, changed only by typed overrides."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_resume_accepts_safe_changes(run: Path) -> None:
 
 
 def test_resume_with_more_epochs_uses_the_longer_schedule(run: Path) -> None:
-    """The learning rate goes on as if the longer schedule had been there from the beginning."""
+    """The learning rate continues as if the longer schedule had been used from the start."""
     typed = ("schedule.epochs=20", "schedule.patience=3", "optim.on_nonfinite=skip", "checkpointing.every_steps=50")
     config, base = freeze(f"resume={run}", *typed), frozen.load(run / "config.yaml")
     assert (config.optim.on_nonfinite, config.checkpointing.every_steps) == ("skip", 50)

@@ -1,4 +1,4 @@
-"""Flags beside the overrides: Hydra's, and what is no flag."""
+"""Flags next to the overrides: Hydra's, and invalid ones."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ SLOW |= {"optuna", "sqlalchemy", "requests", "s3fs", "botocore", "submitit", "ra
 
 @pytest.mark.process
 def test_help_is_quick_and_writes_nothing(tmp_path: Path) -> None:
-    """Quick because of what is not imported: how many seconds that is says more about the machine than about the program."""
+    """Quick because of what is not imported; seconds would depend on the machine."""
     code = "import sys; from deit.cli import main; code = main(sys.argv[1:]); print(code, *sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     for arguments in (["--help"], ["optim", "-h"], ["--help", "model.depth"]):

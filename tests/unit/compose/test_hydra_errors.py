@@ -1,4 +1,4 @@
-"""What Hydra, OmegaConf and YAML raise, as one message."""
+"""Errors of Hydra, OmegaConf and YAML as one message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration of a run below the new overrides, as a function of three arguments."""
+"""The configuration of a run under new overrides, as a function of three arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``--config-dir``: a folder of one's own options, which count as those of conf/ do."""
+"""``--config-dir``: a folder with own options, used like those of conf/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is typed wins over files, or the contradiction is refused; Hydra's settings without effect are refused, too."""
+"""Typed values take precedence over files, or the contradiction is rejected; so are Hydra settings without effect."""
 
 from __future__ import annotations
 

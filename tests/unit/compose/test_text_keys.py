@@ -1,4 +1,4 @@
-"""What is typed for a text key is taken letter by letter, wherever it is written."""
+"""The value of a text key is taken literally, wherever it is written."""
 
 from __future__ import annotations
 

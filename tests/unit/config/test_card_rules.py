@@ -1,4 +1,4 @@
-"""What each generation of Ascend cards is asked to do, and what not."""
+"""What each generation of Ascend cards supports."""
 
 from __future__ import annotations
 

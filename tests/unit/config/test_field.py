@@ -1,4 +1,4 @@
-"""A key of the schema carries its help and its limits, and a list has no shared default."""
+"""A key of the schema has its help and limits, and lists have no shared default."""
 
 from __future__ import annotations
 

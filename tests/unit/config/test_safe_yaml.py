@@ -1,4 +1,4 @@
-"""YAML of a run directory is read as data, within limits."""
+"""YAML of a run directory is read as plain data, within limits."""
 
 from __future__ import annotations
 

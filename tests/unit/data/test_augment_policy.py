@@ -1,4 +1,4 @@
-"""The grammar of RandAugment policies and what a policy draws."""
+"""The grammar of RandAugment policies, and the random choices of a policy."""
 
 import math
 import subprocess

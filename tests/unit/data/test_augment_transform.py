@@ -1,4 +1,4 @@
-"""Crops, erasing boxes, and the two transforms as wholes."""
+"""Crops, erasing boxes, and the two complete transforms."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Where images come from: folders, CIFAR's files, the digits, synthetic ones; and every way they can be wrong."""
+"""Sources of images: folders, CIFAR files, digits, synthetic images; and every mistake in them."""
 
 import io
 import json
@@ -295,7 +295,7 @@ def test_unknown_value_range_is_rejected(values, said):
 
 
 def transparent_files():
-    """The same three pixels, black, half transparent black, and transparent black, in each way that a file can say so."""
+    """The same three pixels, black, half transparent black, and transparent black, in each way that a file can store them."""
     rgba = np.array([[[0, 0, 0, 255], [0, 0, 0, 128], [0, 0, 0, 0]]], np.uint8)
     image = Image.fromarray(rgba)
     palette = Image.new("P", (3, 1))

@@ -1,4 +1,4 @@
-"""Decoding: formats and modes as the reference reads them, and both decoders reject the same files."""
+"""Decoding: formats and modes as in the reference; both decoders reject the same files."""
 
 from __future__ import annotations
 

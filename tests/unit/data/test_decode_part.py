@@ -1,4 +1,4 @@
-"""Decoding only the part of an image that is wanted: the same pixels as all of it, cut."""
+"""Decoding only a part of an image gives the same pixels as cutting it from the whole."""
 
 from __future__ import annotations
 

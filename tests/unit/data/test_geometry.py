@@ -1,4 +1,4 @@
-"""The matrices of RandAugment's affine operations, checked by what they do to points."""
+"""The matrices of RandAugment's affine operations, checked on points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sets without train/ and val/: one folder of class folders, and lists with labels; the split, and everything refused."""
+"""Sets without train/ and val/: a folder of class folders, lists with labels; their split, and all that is rejected."""
 
 from __future__ import annotations
 

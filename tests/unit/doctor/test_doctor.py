@@ -1,4 +1,4 @@
-"""Each line of task=doctor on machines that are not this one: tables of npu-smi, folders of CANN and devices are made up."""
+"""Each line of task=doctor on simulated machines: tables of npu-smi, folders of CANN and devices are made up."""
 
 from __future__ import annotations
 

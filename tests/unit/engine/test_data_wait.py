@@ -1,4 +1,4 @@
-"""The warning about a training that keeps waiting for images: once, after a minute, and with a remedy."""
+"""The warning about a training that waits for images: once, after a minute, with a remedy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def configured(count: int | None, cards: int = 1, backend: str = "opencv") -> Ru
 
 
 def said(config: RunConfig, shares: list[tuple[float, float]]) -> list[str]:
-    """What is said where the shares come at these seconds."""
+    """The warnings if the shares arrive at these seconds."""
     now, heard = [0.0], Heard()
     wait = DataWait(config, heard, lambda: now[0])
     for step, (second, share) in enumerate(shares):

@@ -1,4 +1,4 @@
-"""The training step and the evaluation against plain numpy, on models small enough to follow."""
+"""The training step and the evaluation against NumPy, on small models."""
 
 from __future__ import annotations
 

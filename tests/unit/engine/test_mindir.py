@@ -1,4 +1,4 @@
-"""A MINDIR is written and read in a folder of any name, which MindSpore's own export refuses."""
+"""A MINDIR is written to and read from a folder of any name, which MindSpore's own export rejects."""
 
 from __future__ import annotations
 

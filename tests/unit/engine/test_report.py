@@ -1,4 +1,4 @@
-"""What a worker reports: progress is one record, and the counts of a phase end with it."""
+"""The worker's report: progress is one record, and the counts of a phase end with it."""
 
 from __future__ import annotations
 

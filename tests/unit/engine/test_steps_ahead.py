@@ -1,4 +1,4 @@
-"""How far the host runs ahead of a card, with events that a test decides about."""
+"""How many steps the host is ahead of a card, with simulated events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Class folders as input of a prediction: the same folders count as for a training, and names are compared as there."""
+"""Class folders as input of a prediction: counted as for a training, with the same comparison of names."""
 
 from __future__ import annotations
 

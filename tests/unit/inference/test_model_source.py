@@ -1,4 +1,4 @@
-"""The network and the class names that task.model stands for, and the images that it gets."""
+"""The network and class names of task.model, and its input images."""
 
 from __future__ import annotations
 

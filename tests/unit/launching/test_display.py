@@ -1,4 +1,4 @@
-"""The display of a run: whatever part of the progress it sees, it shows that part, and nothing in it ends the run."""
+"""The display of a run: it shows whatever progress is known, and its errors never end the run."""
 
 from __future__ import annotations
 

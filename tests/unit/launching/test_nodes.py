@@ -1,4 +1,4 @@
-"""What the launchers of several machines tell each other."""
+"""Messages between the launchers of several machines."""
 
 from __future__ import annotations
 

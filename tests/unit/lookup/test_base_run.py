@@ -1,4 +1,4 @@
-"""The run that a command builds on, by what was typed."""
+"""The run that a command uses, by what was typed."""
 
 from __future__ import annotations
 

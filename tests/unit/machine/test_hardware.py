@@ -1,4 +1,4 @@
-"""Cards and ports of this machine: found, narrowed down, held by one launch at a time. Device files are made up."""
+"""Cards and ports of this machine: found, restricted, leased to one launch. Device files are made up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locks: one holder, shared ones, and a file system that has none."""
+"""Locks: exclusive, shared, and a file system without locks."""
 
 from __future__ import annotations
 

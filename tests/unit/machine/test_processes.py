@@ -1,4 +1,4 @@
-"""Processes, their logs, and what is known of the machine."""
+"""Processes, their logs, and the record of the machine."""
 
 from __future__ import annotations
 

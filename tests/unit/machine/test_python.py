@@ -1,4 +1,4 @@
-"""Where msrun is found, and the home folder of a user who has none."""
+"""Where msrun is found, and a user without a home folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals are noted within a block, and end the process again after it."""
+"""Signals are recorded within a block, and end the process again after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network against an independent float64 reference, and everything a training relies on around it."""
+"""The network against an independent float64 reference, and the guarantees that a training needs."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ def test_layer_decay_scales_the_rate_of_each_layer(optim: OptimConfig) -> None:
 
 
 class TrainStep(nn.Cell):
-    """Forward, backward, and the optimizer only where the loss is finite."""
+    """Forward, backward, and the optimizer only if the loss is finite."""
 
     def __init__(self, network: nn.Cell, optimizer: nn.Cell) -> None:
         super().__init__(auto_prefix=False)

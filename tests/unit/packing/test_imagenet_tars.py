@@ -1,4 +1,4 @@
-"""ImageNet's own downloads, with a handful of images: packed like class folders of the same files, and all that is refused."""
+"""ImageNet's original tars, with a few images: packed like class folders of the same files, and all that is rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan of a packing, its shards and its index, on a folder of class folders."""
+"""The plan of a packing, its shards and its index, from class folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a training: one file, whatever the classes are called, with the numbers that scikit-learn computes."""
+"""The page of a training: one file, safe for any class names, with scikit-learn's numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The warning where folders are ordered differently as text and by their numbers."""
+"""The warning about folders that are ordered differently as text and as numbers."""
 
 from __future__ import annotations
 

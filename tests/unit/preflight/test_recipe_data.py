@@ -1,4 +1,4 @@
-"""What the check of the data passes on to the worker, which has another working directory."""
+"""The paths that the data check passes to the worker, which has another working directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The teacher and the placement of a task, settled before the start."""
+"""The teacher and the placement of a task, decided before the start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Before a start: what an MLflow store answers within a second, and what is then said or refused."""
+"""Before a start: the answer of an MLflow store within a second, and the resulting message or refusal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNKNOWN = (404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "No Experim
 
 
 class Answers:
-    """A web server that answers all requests alike, or each name of an experiment with an answer of its own."""
+    """A web server with one answer for all requests, or one for each experiment name."""
 
     def __init__(self) -> None:
         self.code, self.body = 200, ""

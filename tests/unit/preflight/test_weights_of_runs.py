@@ -1,4 +1,4 @@
-"""The weights that a task reads: found once, compared with the data, which is opened once."""
+"""The weights that a task reads: found once, and compared with the data, which is opened once."""
 
 from __future__ import annotations
 

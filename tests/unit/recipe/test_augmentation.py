@@ -1,4 +1,4 @@
-"""The augmentation in a line."""
+"""The one-line summary of the augmentation."""
 
 from __future__ import annotations
 

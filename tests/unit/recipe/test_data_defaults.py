@@ -1,4 +1,4 @@
-"""What a training's numbers become for few and for many images, and that given values count."""
+"""Values computed for few and for many images; given values take precedence."""
 
 from __future__ import annotations
 

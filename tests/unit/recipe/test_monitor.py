@@ -1,4 +1,4 @@
-"""What the best evaluation is, and when a training stops for lack of a better one."""
+"""Which evaluation is the best, and when a training stops without improvement."""
 
 from __future__ import annotations
 

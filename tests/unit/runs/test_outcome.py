@@ -1,4 +1,4 @@
-"""How a run ended: what each witness makes of what it saw, and which witness counts."""
+"""How a run ended: the outcome of each observer, and which one counts."""
 
 from __future__ import annotations
 

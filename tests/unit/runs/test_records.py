@@ -1,4 +1,4 @@
-"""What is kept about launches, and which runs there are."""
+"""Records of launches, and the list of runs."""
 
 from __future__ import annotations
 

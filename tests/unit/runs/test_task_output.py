@@ -1,4 +1,4 @@
-"""task.output must not exist before, for each of the tasks that has it; what the disk refuses is one message."""
+"""task.output must not exist, for each task that has it; disk errors are one message."""
 
 from __future__ import annotations
 

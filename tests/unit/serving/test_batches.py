@@ -1,4 +1,4 @@
-"""Requests that wait are answered together, each with its own answers, and an error reaches only those of its batch."""
+"""Waiting requests are computed together, each gets its own results, and errors reach only their batch."""
 
 from __future__ import annotations
 

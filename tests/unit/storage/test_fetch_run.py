@@ -1,4 +1,4 @@
-"""A run in a store, fetched to this machine: complete checkpoints only, and never older than what is here."""
+"""Fetching a run from a store: only complete checkpoints, and never older than the local copy."""
 
 from __future__ import annotations
 

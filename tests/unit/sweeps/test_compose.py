@@ -1,4 +1,4 @@
-"""Composing the trials of a sweep: the same as Hydra's own composition, but the files are composed once."""
+"""Composing the trials of a sweep: equal to Hydra's composition, but the files are composed once."""
 
 from __future__ import annotations
 

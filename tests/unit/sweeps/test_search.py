@@ -34,7 +34,7 @@ def parsed(*texts: str) -> space.Space:
 
 
 class Bench:
-    """A search whose trials end as the test says; it writes down what the loop of a sweep would."""
+    """A search whose trials end as the test decides; it writes the records that the loop of a sweep would."""
 
     def __init__(self, folder: Path) -> None:
         self.sweep = SweepDirectory(folder)

@@ -43,7 +43,7 @@ def test_settings_are_ranked_by_their_mean_over_seeds(made: SweepDirectory) -> N
 
 
 def seeds(folder: Path, values: dict[str, list[float]], images: int | None = None, repeated: str = "seed") -> SweepDirectory:
-    """A sweep over ``x`` and, where there are several values, the seed or what else is ``repeated``."""
+    """A sweep over ``x`` and, if there are several values, the seed or another ``repeated`` key."""
     trials = []
     for x, several in values.items():
         for number, value in enumerate(several):

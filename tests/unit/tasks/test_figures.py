@@ -1,4 +1,4 @@
-"""Pictures of the best evaluation, and the record of the data: right, and never the end of a run."""
+"""Figures of the best evaluation, and the record of the data; their errors never end a run."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def context(config: RunConfig, folder: Path) -> Context:
 
 @pytest.mark.usefixtures("graph_mode")
 def test_pixels_are_unchanged_without_erasing_and_mixing() -> None:
-    """Where nothing is erased nor mixed, the picture holds the very bytes of the loader."""
+    """Without erasing and mixing, the picture contains the bytes of the loader."""
     config = previewed("augment=light", "task.images=12", "data.mean=[0.4,0.5,0.6]", "data.std=[0.1,0.2,0.3]")
     batch, _, targets = first_batch(config, open_dataset(config.data, train=True))
     cards = training_cards(config, open_dataset(config.data, train=True))

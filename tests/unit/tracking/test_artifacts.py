@@ -1,4 +1,4 @@
-"""Which files of a run go to MLflow, when again, and what is refused."""
+"""Which files of a run are sent to MLflow, when they are sent again, and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which failures of MLflow, of a folder or of an object store a later attempt could mend."""
+"""Which failures of MLflow, a folder or an object store a later attempt could fix."""
 
 from __future__ import annotations
 

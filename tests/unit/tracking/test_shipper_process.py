@@ -1,4 +1,4 @@
-"""What the launcher shows of a shipper that gets nothing across."""
+"""The launcher's messages about a shipper that cannot send."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Raw or EMA weights: the better by the recorded evaluation, said with both figures."""
+"""Raw or EMA weights: the better by the recorded evaluation, reported with both values."""
 
 from __future__ import annotations
 

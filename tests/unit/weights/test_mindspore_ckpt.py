@@ -1,4 +1,4 @@
-"""MindSpore's .ckpt against MindSpore itself, and files that claim what they do not hold."""
+"""MindSpore's .ckpt compared with MindSpore itself, and inconsistent files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One network out of a training file: prefixes, optimizers, separate q, k and v, grey patches, class names."""
+"""The network in a training file: prefixes, optimizers, separate q, k and v, grey patches, class names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pickles are read as data; nothing they name is called."""
+"""Pickles are read as data; nothing in them is called."""
 
 from __future__ import annotations
 

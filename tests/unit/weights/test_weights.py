@@ -515,7 +515,7 @@ def test_the_document_has_the_official_files() -> None:
 
 
 def test_member_shorter_than_it_claims_reads_no_other_memory(tmp_path: Path) -> None:
-    """Its sizes stand twice in a zip archive; where they differ, a view of the claimed one would reach beyond the buffer."""
+    """A zip archive contains its sizes twice; if they differ, a view of the claimed size would exceed the buffer."""
     content = np.arange(6, dtype=np.float32).tobytes()
     file = archive(tmp_path / "lies.pth", state(tensor(numel=1000, shape=(1000,), stride=(1,))), _0=content + bytes(8000))
     written = bytearray(file.read_bytes())
