@@ -26,8 +26,7 @@ from deit.commands.table import prepare
 from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.data.transform import EvalTransform
-from deit.engine.attention import Attentions, maps, rollout
-from deit.engine.evaluation import EvalStep
+from deit.engine.attention import Attentions
 from deit.engine.network import build_network
 from deit.engine.normalize import Normalize
 from deit.engine.recorder import Mute
@@ -35,9 +34,7 @@ from deit.errors import UserError
 from deit.exports.predictor import normalize, preprocessing_of
 from deit.files import write_json
 from deit.inference import on_cpu
-from deit.inference.accuracy import Tally, ranks
 from deit.inference.images import find_images
-from deit.inference.writing import open_writer
 from deit.models.shapes import parameter_shapes
 from deit.models.weights import load_weights
 from deit.runs import checkpoint, directory
@@ -124,9 +121,6 @@ def exports(place: Path) -> dict[str, Path]:
     return folders
 
 
-# ---------------------------------------------------------------------------------------------- accuracy
-
-
 @pytest.mark.usefixtures("graph_mode")
 @pytest.mark.parametrize(("weights", "prefix"), [("auto", "val_ema"), ("raw", "val")])
 def test_accuracy_equals_task_evaluate(place: Path, evaluated: dict[str, Any], weights: str, prefix: str) -> None:
@@ -155,28 +149,6 @@ def test_accuracy_equals_task_evaluate(place: Path, evaluated: dict[str, Any], w
     assert [own[name] for name in CLASSES] == pytest.approx(100 * matrix.diagonal() / PER_CLASS, abs=1e-3)
     assert Image.open(folder / "confusion.png").size[0] > 400
     assert results["ms_per_image"] > 0 and results["images_per_s"] > 0 and results["warm"]
-
-
-def test_ranks_of_ties_and_nan_equal_the_evaluation(graph_mode: None) -> None:
-    logits = np.array([[1, 1, 0], [0, 1, 1], [1, np.nan, 0], [np.inf, 0, 0], [3, 2, 1], [0, 0, 0]], np.float32)
-    labels = np.array([1, 1, 0, 0, 2, 0])
-
-    class Given(ms.nn.Cell):
-        def construct(self, images: Tensor) -> Tensor:
-            return Tensor(logits)
-
-    config = composed("experiment=quickstart", "hardware=cpu")
-    one, five, *_ = EvalStep(config, Given())(Tensor(np.zeros((6, 2, 2, 3), np.uint8)), Tensor(labels.astype(np.int32)))
-    assert ranks(logits, labels).tolist() == [1, 0, 3, 3, 2, 0]
-    assert ((ranks(logits, labels) < 1) == one.asnumpy()).all()
-    tally = Tally(3)
-    tally.add(logits, labels)
-    assert tally.top1 == pytest.approx(100 * one.asnumpy().mean()) and tally.images == 6
-    # Three classes: whatever is finite is among the first five in both.
-    assert tally.right5.sum() == 6 and five.asnumpy().sum() == 4
-
-
-# ------------------------------------------------------------------------------------------- what stands behind
 
 
 def test_onnx_prediction_equals_the_run_without_mindspore(
@@ -221,9 +193,6 @@ def test_checkpoint_uses_the_preprocessing_of_its_run(place: Path, evaluated: di
         assert (config.task.model, config.data.crop_pct, config.model.embed_dim) == (str(expected), 0.9, 16)  # type: ignore[attr-defined]
     results, _ = predicted(place, f"task.model={folder}", run=False)
     assert results["top1"] == evaluated["val_ema"]["top1"]
-
-
-# ---------------------------------------------------------------------------------------------------- images
 
 
 def test_supported_inputs_of_a_prediction(place: Path, tmp_path: Path) -> None:
@@ -292,15 +261,6 @@ def test_failed_prediction_leaves_no_partial_file(place: Path, tmp_path: Path) -
     assert raised.value.exit_code == 1 and not list(given.run.path.glob("*predictions*"))
 
 
-def test_nan_is_written_as_valid_json(tmp_path: Path) -> None:
-    with open_writer(tmp_path / "p.jsonl", ["a", "b"], 5, labelled=False) as writer:
-        writer.line("x", None, writer.top(np.array([[np.nan, 0]], np.float32))[0])
-    assert [top["probability"] for top in lines(tmp_path / "p.jsonl")[0]["top"]] == [None, None]
-
-
-# ---------------------------------------------------------------------------------------------- other tools
-
-
 def test_preprocess_and_postprocess_give_the_same_accuracy(
     place: Path, exports: dict[str, Path], evaluated: dict[str, Any], command: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -349,9 +309,6 @@ def test_inputs_for_an_export_with_preprocessing_are_pixels(
     assert (tmp_path / "r/inputs/00000000_kind_3_30.bin").stat().st_size == 32 * 32 * 3
 
 
-# ------------------------------------------------------------------------------------------------- attention
-
-
 @pytest.mark.usefixtures("graph_mode")
 def test_attention_maps_equal_the_networks_attention(place: Path) -> None:
     config: RunConfig = context(place, "task=explain", f"task.input={place / 'data' / 'val'}").config
@@ -379,20 +336,6 @@ def test_attention_maps_equal_the_networks_attention(place: Path) -> None:
     np.testing.assert_allclose(attentions[0], scores / scores.sum(-1, keepdims=True), rtol=1e-3, atol=1e-5)
 
 
-def test_rollout_follows_its_definition() -> None:
-    attentions = np.random.default_rng(2).dirichlet(np.ones(6), (3, 4, 6))  # [L, heads, N, N]
-    mixed = [(block.mean(0) + np.eye(6)) / 2 for block in attentions]
-    np.testing.assert_allclose(rollout(attentions), mixed[2] @ mixed[1] @ mixed[0], rtol=1e-12)
-    np.testing.assert_allclose(rollout(np.broadcast_to(np.eye(6), (3, 4, 6, 6))), np.eye(6))
-    # Four patches after two tokens; a token's map keeps their order, row by row.
-    cls, dist = maps(attentions, distilled=True, grid=(2, 2))
-    expected = rollout(attentions)[1, 2:]
-    np.testing.assert_allclose(dist.rollout.reshape(-1), expected / expected.sum(), rtol=1e-6)
-    assert (cls.token, dist.token, cls.heads.shape) == ("class token", "distillation token", (4, 2, 2))
-    np.testing.assert_array_equal(cls.heads[1].reshape(-1), attentions[-1, 1, 0, 2:])
-    assert maps(attentions, distilled=True, grid=(1, 4))[1].heads.shape == (4, 1, 4)
-
-
 @pytest.mark.usefixtures("graph_mode")
 def test_explain_draws_a_picture_of_each_image(place: Path, tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes((place / "data/val/kind_3/30.png").read_bytes())
@@ -403,8 +346,6 @@ def test_explain_draws_a_picture_of_each_image(place: Path, tmp_path: Path) -> N
     picture = np.asarray(Image.open(given.run.path / "attention_00001_b.png").convert("RGB")).astype(int)
     assert (np.ptp(picture, -1) > 60).mean() > 0.02  # the colours of the attention
 
-
-# ------------------------------------------------------------------------------------------------- mistakes
 
 WRONG = [
     (["task=predict", "task.input=x"], ["task.model", "it is null"]),
