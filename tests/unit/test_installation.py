@@ -51,4 +51,5 @@ def test_hint_for_an_extra_fits_the_installation(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(installation, "ROOT", tmp_path)  # beside a model that MLflow serves
     assert installation.install_command("export") == "pip install 'deit-mindspore[export]'"
     (tmp_path / "constraints.txt").touch()
-    assert installation.install_command() == f"pip install --constraint {tmp_path}/constraints.txt deit-mindspore"
+    expected = shlex.join(["pip", "install", "--constraint", f"{tmp_path}/constraints.txt", "deit-mindspore"])
+    assert installation.install_command() == expected

@@ -10,6 +10,7 @@ import hashlib
 import os
 import pickle
 import re
+import shlex
 import struct
 import zipfile
 import zlib
@@ -80,7 +81,7 @@ class Harm:
         self.trace = trace
 
     def __reduce__(self) -> tuple[Callable, tuple[str]]:
-        return os.system, (f"touch {self.trace}",)
+        return os.system, (f"touch {shlex.quote(str(self.trace))}",)
 
 
 @pytest.mark.parametrize("legacy", [False, True])
