@@ -13,6 +13,7 @@ program, the versions and the device. It leaves out the values of parameters, wh
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import platform
@@ -131,6 +132,7 @@ def _enabled() -> Iterator[None]:
         del os.environ[_ENABLE]
 
 
+@functools.cache
 def _program() -> str:
     """The sources of this program and the versions that make graphs of them."""
     digest = hashlib.sha256()
