@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from command import LAUNCH, Outcome
 from fidelity import Report
-from launching import Running
+from launching import SHARED_CACHE, Running
 
 from deit.runs import run_processes
 from deit.runs.directory import RunDirectory
@@ -146,8 +146,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Not the developer's own, but one for all tests: many train the same network, and one of them compiles it.
-    os.environ["DEIT_CACHE"] = str(config.rootpath / ".pytest_cache" / "deit")
+    os.environ["DEIT_CACHE"] = str(SHARED_CACHE)
     config.stash[REPORT] = Report(write=config.getoption("--write-fidelity"))
 
 

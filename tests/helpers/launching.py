@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from command import LAUNCH, with_last
+from command import LAUNCH, ROOT, with_last
 
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
@@ -33,7 +33,18 @@ SMALL = (
     "ema.decay=0.9",
     "tracking.log_every=3",
 )
+# The $DEIT_CACHE of all tests: many train the same network, and one of them compiles it.
+SHARED_CACHE = ROOT / ".pytest_cache" / "deit"
 PATIENCE = 900.0  # seconds for what takes one, on a machine that has other things to do
+
+
+def own_cache(folder: Path) -> Path:
+    """A $DEIT_CACHE for a test that looks into it; its compiled steps are those of all tests."""
+    cache = folder / "cache"
+    cache.mkdir()
+    (SHARED_CACHE / "compiled").mkdir(parents=True, exist_ok=True)
+    (cache / "compiled").symlink_to(SHARED_CACHE / "compiled")
+    return cache
 
 
 def launch(folder: Path, *arguments: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
+from launching import own_cache
 from moto.server import ThreadedMotoServer
 from ports import reserved_port
 
@@ -94,7 +95,7 @@ def store(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Se
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "OBS_ENDPOINT", "S3_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
     values = {"AWS_ENDPOINT_URL": server.url, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": SECRET}
-    values |= {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "DEIT_CACHE": str(tmp_path / "cache")}
+    values |= {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "DEIT_CACHE": str(own_cache(tmp_path))}
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(data_cache, "_staged", set())
