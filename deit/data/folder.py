@@ -19,12 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
-from deit.config.class_names import listed, normal
+from deit.config.class_names import normal
 from deit.config.schema import DataConfig
 from deit.data.class_files import EXTENSIONS, entries_of, files_of_class, is_image, may_be_class
 from deit.data.source import EncodedDataset
 from deit.errors import UserError
 from deit.installation import program
+from deit.text import listed
 
 OTHER_NAMES = {"train": ("training",), "val": ("validation", "valid", "test", "testing", "eval")}
 
