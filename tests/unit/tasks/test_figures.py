@@ -64,7 +64,12 @@ def test_new_best_is_drawn_and_quick_successors_once(context: Context, monkeypat
     drawn: list[str] = []
     draw = figures.confusion.draw
     monkeypatch.setattr(figures.confusion, "draw", lambda path, *rest: (drawn.append(rest[-1]), draw(path, *rest)))
+    now = 1000.0
+    monkeypatch.setattr(figures.time, "monotonic", lambda: now)
     made = Figures(context, data())
+    made.keep("val", answers(), 0)
+    assert drawn == []
+    now += figures.EVERY
     for step in (1, 2, 3):
         made.keep("val", answers(), step)
     made.keep("val_ema", answers(), 3)
