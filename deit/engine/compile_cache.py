@@ -33,6 +33,7 @@ from mindspore.common.dtype import Type
 from deit.config.addresses import cache_folder
 from deit.config.schema import HardwareConfig
 from deit.engine import device
+from deit.errors import UserError
 from deit.files import read_json, sha256, whole_folder, write_json
 from deit.installation import PACKAGE
 
@@ -57,7 +58,7 @@ class CompileCache:
         self._kept: Path | None = None
         if not _is_wanted(hardware) or CompileCache._folder_is_set:
             return
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, UserError):  # an unknown home folder is a UserError
             kept = cache_folder() / "compiled"
             kept.mkdir(parents=True, exist_ok=True)
             _tidy(kept)
