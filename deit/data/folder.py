@@ -95,10 +95,12 @@ def open_folder(data: DataConfig, train: bool) -> ImageFolder:
     Raises UserError if data.root has another layout; the message names what was found instead.
     """
     if data.root is None:
-        raise UserError("data.root is null, but data.source=imagefolder reads a folder with train/ and val/.")
+        raise UserError("data.root is null, but data.source=imagefolder reads class folders, or a folder with train/ and val/.")
     root = Path(data.root)
     if not root.is_dir():
-        raise UserError(f"data.root: there is no folder {root}. Give the folder that contains train/ and val/.")
+        raise UserError(
+            f"data.root: there is no folder {root}. Give one that contains a folder for each class, or train/ and val/."
+        )
     evaluated = data.eval_split
     wanted = ("train", "val") if train else (evaluated,)
     missing = [split for split in wanted if not (root / split).is_dir()]

@@ -35,7 +35,7 @@ def test_auto_chooses_the_better_weights_and_reports_both(files: dict[str, Path]
     choice = choose(files, "auto", "run=x")
     assert (choice.weights, choice.file) == ("raw", files["val"])
     told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "run=x: takes the raw weights; top-1 raw 87.04 %, EMA 10.42 %" in told
+    assert told.count("\n") == 1 and "run=x: uses the raw weights; top-1 raw 87.04 %, EMA 10.42 %" in told
     choose(files, "auto", "run=x")
     assert capsys.readouterr().err == ""  # once is enough
 

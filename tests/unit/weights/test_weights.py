@@ -506,7 +506,7 @@ def test_the_document_has_the_official_files() -> None:
             f"[{entry.file_name}]({entry.url})",
             f"{entry.megabytes} MB",
             f"`{entry.sha256}`" if entry.sha256 else "not published",
-            f"`model={entry.model}`" if entry.model else "teacher alone",
+            f"`model={entry.model}`" if entry.model else "teacher only",
             f"{entry.top1:.3f} / {entry.top5:.3f}"
             if entry.top5
             else f"{entry.top1:.1f} / not stated"
