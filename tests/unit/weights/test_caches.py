@@ -99,7 +99,7 @@ def test_weights_dir_takes_precedence_over_caches(
 ) -> None:
     monkeypatch.setattr("deit.notes._said", set())
     config = composed("experiment=quickstart", f"weights_dir={tmp_path / 'mine'}")
-    with pytest.raises(UserError, match=r"cd65a155\.pth does not exist, and the caches of timm, torch and Hugging Face do not have it"):
+    with pytest.raises(UserError, match=r"cd65a155\.pth does not exist, and the caches of timm, torch"):
         find_weights(SMALL.name, "model.pretrained", config)
     link = snapshot(home / ".cache/huggingface/hub", SMALL.hub_name, "1a2b")
     assert find_weights(SMALL.name, "model.pretrained", config) == link
