@@ -1,4 +1,4 @@
-"""The command under test, and its output."""
+"""The command under test, and what it answered."""
 
 from __future__ import annotations
 

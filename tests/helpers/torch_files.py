@@ -1,4 +1,4 @@
-"""Files in torch.save's format written by hand, so that they can contain what torch never writes."""
+"""Files of torch.save made by hand, so that they can say what torch never says."""
 
 from __future__ import annotations
 

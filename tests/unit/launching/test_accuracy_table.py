@@ -1,4 +1,4 @@
-"""The table of a training's accuracies."""
+"""Accuracies of a training side by side."""
 
 from __future__ import annotations
 

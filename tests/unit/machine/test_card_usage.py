@@ -1,4 +1,4 @@
-"""Published tables of npu-smi: the use of each card."""
+"""The tables of npu-smi, as published: what each card does."""
 
 from __future__ import annotations
 
