@@ -23,6 +23,7 @@ from deit.commands import table
 from deit.compose import flags, groups, overrides
 from deit.compose.hydra_errors import ERRORS, translate
 from deit.config.schema import RunConfig
+from deit.data.class_files import folders_listed_once
 from deit.errors import UserError
 from deit.installation import note_call, program
 from deit.secrets import redact
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # an ASCII terminal must not crash on a name with other letters
     try:
-        return _run(flags.normal(typed))
+        with folders_listed_once():
+            return _run(flags.normal(typed))
     except UserError as error:
         print(redact(str(error)), file=sys.stderr)
         if not typed:

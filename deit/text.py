@@ -42,6 +42,12 @@ def ended_text(code: int) -> str:
     return f"{'was' if code < 0 else 'ended with'} {exit_text(code)}"
 
 
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first names, and how many more there are: ``cat, dog and 3 more``."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def line_to_type(key: str, value: object) -> str:
     """``key=value`` as typed in a shell, so that the text key ``key`` gets exactly these letters.
 

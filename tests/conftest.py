@@ -1,4 +1,4 @@
-"""Fixtures: the command in this process or in one of its own, MindSpore in graph mode, the record of fidelity."""
+"""Fixtures: the command in this process or in its own one, MindSpore in graph mode, the fidelity record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from command import LAUNCH, Outcome
 from fidelity import Report
-from launching import Running
+from launching import SHARED_CACHE, Running
 
 from deit.runs import run_processes
 from deit.runs.directory import RunDirectory
@@ -65,7 +65,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 @pytest.fixture
 def process(tmp_path: Path) -> Callable[..., Outcome]:
-    """The same in a process of its own."""
+    """The same in a separate process."""
 
     def run(*arguments: str) -> Outcome:
         ended = subprocess.run(
@@ -146,8 +146,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Not the developer's own, but one for all tests: many train the same network, and one of them compiles it.
-    os.environ["DEIT_CACHE"] = str(config.rootpath / ".pytest_cache" / "deit")
+    os.environ["DEIT_CACHE"] = str(SHARED_CACHE)
     config.stash[REPORT] = Report(write=config.getoption("--write-fidelity"))
 
 
@@ -159,7 +158,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.fixture
 def fidelity(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Record a comparison with the reference for docs/fidelity.md, and hold its tolerance (0: exact)."""
+    """Record a comparison with the reference for docs/fidelity.md, and check its tolerance (0: exact)."""
     report = request.config.stash[REPORT]
     test = request.node.originalname
     file = str(request.path.relative_to(request.config.rootpath))

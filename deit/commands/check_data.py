@@ -26,8 +26,7 @@ from deit.config.tasks import CheckDataTask
 from deit.console import console, titled
 from deit.data.datasets import check_classes, open_dataset
 from deit.data.decode import Decoded, decode_noting
-from deit.data.folder import ImageFolder
-from deit.data.listed import ListedImages
+from deit.data.folder import ImageFiles
 from deit.data.packed import Packed
 from deit.data.source import Dataset, EncodedDataset, whole_of
 from deit.data.workers import workers_of
@@ -223,7 +222,7 @@ def _described(split: Split) -> dict[str, Any]:
 
 def _others(data: Dataset) -> list[str]:
     whole = whole_of(data)
-    if not isinstance(whole, (ImageFolder, ListedImages)):
+    if not isinstance(whole, ImageFiles):
         return []
     left_out = whole.left_out
     return [f"{whole.place}/{name}" for name in sorted([*left_out.loose, *left_out.others, *left_out.broken])]

@@ -125,7 +125,7 @@ def _fetch(entry: Official, url: str, target: Path) -> str:
         except https_download.Unreachable as error:
             starts = f" Its SHA-256 starts with {entry.sha256}." if entry.sha256 else ""
             raise UserError(
-                f"{url} cannot be reached: {error}. Download it where there is a network (about {entry.megabytes} MB), and "
+                f"{url} cannot be reached: {error}. Download it on another machine (about {entry.megabytes} MB), and "
                 f"copy it to {target}.{starts}",
                 exit_code=1,
             ) from None

@@ -24,8 +24,7 @@ from deit.config.tasks import PackTask, expect
 from deit.console import console
 from deit.data import packed
 from deit.data.datasets import check_counts, open_dataset
-from deit.data.folder import ImageFolder
-from deit.data.listed import ListedImages
+from deit.data.folder import ImageFiles
 from deit.data.shard import sample_key
 from deit.data.source import whole_of
 from deit.data.workers import workers_of
@@ -143,7 +142,7 @@ def _folders(config: RunConfig, bars: Bars) -> dict[str, Packable]:
     folders: dict[str, Packable] = {}
     for split in packed.SPLITS:
         folder = whole_of(open_dataset(whole, train=split == "train"))
-        if not isinstance(folder, (ImageFolder, ListedImages)):
+        if not isinstance(folder, ImageFiles):
             raise UserError(f"data.root: {data.root} is already packed; give the original class folders.")
         folders[split] = folder
     return folders

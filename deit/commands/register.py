@@ -130,7 +130,7 @@ def _found(config: RunConfig, task: RegisterTask, typed: list[str]) -> tuple[str
     """
     uri = _store(config, typed)
     export = None if config.run is None else _export_config(config, task)
-    folder = _given_folder(task) if export is None else _folder_of_run(export)
+    folder = _given_folder(task) if export is None else usual_folder(export, find_origin(export))
     there = _checked(folder, task, export) if export is None or folder.exists() else None
     return uri, export, folder, there
 
@@ -215,10 +215,6 @@ def _export_config(config: RunConfig, task: RegisterTask) -> RunConfig:
         output=None,
     )
     return dataclasses.replace(config, task=export)
-
-
-def _folder_of_run(export: RunConfig) -> Path:
-    return usual_folder(export, find_origin(export))
 
 
 def _checked(folder: Path, task: RegisterTask, export: RunConfig | None) -> Description:

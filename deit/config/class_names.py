@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-MOST_LISTED = 5
+from deit.text import listed
 
 
 def normal(name: str) -> str:
@@ -60,9 +60,3 @@ def natural(names: Sequence[str]) -> list[str]:
         return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
 
     return sorted(names, key=key)
-
-
-def listed(names: Sequence[str], most: int = MOST_LISTED) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

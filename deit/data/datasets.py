@@ -12,8 +12,8 @@ from deit.config.class_names import normal
 from deit.config.schema import DataConfig
 from deit.data.cifar import open_cifar
 from deit.data.digits import open_digits
-from deit.data.folder import ImageFolder, is_unsplit, open_folder
-from deit.data.listed import ListedImages, is_listed, lists_all, open_class_folders, open_list, refuse_split_keys, write_split
+from deit.data.folder import ImageFiles, is_unsplit, open_folder
+from deit.data.listed import is_listed, lists_all, open_class_folders, open_list, refuse_split_keys, write_split
 from deit.data.packed import format_of, open_packed
 from deit.data.source import Dataset, aligned, evenly, limited, mapped, whole_of
 from deit.data.synthetic import open_synthetic
@@ -148,7 +148,7 @@ def check_images(dataset: Dataset, on_bad_image: str, most: int = 256) -> None:
     """
     check_classes(dataset)
     whole = whole_of(dataset)
-    if isinstance(whole, (ImageFolder, ListedImages)) and (lines := whole.left_out.lines()):
+    if isinstance(whole, ImageFiles) and (lines := whole.left_out.lines()):
         note(f"{whole.place} leaves out {'; '.join(lines)}.")
     looked_at = evenly(len(dataset), most)
     bad = 0

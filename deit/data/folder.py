@@ -2,7 +2,6 @@
 
 A ROOT whose folders are the classes themselves is split by ``deit.data.listed``.
 
-Only folders are read, with one pass of scandir and without opening files, so that ImageNet's 1.3 million names take seconds.
 The names are one array of bytes: a list of strings would take several times the memory, once for each card.
 
 A class is named after its folder, in NFC: macOS writes names as NFD, and train/ and val/ may differ in that. Skipped files are
@@ -11,6 +10,7 @@ listed, so that nobody trains on half of their images unknowingly.
 
 from __future__ import annotations
 
+import abc
 import os
 import re
 from collections.abc import Sequence
@@ -19,19 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
-from deit.config.class_names import listed, normal
+from deit.config.class_names import normal
 from deit.config.schema import DataConfig
+from deit.data.class_files import EXTENSIONS, entries_of, files_of_class, is_image, may_be_class
 from deit.data.source import EncodedDataset
 from deit.errors import UserError
 from deit.installation import program
+from deit.text import listed
 
-# Those of torchvision's ImageFolder, their other spellings, and GIF (first frame).
-EXTENSIONS = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif"),
-    *(".ppm", ".pgm", ".pbm", ".pnm"),
-)
-# Created by archivers, sync tools and file systems; never classes.
-NO_CLASSES = ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information")
 OTHER_NAMES = {"train": ("training",), "val": ("validation", "valid", "test", "testing", "eval")}
 
 
@@ -55,39 +50,40 @@ class LeftOut:
         return [f"{what} ({len(names):,}): {listed(names, 3)}" for what, names in kinds if names]
 
 
-class ImageFolder(EncodedDataset):
-    """One split; labels are the positions of the class folders of train/, sorted by name."""
+class ImageFiles(EncodedDataset):
+    """One split of images that are files of their own; ``describe`` is the path of an image."""
 
     def __init__(
-        self,
-        folder: Path,
-        classes: list[str],
-        directories: dict[int, str],
-        names: np.ndarray,
-        labels: np.ndarray,
-        data: DataConfig,
-        left_out: LeftOut,
+        self, folder: Path, classes: list[str], names: np.ndarray, labels: np.ndarray, data: DataConfig, left_out: LeftOut
     ) -> None:
-        """``names`` are the files of all classes as encoded paths from their class folder, [N]; ``labels`` is int64 [N];
-        ``directories`` the class folders by label, as the file system spells them.
-        """
-        self.folder = folder
+        """``names`` are encoded paths [N], ``labels`` is int64 [N]."""
         self.place = str(folder)
         self.classes = classes
-        self.directories = directories
         self.names = names
         self.labels = labels
         self.max_pixels, self.background = data.max_pixels, data.background
         self.left_out = left_out
 
+    @abc.abstractmethod
     def names_in_class(self) -> np.ndarray:
         """The files as encoded paths from a folder of their class, [N]: as task=pack names them."""
-        return self.names
 
     def content(self, index: int) -> bytes:
         from deit.data.decode import read_file
 
         return read_file(self.describe(index), self.max_pixels)
+
+
+class ImageFolder(ImageFiles):
+    """``names`` are paths from the class folder; labels are the positions of the class folders of train/, sorted by name.
+
+    ``directories`` are the class folders by label, as the file system spells them.
+    """
+
+    directories: dict[int, str]
+
+    def names_in_class(self) -> np.ndarray:
+        return self.names
 
     def describe(self, index: int) -> str:
         return f"{self.place}/{self.directories[int(self.labels[index])]}/{os.fsdecode(self.names[index].item())}"
@@ -99,10 +95,12 @@ def open_folder(data: DataConfig, train: bool) -> ImageFolder:
     Raises UserError if data.root has another layout; the message names what was found instead.
     """
     if data.root is None:
-        raise UserError("data.root is null, but data.source=imagefolder reads a folder with train/ and val/.")
+        raise UserError("data.root is null, but data.source=imagefolder reads class folders, or a folder with train/ and val/.")
     root = Path(data.root)
     if not root.is_dir():
-        raise UserError(f"data.root: there is no folder {root}. Give the folder that contains train/ and val/.")
+        raise UserError(
+            f"data.root: there is no folder {root}. Give one that contains a folder for each class, or train/ and val/."
+        )
     evaluated = data.eval_split
     wanted = ("train", "val") if train else (evaluated,)
     missing = [split for split in wanted if not (root / split).is_dir()]
@@ -139,11 +137,6 @@ def is_unsplit(root: Path) -> bool:
     return len(folders) > len(splits)
 
 
-def is_image(name: str) -> bool:
-    """Whether a file of this name is read as an image."""
-    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
-
-
 def _of_imagenet(folder: Path) -> str:
     """What to do if ``folder`` contains ImageNet's own downloads or what is in them; empty if it does not."""
     names = [entry.name for entry in entries_of(folder)]
@@ -172,11 +165,6 @@ def _not_laid_out(root: Path, split: str) -> str:
             f"{needed}. If all are classes, move them out of {root}, which is then split by data.val_fraction."
         )
     return f"data.root: {root} contains no folder {split}/; {needed}."
-
-
-def may_be_class(entry: os.DirEntry[str]) -> bool:
-    """Whether a folder counts as one of a data set: not hidden, and not made by an operating system or a NAS."""
-    return entry.is_dir() and not entry.name.startswith(".") and entry.name not in NO_CLASSES
 
 
 def class_folders(folder: Path) -> dict[str, str]:
@@ -223,8 +211,9 @@ def _listed(
     left_out.empty += sorted(set(classes) - set(present))
     if not names:
         raise UserError(f"data.root: {folder} contains no images; files that end in {', '.join(EXTENSIONS)} are images.")
-    directories = {label_of[name]: directory for name, directory in present.items()}
-    return ImageFolder(folder, list(classes), directories, np.array(names), np.concatenate(labels), data, left_out)
+    found = ImageFolder(folder, list(classes), np.array(names), np.concatenate(labels), data, left_out)
+    found.directories = {label_of[name]: directory for name, directory in present.items()}
+    return found
 
 
 def loose_images(folder: Path) -> list[str]:
@@ -234,40 +223,12 @@ def loose_images(folder: Path) -> list[str]:
 
 def images_of_class(folder: Path, directory: str, left_out: LeftOut, *, empty_allowed: bool) -> list[bytes]:
     """The images in a class folder of ``folder``, as encoded paths from it. What is skipped is added to ``left_out``."""
-    files = _images_below(folder, directory, "", left_out)
+    found = files_of_class(folder / directory)
+    files = found.images
+    left_out.others += [f"{directory}/{path}" for path in found.others]
+    left_out.broken += [f"{directory}/{path}" for path in found.broken]
     if not files and not empty_allowed:
         raise UserError(
             f"data.root: {folder / directory} contains no images; files that end in {', '.join(EXTENSIONS)} are images."
         )
     return files
-
-
-def _images_below(folder: Path, directory: str, below: str, left_out: LeftOut) -> list[bytes]:
-    """The images of a class at any depth, as encoded paths from its folder: sorted files, then subfolders."""
-    found: list[bytes] = []
-    subfolders: list[str] = []
-    for entry in entries_of(folder / directory / below):
-        path = f"{below}{entry.name}"
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):  # a link to a parent folder would never end
-            subfolders += [path] if entry.name not in NO_CLASSES else []
-        elif not is_image(entry.name):
-            left_out.others.append(f"{directory}/{path}")
-        elif entry.is_file():
-            found.append(os.fsencode(path))
-        elif entry.is_symlink():
-            left_out.broken.append(f"{directory}/{path}")
-    found.sort()
-    for path in sorted(subfolders, key=os.fsencode):
-        found += _images_below(folder, directory, f"{path}/", left_out)
-    return found
-
-
-def entries_of(folder: Path, key: str = "data.root") -> list[os.DirEntry[str]]:
-    """What is in a folder. Raises UserError, naming ``key``, if it cannot be listed."""
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        raise UserError(f"{key}: {folder} cannot be listed ({error.strerror}).") from error

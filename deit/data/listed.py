@@ -17,36 +17,20 @@ from numpy.typing import NDArray
 
 from deit.config.class_names import normal
 from deit.config.schema import DataConfig
-from deit.data.folder import LeftOut, class_folders, images_of_class, loose_images
+from deit.data.class_files import folders_listed_once
+from deit.data.folder import ImageFiles, LeftOut, class_folders, images_of_class, loose_images
 from deit.data.label_file import COLUMNS, Labelled, read_labels
-from deit.data.source import Dataset, EncodedDataset
+from deit.data.source import Dataset
 from deit.data.split import KEYS, Rule
 from deit.errors import UserError
 from deit.files import write_text
 
 
-class ListedImages(EncodedDataset):
-    """One split. ``names`` are paths relative to ``folder``, or absolute, encoded [N]; ``labels`` is int64 [N]."""
-
-    def __init__(
-        self,
-        folder: Path,
-        classes: list[str],
-        names: NDArray[np.bytes_],
-        labels: NDArray[np.int64],
-        data: DataConfig,
-        left_out: LeftOut,
-    ) -> None:
-        self.folder = folder
-        self.place = str(folder)
-        self.classes = classes
-        self.names = names
-        self.labels = labels
-        self.max_pixels, self.background = data.max_pixels, data.background
-        self.left_out = left_out
+class ListedImages(ImageFiles):
+    """``names`` are paths from ``place``, or absolute."""
 
     def names_in_class(self) -> NDArray[np.bytes_]:
-        """As of ``ImageFolder``; a file that is not in a folder of its class keeps its path, without `..` and made unique.
+        """A file that is not in a folder of its class keeps its path, without `..` and made unique.
 
         Raises UserError if a class is no name of a folder.
         """
@@ -66,11 +50,6 @@ class ListedImages(EncodedDataset):
             taken.add((label, name))
             found.append(os.fsencode(name))
         return np.array(found)
-
-    def content(self, index: int) -> bytes:
-        from deit.data.decode import read_file
-
-        return read_file(self.describe(index), self.max_pixels)
 
     def describe(self, index: int) -> str:
         name = os.fsdecode(self.names[index].item())
@@ -135,8 +114,12 @@ def write_split(file: Path, data: DataConfig) -> None:
     lines = [(row.path, row.label, row.split) for row in _rows_of(data)[1]] if is_listed(data) else []
     if not lines or lines[0][2] is None:
         lines = []
-        for name, train in (("train", True), ("val", False)):
-            split = open_list(data, train) if is_listed(data) else open_class_folders(data, train)
+        with folders_listed_once():
+            splits = {
+                name: open_list(data, name == "train") if is_listed(data) else open_class_folders(data, name == "train")
+                for name in ("train", "val")
+            }
+        for name, split in splits.items():
             for encoded, label in zip(split.names.tolist(), split.labels.tolist(), strict=True):
                 lines.append((os.fsdecode(encoded), split.classes[label], name))
     write_text(file, "".join(json.dumps(dict(zip(COLUMNS, line, strict=True))) + "\n" for line in lines))

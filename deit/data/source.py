@@ -14,6 +14,7 @@ import numpy as np
 from deit.config import class_names
 from deit.data.crop import Choose, part
 from deit.errors import UserError
+from deit.text import listed
 
 
 class Dataset(abc.ABC):
@@ -153,7 +154,7 @@ def mapped(dataset: Dataset, names: Sequence[str], source: str) -> Dataset:
     where = {class_names.normal(name): label for label, name in enumerate(names)}
     lacking = [name for name in dataset.classes if class_names.normal(name) not in where]
     if lacking:
-        raise UserError(f"{source}: lacks {class_names.listed(lacking)}, but {dataset.place} has images of it.")
+        raise UserError(f"{source}: lacks {listed(lacking)}, but {dataset.place} has images of it.")
     return Relabelled(dataset, list(names), [where[class_names.normal(name)] for name in dataset.classes])
 
 

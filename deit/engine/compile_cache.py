@@ -13,6 +13,7 @@ program, the versions and the device. It leaves out the values of parameters, wh
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import platform
@@ -32,6 +33,7 @@ from mindspore.common.dtype import Type
 from deit.config.addresses import cache_folder
 from deit.config.schema import HardwareConfig
 from deit.engine import device
+from deit.errors import UserError
 from deit.files import read_json, sha256, whole_folder, write_json
 from deit.installation import PACKAGE
 
@@ -56,7 +58,7 @@ class CompileCache:
         self._kept: Path | None = None
         if not _is_wanted(hardware) or CompileCache._folder_is_set:
             return
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, UserError):  # an unknown home folder is a UserError
             kept = cache_folder() / "compiled"
             kept.mkdir(parents=True, exist_ok=True)
             _tidy(kept)
@@ -131,6 +133,7 @@ def _enabled() -> Iterator[None]:
         del os.environ[_ENABLE]
 
 
+@functools.cache
 def _program() -> str:
     """The sources of this program and the versions that make graphs of them."""
     digest = hashlib.sha256()

@@ -7,7 +7,7 @@ chosen at random.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,13 +17,11 @@ from mindspore import Tensor, nn, ops
 
 from deit.config.schema import RunConfig
 from deit.data.loader import EvalBatch
-from deit.engine import device
 from deit.engine.compile_cache import Cached
 from deit.engine.distributed import sum_over_ranks
 from deit.engine.loss import mean_of_heads
 from deit.engine.normalize import Normalize
 from deit.engine.reliability import Reliability
-from deit.engine.upload import Upload, build_upload
 from deit.errors import UserError
 from deit.scores import balanced_accuracy, has_top5, macro_f1
 
@@ -59,11 +57,6 @@ class EvalStep(nn.Cell):
     def construct(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """``images`` uint8 [B, H, W, 3], ``labels`` int32 [B]; five tensors [B]."""
         return _scored(mean_of_heads(self.network(self.normalize(images))), labels)
-
-
-def build_eval_step(config: RunConfig, network: nn.Cell) -> EvalStep:
-    """The step as one graph, also after ``device.run_ahead``."""
-    return device.compiled(EvalStep(config, network), config.hardware)
 
 
 def _scored(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -106,8 +99,7 @@ class AugmentedStep:
 
     def __init__(self, config: RunConfig, network: nn.Cell) -> None:
         self.classes = config.data.num_classes
-        self._view = device.compiled(_View(config, network), config.hardware)
-        self._score = device.compiled(_Score(), config.hardware)
+        self._view, self._score = _View(config, network), _Score()
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """``images`` uint8 [B, H, W, 3], of which the mirror image is the other view, or [B, V, H, W, 3] with V views."""
@@ -132,11 +124,15 @@ class Head(nn.Cell):
 
 
 class Answers:
-    """The results of an evaluation for each image of this rank, for pictures."""
+    """The results of an evaluation for each image of this rank, for pictures.
+
+    ``reliability`` is of the images of all ranks, at the end of the evaluation.
+    """
+
+    reliability: Reliability
 
     def __init__(self) -> None:
         self._batches: list[tuple[np.ndarray, ...]] = []
-        self.reliability: Reliability | None = None  # of all ranks, at the end of the evaluation
 
     def add(self, batch: EvalBatch, losses: np.ndarray, predicted: np.ndarray, confidence: np.ndarray) -> None:
         arrays = (batch.indices, batch.labels, predicted, losses, confidence)
@@ -151,16 +147,6 @@ class Answers:
         matrix = np.zeros((classes, classes), np.int64)
         np.add.at(matrix, (labels, predicted), 1)
         return matrix
-
-    def calibration(self) -> Reliability:
-        """Of the images of all ranks once the evaluation has ended, before of this one; a prediction is right if its class is
-        the label."""
-        if self.reliability is not None:
-            return self.reliability
-        _, labels, predicted, _, confidence = self._columns()
-        found = Reliability()
-        found.add(confidence, predicted == labels)
-        return found
 
     def worst(self, count: int) -> list[dict[str, Any]]:
         """The misclassified images with the highest loss: index, label, predicted class with its probability, ``own`` that of
@@ -201,7 +187,8 @@ def evaluate(
     counts = np.zeros((3, step.classes), np.int64)  # of each class the right predictions, the predictions, the images
     right5 = images = 0
     loss, reliability = 0.0, Reliability()
-    for batch, found in _launched(step, batches):
+    for batch in batches:
+        found = step(Tensor(batch.images), Tensor(batch.labels))
         one, five, losses, predicted, confidence = (values.asnumpy() for values in found)  # each is copied from the device once
         counts += _of_classes(batch, one, predicted, step.classes)
         right5 += int((five & batch.valid).sum())
@@ -230,23 +217,6 @@ def evaluate(
         images=images,
         ece=reliability.ece,
     )
-
-
-def _launched(
-    step: EvalStep | AugmentedStep | Cached, batches: Iterable[EvalBatch]
-) -> Iterator[tuple[EvalBatch, tuple[Tensor, ...]]]:
-    """Each batch with its results, one batch later: a card computes a batch while the host prepares the next."""
-    upload: Upload = tuple if isinstance(step, AugmentedStep) else build_upload()  # views are made on the host
-    before = None
-    for batch in batches:
-        inputs = (Tensor.from_numpy(batch.images), Tensor.from_numpy(batch.labels))
-        on_device = upload(inputs)
-        now = batch, step(*on_device), inputs, on_device  # the last two are kept until the results are there
-        if before is not None:
-            yield before[:2]
-        before = now
-    if before is not None:
-        yield before[:2]
 
 
 def _of_classes(batch: EvalBatch, right: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:

@@ -16,9 +16,10 @@ import numpy as np
 
 from deit.config import class_names
 from deit.config.addresses import expanded
-from deit.data.folder import EXTENSIONS, entries_of, is_image, may_be_class
+from deit.data.class_files import EXTENSIONS, entries_of, is_image, may_be_class
 from deit.data.packed import INDEX, Packed, packed_split
 from deit.errors import UserError
+from deit.text import listed
 
 LIST = ".txt"
 
@@ -119,7 +120,7 @@ def _unlabelled(folder: Path, used: list[str], classes: Sequence[str] | None, nu
         return spelled(f"{start}, but {num_classes} class folders would be needed")
     names = {class_names.normal(name) for name in classes}
     foreign = [name for name in used if class_names.normal(name) not in names]
-    return spelled(f"{start}; not a class of the model: {class_names.listed(foreign)}")
+    return spelled(f"{start}; not a class of the model: {listed(foreign)}")
 
 
 def _labels(folders: list[str], classes: Sequence[str] | None, num_classes: int) -> dict[str, int] | None:

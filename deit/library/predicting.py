@@ -86,7 +86,8 @@ def _is_one(path: Path, found: Images) -> bool:
 
 def _pixels(model: Model, image: Picture, number: int) -> np.ndarray:
     """uint8 [S, S, 3]. Raises UserError, naming the image."""
-    from deit.data.decode import check_size, decode, read_file, to_rgb
+    from deit.data.decode import decode, read_file
+    from deit.data.given_image import from_array, from_pillow
 
     name, data = f"images[{number}]", model.config.data
     if isinstance(image, str | os.PathLike):
@@ -95,30 +96,10 @@ def _pixels(model: Model, image: Picture, number: int) -> np.ndarray:
             raise UserError(f"{name} is {path}: no such file.")
         return _transform(model)(decode(read_file(path, data.max_pixels), path, data.max_pixels, data.background))
     if isinstance(image, np.ndarray):
-        rgb = _checked(image, name)
-        check_size(rgb.shape[1], rgb.shape[0], name, data.max_pixels)
-        return _transform(model)(rgb)
+        return _transform(model)(from_array(image, name, data.max_pixels))
     if hasattr(image, "getexif"):  # an image of Pillow
-        check_size(image.width, image.height, name, data.max_pixels)
-        try:
-            return _transform(model)(to_rgb(image, name, data.background).pixels)
-        except (OSError, ValueError) as error:  # it may be read only now, from a damaged or closed file
-            raise UserError(f"{name}: not readable as an image ({error}).", exit_code=1) from None
+        return _transform(model)(from_pillow(image, name, data.max_pixels, data.background))
     raise UserError(f"{name} is a {type(image).__name__}; {ALLOWED}.")
-
-
-def _checked(array: np.ndarray, name: str) -> np.ndarray:
-    """Pixels uint8 [H, W, 3]. Raises UserError for another shape, type or range."""
-    told = f"{name} is {array.dtype} {list(array.shape)}"
-    if array.ndim == 2:
-        array = np.repeat(array[:, :, None], 3, axis=2)
-    if array.ndim != 3 or array.shape[2] != 3 or not array.size:
-        raise UserError(f"{told}; allowed: RGB [H, W, 3], grey [H, W], a batch [N, H, W, 3].")
-    if not np.issubdtype(array.dtype, np.integer):
-        raise UserError(f"{told}, but pixels are whole numbers from 0 to 255: scale it and give array.astype('uint8').")
-    if array.min() < 0 or array.max() > 255:
-        raise UserError(f"{told}, from {array.min()} to {array.max()}, but pixels are from 0 to 255.")
-    return np.ascontiguousarray(array.astype(np.uint8))
 
 
 def _transform(model: Model) -> EvalTransform:

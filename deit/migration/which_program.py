@@ -7,6 +7,7 @@ from typing import Any
 from deit.errors import UserError
 from deit.migration import mindcv, modelzoo, modelzoo_gpu
 from deit.migration.translation import Translation
+from deit.text import listed
 
 PROGRAMS = (modelzoo, modelzoo_gpu, mindcv)
 
@@ -22,8 +23,6 @@ def translate(theirs: Any) -> Translation:
         if all(key in theirs for key in program.MARKS):
             return program.translate(theirs)
     known = "; ".join(f"{program.PROGRAM} ({', '.join(program.MARKS)})" for program in PROGRAMS)
-    raise UserError(f"it has the keys {_some(list(theirs))}; allowed are configurations with all of the keys of {known}.")
-
-
-def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:6]) + (f" and {len(keys) - 6} more" if len(keys) > 6 else "") if keys else "of none"
+    raise UserError(
+        f"it has the keys {listed(list(theirs), 6) or 'of none'}; allowed are configurations with all of the keys of {known}."
+    )

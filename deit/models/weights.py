@@ -8,6 +8,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from deit.errors import UserError
+from deit.text import listed
 
 
 def load_weights(cell: nn.Cell, weights: Mapping[str, np.ndarray], prefix: str = "", source: str = "weights") -> None:
@@ -21,9 +22,7 @@ def load_weights(cell: nn.Cell, weights: Mapping[str, np.ndarray], prefix: str =
     parameters = {p.name[len(prefix) :]: p for p in cell.get_parameters() if p.name.startswith(prefix)}
     for found, what in ((parameters.keys() - weights.keys(), "lacks"), (weights.keys() - parameters.keys(), "has the unknown")):
         if found:
-            names = sorted(found)
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise UserError(f"{source}: {what} {', '.join(names[:3])}{more}; the model has {len(parameters)} parameters.")
+            raise UserError(f"{source}: {what} {listed(sorted(found), 3)}; the model has {len(parameters)} parameters.")
     for name, parameter in parameters.items():
         if weights[name].shape != parameter.shape:
             raise UserError(f"{source}: {name} has the shape {weights[name].shape}, but the model's is {parameter.shape}.")

@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deit.config.tasks import PackTask
-from deit.data.folder import ImageFolder
-from deit.data.listed import ListedImages
+from deit.data.folder import ImageFiles
 from deit.errors import UserError
 from deit.files import read_json, write_json
 from deit.packing.imagenet_tars import TarredImages
 from deit.progress_bar import Bars
 
-Packable = ImageFolder | ListedImages | TarredImages
+Packable = ImageFiles | TarredImages
 
 STATE = ".pack"  # in OUTPUT.part: the lock, the plan, and a record of each finished shard
 CHUNK = 256  # files per thread and turn when sizes are read

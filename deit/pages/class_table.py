@@ -40,9 +40,3 @@ def class_rows(matrix: np.ndarray, names: Sequence[str]) -> list[ClassRow]:
         )
         for label, name in enumerate(names)
     ]
-
-
-def mean(values: Sequence[float | None]) -> float | None:
-    """The mean of those that are known."""
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

@@ -17,13 +17,14 @@ from deit.config.schema import RunConfig
 from deit.files import read_json, write_text
 from deit.installation import program, words
 from deit.pages import run_curves
-from deit.pages.class_table import class_rows, mean
+from deit.pages.class_table import class_rows
 from deit.pages.page import build
 from deit.pages.thinning import thin
 from deit.recipe.augmentation import summary
 from deit.recipe.plan import plan, ranks
 from deit.runs import journal
 from deit.runs.directory import RunDirectory
+from deit.scores import balanced_accuracy, macro_f1
 from deit.text import duration, line_to_type
 
 POINTS = 600  # of a curve
@@ -59,7 +60,9 @@ def _data(run: RunDirectory, config: RunConfig, best: dict[str, dict[str, Any]])
         "recipe": _recipe(run, config),
         "best": [{"weights": WEIGHTS[prefix], **_finite(best[prefix])} for prefix in better],
         "curves": _curves(run),
-        "evaluations": [found for prefix in better if (found := _evaluation(run.figures / f"evaluation_{prefix}.json"))],
+        "evaluations": [
+            found for prefix in better if (found := _evaluation(run.figures / f"evaluation_{prefix}.json", best[prefix]))
+        ],
         "next": _next(run, config),
     }
 
@@ -120,8 +123,12 @@ def _curves(run: RunDirectory) -> dict[str, dict[str, list[list[float]]]]:
     }
 
 
-def _evaluation(path: Path) -> dict[str, Any] | None:
-    """An evaluation that the worker has recorded (``deit/tasks/figures.py``), with what follows from its counts."""
+def _evaluation(path: Path, best: dict[str, Any]) -> dict[str, Any] | None:
+    """An evaluation that the worker has recorded (``deit/tasks/figures.py``), with what follows from its counts.
+
+    The scores are those of ``best``, of all processes; of a run of an older program, which did not record them, those of the
+    counted images.
+    """
     found = read_json(path)
     if found is None:
         return None
@@ -130,11 +137,12 @@ def _evaluation(path: Path) -> dict[str, Any] | None:
     for row, column, count in found["matrix"]:
         matrix[row, column] = count
     rows = class_rows(matrix, names)
+    right, predicted, images = matrix.diagonal().tolist(), matrix.sum(0).tolist(), matrix.sum(1).tolist()
+    scores = {"macro_f1": macro_f1(right, predicted, images), "balanced_accuracy": balanced_accuracy(right, images)}
     return {
         **{key: found[key] for key in ("weights", "step", "images", "share", "matrix", "reliability", "mistakes")},
         "classes": [dataclasses.astuple(row) for row in rows],
-        "macro_f1": mean([row.f1 for row in rows]),
-        "balanced_accuracy": mean([row.recall for row in rows]),
+        **_finite({name: best.get(name, value) for name, value in scores.items()}),
     }
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from deit.data.decode import check_file_size, check_size, decode, to_rgb
+from deit.data.decode import check_file_size, decode
+from deit.data.given_image import SHAPES, from_array, from_pillow
 from deit.errors import BadImage, UserError
 
 SAID = 5  # maximum number of images whose errors are listed
@@ -72,11 +73,11 @@ def _image(cell: Any, name: str, max_pixels: int, background: str) -> np.ndarray
         check_file_size(len(cell), name, max_pixels)
         return decode(cell, name, max_pixels, background)
     if isinstance(cell, Image.Image):
-        return _pillow(cell, name, max_pixels, background)
+        return from_pillow(cell, name, max_pixels, background)
     if isinstance(cell, list | np.ndarray):
-        return _array(cell, name, max_pixels)
+        return from_array(cell, name, max_pixels)
     found = "nothing" if cell is None or cell != cell else type(cell).__name__  # noqa: PLR0124  # pandas has nan for what is missing
-    raise UserError(f"{name}: is {found}, but it must be the base64 text of an image file or an array of pixels [H, W, 3].")
+    raise UserError(f"{name}: is {found}, but it must be the base64 text of an image file or an array of pixels, {SHAPES}.")
 
 
 def cells_of(data: Any) -> list[Any] | None:
@@ -110,27 +111,3 @@ def _base64(text: str) -> bytes:
     """The bytes of base64 text in either alphabet (RFC 4648, sections 4 and 5), with or without padding."""
     text = text.rstrip("=").translate(_FROM_URL_SAFE)
     return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-
-
-def _pillow(image: Image.Image, name: str, max_pixels: int, background: str) -> np.ndarray:
-    check_size(image.width, image.height, name, max_pixels)
-    try:
-        return to_rgb(image, name, background).pixels
-    except (OSError, ValueError) as error:  # it may be read only now, from a damaged or closed file
-        raise BadImage(name, "damaged", str(error)) from None
-
-
-def _array(cell: list[Any] | np.ndarray, name: str, max_pixels: int) -> np.ndarray:
-    try:
-        array = np.asarray(cell)
-    except (ValueError, OverflowError):
-        raise UserError(f"{name}: its rows differ in length or depth; an array of pixels is [H, W, 3].") from None
-    shape = f"{array.dtype} {list(array.shape)}"
-    if array.ndim != 3 or array.shape[2] != 3 or not array.size:
-        raise UserError(f"{name}: has the shape {list(array.shape)}; an array of pixels is [H, W, 3].")
-    if not np.issubdtype(array.dtype, np.integer):
-        raise UserError(f"{name}: is {shape}, but pixels are whole numbers from 0 to 255.")
-    if array.min() < 0 or array.max() > 255:
-        raise UserError(f"{name}: contains numbers from {array.min()} to {array.max()}, but pixels are from 0 to 255.")
-    check_size(array.shape[1], array.shape[0], name, max_pixels)
-    return array.astype(np.uint8)

@@ -92,7 +92,7 @@ def _attempt(url: str, part: Path, progress: Progress) -> bool:
     headers = {"User-Agent": "deit-mindspore", "Accept-Encoding": "identity"}
     headers |= {"Range": f"bytes={start}-", "If-Range": tag} if tag else {}
     try:
-        response = _opener().open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+        response = urllib.request.build_opener(_Redirects).open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
@@ -145,10 +145,6 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         check_address(newurl, f"the redirect of {req.full_url}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(_Redirects)
 
 
 def _told(error: object) -> str:

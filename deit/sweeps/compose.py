@@ -22,6 +22,7 @@ from deit.errors import UserError
 from deit.progress_bar import progress_bar
 from deit.runs.trial_record import identity
 from deit.secrets import redact
+from deit.text import listed
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Composer:
                     problems.setdefault(str(error), []).append(f"trial {number} ({' '.join(_own(texts))})")
                 bar.advance(1)
         if problems:
-            raise UserError("\n".join(f"{_some(names)}: {message}" for message, names in problems.items()))
+            raise UserError("\n".join(f"{listed(names, 2)}: {message}" for message, names in problems.items()))
         # A value of a sweep may make a key unused that another value needs.
         ignored = set.intersection(*(set(draft.ignored) for draft in drafts))
         if ignored:
@@ -178,8 +179,3 @@ def _one_store(drafts: Sequence[Draft]) -> None:
 
 def _own(texts: Sequence[str]) -> list[str]:
     return [text for text in texts if not text.startswith("hydra")]
-
-
-def _some(names: list[str]) -> str:
-    """The first names, and the number of the others."""
-    return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")

@@ -144,21 +144,14 @@ def with_intervals(settings: Sequence[Setting], objective: int) -> list[str]:
     """``71.250 [70.100, 72.400]`` for each setting, with equal decimals; only the mean without an interval."""
     limits = [setting.intervals[objective] for setting in settings]
     means = [setting.mean[objective] for setting in settings]
-    lows, highs = ([None if limit is None else end(limit) for limit in limits] for end in (_low, _high))
+    lows = [None if limit is None else limit.low for limit in limits]
+    highs = [None if limit is None else limit.high for limit in limits]
     texts = column([*means, *lows, *highs], of=means)
     count = len(settings)
     return [
         texts[place] if limit is None else f"{texts[place]} [{texts[count + place]}, {texts[2 * count + place]}]"
         for place, limit in enumerate(limits)
     ]
-
-
-def _low(limit: Interval) -> float:
-    return limit.low
-
-
-def _high(limit: Interval) -> float:
-    return limit.high
 
 
 def against_best(setting: Setting, best: Setting) -> str:

@@ -2,7 +2,7 @@
 of the training.
 
 They are optional: an error in them is one event in the journal, and never ends a run. Drawing takes a second, so new bests in
-quick succession are drawn once.
+quick succession are drawn once, and a short training draws only its last ones.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from deit.inference import confusion, picture, reliability_diagram, thumbnail
 from deit.pages import run_page
 from deit.tasks.context import Context
 
-EVERY = 60.0  # minimum seconds between two drawings, except the last one
+EVERY = 60.0  # minimum seconds from the start to a drawing and between two, except the last one
 WORST = 12  # images in the picture of the worst
 MISTAKES = 24  # images on the page
 
@@ -40,7 +40,7 @@ class Figures:
     def __init__(self, context: Context, data: Dataset) -> None:
         self._context, self._data = context, data
         self._waiting: dict[str, tuple[Answers, int]] = {}  # by the prefix of the metrics, with the step
-        self._drawn = -EVERY
+        self._drawn = time.monotonic()
         self._broken = context.rank != 0
 
     def note_data(self, **splits: Dataset) -> None:
@@ -83,7 +83,7 @@ class Figures:
         title = f"{of}{share}"
         classes = self._data.classes
         confusion.draw(folder / f"confusion_{prefix}.png", answers.confusion(len(classes)), classes, title)
-        found = answers.calibration()  # of all processes
+        found = answers.reliability  # of all processes
         reliability_diagram.draw(folder / f"reliability_{prefix}.png", found.sums, found.ece, of)
         worst = answers.worst(WORST)
         path = folder / f"worst_{prefix}.png"
@@ -95,7 +95,7 @@ class Figures:
 
     def _record(self, answers: Answers, which: str, step: int, share: str) -> dict[str, Any]:
         """The evaluation for ``deit.pages.run_page``."""
-        matrix, reliability = answers.confusion(len(self._data.classes)), answers.calibration()
+        matrix, reliability = answers.confusion(len(self._data.classes)), answers.reliability
         ece = reliability.ece
         found = {"sums": np.nan_to_num(reliability.sums).tolist(), "ece": ece if math.isfinite(ece) else None}
         return {

@@ -42,7 +42,7 @@ def choose(files: Mapping[str, Path], weights: str, source: str) -> Choice:
     if weights == "ema" or "val" not in files:
         return Choice("ema", files["val_ema"])
     if files["val"] == files["val_ema"]:  # a training file of torch, which records no evaluation
-        note(f"{source}: takes the raw weights; the file contains EMA weights too, for task.weights=ema.")
+        note(f"{source}: uses the raw weights; the file contains EMA weights too, for task.weights=ema.")
         return Choice("raw", files["val"])
     raw, ema = (recorded(files[prefix]) for prefix in ("val", "val_ema"))
     if raw is None or ema is None:
@@ -54,7 +54,7 @@ def choose(files: Mapping[str, Path], weights: str, source: str) -> Choice:
         which = {"val": "raw", "val_ema": "EMA"}[better]
         reason = f"{which} weights; {scores.label(name)} {figures[better]}, {figures[other]}"
         choice = Choice(LABELS[better], files[better], reason)
-    note(f"{source}: takes the {choice.reason}. task.weights=raw or ema chooses.")
+    note(f"{source}: uses the {choice.reason}. task.weights=raw or ema chooses.")
     return choice
 
 

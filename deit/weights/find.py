@@ -86,9 +86,9 @@ def _official(entry: Official, key: str, config: RunConfig) -> Path:
     found = cached(entry)
     if found is None:
         raise UserError(
-            f"{key}={entry.name}: {path} does not exist, nor do the caches of timm, torch and Hugging Face have it. "
-            f"Where there is a network, {program()} task=fetch_weights task.official={entry.name} brings it (about "
-            f"{entry.megabytes} MB); else copy {entry.url} to that place, or give weights_dir=FOLDER or a file."
+            f"{key}={entry.name}: {path} does not exist, and the caches of timm, torch and Hugging Face do not have it. "
+            f"Download it (about {entry.megabytes} MB): {program()} task=fetch_weights task.official={entry.name}. Without a "
+            f"network, copy {entry.url} to that path, or give weights_dir=FOLDER or a file."
         )
-    note(f"{key}={entry.name}: takes {found}.")
+    note(f"{key}={entry.name}: uses {found}.")
     return found.absolute()

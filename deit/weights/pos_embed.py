@@ -33,7 +33,7 @@ def resize(
     if old is None or math.prod(old) != tokens - prefix:
         expected = "a square" if old is None else f"{old[0]} x {old[1]}"
         raise UserError(
-            f"pos_embed has {tokens} tokens; without the {prefix} that are no patches, the rest is not {expected} of patches."
+            f"pos_embed has {tokens} tokens; without the {prefix} that are not patches, the rest is not {expected} of patches."
         )
     new = (grid, grid) if isinstance(grid, int) else grid
     if old == new:

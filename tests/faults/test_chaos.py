@@ -1,4 +1,4 @@
-"""A short run of the bench of faults; the long one is a benchmark."""
+"""A short run of the random fault injection; `benchmarks/chaos.py` is the long one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 BENCH = Path(__file__).resolve().parents[2] / "benchmarks" / "chaos.py"
 
 
-def test_random_faults_are_survived_to_the_same_bits(tmp_path: Path) -> None:
+def test_training_survives_random_faults_with_the_same_bits(tmp_path: Path) -> None:
     kinds = ("kill worker", "bit flip")
     ended = subprocess.run(
         [sys.executable, str(BENCH), "--faults", "2", "--steps", "200", "--kinds", *kinds],

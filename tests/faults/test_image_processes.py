@@ -1,4 +1,4 @@
-"""Batches made by processes: the same bytes as without them, and an end to every end."""
+"""Processes that read images: the same bytes as without them, and they always end with the training."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def processes_of(prefetcher: Prefetcher | None) -> tuple[psutil.Process, list[ps
     return foreman, found
 
 
-def test_the_bytes_are_those_of_one_thread_wherever_an_epoch_begins(tree: Path) -> None:
+def test_image_processes_give_the_bytes_of_one_thread_from_any_step(tree: Path) -> None:
     alone = loader(tree, 0)
     wanted = facts(alone.epoch(1))
     assert isinstance(alone._prefetcher, Here) and len(wanted) == COUNT // 48
@@ -117,7 +117,7 @@ def test_the_bytes_are_those_of_one_thread_wherever_an_epoch_begins(tree: Path) 
     assert evaluations[0] == evaluations[1]
 
 
-def test_they_import_no_mindspore_and_hold_one_thread(tree: Path) -> None:
+def test_image_processes_import_no_mindspore_and_have_one_thread(tree: Path) -> None:
     several = loader(tree, 2)
     next(several.epoch(0))
     for process in processes_of(several._prefetcher)[1]:
@@ -125,7 +125,7 @@ def test_they_import_no_mindspore_and_hold_one_thread(tree: Path) -> None:
         assert process.num_threads() == 1
 
 
-def test_what_an_image_raises_is_raised_here(tree: Path) -> None:
+def test_error_of_an_image_is_raised_in_the_training(tree: Path) -> None:
     strict = loader(tree, 2, "data.on_bad_image=error")
     with pytest.raises(BadImage, match=r"0003\.png: not readable as an image") as caught:
         list(strict.epoch(0))
@@ -138,7 +138,7 @@ def test_what_an_image_raises_is_raised_here(tree: Path) -> None:
 
 
 @pytest.mark.parametrize("victim", ["image process", "foreman"])
-def test_one_that_is_killed_ends_the_run_with_one_message(victim: str, tree: Path) -> None:
+def test_killed_image_process_ends_the_run_with_one_message(victim: str, tree: Path) -> None:
     several = loader(tree, 2)
     batches = several.epoch(0)
     next(batches)
@@ -170,7 +170,7 @@ if sys.argv[3] == "error":
 
 
 @pytest.mark.parametrize("how", ["end", "error", "SIGINT", "SIGTERM", "SIGKILL"])
-def test_they_end_with_their_training_and_leave_nothing(how: str, tree: Path) -> None:
+def test_image_processes_end_with_their_training(how: str, tree: Path) -> None:
     before = set(Path("/dev/shm").iterdir())
     training = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(tree), json.dumps([str(Path(__file__).parent), *sys.path]), how],
@@ -198,7 +198,7 @@ def test_they_end_with_their_training_and_leave_nothing(how: str, tree: Path) ->
     assert set(Path("/dev/shm").iterdir()) <= before
 
 
-def test_few_or_small_images_are_made_by_threads(tree: Path) -> None:
+def test_few_or_small_images_are_read_by_threads(tree: Path) -> None:
     def prefetcher(*overrides: str) -> Prefetcher | None:
         config = composed(*overrides)
         made = TrainLoader(config, open_dataset(config.data, True), 0, 1)

@@ -1,4 +1,4 @@
-"""hardware.max_restarts and hardware.hang_timeout: a run that mends itself, and one that cannot be mended."""
+"""hardware.max_restarts and hardware.hang_timeout: a run that restarts by itself, and one that a restart cannot help."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def kill_when_another(run: RunDirectory, rank: int, last: int | None, number: in
     raise AssertionError("no new worker")
 
 
-def test_all_ranks_start_again_after_a_crash_and_the_run_ends_well(background: Callable[..., Running]) -> None:
+def test_all_ranks_restart_after_a_crash_and_the_run_succeeds(background: Callable[..., Running]) -> None:
     running = background(
         *(*SMALL, "hardware=cpu2", "data.batch_size=16", "hardware.max_restarts=2"),
         "tracking.flush_timeout=900",
@@ -65,7 +65,7 @@ def test_a_crash_at_the_same_step_ends_the_run(background: Callable[..., Running
     assert "restart 1 of 5" in said and "restart 2 of 5" not in said and "a second time at step" in said
 
 
-def test_a_hanging_run_is_ended_with_the_stacks_of_its_ranks(
+def test_hanging_run_is_stopped_with_the_stacks_of_its_ranks(
     background: Callable[..., Running],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,7 +1,7 @@
-"""MLflow may fail: the training goes on, and in the end everything is there once.
+"""MLflow may fail: the training continues, and in the end every point is there once.
 
 With a real MLflow server, a proxy that breaks the way to it, real launches and SIGKILL. What a shipper does with a server
-that comes late or falls over stands in ``test_tracking_shipper.py``.
+that starts late or crashes is in ``test_tracking_shipper.py``.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def make_run(folder: Path, uri: str, points: int = 100, **tracking: Any) -> RunD
 
 @pytest.fixture(autouse=True)
 def no_process_is_left(tmp_path: Path) -> Iterator[None]:
-    """Whatever a test that fails leaves behind: a shipper goes on by itself."""
+    """Processes that a failed test leaves: a shipper continues by itself."""
     yield
     for process in psutil.process_iter(["cmdline"]):
         if any(str(tmp_path) in word for word in process.info["cmdline"] or []):
@@ -94,7 +94,7 @@ def working(module: str, path: Path) -> list[psutil.Process]:
     return [process for process, line in lines if module in line and str(path) in line]
 
 
-def test_a_run_at_a_broken_server_is_sent_later_and_to_another_one(
+def test_run_of_a_broken_server_is_sent_later_and_elsewhere(
     server: Server,
     proxy: Proxy,
     tmp_path: Path,
@@ -132,7 +132,7 @@ def test_a_run_at_a_broken_server_is_sent_later_and_to_another_one(
         assert lost_and_doubled(other, run) == (0, 0) and len(remote_runs(other, run)) == 1
 
 
-def test_sync_chooses_what_has_ended_and_is_not_all_sent(tmp_path: Path, command: Callable[..., Any]) -> None:
+def test_sync_selects_ended_runs_that_are_not_completely_sent(tmp_path: Path, command: Callable[..., Any]) -> None:
     """A dry run asks no server."""
     ended = make_run(tmp_path, "sqlite:///mlflow.db", points=7)
     write_json(ended.environment, {"host": "node01", "working_directory": "/elsewhere"})  # from where the path is seen
@@ -182,7 +182,7 @@ def test_sync_chooses_what_has_ended_and_is_not_all_sent(tmp_path: Path, command
     assert outcome.code == 2 and "task=sync cannot be a trial of a sweep" in outcome.err
 
 
-def test_an_artifact_that_is_refused_for_good_is_one_warning(
+def test_permanently_refused_artifact_is_one_warning(
     server: Server, proxy: Proxy, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An older server knows no logged models; one without room or boto3 answers 500 to each file. The metrics are the run."""
@@ -217,7 +217,7 @@ def test_an_artifact_that_is_refused_for_good_is_one_warning(
     assert send().progress.refused == {}  # task=sync run= tries them again
 
 
-def test_artifacts_that_nobody_can_write_do_not_hold_a_run_up(tmp_path: Path) -> None:
+def test_unwritable_artifacts_do_not_delay_a_run(tmp_path: Path) -> None:
     """The folder of the artifacts is a file, boto3 is not there, a bucket wants keys."""
     store_uri = f"sqlite:///{tmp_path}/mlflow.db"
     there = client(store_uri)
@@ -238,13 +238,13 @@ def _dead_pid() -> int:
     return gone.pid
 
 
-def test_runs_of_dead_processes_are_settled_and_others_left_alone(tmp_path: Path) -> None:
+def test_runs_of_dead_processes_are_closed_and_others_not_touched(tmp_path: Path) -> None:
     dead = _dead_pid()
     runs = {
         name: make_run(tmp_path, "http://node01:5000", points=1)
         for name in ("killed", "reused", "alive", "other", "locked", "waiting")
     }
-    status.write(runs["waiting"], status.Status())  # a trial of a sweep that is to be started once more
+    status.write(runs["waiting"], status.Status())  # a trial of a sweep that will be started again
     before = psutil.Process().create_time() - 60
     set_status(runs["killed"], status.CREATED, launcher=dead)
     set_status(runs["reused"], status.RUNNING, updated=before)  # our number belonged to somebody else then
@@ -277,7 +277,7 @@ def test_killed_launcher_worker_and_shipper_then_the_next_launch_then_resume(
     running = background(*SMALL, "schedule.epochs=60", "tracking.log_every=1", f"tracking.uri={server.uri}")
     run = running.wait_for_step(1)
     until(lambda: any(run.checkpoints.glob("step_*/state.json")))
-    # So that it neither ends before the launcher is killed, nor notes an end of its own when it is told of that.
+    # So that it neither ends before the launcher is killed, nor records its own end when the launcher dies.
     signal_workers(run, signal.SIGSTOP)
     until(lambda: any(run.tracking.glob("*.json")))
     until(lambda: not working("deit.tracking.stale", tmp_path / "runs"))  # its own search would find it killed as well
@@ -305,7 +305,7 @@ def test_killed_launcher_worker_and_shipper_then_the_next_launch_then_resume(
     assert lost_and_doubled(server.uri, run) == (0, 0)
 
 
-def test_a_dead_shipper_is_started_again_but_not_for_ever(
+def test_dead_shipper_is_restarted_a_limited_number_of_times(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(companion, "FIRST_PAUSE", 0.01)
@@ -347,7 +347,7 @@ def test_a_dead_shipper_is_started_again_but_not_for_ever(
     assert not killed_and_watched(patience=1)
 
 
-def test_a_slow_server_makes_no_second_run(server: Server, proxy: Proxy, tmp_path: Path) -> None:
+def test_slow_server_creates_no_second_run(server: Server, proxy: Proxy, tmp_path: Path) -> None:
     """The run is made after the shipper has given up waiting for it, and has asked for another one."""
     run = make_run(tmp_path, proxy.uri)
     proxy.fault, proxy.only = "held", "runs/create"
@@ -363,7 +363,7 @@ def test_a_slow_server_makes_no_second_run(server: Server, proxy: Proxy, tmp_pat
     assert lost_and_doubled(server.uri, run) == (0, 0)
 
 
-def test_a_locked_database_delays_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_locked_database_does_not_delay_the_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     client(uri)
     run = make_run(tmp_path, uri, flush_timeout=1)
@@ -392,7 +392,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def test_a_full_disk_is_survived_while_the_database_is_made_and_later(small_disk: Path, tmp_path: Path) -> None:
+def test_shipper_survives_a_full_disk_during_and_after_database_creation(small_disk: Path, tmp_path: Path) -> None:
     uri = f"sqlite:///{small_disk}/mlflow.db"
     run = make_run(tmp_path, uri)
     process = start(run)
@@ -412,13 +412,13 @@ def test_a_full_disk_is_survived_while_the_database_is_made_and_later(small_disk
     assert lost_and_doubled(uri, run) == (0, 0) and len(remote_runs(uri, run)) == 1
 
 
-def test_a_shipper_killed_while_it_makes_the_database_leaves_none_that_is_torn(tmp_path: Path) -> None:
+def test_shipper_killed_during_database_creation_leaves_no_torn_database(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     run = make_run(tmp_path, uri)
     process = start(run)
 
     def half_made() -> bool:
-        """Asked while it stands still."""
+        """Asked while it is paused."""
         process.send_signal(signal.SIGSTOP)
         until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
         if any(path.stat().st_size > 100_000 for path in tmp_path.glob(".mlflow.db.*.new")):

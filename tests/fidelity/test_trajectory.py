@@ -87,7 +87,7 @@ def test_trajectory(name: str, fidelity: Callable[..., None]) -> None:
     assert found.keys() == stored.keys()
     if training.steps > 100:
         assert stored["loss"][-10:].mean() < 0.8 * stored["loss"][:10].mean()  # it has learned something
-    assert (stored["norm"] > training.clip).any()  # the clip was at work
+    assert (stored["norm"] > training.clip).any()  # the clip was active
     reference = "timm 1.0.31 with its Lamb and BinaryCrossEntropy" if training.optimizer == "lamb" else ADAMW
     claim = dict(section="Trajectory", reference=reference)
     what = f"{training.steps} steps of {name}"

@@ -1,4 +1,4 @@
-"""A page in a real Chromium, for tests of what a person opens."""
+"""A page in a real Chromium."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command under test, and what it answered."""
+"""The command under test, and its output."""
 
 from __future__ import annotations
 

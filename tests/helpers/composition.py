@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import os
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import open_dict
 
 from deit.commands.table import configured
-from deit.compose import groups, overrides
+from deit.compose import auto_keys, groups, overrides
 from deit.compose.freeze import register
 from deit.config.schema import RunConfig
 from deit.machine.cards import resolve
 
+CONF = groups.CONF
+LOOKED_UP = ("run=", "resume=", "task.model=", "task.models=", "tracking.uri=")  # their values depend on more than the text
+_known: dict[object, RunConfig] = {}
+
 
 def freeze(*typed: str) -> RunConfig:
-    """The configuration that these overrides make, checked."""
+    """The configuration that these overrides make, checked. The caller may change it.
+
+    What was composed before in this process, in the same environment, is copied.
+    """
     register()
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    key = (typed, frozenset(environment.items()))
+    if key in _known and groups.CONF == CONF and groups.own_folder() is None:
+        return copy.deepcopy(_known[key])
     given = overrides.check(typed, sweeping=False)
     with initialize_config_dir(str(groups.CONF), version_base="1.3"):
         config = hydra_compose("config", overrides.readable(typed))
     with open_dict(config):
         config.pop("hydra", None)
-    return configured(config, given)
+    found = configured(config, given)
+    if groups.CONF == CONF and groups.own_folder() is None and not auto_keys.chosen() and not any(map(_looked_up, typed)):
+        _known[key] = copy.deepcopy(found)
+    return found
+
+
+def _looked_up(text: str) -> bool:
+    return text.startswith(LOOKED_UP)
 
 
 def composed(*typed: str) -> RunConfig:

@@ -81,7 +81,7 @@ class Report:
     def record(
         self, what: str, *, section: str, reference: str, tolerance: float, measured: float, unit: str, file: str, test: str
     ) -> None:
-        """Keep a row and fail where ``measured`` is above ``tolerance``. Of a row recorded again the worst is kept."""
+        """Record a row, and fail if ``measured`` is above ``tolerance``. Of a row recorded again the worst is kept."""
         if section not in SECTIONS:
             raise ValueError(f"section {section!r}; there are {', '.join(SECTIONS)}")
         bounds = "exact" if tolerance == 0 else _number(tolerance, unit)
@@ -104,7 +104,7 @@ class Report:
 
 
 def read(document: Path) -> list[Row]:
-    """The rows of the document; none where there is no document."""
+    """The rows of the document; none if there is no document."""
     rows, section = [], ""
     for line in document.read_text(encoding="utf-8").splitlines() if document.exists() else ():
         if line.startswith("## "):
@@ -144,6 +144,6 @@ def _number(value: float, unit: str) -> str:
 
 
 def worst(ours: np.ndarray, reference: np.ndarray, scale: float | np.ndarray = 1.0) -> float:
-    """The largest absolute difference, divided by ``scale``; NaN where either has one, and shapes must agree."""
+    """The largest absolute difference, divided by ``scale``; NaN if either contains one, and shapes must agree."""
     assert ours.shape == reference.shape, f"{ours.shape} against {reference.shape}"
     return float(np.max(np.abs(ours.astype(np.float64) - reference.astype(np.float64)) / scale))

@@ -1,4 +1,4 @@
-"""Real launches: small trainings, in the foreground or in the background, and what their run directories hold."""
+"""Real launches: small trainings, in the foreground or background, and the contents of their run directories."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from command import LAUNCH, with_last
+from command import LAUNCH, ROOT, with_last
 
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
@@ -33,7 +33,18 @@ SMALL = (
     "ema.decay=0.9",
     "tracking.log_every=3",
 )
+# The $DEIT_CACHE of all tests: many train the same network, and one of them compiles it.
+SHARED_CACHE = ROOT / ".pytest_cache" / "deit"
 PATIENCE = 900.0  # seconds for what takes one, on a machine that has other things to do
+
+
+def own_cache(folder: Path) -> Path:
+    """A $DEIT_CACHE for a test that looks into it; its compiled steps are those of all tests."""
+    cache = folder / "cache"
+    cache.mkdir()
+    (SHARED_CACHE / "compiled").mkdir(parents=True, exist_ok=True)
+    (cache / "compiled").symlink_to(SHARED_CACHE / "compiled")
+    return cache
 
 
 def launch(folder: Path, *arguments: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
@@ -67,7 +78,7 @@ def same_weights(a: Path, b: Path, **tolerance: float) -> None:
 
 
 def signal_workers(run: RunDirectory, number: int) -> None:
-    """SIGSTOP lets a run that is training be at work for certain, until SIGCONT, however slow what else happens is."""
+    """Signal all workers of a run. SIGSTOP keeps a training unfinished until SIGCONT, however slow the machine is."""
     for file in run.logs.glob("worker_*.pid"):
         os.kill(int(file.read_text()), number)
 

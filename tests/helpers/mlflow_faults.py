@@ -75,7 +75,7 @@ class Server:
 
 
 class Proxy:
-    """Hands requests on to a server, or does what ``fault`` says with them, from one request to the next.
+    """Forwards requests to a server, or treats them as ``fault`` says, from one request to the next.
 
     ``None`` hands on; ``"slow"`` does so after ``delay`` seconds; ``"held"`` does so once the fault is another; ``"404"`` and
     ``"500"`` answer so; ``"hole"`` never answers; ``"down"`` hangs up.

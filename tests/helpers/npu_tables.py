@@ -1,4 +1,4 @@
-"""Ascend cards that are not there: configurations, tables of npu-smi as published, and a stand-in that prints one."""
+"""Simulated Ascend cards: configurations, published npu-smi tables, and a stand-in that prints one."""
 
 from __future__ import annotations
 

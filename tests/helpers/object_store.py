@@ -1,4 +1,4 @@
-"""A real S3 server of this machine (moto's) for tests, and a store in memory that notes the order of things."""
+"""A real S3 server on this machine (moto), and a store in memory that records the order of operations."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
+from launching import own_cache
 from moto.server import ThreadedMotoServer
 from ports import reserved_port
 
@@ -22,7 +23,7 @@ SECRET = "a-secret-of-forty-letters-that-no-file-has"
 
 
 class Server:
-    """moto's S3 server. Stopped and started again it still has its objects."""
+    """moto's S3 server, which keeps its objects over a restart."""
 
     def __init__(self) -> None:
         self._left: threading.Semaphore | None = None  # objects that may still be handed out
@@ -94,7 +95,7 @@ def store(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Se
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "OBS_ENDPOINT", "S3_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
     values = {"AWS_ENDPOINT_URL": server.url, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": SECRET}
-    values |= {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "DEIT_CACHE": str(tmp_path / "cache")}
+    values |= {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "DEIT_CACHE": str(own_cache(tmp_path))}
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(data_cache, "_staged", set())

@@ -8,7 +8,7 @@ _kept: list[socket.socket] = []
 
 
 def reserved_port() -> int:
-    """A port that is this process's until it ends: whoever looks for a free one gets another, also while no server is there.
+    """A port that this process owns until it ends: other searches for a free port find another one, even without a server.
 
     A server that sets SO_REUSEADDR, as all do that can be started again, may listen there; until it does, connections to it
     are refused. A port that is merely found free may be anybody's by the time the server is up, or while it is down.

@@ -18,7 +18,7 @@ LONG = "schedule.epochs=20000"  # until somebody ends it
 
 
 class Sweep:
-    """`python launch.py ARGUMENTS` in the background, in a folder of its own."""
+    """`python launch.py ARGUMENTS` in the background, in its own folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.output = folder, folder / "output.txt"

@@ -1,6 +1,6 @@
 """A real Slurm on this machine for the tests: controller, two nodes of eight pretended NPUs each, and munge.
 
-Everything stands in one folder, on ports of its own, and ends with the fixture. It has no sacct, as many clusters have none.
+Everything is in one folder, with its own ports, and ends with the fixture. It has no sacct, as many clusters have none.
 The second node lives in a network namespace, so that it has an address of its own, as another machine would; where that
 cannot be made there is one node. It needs root and Debian's packages ``slurm-wlm`` and ``munge``, which .ci/run installs.
 """
@@ -34,7 +34,7 @@ class Slurm:
         self.environment = os.environ | {"SLURM_CONF": str(root / "slurm.conf"), "PATH": _path()}
 
     def run(self, *command: str) -> str:
-        """The output of a command such as ``scontrol``; CalledProcessError where it fails."""
+        """The output of a command such as ``scontrol``; CalledProcessError if it fails."""
         return subprocess.run(
             command, env=self.environment, capture_output=True, text=True, timeout=60, check=True, stdin=subprocess.DEVNULL
         ).stdout
@@ -54,7 +54,7 @@ class Slurm:
 
 @contextmanager
 def running(root: Path) -> Iterator[Slurm]:
-    """Start a Slurm in ``root`` and end it, and all that runs in it, afterwards; skips the test where that is not possible."""
+    """Start a Slurm in ``root`` and end it, and all that runs in it, afterwards; skips the test if that is not possible."""
     missing = [tool for tool in TOOLS if shutil.which(tool, path=_path()) is None]
     if missing:
         pytest.skip(f"no Slurm here, {missing[0]} is missing: apt-get install --no-install-recommends slurm-wlm munge")

@@ -1,4 +1,4 @@
-"""Sweeps as the launcher and the workers leave them on disk, made in no time: real run directories, journals and states."""
+"""Sweeps as the launcher and the workers leave them on disk, without training: real run directories, journals and states."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from composition import composed
 
 from deit.config import frozen
+from deit.files import write_json
 from deit.runs import directory as runs
 from deit.runs import status, sweep_directory, trial_record
 from deit.runs.directory import RunDirectory
@@ -20,8 +21,11 @@ from deit.runs.journal import Journal
 from deit.runs.outcome import FAILED, FINISHED
 from deit.runs.sweep_directory import SweepDirectory
 from deit.runs.trial_record import Attempt, Trial
+from deit.tracking import progress
+from deit.tracking import uri as store
 
 BEGAN = 1_790_000_000.0  # Unix seconds
+HOSTILE = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>{{script}}"
 
 
 @cache
@@ -38,7 +42,7 @@ def make_run(folder: Path, **tracking: Any) -> RunDirectory:
 
 
 def train(run: RunDirectory, best: float, *, epochs: int = 10, steps: int = 4, seed: int = 0) -> None:
-    """Journal and status of a training that comes to ``best`` % with a loss that goes down."""
+    """Journal and status of a training that reaches ``best`` % with a decreasing loss."""
     noise = np.random.default_rng(seed)
     journal, found, entry = Journal(run.journal), 0.0, {}
     for step in range(1, epochs * steps + 1):
@@ -88,7 +92,7 @@ def make_sweep(
 def grid(
     folder: Path, *, rates: Sequence[str] = ("1e-4", "5e-4", "1e-3", "5e-3"), seeds: int = 2, cards: int = 2, **training: Any
 ) -> list[Trial]:
-    """Finished trials over learning rate, augmentation and seed, two cards at work; the learning rate matters most.
+    """Finished trials over learning rate, augmentation and seed, on two cards; the learning rate matters most.
 
     The last one failed at first and went on.
     """
@@ -114,3 +118,32 @@ def failed(folder: Path, number: int, overrides: list[str], message: str) -> Tri
     status.write(run, status.Status(FAILED, message=message, exit_code=1))
     attempts = [Attempt(BEGAN, [0], BEGAN + 5, 1, failed=True)]
     return Trial(number, overrides, swept, str(run.path), f"{number}", 1, FAILED, message, None, attempts)
+
+
+def trial(folder: Path, number: int, objectives: list[float] | None, state: str = FINISHED, **swept: str) -> Trial:
+    """A trial without attempts; its run directory has no record yet."""
+    run = make_run(folder)
+    return Trial(number, [f"{k}={v}" for k, v in swept.items()], swept, str(run.path), str(number), 1, state, None, objectives)
+
+
+def hostile_grid(folder: Path) -> SweepDirectory:
+    """A grid of 16 finished trials, and a failed one whose texts are hostile."""
+    trials = grid(folder)
+    trials.append(failed(folder, len(trials), ["optim.base_lr=1", f"augment={HOSTILE}", "seed=0"], f"nan {HOSTILE}"))
+    password = "tracking.uri=postgresql://me:sesame@db/mlflow"
+    return make_sweep(folder, trials, typed=["-m", password, f"name={HOSTILE}"], cards=2)
+
+
+def sent(folder: Path, count: int, uri: str) -> SweepDirectory:
+    """A sweep of finished trials whose runs are in the MLflow store ``uri``."""
+    trials = []
+    for number in range(count):
+        run = make_run(folder, backend="mlflow", uri=uri)
+        write_json(run.environment, {"working_directory": str(folder)})
+        progress.write(run, progress.Progress(store.identity(store.anchored(uri, folder)), "7", f"{number:032x}"))
+        trials.append(
+            Trial(
+                number, [], {"seed": str(number)}, str(run.path), "", 1, FINISHED, None, [float(number)], [Attempt(BEGAN, [0])]
+            )
+        )
+    return make_sweep(folder, trials)

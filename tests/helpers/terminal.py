@@ -61,7 +61,7 @@ class Terminal:
         os.write(self._master, keys.encode())
 
     def until(self, shows: str | Callable[[str], bool]) -> str:
-        """Read until the screen shows a text; returns the screen. Raises AssertionError where the program ends before."""
+        """Read until the screen shows a text; returns the screen. Raises AssertionError if the program ends before."""
         wanted = (lambda screen: shows in screen) if isinstance(shows, str) else shows
         end = time.monotonic() + PATIENCE
         while not wanted(self.screen):

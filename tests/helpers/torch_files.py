@@ -1,4 +1,4 @@
-"""Files of torch.save made by hand, so that they can say what torch never says."""
+"""Files in torch.save's format written by hand, so that they can contain what torch never writes."""
 
 from __future__ import annotations
 

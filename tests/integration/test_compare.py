@@ -1,10 +1,9 @@
-"""`task=compare`: its statistics against published figures, and a real comparison, stopped and gone on with."""
+"""`task=compare`: a real comparison that is stopped and resumed, its files and its MLflow run."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
-import itertools
 import json
 import signal
 import subprocess
@@ -19,15 +18,12 @@ import pytest
 from command import LAUNCH, Outcome
 from composition import composed, freeze
 from PIL import Image
-from scipy import stats
 
-from deit.commands.compare_models import find_models, labels
+from deit.commands.compare_models import find_models
 from deit.commands.table import prepare
-from deit.comparison import answers, output_files, results, statistics
-from deit.comparison.answers import Answers
+from deit.comparison import answers, output_files
 from deit.config import frozen
 from deit.engine.recorder import Mute
-from deit.errors import UserError
 from deit.files import write_json
 from deit.models.shapes import parameter_shapes
 from deit.runs import checkpoint, directory, status
@@ -43,113 +39,8 @@ SMALL = ("experiment=quickstart", "data=imagefolder", "model.embed_dim=16", "mod
 SMALL += ("data.eval_batch_size=20", "data.batch_size=2", "data.workers=1", "data.crop_pct=0.9")
 
 
-# ------------------------------------------------------------------------------------------------ statistics
-
-
-def test_wilson_intervals_are_the_published_ones() -> None:
-    # Newcombe, Statistics in Medicine 17:857 (1998), table I, method 3.
-    published = {(81, 263): (0.2553, 0.3662), (15, 148): (0.0624, 0.1605), (0, 20): (0, 0.1611), (1, 29): (0.0061, 0.1718)}
-    for counts, limits in published.items():
-        found = statistics.wilson(*counts)
-        assert (found.low, found.high) == pytest.approx(limits, abs=5e-5)
-    for right, images in ((0, 1), (1, 1), (3, 7), (499, 500), (38_211, 50_000)):
-        found, expected = statistics.wilson(right, images), stats.binomtest(right, images).proportion_ci(method="wilson")
-        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
-
-
-def test_intervals_of_paired_differences() -> None:
-    # Complete response before and after consolidation (Cavo et al. 2012), in Fagerland, Lydersen and Laake, Statistical
-    # Analysis of Contingency Tables (2017), chapter 8: Newcombe's interval -0.1186 to -0.0046.
-    found = statistics.paired_difference(59, 6, 16, 80)
-    assert (found.low, found.high) == pytest.approx((-0.1186, -0.0046), abs=5e-5)
-    turned = statistics.paired_difference(59, 16, 6, 80)
-    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low), abs=1e-12)
-    # Without a correlation (here a margin of 0) the sides stand at right angles.
-    found, one, other = statistics.paired_difference(0, 10, 0, 0), statistics.wilson(10, 10), statistics.wilson(0, 10)
-    assert found.low == pytest.approx(1 - np.hypot(1 - one.low, other.high), abs=1e-12)
-    equal = statistics.paired_difference(300, 0, 0, 55)
-    assert equal.low < 0 < equal.high == -equal.low < 0.01
-
-
-def test_mcnemar_is_the_textbooks_and_scipy_s() -> None:
-    # Approval of the president (Agresti 1990), the example of R's mcnemar.test: 16.818, p = 4.115e-05.
-    test = statistics.mcnemar(150, 86)
-    assert (test.name, test.statistic, test.p) == (
-        "chi-squared",
-        pytest.approx(16.818, abs=5e-4),
-        pytest.approx(4.115e-5, rel=2e-4),
-    )
-    # Cavo et al. 2012: exact conditional 0.052479. Two culture media (Armitage and Berry 1994): 0.0129.
-    for counts, p in (((6, 16), 0.052479), ((12, 2), 0.0129)):
-        test = statistics.mcnemar(*counts)
-        assert (test.name, test.statistic, test.p) == ("exact", None, pytest.approx(p, abs=5e-5))
-    assert statistics.mcnemar(0, 0).p == statistics.mcnemar(4, 4).p == statistics.mcnemar(20, 20).p == 1
-    for first, second in itertools.product((0, 1, 5, 12, 13, 40, 700), repeat=2):
-        test, number = statistics.mcnemar(first, second), first + second
-        if number < 25:
-            expected = stats.binomtest(first, number).pvalue if number else 1
-        else:
-            expected = stats.chi2.sf(max(abs(first - second) - 1, 0) ** 2 / number, 1)
-        assert test.p == pytest.approx(expected, rel=1e-9) and test.name == ("exact" if number < 25 else "chi-squared")
-
-
-def test_holm_and_kappa() -> None:
-    assert statistics.holm([0.02, 0.01, 0.04, 0.03]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
-    assert statistics.holm([0.9, 0.6]) == [1, 1] and statistics.holm([0.3]) == [0.3]
-    for table, expected in (((20, 5, 10, 15), 0.4), ((45, 15, 25, 15), 0.1304), ((25, 35, 5, 35), 0.2593)):
-        first, second = np.repeat([[0, 0], [0, 1], [1, 0], [1, 1]], table, axis=0).T
-        assert statistics.kappa(first, second) == pytest.approx(expected, abs=5e-5)
-    assert statistics.kappa(np.zeros(5, int), np.zeros(5, int)) == 1
-
-
-def answered(right: list[bool], names: str = "abcdefghij") -> Answers:
-    """Answers to images of class 0; the wrong ones are 1."""
-    rank = np.where(right, 0, 1)
-    return Answers(np.array(list(names)), np.zeros(len(right), int), rank, rank, np.ones(len(right)))
-
-
-def test_what_is_not_shown_is_said_in_words() -> None:
-    one, two, three = answered([True] * 8 + [False] * 2), answered([True] * 5 + [False] * 5), answered([False] * 10)
-    first, second, third = results.pairs(["a", "b", "c"], [one, two, three])
-    assert (first.only_first_right, first.only_second_right, first.p, first.difference) == (3, 0, 0.25, 30)
-    assert first.verdict == "not significant, p = 0.25" and first.agreement == 70
-    # 2 / 2^8 is below 0.05 for a pair by itself, and after Holm for the first of three.
-    assert (second.p, second.p_holm) == (0.0078125, 0.0234375)
-    assert second.verdict == "a is better, p = 0.023"
-    assert third.p == 0.0625 and third.p_holm == 0.125 and third.verdict == "not significant, p = 0.12"
-    assert results.pairs(["a", "b"], [one, one])[0].verdict == "the same prediction for every image"
-    assert [results.shown_p(p) for p in (1.0, 0.051, 0.0049, 0.0004)] == ["1.00", "0.051", "0.0049", "< 0.001"]
-    with pytest.raises(UserError, match="c was predicted by only one of them") as raised:
-        results.check_same_images(["a", "b"], [answered([True] * 2, "ab"), answered([True] * 3, "abc")])
-    assert raised.value.exit_code == 1
-
-
-def test_what_is_not_finite_is_no_answer() -> None:
-    logits = np.array([[1, 1, 0], [0, 1, 5], [1, np.nan, 0]], np.float32)
-    found = answers.judge(["a", "b", "c"], np.array([1, 2, 0]), logits)
-    assert found.predicted.tolist() == [0, 2, answers.NONE] and found.right.tolist() == [False, True, False]
-    assert found.loss[1] == pytest.approx(np.log(np.exp([-5, -4, 0]).sum())) and np.isnan(found.loss[2])
-    text = output_files.disagreements(["one", "two"], [found, dataclasses.replace(found, predicted=np.array([0, 2, 2]))], "xyz")
-    assert text == "image,label,one,two\nc,x,(none),z\n"
-
-
-def test_labels_are_short_and_distinct() -> None:
-    run = {"model": "deit_tiny", "seed": "seed=0", "format": "MindSpore", "run": "1a2b3c", "path": "runs/1"}
-    assert labels([run, run | {"model": "deit_small"}]) == ["deit_tiny", "deit_small"]
-    assert labels([run, run | {"seed": "seed=1"}, run | {"format": "onnx"}]) == [
-        "seed=0 MindSpore",
-        "seed=1 MindSpore",
-        "seed=0 onnx",
-    ]
-    assert labels([run, run | {"run": "4d5e6f", "path": "runs/2"}]) == ["1a2b3c", "4d5e6f"]
-    assert labels([run, run, {"model": "deit_tiny"}]) == ["seed=0 #1", "seed=0 #2", "model"]
-
-
-# ---------------------------------------------------------------------------------------- a real comparison
-
-
 def make_run(folder: Path, seed: int, classes: list[str], *typed: str) -> RunDirectory:
-    """A run with one checkpoint of weights drawn at random, large enough that images are told apart."""
+    """A run with one checkpoint of weights drawn at random, large enough to distinguish the images."""
     rng = np.random.default_rng(seed)
     config = composed(*SMALL, f"data.root={folder / 'data'}", f"seed={seed}", "tracking.uri=sqlite:///mlflow.db", *typed)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, num_classes=len(classes)))
@@ -221,7 +112,7 @@ class Compared:
 
 @pytest.fixture(scope="module")
 def compared(place: Place) -> Compared:
-    """Three models compared; stopped by SIGTERM while the second answers, and gone on with."""
+    """Three models compared; stopped by SIGTERM during the second, and resumed."""
     words = ["task=compare", f"task.models=[{place.first.path},{place.second.path},onnx/model.onnx]", "hardware=cpu"]
     command = [sys.executable, str(LAUNCH)]
     started = subprocess.Popen(
@@ -248,7 +139,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_stopped_comparison_goes_on_with_the_model_that_is_not_done(compared: Compared) -> None:
+def test_stopped_comparison_resumes_with_the_unfinished_model(compared: Compared) -> None:
     assert compared.code == 143 and f"launch.py resume={directory.shown(compared.run.path)}" in compared.stopped.replace(
         "resume=runs/", f"resume={compared.run.path.parents[1]}/"
     )
@@ -258,7 +149,7 @@ def test_a_stopped_comparison_goes_on_with_the_model_that_is_not_done(compared: 
     assert [path.name for path in sorted((compared.run.path / "models").iterdir())] == ["1", "2", "3"]
 
 
-def test_accuracies_are_those_of_the_evaluation(place: Place, compared: Compared) -> None:
+def test_accuracies_equal_task_evaluate(place: Place, compared: Compared) -> None:
     found = json.loads((compared.run.path / "compare.json").read_text())
     first, second, onnx = found["models"]
     assert [model["label"] for model in found["models"]] == ["seed=0 MindSpore", "seed=1 MindSpore", "seed=0 onnx"]
@@ -292,7 +183,7 @@ def test_accuracies_are_those_of_the_evaluation(place: Place, compared: Compared
     assert "the same prediction for every image" in out and "p corrected for 3 pairs (Holm)" in out
 
 
-def test_mlflow_has_it_in_the_experiment_of_the_data(place: Place, compared: Compared) -> None:
+def test_comparison_is_in_the_mlflow_experiment_of_the_data(place: Place, compared: Compared) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{place.folder / 'mlflow.db'}")
@@ -308,7 +199,7 @@ def test_mlflow_has_it_in_the_experiment_of_the_data(place: Place, compared: Com
     assert set(output_files.FILES) <= {item.path for item in client.list_artifacts(run.info.run_id)}
 
 
-def test_a_model_s_own_run_in_mlflow_is_named_with_its_page_on_a_server(place: Place, tmp_path: Path) -> None:
+def test_mlflow_run_of_each_model_is_linked(place: Place, tmp_path: Path) -> None:
     (tmp_path / "data").symlink_to(place.folder / "data")
     run = make_run(tmp_path, 4, CLASSES, "tracking.uri=http://mlflow.example:5000")
     server = uri.identity("http://mlflow.example:5000")
@@ -321,7 +212,7 @@ def test_a_model_s_own_run_in_mlflow_is_named_with_its_page_on_a_server(place: P
 
 
 @pytest.mark.usefixtures("graph_mode")
-def test_a_tree_of_class_folders_and_what_cannot_be_read_in_it(place: Place, tmp_path: Path) -> None:
+def test_class_folders_with_unreadable_images_are_compared(place: Place, tmp_path: Path) -> None:
     for name in CLASSES[:3]:
         (tmp_path / "tree" / name).mkdir(parents=True)
         for file in (place.folder / "data" / "val" / name).iterdir():
@@ -330,16 +221,13 @@ def test_a_tree_of_class_folders_and_what_cannot_be_read_in_it(place: Place, tmp
     (tmp_path / "names.txt").write_text("\n".join(CLASSES))
     typed = (f"task.models=[{place.second.path},{place.onnx}]", f"task.input={tmp_path / 'tree'}", "hardware=cpu")
     (own, other) = find_models(prepare(composed("task=compare", *typed)))
-    task = dataclasses.replace(own.config.task, classes=str(tmp_path / "names.txt"))  # as the launcher hands them on
+    task = dataclasses.replace(own.config.task, classes=str(tmp_path / "names.txt"))  # as the launcher passes them
     context = Context(directory.create(tmp_path / "made", "part"), dataclasses.replace(own.config, task=task), Mute())
     shown = compare_task(context)
     found = answers.read(context.run.path / answers.FILE)
     assert shown["images"] == len(found) == 27 and found.names[0] == "kind_0/0.png"
     assert found.labels.tolist() == np.repeat([0, 1, 2], 9).tolist() and "broken.png" in context.run.bad_images.read_text()
     assert other.source == place.onnx and other.config.data.crop_pct == 0.9
-
-
-# ------------------------------------------------------------------------------------------------- mistakes
 
 
 WRONG = [
@@ -362,7 +250,7 @@ WRONG = [
 ]  # fmt: skip
 
 
-def test_mistakes_end_in_one_message_and_leave_nothing(
+def test_mistakes_end_with_one_message_and_write_nothing(
     place: Place, command: Callable[..., Outcome], tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
     apart = tmp_path_factory.mktemp("others")
@@ -383,6 +271,6 @@ def test_mistakes_end_in_one_message_and_leave_nothing(
     assert not list(tmp_path.iterdir()) and len(list(place.folder.glob("runs/compare/*"))) <= 1
 
 
-def test_what_is_typed_without_runs_composes() -> None:
+def test_comparison_without_runs_composes() -> None:
     config = freeze("task=compare", "task.models=[x.onnx,y.onnx]", "task.input=photos")
     assert config.task.input == "photos" and config.hardware.target == "auto"  # type: ignore[attr-defined]

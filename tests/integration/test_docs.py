@@ -1,4 +1,4 @@
-"""The documents tell the truth: every command in them composes, every key and file they name exists."""
+"""The documentation is correct: every command composes, and every key and file it names exists."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def sources() -> Iterator[tuple[str, str]]:
         yield "--help", command.removeprefix("python launch.py ")
 
 
-def test_the_documents_have_commands() -> None:
+def test_documents_contain_commands() -> None:
     files = {"README.md", "README_CN.md", *MODELZOO, "docs/tutorial.md", "conf/experiment/quickstart.yaml"}
     assert files <= {file for file, _ in sources()}
 
 
 @pytest.mark.parametrize("arguments", sorted({arguments for _, arguments in sources()}))  # many pages show the same ones
 def test_command_composes(arguments: str, command, tmp_path: Path) -> None:
-    """A dry run composes and checks the whole command and starts nothing. It may refuse what only this machine lacks.
+    """A dry run composes and checks the whole command and starts nothing. It may be refused for what this machine lacks.
 
     `last` and other names of runs stand for a finished run, which is put there, and for a sweep.
     """
@@ -62,7 +62,7 @@ def test_command_composes(arguments: str, command, tmp_path: Path) -> None:
     frozen.save(composed("experiment=quickstart"), run.config)
     make_sweep(tmp_path, [])
     replaced = [re.sub(r"=RUN$", f"={run.path}", text) for text in shlex.split(arguments)]
-    # The sweep that is put there has no trials, so that going on with it starts nothing.
+    # The sweep that is put there has no trials, so that resuming it starts nothing.
     starts = not any(text == "--help" or text.startswith(("dry_run=", "sweep.resume=")) for text in replaced)
     dry = ["dry_run=true"] if starts else []
     outcome = command(*replaced, *dry)
@@ -74,7 +74,7 @@ def test_command_composes(arguments: str, command, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", READMES)
-def test_shown_refusals_are_what_is_said(name: str, command) -> None:
+def test_shown_errors_equal_the_real_ones(name: str, command) -> None:
     shown = re.findall(
         r"^    \$ python launch\.py (.*)\n((?:    (?!\$).*\n)+)", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE
     )

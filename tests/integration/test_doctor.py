@@ -1,4 +1,4 @@
-"""task=doctor as a person on a new server runs it, on this machine, which has no card."""
+"""task=doctor on this machine, which has no card."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def doctor(folder: Path, *typed: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_page_of_this_machine(tmp_path: Path) -> None:
+def test_doctor_page_of_this_machine(tmp_path: Path) -> None:
     folder = tmp_path / "a #b"
     folder.mkdir()
     ended = doctor(folder, "experiment=quickstart", "hardware=cpu2", "optim.base_lr=1e-3", "task.format=json")
@@ -37,7 +37,7 @@ def test_the_page_of_this_machine(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == [], "it leaves nothing"
 
 
-def test_what_cannot_be_trained_here_is_red(tmp_path: Path) -> None:
+def test_unsupported_training_is_red(tmp_path: Path) -> None:
     ended = doctor(tmp_path, "hardware=ascend8")
     assert (ended.returncode, ended.stderr) == (1, "")
     assert "\x1b" not in ended.stdout

@@ -1,4 +1,4 @@
-"""A dry run refuses what the start refuses, in the same words, and writes nothing."""
+"""A dry run rejects what the start rejects, with the same message, and writes nothing."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def files(folder: Path) -> set[Path]:
     ],
     ids=lambda value: None if isinstance(value, str) else " ".join(value)[:60],
 )
-def test_it_refuses_what_the_start_refuses(arguments: tuple, said: str, tree: Path, command: Callable[..., Outcome]) -> None:
+def test_dry_run_rejects_what_the_start_rejects(
+    arguments: tuple, said: str, tree: Path, command: Callable[..., Outcome]
+) -> None:
     (tree / "file.db").write_bytes(b"no database" * 100)
     before = files(tree)
     dry = command(*arguments, "dry_run=true")
@@ -76,7 +78,7 @@ def test_it_refuses_what_the_start_refuses(arguments: tuple, said: str, tree: Pa
     assert dry.err.replace(" dry_run=true", "") == command(*arguments).err
 
 
-def test_it_measures_the_disk_and_decodes_images(
+def test_dry_run_checks_the_disk_and_decodes_images(
     tree: Path, command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert ENDED in (fine := command(*FOLDERS, "dry_run=true")).out and (fine.code, fine.err) == (0, "")
@@ -89,7 +91,7 @@ def test_it_measures_the_disk_and_decodes_images(
     assert dry.code == 2 and "train/a/0.png: not readable as an image" in dry.err
 
 
-def test_it_lists_what_it_could_not_check(
+def test_dry_run_lists_unchecked_items(
     tmp_path: Path, command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A teacher that only MindSpore reads."""
@@ -103,7 +105,7 @@ def test_it_lists_what_it_could_not_check(
     assert capsys.readouterr().out.splitlines() == ["1", ENDED]
 
 
-def test_it_copies_nothing_from_a_store(
+def test_dry_run_copies_nothing_from_a_store(
     tmp_path: Path, command: Callable[..., Outcome], store: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.fill("pictures", {f"set/{split}/{name}/0.png": b"x" for split in ("train", "val") for name in "ab"})

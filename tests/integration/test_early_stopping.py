@@ -1,4 +1,4 @@
-"""A training that no longer improves ends, a resumed one goes on counting, and an ended one says how to go on."""
+"""A training that no longer improves stops; a resumed run continues counting; a stopped run says how to continue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deit.runs import checkpoint, status
 STILL = ("optim.base_lr=1e-12", "schedule.min_lr=0", "schedule.warmup_epochs=0", "tracking=none")
 
 
-def test_an_early_stop_counts_over_a_resume(tmp_path: Path) -> None:
+def test_patience_continues_after_a_resume(tmp_path: Path) -> None:
     ended = launch(tmp_path, *SMALL, *STILL, "schedule.epochs=9", "schedule.patience=3", "schedule.max_steps=16")
     assert ended.returncode == 0 and "stopped early" not in ended.stdout, ended.stderr
     run = only_run(tmp_path)

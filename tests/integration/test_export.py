@@ -1,4 +1,4 @@
-"""`task=export`: every format answers as the checkpoint does, at any batch size, and nothing unverified is left standing."""
+"""`task=export`: every format gives the logits of the checkpoint, at any batch size, and nothing unverified is kept."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3)).astype(np.uin
 
 
 def weights_of(config: RunConfig, seed: int) -> dict[str, np.ndarray]:
-    """Random weights, larger than initial ones so that attention is not even and the classes are told apart."""
+    """Random weights, larger than initial ones so that the attention is not uniform and the classes differ."""
     found = initial_weights(parameter_shapes(config.model, 10), seed, config.model.init_values)
     larger = {name: 20 if name.startswith("head") else 5 for name, value in found.items() if value.ndim > 1}
     return {name: value * np.float32(larger.get(name, 1)) for name, value in found.items()}
@@ -133,7 +133,7 @@ def pixels_of(run: RunDirectory) -> np.ndarray:
     ],
     ids=lambda value: value if isinstance(value, str) and "_" in value else "",
 )
-def test_every_format_answers_as_the_checkpoint(
+def test_every_format_gives_the_logits_of_the_checkpoint(
     run: str, typed: tuple[str, ...], folder: str, tolerance: float, request: pytest.FixtureRequest, graph_mode: None
 ) -> None:
     from deit.exports.predictor import open_export
@@ -167,7 +167,7 @@ def test_mindir_of_any_batch_can_teach(plain: RunDirectory, graph_mode: None, tm
     assert (loaded.batch, loaded.num_classes) == (None, 10)
 
 
-def test_onnx_is_answered_without_mindspore(plain: RunDirectory, tmp_path: Path, graph_mode: None) -> None:
+def test_onnx_runs_without_mindspore(plain: RunDirectory, tmp_path: Path, graph_mode: None) -> None:
     export(plain, "task.format=onnx", f"task.output={tmp_path / 'x'}", "task.images=3")
     np.save(tmp_path / "images.npy", PIXELS)
     code = (
@@ -223,7 +223,7 @@ def test_a_calibrated_export_divides_the_logits(distilled: RunDirectory, graph_m
     np.testing.assert_allclose(open_export(folder, "here")(PIXELS), expected, atol=1e-5 if "onnx" in typed[0] else 2e-2)
 
 
-def test_what_answers_otherwise_is_not_kept(
+def test_export_that_differs_is_not_kept(
     plain: RunDirectory, tmp_path: Path, graph_mode: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from deit.tasks import export as task
@@ -236,7 +236,7 @@ def test_what_answers_otherwise_is_not_kept(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_export_leaves_is_removed_by_the_next(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_export_are_removed_by_the_next(tmp_path: Path) -> None:
     code = (
         "import pathlib, signal\n"
         "from deit.files import whole_folder\n"
@@ -261,7 +261,7 @@ def test_what_a_killed_export_leaves_is_removed_by_the_next(tmp_path: Path) -> N
     assert (tmp_path / "x" / "whole").read_text() == "whole"
 
 
-def test_damaged_exports_are_refused(plain: RunDirectory, tmp_path: Path, graph_mode: None) -> None:
+def test_damaged_exports_are_rejected(plain: RunDirectory, tmp_path: Path, graph_mode: None) -> None:
     folder, _ = export(plain, "task.format=safetensors", f"task.output={tmp_path / 'x'}", "task.images=2")
     path, text = folder / "model.safetensors", (folder / "model.json").read_text()
     content = path.read_bytes()
@@ -296,7 +296,7 @@ def test_damaged_exports_are_refused(plain: RunDirectory, tmp_path: Path, graph_
         (("model.img_size=30",), "img_size must be a multiple of patch_size"),
     ],
 )
-def test_mistakes_are_refused_before_anything_starts(
+def test_mistakes_are_rejected_before_the_start(
     plain: RunDirectory, command: Callable[..., Outcome], typed: tuple[str, ...], said: str, tmp_path: Path
 ) -> None:
     outcome = command("task=export", f"run={plain.path}", f"runs_dir={tmp_path}", *typed)
@@ -320,7 +320,7 @@ def test_files_need_an_output_and_their_model(plain: RunDirectory, command: Call
     assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
 
 
-def test_missing_packages_are_named(
+def test_missing_packages_are_reported(
     plain: RunDirectory, command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # what Python itself puts there to forbid an import
@@ -329,7 +329,7 @@ def test_missing_packages_are_named(
     assert f"needs onnxruntime, not installed here: {install_command('export')}" in outcome.err
 
 
-def test_the_command_from_start_to_end(plain: RunDirectory, process: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_export_command_end_to_end(plain: RunDirectory, process: Callable[..., Outcome], tmp_path: Path) -> None:
     ended = process("task=export", f"run={plain.path}", "task.format=onnx", "task.output=digits", "runs_dir=mine")
     assert ended.code == 0, ended.err
     assert "digits/model.onnx" in ended.out

@@ -1,4 +1,4 @@
-"""The real command from start to end: training, evaluation, resume, signals, crashes, two processes, MLflow."""
+"""The real command end to end: training, evaluation, resume, signals, crashes, two processes, MLflow."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.
 
 
 @pytest.mark.versions
-def test_a_training_ends_well_and_says_where_to_look(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_training_succeeds_and_prints_where_its_results_are(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder, ended = trained
     assert ended.returncode == 0, ended.stderr
     run = only_run(folder)
@@ -68,7 +68,7 @@ def test_a_training_ends_well_and_says_where_to_look(trained: tuple[Path, subpro
 
 
 @pytest.mark.versions
-def test_metrics_stand_at_their_steps(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_metrics_are_recorded_at_their_steps(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     run = only_run(trained[0])
     found = metrics(run)
     # Eight steps an epoch, every third step and the end of each epoch.
@@ -83,7 +83,7 @@ def test_metrics_stand_at_their_steps(trained: tuple[Path, subprocess.CompletedP
     assert names == {"step_00000024", "step_00000032"} | best
 
 
-def test_mlflow_holds_what_the_journal_holds(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_mlflow_contains_what_the_journal_contains(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     from mlflow.tracking import MlflowClient
 
     folder, _ = trained
@@ -104,7 +104,9 @@ def test_mlflow_holds_what_the_journal_holds(trained: tuple[Path, subprocess.Com
 
 @pytest.mark.versions
 @pytest.mark.parametrize("which", ["run", "checkpoint"])
-def test_evaluate_gives_the_numbers_of_the_training(trained: tuple[Path, subprocess.CompletedProcess[str]], which: str) -> None:
+def test_evaluate_repeats_the_results_of_the_training(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], which: str
+) -> None:
     folder, _ = trained
     run = only_run(folder)
     best = status.read(run).results["best"]
@@ -141,7 +143,7 @@ def test_a_finished_run_teaches_a_distilled_student(
     assert checkpoint.read_part(last, "optimizer")["exp_avg.head_dist.weight"].any()  # the teacher's head has learned
 
 
-def test_a_tracking_server_that_is_not_there_costs_nothing_but_the_wait(tmp_path: Path) -> None:
+def test_missing_tracking_server_costs_only_the_final_wait(tmp_path: Path) -> None:
     ended = launch(tmp_path, *SMALL, "schedule.epochs=2", "tracking.uri=http://127.0.0.1:9", "tracking.flush_timeout=2")
     assert ended.returncode == 0, ended.stderr
     assert "tracking.flush_timeout=2 s (" in ended.stdout and "best results" in ended.stdout  # with the cause
@@ -149,7 +151,7 @@ def test_a_tracking_server_that_is_not_there_costs_nothing_but_the_wait(tmp_path
     assert len(metrics(only_run(tmp_path))["val/top1"]) == 2
 
 
-def test_resuming_a_finished_run_is_refused(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_resuming_a_finished_run_is_rejected(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     ended = launch(trained[0], "resume=last")
     assert ended.returncode == 2 and "step 32 of 32" in ended.stderr and "Traceback" not in ended.stderr
 
@@ -175,7 +177,7 @@ def _signalled(background: Callable[..., Running], number: int, *extra: str) -> 
 
 
 @pytest.mark.versions
-def test_an_interrupted_run_goes_on_to_the_same_bits(
+def test_interrupted_run_resumes_to_the_same_bits(
     background: Callable[..., Running], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """SIGINT in the middle of an epoch, then resume=last: weights, EMA, optimizer and metrics as without it."""
@@ -195,7 +197,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     assert only_run(tmp_path).path == run.path  # the same directory
 
 
-def test_sigterm_ends_with_143_on_two_processes_and_they_go_on(background: Callable[..., Running]) -> None:
+def test_sigterm_ends_two_processes_with_143_and_they_resume(background: Callable[..., Running]) -> None:
     run = _signalled(background, signal.SIGTERM, "hardware=cpu2", "data.batch_size=16")
     assert checkpoint.complete(run)
     # The resumed part has logs of its own.
@@ -236,7 +238,7 @@ def test_a_killed_launcher_leaves_no_process(background: Callable[..., Running])
     until(lambda: not run_processes.of_run(run), "processes of the run are still alive")
 
 
-def test_two_launches_cannot_work_on_one_run(background: Callable[..., Running], tmp_path: Path) -> None:
+def test_run_has_one_launch_at_a_time(background: Callable[..., Running], tmp_path: Path) -> None:
     running = background(*SMALL, "schedule.epochs=200", "tracking=none")
     run = running.wait_for_step(1)
     signal_workers(run, signal.SIGSTOP)
@@ -248,7 +250,7 @@ def test_two_launches_cannot_work_on_one_run(background: Callable[..., Running],
 
 
 @pytest.mark.versions
-def test_one_and_two_processes_train_alike(tmp_path: Path) -> None:
+def test_one_and_two_processes_have_the_same_losses(tmp_path: Path) -> None:
     """The same global batch: the same losses, the same weights, and evaluation counts that are equal."""
     common = (*SMALL, "augment.mixup_prob=0", "schedule.epochs=2", "tracking=none", "tracking.log_every=1")
     for name, extra in (("one", ("hardware=cpu",)), ("two", ("hardware=cpu2", "data.batch_size=16"))):
@@ -263,7 +265,7 @@ def test_one_and_two_processes_train_alike(tmp_path: Path) -> None:
     same_weights(checkpoint.complete(one)[-1], checkpoint.complete(two)[-1], atol=2e-5)
 
 
-def test_all_ranks_hold_the_same_weights(tmp_path: Path) -> None:
+def test_all_ranks_have_the_same_weights(tmp_path: Path) -> None:
     """Each rank prints a digest of its whole state at the end."""
     script = tmp_path / "ranks.py"
     script.write_text(

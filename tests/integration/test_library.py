@@ -1,4 +1,4 @@
-"""The functions for Python: the notebook of the examples, and the same figures as the commands."""
+"""The functions for Python: the example notebook, and the same results as the commands."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def model(folder: Path) -> Model:
     return load_model("last", runs_dir=folder / "runs", weights="raw")
 
 
-def test_the_notebook_runs_and_leaves_the_process_as_it_was(tmp_path: Path) -> None:
+def test_notebook_runs_and_does_not_change_the_process(tmp_path: Path) -> None:
     short = tmp_path / "library.ipynb"
     text = NOTEBOOK.read_text(encoding="utf-8")
     assert "schedule.epochs=8" in text
@@ -57,7 +57,7 @@ def test_the_notebook_runs_and_leaves_the_process_as_it_was(tmp_path: Path) -> N
     assert left["signals"] == [] and left["modules"] == [] and left["mode"] == 1  # MindSpore's own default
 
 
-def test_the_figures_of_an_evaluation(folder: Path, model: Model, process: Callable[..., Outcome]) -> None:
+def test_evaluate_returns_the_results_of_the_command(folder: Path, model: Model, process: Callable[..., Outcome]) -> None:
     run = model.source.parents[2]
     evaluated = process("task=evaluate", f"run={run}", "tracking=none")
     assert evaluated.code == 0, evaluated.err
@@ -69,7 +69,7 @@ def test_the_figures_of_an_evaluation(folder: Path, model: Model, process: Calla
     assert found == {key: value for key, value in wanted.items() if key not in ("step", "weights")} and found["images"] == 40
 
 
-def test_every_kind_of_image_has_the_same_answer(folder: Path, model: Model) -> None:
+def test_every_kind_of_image_gives_the_same_prediction(folder: Path, model: Model) -> None:
     file = folder / "photos" / "0 #.png"
     image = Image.open(file)
     pixels = np.array(image)
@@ -87,29 +87,29 @@ def test_every_kind_of_image_has_the_same_answer(folder: Path, model: Model) -> 
 @pytest.mark.parametrize(
     ("images", "said"),
     [
-        (np.zeros((8, 8, 4), np.uint8), "images[0] is uint8 [8, 8, 4]; allowed: RGB [H, W, 3]"),
-        (np.zeros((8, 8, 3)), "images[0] is float64 [8, 8, 3], but pixels are whole numbers"),
-        (np.full((8, 8, 3), 300), "from 300 to 300, but pixels are from 0 to 255"),
+        (np.zeros((8, 8, 4), np.uint8), "images[0]: is uint8 [8, 8, 4]; allowed: RGB [H, W, 3]"),
+        (np.zeros((8, 8, 3)), "images[0]: is float64 [8, 8, 3], but pixels are whole numbers"),
+        (np.full((8, 8, 3), 300), "images[0]: contains numbers from 300 to 300, but pixels are from 0 to 255"),
         (3, "images is a int; allowed: a path"),
         ([None], "images[0] is a NoneType; allowed: a path"),
         (["nowhere.png"], "images[0] is nowhere.png: no such file."),
         ("nowhere", "images=nowhere: no such file or folder."),
     ],
 )
-def test_what_is_no_image_is_refused(images: object, said: str, model: Model) -> None:
+def test_invalid_images_are_rejected(images: object, said: str, model: Model) -> None:
     with pytest.raises(UserError) as error:
         predict(model, images)  # type: ignore[arg-type]
     assert said in str(error.value)
 
 
-def test_what_is_no_model_is_refused_in_the_words_of_the_command(folder: Path, tmp_path: Path) -> None:
+def test_invalid_models_are_rejected_with_the_message_of_the_command(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^model=.*nothing: no such file or folder\. Allowed: a file"):
         load_model(tmp_path / "nothing")
     with pytest.raises(UserError, match=r"hardware\.target is 'tpu'"):
         load_model("last", device="tpu", runs_dir=folder / "runs")
 
 
-def test_data_of_other_classes_are_refused(folder: Path, model: Model, tmp_path: Path) -> None:
+def test_data_with_other_classes_is_rejected(folder: Path, model: Model, tmp_path: Path) -> None:
     for split in ("train", "val"):
         for name in ("cat", "dog"):
             (tmp_path / split / name).mkdir(parents=True)
@@ -122,7 +122,7 @@ def test_data_of_other_classes_are_refused(folder: Path, model: Model, tmp_path:
         evaluate(model, tmp_path / "nowhere")
 
 
-def test_the_split_of_the_run_is_not_that_of_other_data(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_split_of_the_run_is_not_used_for_other_data(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run with a seed of its own split was refused on a folder that has train/ and val/."""
     for split in ("train", "val"):
         for name in model.classes:
@@ -133,7 +133,7 @@ def test_the_split_of_the_run_is_not_that_of_other_data(model: Model, tmp_path: 
     assert evaluate(model, tmp_path)["images"] == len(model.classes)
 
 
-def test_an_exported_graph_is_a_model_too(folder: Path, model: Model, process: Callable[..., Outcome]) -> None:
+def test_exported_graph_can_be_loaded(folder: Path, model: Model, process: Callable[..., Outcome]) -> None:
     output = folder / "exported"
     ended = process(
         "task=export", f"run={model.source.parents[2]}", "task.weights=raw", "task.format=onnx", f"task.output={output}"

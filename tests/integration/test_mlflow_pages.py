@@ -1,4 +1,4 @@
-"""The links that the program prints, opened in a real Chromium at a real MLflow server: the right page, and no error on it."""
+"""The links that the program prints, opened in a real Chromium with a real MLflow server: the right page, without errors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def sent(folder: Path, uri: str, top1: float) -> tuple[RunDirectory, Sender]:
 
 
 @needs_browser
-def test_every_link_opens_the_page_it_promises(server: Server, tmp_path: Path) -> None:
+def test_every_link_opens_its_page(server: Server, tmp_path: Path) -> None:
     both = [sent(tmp_path, server.uri, top1) for top1 in (70.0, 80.0)]
     places = [Sent(str(sender.progress.experiment_id), str(sender.progress.run_id)) for _, sender in both]
     runs = [f"seed={top1} {run.id[-6:]}" for top1, (run, _) in zip((70, 80), both, strict=True)]
@@ -79,7 +79,7 @@ def test_every_link_opens_the_page_it_promises(server: Server, tmp_path: Path) -
         assert all(word in text for word in expected), f"{address} lacks one of {expected}: {text}"
 
 
-def test_the_page_of_a_run_is_worth_opening(tmp_path: Path) -> None:
+def test_page_of_a_run_shows_description_results_and_figures(tmp_path: Path) -> None:
     from deit.tracking.remote import connect
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"

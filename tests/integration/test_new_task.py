@@ -1,4 +1,4 @@
-"""A task that nobody has heard of is added by its keys, a file on each side and its YAML file; nothing else is edited."""
+"""A new task is added by its keys, a file on each side and its YAML file; nothing else is edited."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def run(context):
 '''
 
 
-def test_a_task_of_a_file_on_each_side_runs(tmp_path: Path) -> None:
+def test_task_with_one_file_on_each_side_runs(tmp_path: Path) -> None:
     root = LAUNCH.parent
     for folder in ("deit", "conf"):
         shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,4 +1,4 @@
-"""The whole way of a run in a folder whose name has blanks, ``#``, ``%``, ``?`` and letters beyond ASCII."""
+"""A complete run in a folder whose name has blanks, ``#``, ``%``, ``?`` and non-ASCII letters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ODD = "a#b g%20h 图 片? [x]"
 PATIENCE = 600.0
 
 
-def test_a_run_is_tracked_in_a_folder_with_an_odd_name_and_the_printed_line_shows_it(tmp_path: Path) -> None:
+def test_run_in_a_folder_with_an_odd_name_is_tracked_and_printed(tmp_path: Path) -> None:
     folder = tmp_path / ODD
     folder.mkdir()
     trained = launch(

@@ -1,4 +1,4 @@
-"""Packed images: the same data set as the class folders they were made of, readable by others, refused when damaged."""
+"""Packed images: the same data set as the class folders, readable by other programs, rejected if damaged."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def picture(rng: np.random.Generator, kind: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set with every kind of name and two bad images, as ``images`` and packed in both formats beside it."""
+    """A data set with every kind of name and two bad images, as ``images`` and packed in both formats next to it."""
     rng = np.random.default_rng(0)
     top = tmp_path_factory.mktemp("packed")
     names = [f"train/{name}/{i:03d}.{kind}" for name in ("ant", "cat", "dog") for i, kind in enumerate(["jpg", "png"] * 42)]
@@ -85,7 +85,7 @@ def recipe(root: Path, *more: str) -> RunConfig:
     return composed("data=imagefolder", f"data.root={root}", "model=deit_micro", "data.batch_size=8", *more)
 
 
-def test_everything_is_as_in_the_folder(folder: Path) -> None:
+def test_packed_data_set_equals_the_class_folders(folder: Path) -> None:
     for train in (True, False):
         there = open_dataset(recipe(folder / "images").data, train)
         for form in FORMATS:
@@ -102,7 +102,7 @@ def test_everything_is_as_in_the_folder(folder: Path) -> None:
 @pytest.mark.parametrize(
     "more", [("augment=deit_repeated", "data.on_bad_image=skip"), ("augment.backend=pil", "data.on_bad_image=replace")]
 )
-def test_batches_are_bit_identical(folder: Path, more: tuple[str, ...]) -> None:
+def test_packed_batches_are_bit_identical(folder: Path, more: tuple[str, ...]) -> None:
     def batches(root: Path, workers: int, rank: int) -> list[list[np.ndarray | None]]:
         config = recipe(root, f"data.workers={workers}", "data.eval_batch_size=4", *more)
         found: list[list[np.ndarray | None]] = []
@@ -123,7 +123,7 @@ def test_batches_are_bit_identical(folder: Path, more: tuple[str, ...]) -> None:
                     np.testing.assert_array_equal(one, other)
 
 
-def test_tar_programs_make_the_folder_again(folder: Path) -> None:
+def test_tar_restores_the_class_folders(folder: Path) -> None:
     labels = {"ant": b"0", "cat": b"1", "dog": b"2"}
     found: dict[str, bytes] = {}
     for shard in sorted((folder / "tar/train").glob("*.tar")):
@@ -142,7 +142,7 @@ def test_tar_programs_make_the_folder_again(folder: Path) -> None:
     assert found == {str(path.relative_to(root)): path.read_bytes() for path in paths}
 
 
-def test_mindspore_reads_its_format(folder: Path) -> None:
+def test_mindspore_reads_the_mindrecord_shards(folder: Path) -> None:
     import mindspore.dataset
 
     there = open_dataset(recipe(folder / "images").data, True)
@@ -176,12 +176,12 @@ def change_description(root: Path, change: Callable[[dict], object]) -> None:
     (root / "dataset.json").write_text(json.dumps(said))
 
 
-def test_damage_is_named_before_anything_starts(folder: Path, tmp_path: Path) -> None:
+def test_damage_is_reported_before_the_start(folder: Path, tmp_path: Path) -> None:
     root = copied(folder, tmp_path)
     shard, index, description = root / "train/00000.tar", root / "train" / INDEX, root / "dataset.json"
     whole = {path: path.read_bytes() for path in (shard, index, description)}
 
-    def mended() -> None:
+    def restore() -> None:
         for path, content in whole.items():
             path.write_bytes(content)
 
@@ -190,13 +190,13 @@ def test_damage_is_named_before_anything_starts(folder: Path, tmp_path: Path) ->
     assert f"the shard {shard} has {size - 5000:,} bytes, but dataset.json says {size:,}" in refused(root)
     shard.unlink()
     assert f"the shard {shard} cannot be opened (No such file or directory)" in refused(root)
-    mended()
+    restore()
     index.write_bytes(whole[index][:-1] + b"x")
     assert f"{index} differs from its SHA-256 in dataset.json" in refused(root)
     index.unlink()
     assert f"{index} cannot be read (No such file" in refused(root)
     for field, row, value in (("offset", 7, size), ("length", 0, 2**62), ("shard", 3, 99), ("label", 2, 3), ("offset", 1, -1)):
-        mended()
+        restore()
         rows = np.load(index)
         rows[field][row] = value
         np.save(index, rows)
@@ -207,7 +207,7 @@ def test_damage_is_named_before_anything_starts(folder: Path, tmp_path: Path) ->
     digest = hashlib.sha256(b"no index").hexdigest()
     change_description(root, lambda said: said["splits"]["train"].update(index_sha256=digest))
     assert f"{index} is not an index" in refused(root)
-    mended()
+    restore()
     for change, message in (
         (lambda said: said.update(packed=2), "has version 2 of packed data, this program reads version 1"),
         (lambda said: said.update(format="zip"), "has the format 'zip'; this program reads tar and mindrecord"),
@@ -215,14 +215,14 @@ def test_damage_is_named_before_anything_starts(folder: Path, tmp_path: Path) ->
         (lambda said: said["splits"]["val"]["shards"][0].update(file="../../x.tar"), "names a shard '../../x.tar'"),
         (lambda said: said["splits"]["train"].update(images=259), "is not an index of 259 images"),
     ):
-        mended()
+        restore()
         change_description(root, change)
         assert message in refused(root)
     description.write_text("{")
     assert "dataset.json is not JSON" in refused(root)
 
 
-def test_a_format_that_is_not_there(folder: Path, tmp_path: Path) -> None:
+def test_wrong_data_format_is_rejected(folder: Path, tmp_path: Path) -> None:
     assert "data.format is tar, but" in refused(folder / "images", "data.format=tar")
     said = refused(folder / "tar", "data.format=mindrecord")
     assert said == f"data.format is mindrecord, but {folder}/tar contains tar shards (dataset.json); give data.format=tar."
@@ -235,7 +235,7 @@ def test_a_format_that_is_not_there(folder: Path, tmp_path: Path) -> None:
     assert len(open_dataset(recipe(foreign, "data.format=folder").data, True)) == 260
 
 
-def test_a_shard_that_changes_is_found(folder: Path, tmp_path: Path, command: Callable) -> None:
+def test_changed_shard_is_detected(folder: Path, tmp_path: Path, command: Callable) -> None:
     root = copied(folder, tmp_path, "mindrecord")
     data = open_dataset(recipe(root).data, False)
     place = int(data.offset[4])
@@ -254,7 +254,7 @@ def test_a_shard_that_changes_is_found(folder: Path, tmp_path: Path, command: Ca
     assert caught.value.exit_code == 1
 
 
-def test_bad_images_and_the_first_look(folder: Path) -> None:
+def test_bad_packed_images_are_found_before_the_start(folder: Path) -> None:
     data = open_dataset(recipe(folder / "tar", "data.max_pixels=100").data, True)
     with pytest.raises(UserError, match=r"/tar/train/00000\.tar:ant/000\.jpg: .*data\.on_bad_image=skip leaves"):
         check_images(data, "error")
@@ -271,7 +271,7 @@ def open_files() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-def test_more_shards_than_files_may_be_open(folder: Path) -> None:
+def test_open_file_limit_is_raised_for_many_shards(folder: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (open_files() + 1, hard))
@@ -287,7 +287,7 @@ def test_more_shards_than_files_may_be_open(folder: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------- task=pack
 
 
-def test_what_cannot_be_packed(folder: Path, tmp_path: Path, command: Callable) -> None:
+def test_pack_rejects(folder: Path, tmp_path: Path, command: Callable) -> None:
     here = pack(folder, "tar")[:-1]
     dry = command(*here, "task.output=out", "dry_run=true")
     assert dry.code == 0 and "out: tar shards of at most 256 MB, of 260 images" in dry.out
@@ -339,7 +339,7 @@ def stopped(top: Path, form: str, signal_number: int) -> subprocess.Popen[str]:
     return process
 
 
-def test_killed_in_between_it_goes_on(large: Path, command: Callable) -> None:
+def test_killed_packing_is_resumed(large: Path, command: Callable) -> None:
     assert stopped(large, "tar", signal.SIGKILL).returncode == -signal.SIGKILL
     other = command(*pack(large, "tar"), "task.shard_mb=2")
     assert other.code == 2 and "tar.part has shards of an unfinished task=pack" in other.err
@@ -352,7 +352,7 @@ def test_killed_in_between_it_goes_on(large: Path, command: Callable) -> None:
     assert sorted(path.name for path in large.iterdir()) == ["images", "once", "tar"]
 
 
-def test_interrupted_it_leaves_no_process(large: Path, command: Callable) -> None:
+def test_interrupted_packing_leaves_no_process(large: Path, command: Callable) -> None:
     process = stopped(large, "mindrecord", signal.SIGINT)
     assert process.returncode == 130 and process.stderr is not None
     assert "mindrecord.part keeps " in process.stderr.read()
@@ -374,7 +374,7 @@ def writers(top: Path) -> list[str]:
     return [line for line in found if "deit.data.mindrecord_shard" in line]
 
 
-def test_a_training_on_shards_is_the_training_on_the_folder(folder: Path, tmp_path: Path) -> None:
+def test_training_on_shards_equals_training_on_folders(folder: Path, tmp_path: Path) -> None:
     arguments = ("experiment=quickstart", "data=imagefolder", "data.on_bad_image=skip", "data.eval_batch_size=16")
     arguments += ("model.img_size=32", "model.embed_dim=16", "model.depth=2", "model.num_heads=2", "data.batch_size=32")
     arguments += ("schedule.epochs=1", "schedule.warmup_epochs=0", "tracking=none", "augment.repeats=1")
@@ -396,7 +396,7 @@ def test_a_training_on_shards_is_the_training_on_the_folder(folder: Path, tmp_pa
     assert results[0] == results[1]
 
 
-def test_a_prediction_takes_them_too(folder: Path, tmp_path: Path) -> None:
+def test_prediction_reads_packed_images(folder: Path, tmp_path: Path) -> None:
     config = recipe(folder, "data.workers=2")
     for split, known in (("val", ["cat", "dog", "ant"]), ("train", None), ("val", None)):
         there = find_images(f"{folder}/images/{split}", "task.input", known, 3)

@@ -1,4 +1,4 @@
-"""Prediction, its two ends for a device, and attention: the same images and weights give the numbers of an evaluation."""
+"""Prediction, pre- and postprocessing for a device, and attention maps: the results equal those of an evaluation."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ from deit.commands.table import prepare
 from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.data.transform import EvalTransform
-from deit.engine.attention import Attentions, maps, rollout
-from deit.engine.evaluation import EvalStep
+from deit.engine.attention import Attentions
 from deit.engine.network import build_network
 from deit.engine.normalize import Normalize
 from deit.engine.recorder import Mute
@@ -35,9 +34,7 @@ from deit.errors import UserError
 from deit.exports.predictor import normalize, preprocessing_of
 from deit.files import write_json
 from deit.inference import on_cpu
-from deit.inference.accuracy import Tally, ranks
 from deit.inference.images import find_images
-from deit.inference.writing import open_writer
 from deit.models.shapes import parameter_shapes
 from deit.models.weights import load_weights
 from deit.runs import checkpoint, directory
@@ -91,7 +88,7 @@ def run_of(place: Path) -> RunDirectory:
 
 
 def context(place: Path, *overrides: str, run: bool = True) -> Context:
-    """What the worker of this command gets; ``run``: of the run that is there."""
+    """The configuration that the worker of this command gets; ``run``: for the existing run."""
     named = [f"run={run_of(place).path}"] if run else []
     config = prepare(composed(*overrides, *named, "hardware=cpu"))
     return Context(directory.create(place / "made", "predict"), config, Mute())
@@ -124,12 +121,9 @@ def exports(place: Path) -> dict[str, Path]:
     return folders
 
 
-# ---------------------------------------------------------------------------------------------- accuracy
-
-
 @pytest.mark.usefixtures("graph_mode")
 @pytest.mark.parametrize(("weights", "prefix"), [("auto", "val_ema"), ("raw", "val")])
-def test_accuracy_is_that_of_the_evaluation(place: Path, evaluated: dict[str, Any], weights: str, prefix: str) -> None:
+def test_accuracy_equals_task_evaluate(place: Path, evaluated: dict[str, Any], weights: str, prefix: str) -> None:
     results, folder = predicted(place, f"task.weights={weights}")
     expected = evaluated[prefix]
     assert 0 < expected["top1"] < expected["top5"] < 100 and expected["images"] == len(CLASSES) * PER_CLASS
@@ -157,29 +151,7 @@ def test_accuracy_is_that_of_the_evaluation(place: Path, evaluated: dict[str, An
     assert results["ms_per_image"] > 0 and results["images_per_s"] > 0 and results["warm"]
 
 
-def test_ranks_are_those_of_the_evaluation_for_ties_and_nan(graph_mode: None) -> None:
-    logits = np.array([[1, 1, 0], [0, 1, 1], [1, np.nan, 0], [np.inf, 0, 0], [3, 2, 1], [0, 0, 0]], np.float32)
-    labels = np.array([1, 1, 0, 0, 2, 0])
-
-    class Given(ms.nn.Cell):
-        def construct(self, images: Tensor) -> Tensor:
-            return Tensor(logits)
-
-    config = composed("experiment=quickstart", "hardware=cpu")
-    one, five, *_ = EvalStep(config, Given())(Tensor(np.zeros((6, 2, 2, 3), np.uint8)), Tensor(labels.astype(np.int32)))
-    assert ranks(logits, labels).tolist() == [1, 0, 3, 3, 2, 0]
-    assert ((ranks(logits, labels) < 1) == one.asnumpy()).all()
-    tally = Tally(3)
-    tally.add(logits, labels)
-    assert tally.top1 == pytest.approx(100 * one.asnumpy().mean()) and tally.images == 6
-    # Three classes: whatever is finite is among the first five in both.
-    assert tally.right5.sum() == 6 and five.asnumpy().sum() == 4
-
-
-# ------------------------------------------------------------------------------------------- what stands behind
-
-
-def test_onnx_is_predicted_without_mindspore_and_like_the_run(
+def test_onnx_prediction_equals_the_run_without_mindspore(
     place: Path, exports: dict[str, Path], evaluated: dict[str, Any]
 ) -> None:
     words = ["task=predict", f"task.model={exports['onnx'] / 'model.onnx'}", f"task.input={place / 'data' / 'val'}"]
@@ -205,7 +177,7 @@ def test_onnx_is_predicted_without_mindspore_and_like_the_run(
 
 
 @pytest.mark.usefixtures("graph_mode")
-def test_an_export_that_normalises_itself_answers_like_the_run(
+def test_export_with_preprocessing_predicts_like_the_run(
     place: Path, exports: dict[str, Path], evaluated: dict[str, Any]
 ) -> None:
     results, _ = predicted(place, f"task.model={exports['mindir']}", run=False)
@@ -213,7 +185,7 @@ def test_an_export_that_normalises_itself_answers_like_the_run(
 
 
 @pytest.mark.usefixtures("graph_mode")
-def test_a_checkpoint_folder_and_its_file_bring_the_run_s_preprocessing(place: Path, evaluated: dict[str, Any]) -> None:
+def test_checkpoint_uses_the_preprocessing_of_its_run(place: Path, evaluated: dict[str, Any]) -> None:
     (folder,) = checkpoint.complete(run_of(place))
     for model, prefix in ((folder, "val_ema"), (folder / "model.safetensors", "val")):
         config = prepare(composed("task=predict", f"task.model={model}", f"task.input={place / 'data' / 'val'}"))
@@ -223,10 +195,7 @@ def test_a_checkpoint_folder_and_its_file_bring_the_run_s_preprocessing(place: P
     assert results["top1"] == evaluated["val_ema"]["top1"]
 
 
-# ---------------------------------------------------------------------------------------------------- images
-
-
-def test_what_can_be_given_as_input(place: Path, tmp_path: Path) -> None:
+def test_supported_inputs_of_a_prediction(place: Path, tmp_path: Path) -> None:
     val = place / "data" / "val"
     tree = find_images(str(val), "task.input", CLASSES, 7)
     assert tree.labels is not None and tree.labels.tolist() == np.repeat(np.arange(7), PER_CLASS).tolist()
@@ -255,9 +224,7 @@ def test_what_can_be_given_as_input(place: Path, tmp_path: Path) -> None:
         find_images(str(tmp_path / "empty"), "task.input", CLASSES, 7)
 
 
-def test_the_command_leaves_out_what_cannot_be_read_and_says_so(
-    place: Path, process: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_unreadable_images_are_left_out_and_reported(place: Path, process: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     for name in ("a.png", "b.png"):
         (tmp_path / "mine" / name).write_bytes((place / "data" / "val" / "kind_2" / "20.png").read_bytes())
@@ -281,7 +248,7 @@ def test_the_command_leaves_out_what_cannot_be_read_and_says_so(
 
 
 @pytest.mark.usefixtures("graph_mode")
-def test_nothing_half_written_stays(place: Path, tmp_path: Path) -> None:
+def test_failed_prediction_leaves_no_partial_file(place: Path, tmp_path: Path) -> None:
     given = context(place, "task=predict", f"task.input={place / 'data' / 'val'}", "data.eval_batch_size=9")
     given.stop_signals.append(signal.SIGTERM)
     with pytest.raises(Interrupted):
@@ -294,16 +261,7 @@ def test_nothing_half_written_stays(place: Path, tmp_path: Path) -> None:
     assert raised.value.exit_code == 1 and not list(given.run.path.glob("*predictions*"))
 
 
-def test_nan_is_written_as_what_json_has(tmp_path: Path) -> None:
-    with open_writer(tmp_path / "p.jsonl", ["a", "b"], 5, labelled=False) as writer:
-        writer.line("x", None, writer.top(np.array([[np.nan, 0]], np.float32))[0])
-    assert [top["probability"] for top in lines(tmp_path / "p.jsonl")[0]["top"]] == [None, None]
-
-
-# ---------------------------------------------------------------------------------------------- other tools
-
-
-def test_the_round_trip_through_files_gives_the_same_accuracy(
+def test_preprocess_and_postprocess_give_the_same_accuracy(
     place: Path, exports: dict[str, Path], evaluated: dict[str, Any], command: Callable[..., Any], tmp_path: Path
 ) -> None:
     words = [f"task.input={place / 'data' / 'val'}", "task.output=ready"]
@@ -341,7 +299,7 @@ def test_the_round_trip_through_files_gives_the_same_accuracy(
     assert len(list((tmp_path / "runs" / "deit_micro").iterdir())) == 2
 
 
-def test_inputs_for_a_network_that_normalises_itself_are_pixels(
+def test_inputs_for_an_export_with_preprocessing_are_pixels(
     place: Path, exports: dict[str, Path], command: Callable[..., Any], tmp_path: Path
 ) -> None:
     outcome = command(
@@ -351,11 +309,8 @@ def test_inputs_for_a_network_that_normalises_itself_are_pixels(
     assert (tmp_path / "r/inputs/00000000_kind_3_30.bin").stat().st_size == 32 * 32 * 3
 
 
-# ------------------------------------------------------------------------------------------------- attention
-
-
 @pytest.mark.usefixtures("graph_mode")
-def test_attention_is_the_network_s_own(place: Path) -> None:
+def test_attention_maps_equal_the_networks_attention(place: Path) -> None:
     config: RunConfig = context(place, "task=explain", f"task.input={place / 'data' / 'val'}").config
     network = build_network(config)
     (folder,) = checkpoint.complete(run_of(place))
@@ -381,20 +336,6 @@ def test_attention_is_the_network_s_own(place: Path) -> None:
     np.testing.assert_allclose(attentions[0], scores / scores.sum(-1, keepdims=True), rtol=1e-3, atol=1e-5)
 
 
-def test_rollout_follows_its_definition() -> None:
-    attentions = np.random.default_rng(2).dirichlet(np.ones(6), (3, 4, 6))  # [L, heads, N, N]
-    mixed = [(block.mean(0) + np.eye(6)) / 2 for block in attentions]
-    np.testing.assert_allclose(rollout(attentions), mixed[2] @ mixed[1] @ mixed[0], rtol=1e-12)
-    np.testing.assert_allclose(rollout(np.broadcast_to(np.eye(6), (3, 4, 6, 6))), np.eye(6))
-    # Four patches after two tokens; a token's map keeps their order, row by row.
-    cls, dist = maps(attentions, distilled=True, grid=(2, 2))
-    expected = rollout(attentions)[1, 2:]
-    np.testing.assert_allclose(dist.rollout.reshape(-1), expected / expected.sum(), rtol=1e-6)
-    assert (cls.token, dist.token, cls.heads.shape) == ("class token", "distillation token", (4, 2, 2))
-    np.testing.assert_array_equal(cls.heads[1].reshape(-1), attentions[-1, 1, 0, 2:])
-    assert maps(attentions, distilled=True, grid=(1, 4))[1].heads.shape == (4, 1, 4)
-
-
 @pytest.mark.usefixtures("graph_mode")
 def test_explain_draws_a_picture_of_each_image(place: Path, tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes((place / "data/val/kind_3/30.png").read_bytes())
@@ -405,8 +346,6 @@ def test_explain_draws_a_picture_of_each_image(place: Path, tmp_path: Path) -> N
     picture = np.asarray(Image.open(given.run.path / "attention_00001_b.png").convert("RGB")).astype(int)
     assert (np.ptp(picture, -1) > 60).mean() > 0.02  # the colours of the attention
 
-
-# ------------------------------------------------------------------------------------------------- mistakes
 
 WRONG = [
     (["task=predict", "task.input=x"], ["task.model", "it is null"]),
@@ -429,7 +368,7 @@ WRONG = [
 ]  # fmt: skip
 
 
-def test_mistakes_end_in_one_message_and_leave_nothing(
+def test_mistakes_end_with_one_message_and_write_nothing(
     place: Path, exports: dict[str, Path], command: Callable[..., Any], tmp_path: Path
 ) -> None:
     known = {"val": place / "data" / "val", "run": run_of(place).path, "onnx": exports["onnx"]}

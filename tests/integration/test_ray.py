@@ -1,4 +1,4 @@
-"""A sweep on a real Ray of this machine. Ray is no part of the development environment: pip install -e '.[ray]' runs this."""
+"""A sweep on a real Ray. Ray is not part of the development environment: pip install -e '.[ray]' enables this test."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from deit.runs import status
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
 
-def test_a_killed_worker_of_ray_costs_one_attempt(background: Callable[..., Running]) -> None:
-    """Its trial writes a checkpoint, is tried again and goes on; the other one never notices."""
+def test_killed_ray_worker_uses_one_attempt(background: Callable[..., Running]) -> None:
+    """Its trial is retried and resumes from its checkpoint; the other one is not affected."""
     long = ("schedule.epochs=40", "schedule.eval_every=40", "checkpointing.every=40", "tracking=none", "sweep.retries=1")
     sweep = background("-m", "hydra/launcher=ray", "hardware=cpu", *SMALL, *long, "seed=1,2")
 
@@ -49,6 +49,6 @@ def test_a_killed_worker_of_ray_costs_one_attempt(background: Callable[..., Runn
         (["hardware=ascend1"], "hardware.cards=1: the largest machine of Ray has NPU 0 times"),
     ],
 )
-def test_refused_before_the_first_trial(command: Callable, arguments: list[str], said: str) -> None:
+def test_mistakes_are_rejected_before_the_first_trial(command: Callable, arguments: list[str], said: str) -> None:
     outcome = command("-m", "hydra/launcher=ray", *SMALL, *arguments, "seed=1,2")
     assert outcome.code == 2 and said in outcome.err

@@ -34,7 +34,7 @@ def photos(folder: Path, numbers: range) -> None:
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
 
 
-def test_a_resumed_run_has_the_images_it_had(tmp_path: Path) -> None:
+def test_resumed_run_keeps_its_split(tmp_path: Path) -> None:
     photos(tmp_path / "my photos", range(20))
     ended = launch(tmp_path, *SHORT, *OF_FOLDERS, "schedule.epochs=1")
     assert ended.returncode == 0, ended.stderr
@@ -48,7 +48,7 @@ def test_a_resumed_run_has_the_images_it_had(tmp_path: Path) -> None:
     assert frozen.load(run.config).data.split_file is None  # so that the run can be moved
 
 
-def test_a_split_that_cannot_be_written_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_split_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos(tmp_path / "my photos", range(4))
     monkeypatch.chdir(tmp_path)
     config = freeze("experiment=quickstart", "data=imagefolder", "data.root=my photos", "runs_dir=runs")

@@ -1,4 +1,4 @@
-"""`task=register` and the model it registers, served by MLflow as a real process and asked over HTTP."""
+"""`task=register`, and the registered model served by MLflow in a real process and queried over HTTP."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Server:
         raise AssertionError(self.log.read_text())
 
     def ask(self, body: Any) -> tuple[int, Any]:
-        """The status and what the answer says: the predictions, or the message."""
+        """The status and the content of the response: the predictions, or the message."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
@@ -135,7 +135,7 @@ class Server:
 
 
 def _lives(pid: int) -> bool:
-    """Whether a process is at work; one that has ended may wait for its parent to hear of it."""
+    """Whether a process is running; an ended one may be a zombie until its parent collects it."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -176,7 +176,7 @@ def as_written(answer: dict[str, Any]) -> list[dict[str, Any]]:
 # ------------------------------------------------------------------------------------------------- registering
 
 
-def test_what_is_registered(place: Place) -> None:
+def test_registered_model_has_version_alias_and_metrics(place: Place) -> None:
     from mlflow import MlflowClient
     from mlflow.models import Model
 
@@ -224,7 +224,7 @@ def test_what_is_registered(place: Place) -> None:
     }
 
 
-def test_a_model_that_lacks_a_module_is_not_registered(place: Place, tmp_path: Path) -> None:
+def test_model_with_a_missing_module_is_not_registered(place: Place, tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
     from deit.errors import UserError
@@ -234,7 +234,7 @@ def test_a_model_that_lacks_a_module_is_not_registered(place: Place, tmp_path: P
     model = MlflowClient(place.uri).get_logged_model(version.source.rpartition("/")[2])
     shutil.copytree(model.artifact_location, tmp_path / "model")
     (tmp_path / "model" / "code" / "deit" / "data" / "crop.py").unlink()
-    # The project is installed here, and its own crop.py must not stand in.
+    # The project is installed here, and its own crop.py must not be used instead.
     with pytest.raises(UserError, match=r"cannot process its example: .*No module named 'deit\.data\.crop'"):
         prove(tmp_path / "model", description.read(place.onnx, "here"))
 
@@ -248,7 +248,7 @@ def foreign(place: Place, tmp_path: Path) -> Path:
     return tmp_path / "mine"
 
 
-def test_an_export_of_an_unknown_run_goes_to_a_new_one(place: Place, foreign: Path, command: Callable[..., Outcome]) -> None:
+def test_export_of_an_unknown_run_is_logged_to_a_new_one(place: Place, foreign: Path, command: Callable[..., Outcome]) -> None:
     from mlflow import MlflowClient
 
     outcome = command(
@@ -264,9 +264,7 @@ def test_an_export_of_an_unknown_run_goes_to_a_new_one(place: Place, foreign: Pa
     assert str(client.get_model_version_by_alias("digits", "champion").version) == "1"
 
 
-def test_where_its_files_cannot_be_put_nothing_is_registered(
-    place: Place, foreign: Path, command: Callable[..., Outcome], tmp_path: Path
-) -> None:
+def test_failed_upload_registers_nothing(place: Place, foreign: Path, command: Callable[..., Outcome], tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
     shutil.copyfile(place.folder / "mlflow.db", tmp_path / "mlflow.db")
@@ -298,7 +296,7 @@ def test_where_its_files_cannot_be_put_nothing_is_registered(
         (("run=RUN", NAME, "data.batch_size=3"), "data.batch_size has no effect with task=register"),
     ],
 )
-def test_mistakes_are_refused_before_the_store_is_asked(
+def test_mistakes_are_rejected_before_the_store_is_asked(
     place: Place, command: Callable[..., Outcome], tmp_path: Path, typed: tuple[str, ...], said: str
 ) -> None:
     replaced = [text.replace("RUN", str(place.run.path)).replace("ONNX", str(place.onnx)) for text in typed]
@@ -307,7 +305,7 @@ def test_mistakes_are_refused_before_the_store_is_asked(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_damaged_and_outdated_exports_are_refused(place: Place, command: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_damaged_and_outdated_exports_are_rejected(place: Place, command: Callable[..., Outcome], tmp_path: Path) -> None:
     shutil.copytree(place.onnx, tmp_path / "mine")
     path = tmp_path / "mine" / "model.onnx"
     path.write_bytes(path.read_bytes()[:-1] + b"!")
@@ -341,7 +339,7 @@ class _WithoutRegistry(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize("kind", ["nobody listens", "no registry"])
-def test_a_store_that_does_not_answer_ends_it_at_once(
+def test_unreachable_store_ends_the_task_at_once(
     place: Place, command: Callable[..., Outcome], tmp_path: Path, kind: str
 ) -> None:
     shutil.copytree(place.run.path, tmp_path / "run", ignore=shutil.ignore_patterns("exports"))
@@ -360,7 +358,7 @@ def test_a_store_that_does_not_answer_ends_it_at_once(
 # ----------------------------------------------------------------------------------------------------- serving
 
 
-def test_answers_are_those_of_a_prediction(place: Place, served: Server, images: list[Path], tmp_path: Path) -> None:
+def test_served_results_equal_task_predict(place: Place, served: Server, images: list[Path], tmp_path: Path) -> None:
     from deit.serving.model import eval_transform
 
     status, answers = served.ask(table(map(text_of, images), probabilities=True))
@@ -379,7 +377,7 @@ def test_answers_are_those_of_a_prediction(place: Place, served: Server, images:
     assert status == 200 and again == answers
 
 
-def test_every_form_of_a_request_is_answered(served: Server, images: list[Path]) -> None:
+def test_every_form_of_a_request_is_accepted(served: Server, images: list[Path]) -> None:
     text, pixels = text_of(images[0]), pixels_of(str(images[0])).tolist()
     status, (expected,) = served.ask(table([text], topk=3))
     assert status == 200 and len(expected["top"]) == 3 and "probabilities" not in expected
@@ -400,8 +398,8 @@ def test_every_form_of_a_request_is_answered(served: Server, images: list[Path])
     assert served.ask(table([text], topk=99))[1][0]["top"][:3] == expected["top"]
 
 
-def test_a_loaded_model_takes_what_python_has_of_images(place: Place, images: list[Path], tmp_path: Path) -> None:
-    """In a process of its own, as the code of the model would meet that of the project here."""
+def test_loaded_model_accepts_arrays_pillow_images_and_bytes(place: Place, images: list[Path], tmp_path: Path) -> None:
+    """In a separate process, since the code of the model and of the project would conflict here."""
     sizes = [Image.open(file).size for file in images]
     same = [file for file in images if Image.open(file).size == sizes[0]] * 2
     script = tmp_path / "ask.py"
@@ -447,7 +445,7 @@ def bomb() -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def test_wrong_requests_are_told_which_image_is_wrong(served: Server, images: list[Path]) -> None:
+def test_wrong_request_names_the_wrong_image(served: Server, images: list[Path]) -> None:
     good, pixels = text_of(images[1]), pixels_of(str(images[1]))
     for cell, said in (
         ("%%%", "image 1: not readable as an image (it is not base64 text)"),
@@ -483,7 +481,7 @@ def test_wrong_requests_are_told_which_image_is_wrong(served: Server, images: li
     assert served.ask(table([good]))[0] == 200
 
 
-def test_200_requests_at_once_are_all_answered_right(served: Server, images: list[Path]) -> None:
+def test_200_parallel_requests_get_their_own_results(served: Server, images: list[Path]) -> None:
     texts = [text_of(file) for file in images]
     expected = served.ask(table(texts))[1]
 
@@ -498,7 +496,7 @@ def test_200_requests_at_once_are_all_answered_right(served: Server, images: lis
         assert all(pool.map(request, range(200)))
 
 
-def test_a_mindir_is_served_by_threads_and_within_its_limits(place: Place, images: list[Path], tmp_path: Path) -> None:
+def test_mindir_is_served_in_threads_and_within_limits(place: Place, images: list[Path], tmp_path: Path) -> None:
     """Exported because it was not there, as the next version, to which the alias moves."""
     ended = launch(place.folder, "task=register", *TYPED)
     assert ended.returncode == 0 and "digits, version " in ended.stdout, ended.stderr

@@ -1,4 +1,4 @@
-"""Sweeps and runs of several machines on a real Slurm (tests/helpers/slurm.py), and what a job learns from Slurm."""
+"""Sweeps and multi-node runs on a real Slurm (tests/helpers/slurm.py), and what a job reads from Slurm."""
 
 from __future__ import annotations
 
@@ -17,12 +17,9 @@ from command import LAUNCH, with_last
 from launching import SMALL, metrics, signal_workers
 from slurm import Slurm, running
 
-from deit.config.schema import HardwareConfig
 from deit.errors import UserError
 from deit.files import read_json
 from deit.lookup.sweeps import find
-from deit.machine import cards
-from deit.machine.slurm import Allocation, allocation, job_cards
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
 from deit.runs.trial_record import Trial
@@ -60,7 +57,7 @@ class Sweep:
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"still at work: {self.text}\n{self.slurm.jobs()}") from None
+            raise AssertionError(f"still running: {self.text}\n{self.slurm.jobs()}") from None
 
     def trials(self) -> list[Trial]:
         return find("last", "sweep.resume", str(self.folder / "runs")).read_trials()
@@ -123,7 +120,7 @@ def test_trials_share_the_cards_of_a_node(sweep: Callable[..., Sweep], slurm: Sl
     assert [trial.state for trial in done.trials()] == ["finished"] * 3
     assert all(len(attempt.cards) == 4 and set(attempt.cards) <= set(range(8)) for attempt in attempts)
     times = [slurm.times(done.job(trial)) for trial in range(3)]
-    # Who is at work as each of them begins; the third may well begin before the second of the others has ended.
+    # Which trials are running when each of them begins; the third may begin before both others have ended.
     at_work = [{other for other in range(3) if times[other][0] <= times[one][0] < times[other][1]} for one in range(3)]
     assert max(map(len, at_work)) == 2, times
     for together in at_work:
@@ -198,7 +195,7 @@ def test_two_nodes_share_a_run(sweep: Callable[..., Sweep], slurm: Slurm) -> Non
     assert recorded == sorted(set(recorded))
 
 
-def test_srun_alone(slurm: Slurm, tmp_path: Path) -> None:
+def test_srun_without_a_sweep(slurm: Slurm, tmp_path: Path) -> None:
     """Without a sweep: srun starts the command on each node, and they meet in one run directory."""
     if slurm.nodes < 2:
         pytest.skip("no network namespace can be made for a second node")
@@ -237,7 +234,7 @@ def test_srun_alone(slurm: Slurm, tmp_path: Path) -> None:
         (("hardware=cpu", "sweep.cards=2"), ["sweep.cards=2", "hydra.launcher.max_jobs"]),
     ],
 )
-def test_refused_before_anything_is_submitted(
+def test_mistakes_are_rejected_before_a_job_is_submitted(
     slurm: Slurm,
     command: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
@@ -255,46 +252,11 @@ def test_refused_before_anything_is_submitted(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_slurm(command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_slurm_is_reported(command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     outcome = command("-m", *SMALL, "hydra/launcher=slurm", "hardware=cpu", "seed=1,2")
     assert outcome.code == 2
     assert "there is no `sbatch` here" in outcome.err and "login node" in outcome.err
-
-
-# What scontrol 22.05 printed for jobs on two nodes.
-SHOWN = """\
-JobId=1 JobName=bash
-   NodeList=n[1-2]
-   TRES=cpu=2,node=2,billing=2
-   JOB_GRES=npu:910b:8
-     Nodes=n[1-2] CPU_IDs=0 Mem=0 GRES=npu:910b:4(IDX:0-3)
-   TresPerNode=gres:npu:4
-"""
-
-
-def test_cards_of_a_job() -> None:
-    assert job_cards(SHOWN) == {"n[1-2]": {"npu": [0, 1, 2, 3]}}
-    other = SHOWN.replace("Nodes=n[1-2] CPU_IDs=0 Mem=0 GRES=npu:910b:4(IDX:0-3)", "Nodes=n1 CPU_IDs=0 Mem=0 GRES=%s")
-    assert job_cards(other % "npu:910b:3(IDX:0,4-5),gpu:a100:1(IDX:7)") == {"n1": {"npu": [0, 4, 5], "gpu": [7]}}
-    assert job_cards(other % "npu:910b:4") == {"n1": {"npu": None}}
-    assert job_cards(other % "") == {"n1": {}}
-
-
-def test_place_in_a_job() -> None:
-    step = {
-        "SLURM_JOB_ID": "7",
-        "SLURMD_NODENAME": "n2",
-        "SLURM_NODEID": "1",
-        "SLURM_STEP_ID": "0",
-        "SLURM_STEP_NODELIST": "n[1-2]",
-        "SLURM_STEP_NUM_TASKS": "2",
-        "SLURM_RESTART_COUNT": "1",
-    }
-    assert allocation(step) == Allocation("7", "n2", 1, "n[1-2]", 2, "7.0.1")
-    assert allocation({"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1"}) == Allocation("7", "n1", 0, "n1", 1, "7.batch.0")
-    assert allocation({"SLURM_JOB_ID": "7"}) is None  # a shell of salloc on the login node
-    assert allocation({}) is None
 
 
 def test_cards_in_a_job(slurm: Slurm) -> None:
@@ -306,21 +268,3 @@ def test_cards_in_a_job(slurm: Slurm) -> None:
     said = slurm.run("srun", "--gres=npu:2", f"--chdir={LAUNCH.parent}", sys.executable, "-c", program)
     address = slurm.run("scontrol", "show", "node", "n1").split("NodeAddr=")[1].split()[0]
     assert said.strip() == f"[0, 1] None {address}"
-
-
-def test_several_machines_need_their_places() -> None:
-    machine = HardwareConfig(
-        target="cpu",
-        cards=1,
-        nodes=2,
-        node_rank=None,
-        master_addr=None,
-        master_port=None,
-        card_ids=None,
-        jit=True,
-        cluster_timeout=600,
-    )
-    placed = cards.resolve(machine)
-    assert (placed.node_rank, placed.master_addr, placed.master_port) == (None, None, cards.MASTER_PORT)
-    with pytest.raises(UserError, match=r"hardware.node_rank is null.*\n.*hardware.master_addr is null"):
-        cards.check(placed)

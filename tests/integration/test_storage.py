@@ -1,4 +1,4 @@
-"""Data and runs in object stores, against a real S3 server of this machine (moto's) and real processes."""
+"""Data and runs in object stores, with a real S3 server on this machine (moto) and real processes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def staging_process(root: str, then: str = "") -> subprocess.Popen[str]:
 
 
 def staged(root: str, code: int = 0) -> str:
-    """What such a launch says."""
+    """The output of such a launch."""
     process = staging_process(root)
     said, _ = process.communicate(timeout=300)
     assert process.returncode == code, said
@@ -94,7 +94,7 @@ def test_two_launches_at_once_copy_once(store: Server) -> None:
     store.fill("shared", numbers(FILES))
     slot = addresses.data_copy("s3://shared/set", None).parent
     slot.mkdir(parents=True)
-    with locks.alone(slot / ".copying", lambda who: None):  # so that both come upon somebody else who copies
+    with locks.alone(slot / ".copying", lambda who: None):  # so that both find another process that copies
         both = [staging_process("s3://shared/set") for _ in range(2)]
         for process in both:
             assert f"is being copied by process {os.getpid()} on " in process.stdout.readline()  # type: ignore[union-attr]
@@ -284,7 +284,7 @@ def test_the_order_in_which_a_run_is_copied(tmp_path: Path) -> None:
     assert len(others) == 2 and max(others) < place(state(1)) < place("r/checkpoints/best.json")
     assert store.order[-1] == "r/status.json" and not mirror.missing() and mirror.send() == 0
 
-    train(2)  # and the store goes away at each file in turn: what it has is always a run that can be gone on with
+    train(2)  # and the store goes away at each file in turn: it always has a run that can be resumed
     store.order.clear()
     for _ in range(20):
         store.patience = 1

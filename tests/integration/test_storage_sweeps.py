@@ -46,7 +46,7 @@ QUICK = (*SMALL, "data.train_limit=128", "tracking=none", f"runs_dir={RUNS}")
 
 
 class RemoteSweep(Sweep):
-    """The copy of its directory stands in a cache, of which a test may have several: one for each machine."""
+    """The copy of its directory is in a cache; a test may have several, one for each machine."""
 
     cache: Path
 
@@ -124,7 +124,7 @@ def test_a_killed_sweep_goes_on_on_another_machine(
 ) -> None:
     """kill -9 on the launcher while one trial runs, one is just finished, one waits; then the address, and an empty cache.
 
-    The trial at work would never end: it stands still, and is made shorter before the kill.
+    The running trial would never end: it is paused, and made shorter before the kill.
     """
     long, quick, waits = range(3)
     sweep.start("-m", *QUICK, LONG, "sweep.cards=2", "schedule.max_steps=100000,8,4", "hardware=cpu")
@@ -170,7 +170,7 @@ def test_a_killed_sweep_goes_on_on_another_machine(
     of_it = f"quickstart/{after[quick].directory.id}/"
     assert {path for path in there if path.startswith(of_it) and there[path] != whole.get(path)} == set()
 
-    # The first machine hears of it.
+    # The first machine learns about it.
     monkeypatch.setenv("DEIT_CACHE", str(tmp_path / "cache"))
     assert sweep.start("task=report", "sweep.dir=last", f"runs_dir={RUNS}", "tracking=none").end() == 0, (
         sweep.output.read_text()

@@ -1,4 +1,4 @@
-"""The loop over the trials of a sweep, and what a killed sweep finds again: real directories, trials of a line of shell."""
+"""The loop over the trials of a sweep, and resuming a killed sweep: real directories; a trial is one shell line."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def work(folder: Path, trials: list[Trial], shell: Shell, **settings: int) -> Wo
     return Work(make_sweep(folder, trials), Listed(trials), shell, SweepConfig(**settings))
 
 
-def test_only_failures_use_up_the_retries(tmp_path: Path) -> None:
-    """Two earlier launches were stopped with Ctrl-C while the trial was at work: that is none of its failures."""
+def test_only_failures_count_as_retries(tmp_path: Path) -> None:
+    """Two earlier launches were stopped with Ctrl-C while the trial was running: these are not its failures."""
     stopped = [Attempt(BEGAN, [0], BEGAN + 5, SIGTERM), Attempt(BEGAN + 10, [0], BEGAN + 15, SIGTERM)]
     trials = [waiting(tmp_path, 0, *stopped), waiting(tmp_path, 1)]
     assert work(tmp_path, trials, Shell("exit 1", "exit 0", "exit 1", "exit 1"), retries=1).run() is None
@@ -89,14 +89,14 @@ def test_only_failures_use_up_the_retries(tmp_path: Path) -> None:
     assert [[attempt.exit_code for attempt in trial.attempts] for trial in trials] == [[SIGTERM, SIGTERM, 1, 0], [1, 1]]
 
 
-def test_ctrl_c_twice_at_once_interrupts(tmp_path: Path) -> None:
+def test_ctrl_c_twice_interrupts_at_once(tmp_path: Path) -> None:
     """Trials that hear no SIGTERM are killed; they are no failed ones, which sweep.resume would leave out."""
     trials = [waiting(tmp_path, number) for number in range(3)]
     deaf = "trap '' TERM; while true; do sleep 1; done"
     shell = Shell(deaf, deaf, slots=2)
 
     def twice() -> None:
-        if not shell.scripts:  # both are at work
+        if not shell.scripts:  # both are running
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
 
@@ -110,7 +110,7 @@ def resumed(sweep: SweepDirectory, folder: Path) -> list[Trial]:
     return start.again(sweep, SweepConfig(), Local(1, folder))
 
 
-def test_trials_that_a_kill_has_cut_off_from_their_record(tmp_path: Path) -> None:
+def test_trials_are_found_again_after_a_kill_between_two_records(tmp_path: Path) -> None:
     """One had not come to a status of its own, the start of another was not written down before it finished."""
     begun, done = waiting(tmp_path, 0, Attempt(BEGAN, [0])), waiting(tmp_path, 1)
     begun.state = RUNNING
@@ -120,7 +120,7 @@ def test_trials_that_a_kill_has_cut_off_from_their_record(tmp_path: Path) -> Non
     assert second.state == FINISHED and second.objectives == [70.0]
 
 
-def test_a_changed_configuration_is_not_gone_on_with(tmp_path: Path, command: Callable[..., Outcome]) -> None:
+def test_changed_configuration_is_not_resumed(tmp_path: Path, command: Callable[..., Outcome]) -> None:
     trials = [waiting(tmp_path, 0, Attempt(BEGAN, [0], BEGAN + 5, 0)), waiting(tmp_path, 1, Attempt(BEGAN, [0], BEGAN + 5, 0))]
     for trial in trials:
         train(trial.directory, best=70.0)
@@ -142,7 +142,7 @@ def test_a_changed_configuration_is_not_gone_on_with(tmp_path: Path, command: Ca
         ("runs_dir=elsewhere", "runs_dir has no effect unless sweep.resume is last"),
     ],
 )
-def test_what_cannot_be_given_anew(tmp_path: Path, command: Callable[..., Outcome], typed: str, said: str) -> None:
+def test_keys_that_a_resumed_sweep_rejects(tmp_path: Path, command: Callable[..., Outcome], typed: str, said: str) -> None:
     sweep = make_sweep(tmp_path, [])
     outcome = command(f"sweep.resume={sweep.path}", typed)
     assert outcome.code == 2 and said in outcome.err

@@ -112,7 +112,7 @@ def at_step(step: int, *numbers: int) -> Callable[[list[Trial]], Any]:
 
 
 def at_work(trials: list[Trial]) -> Trial | None:
-    """The first of these trials whose worker has begun: there its checkpoint is certain, should it be told to end."""
+    """The first of these trials whose worker has begun: it certainly writes a checkpoint if it is asked to stop."""
     return next((trial for trial in trials if status.read(trial.directory).state == status.RUNNING), None)
 
 
@@ -179,7 +179,7 @@ def test_trials_share_slots_and_one_that_fails_dies_or_hangs_costs_only_itself(s
     assert "1 of 4 trials failed:" in said and "sweep.retry_failed=true" in said
     for number, length in epoch.items():
         assert f"{trials[number]} finished after" in said
-        # It went on from its checkpoint, and its history has neither a gap nor a double.
+        # It resumed from its checkpoint, and its history has neither a gap nor a duplicate.
         records = [record for _, record in journal.read(trials[number].directory.journal)]
         steps = [record["step"] for record in records if "val/top1" in record.get("metrics", {})]
         assert steps == list(range(length, last[number] + 1, length))
@@ -192,7 +192,7 @@ def test_a_killed_sweep_goes_on_and_every_trial_finishes_once(sweep: Sweep) -> N
     """kill -9 on the launcher while one trial is finished, two run and another waits; then sweep.resume=."""
     length = ("schedule.epochs=12", "schedule.eval_every=6", "hardware.grace_period=120")
     sweep.start("-m", *SMALL, "hardware=cpu", "sweep.cards=2", "seed=0,1,2,3", *length)
-    # One of the first two, and the one that follows the other, stand still before their first step. So they are still at work
+    # One of the first two, and the one that follows the other, are paused before their first step. So they are still running
     # and the last one waits when the sweep dies, however long it takes until MLflow has all of the one that finishes.
     standing = [sweep.wait(lambda trials: at_work(trials[:2]))]
     signal_workers(standing[0].directory, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""What a person sees in a terminal: every task under a real pty, in two sizes, with Ctrl-C, a resize, and without colours."""
+"""The output of every task in a real pty: two sizes, Ctrl-C, a resize, and without colours."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(folder: Path) -> RunDirectory:
-    """A training in a small terminal that is made larger meanwhile, into a folder whose name looks like markup."""
+    """A training in a small terminal that is enlarged while it runs, in a folder whose name looks like markup."""
     (folder / "sitecustomize.py").write_text(WATCHED)
     with Terminal(
         folder, *TINY, 'runs_dir="[old] runs[/y]"', "tracking.log_every=1", environment={"PYTHONPATH": str(folder)}
@@ -67,7 +67,7 @@ def trained(folder: Path) -> RunDirectory:
     return RunDirectory(path)
 
 
-def test_a_training_is_watched_and_resized(trained: RunDirectory) -> None:
+def test_training_display_survives_a_resize(trained: RunDirectory) -> None:
     assert checkpoint.complete(trained)
 
 
@@ -82,7 +82,7 @@ def test_ctrl_c_ends_a_training_with_its_checkpoint(folder: Path) -> None:
     assert terminal.raw.rindex(b"\x1b[?25h") > terminal.raw.rindex(b"\x1b[?25l")
 
 
-def test_evaluation_on_a_terminal_that_cannot_redraw(trained: RunDirectory, folder: Path) -> None:
+def test_evaluation_on_a_dumb_terminal(trained: RunDirectory, folder: Path) -> None:
     where = ("task=evaluate", f"run='{trained.path}'", "hardware=cpu", "tracking=none")
     with Terminal(folder, *where, environment={"TERM": "dumb"}) as terminal:
         assert terminal.finish() == 0
@@ -121,7 +121,7 @@ def test_export_and_data_tasks(trained: RunDirectory, folder: Path) -> None:
         assert shows in terminal.everything and "Traceback" not in terminal.everything, terminal.everything
 
 
-def test_a_sweep_shows_its_trials_and_ctrl_c_is_no_failed_attempt(folder: Path) -> None:
+def test_sweep_shows_its_trials_and_ctrl_c_is_not_a_failed_attempt(folder: Path) -> None:
     with Terminal(folder, "-m", *TINY, "seed=1,2", LONG, "sweep.cards=2") as terminal:
         both = terminal.until(lambda screen: len(re.findall(r"running +\d+/20000 +\d\.\d{4} ", screen)) == 2)
         assert re.search(r"trial +state +epoch +loss +top-1 % +ETA +cards +values", both)

@@ -123,7 +123,7 @@ def _checkpoint(run: RunDirectory, writer: Journal, step: int, best: dict[str, f
     write_json(run.best, (read_json(run.best) or {}) | entries)
 
 
-def test_a_run_outside_a_sweep_is_called_by_its_recipe(tmp_path: Path) -> None:
+def test_run_outside_a_sweep_is_named_by_its_recipe(tmp_path: Path) -> None:
     run = _make_run(tmp_path)
     write_json(run.environment, {"host": "node01"})
     end = run.id[-6:]
@@ -132,7 +132,7 @@ def test_a_run_outside_a_sweep_is_called_by_its_recipe(tmp_path: Path) -> None:
     assert describe.run_name(run, "compare", TaskConfig("compare")) == f"compare-{end}"
 
 
-def test_a_run_arrives_whole_and_goes_on_when_resumed(tmp_path: Path) -> None:
+def test_run_is_sent_completely_and_continued_when_resumed(tmp_path: Path) -> None:
     run = _make_run(tmp_path, upload_checkpoints=True, experiment="digits/odd name")
     writer = Journal(run.journal)
     for step in range(1200):
@@ -249,7 +249,7 @@ def test_four_shippers_open_a_fresh_database_at_once(tmp_path: Path) -> None:
         assert "Traceback" not in _log(run) and "will try again" not in _log(run)
 
 
-def test_a_killed_shipper_leaves_neither_gap_nor_double(tmp_path: Path) -> None:
+def test_killed_shipper_causes_neither_gaps_nor_duplicates(tmp_path: Path) -> None:
     run = _make_run(tmp_path, system_metrics_every=1)
     write_metrics(run, range(12000))
     size = run.journal.stat().st_size
@@ -280,7 +280,7 @@ def test_a_killed_shipper_leaves_neither_gap_nor_double(tmp_path: Path) -> None:
     )
 
 
-def test_a_deleted_run_is_replaced_and_a_deleted_experiment_left_alone(tmp_path: Path) -> None:
+def test_deleted_run_is_replaced_and_deleted_experiment_is_not_restored(tmp_path: Path) -> None:
     run = _make_run(tmp_path)
     write_metrics(run, range(30))
     process = _start(run, tmp_path)
@@ -355,7 +355,7 @@ def server(tmp_path: Path) -> Iterator[_Server]:
     server.stop()
 
 
-def test_everything_arrives_at_a_server_that_comes_late_and_falls_over(tmp_path: Path, server: _Server) -> None:
+def test_everything_is_sent_to_a_server_that_starts_late_and_crashes(tmp_path: Path, server: _Server) -> None:
     run = _make_run(tmp_path, uri=f"http://me:secret@127.0.0.1:{server.port}", system_metrics_every=1)
     write_metrics(run, range(500))
     process = _start(run, tmp_path)
@@ -364,7 +364,7 @@ def test_everything_arrives_at_a_server_that_comes_late_and_falls_over(tmp_path:
     process.terminate()
     assert process.wait(PATIENCE) == 0
 
-    # The run goes on without a server, and is over before there is one.
+    # The run continues without a server, and ends before there is one.
     process = _start(run, tmp_path)
     write_metrics(run, range(500, 900))
     server.start()
@@ -405,14 +405,14 @@ def test_everything_arrives_at_a_server_that_comes_late_and_falls_over(tmp_path:
     assert "Traceback" not in _log(run)
 
 
-def test_a_server_that_does_not_answer_is_named_with_the_run(server: _Server) -> None:
+def test_unreachable_server_is_reported_with_the_run(server: _Server) -> None:
     with pytest.raises(
         UserError, match=rf"MLflow run {'a' * 32}: tracking.uri=http://127.0.0.1:{server.port} does not respond"
     ):
         find_run_directory(f"http://127.0.0.1:{server.port}", "a" * 32)
 
 
-def test_a_run_without_mlflow_is_not_shipped(tmp_path: Path) -> None:
+def test_run_without_mlflow_is_not_sent(tmp_path: Path) -> None:
     run = _make_run(tmp_path, backend="none", uri=None)
     assert _start(run, tmp_path).wait(PATIENCE) == 2
     assert _log(run) == f"{run.config}: tracking.backend is none; only mlflow can be sent to.\n"

@@ -28,7 +28,7 @@ def pip(*arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy, because a build leaves files beside its sources."""
+    """Built from a copy, because a build leaves files next to its sources."""
     top = tmp_path_factory.mktemp("wheel")
     source = top / "source"
     for folder in ("deit", *CONFIGURATION):
@@ -63,7 +63,7 @@ def call(folder: Path, environment: Path, *words: str) -> Outcome:
     return Outcome(ended.returncode, ended.stdout, ended.stderr)
 
 
-def test_the_wheel_has_the_configuration_and_every_file_of_the_package(wheel: Path) -> None:
+def test_wheel_contains_the_configuration_and_every_file_of_the_package(wheel: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
     wanted = {str(path.relative_to(ROOT)) for path in (ROOT / "deit").rglob("*") if path.is_file() and path.suffix != ".pyc"}
     for folder in CONFIGURATION:
@@ -72,7 +72,7 @@ def test_the_wheel_has_the_configuration_and_every_file_of_the_package(wheel: Pa
     assert {name for name in inside if ".dist-info/" not in name} == wanted | {"deit/constraints.txt"}
 
 
-def test_what_pip_says_of_the_wheel(wheel: Path) -> None:
+def test_wheel_has_the_right_metadata(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (folder,) = {name.split("/")[0] for name in archive.namelist() if ".dist-info/" in name}
         found = Parser().parsestr(archive.read(f"{folder}/METADATA").decode())
@@ -83,7 +83,7 @@ def test_what_pip_says_of_the_wheel(wheel: Path) -> None:
     assert any(line.startswith("mindspore<") for line in found.get_all("Requires-Dist"))
 
 
-def test_the_command_trains_in_any_folder(environment: Path, tmp_path: Path) -> None:
+def test_installed_command_trains_in_any_folder(environment: Path, tmp_path: Path) -> None:
     folder = tmp_path / "my work #1"
     (folder / "settings" / "experiment").mkdir(parents=True)
     (folder / "settings" / "experiment" / "mine.yaml").write_text(
@@ -104,7 +104,7 @@ def test_the_command_trains_in_any_folder(environment: Path, tmp_path: Path) -> 
     assert page.code == 0 and "seed=4" in page.out, page.err
 
 
-def test_the_module_is_a_command_too(environment: Path, tmp_path: Path) -> None:
+def test_module_can_be_run_as_a_command(environment: Path, tmp_path: Path) -> None:
     found = call(tmp_path, environment, str(environment / "python"), "-m", "deit", "--help")
     assert found.code == 0 and "python -m deit experiment=quickstart" in found.out
     wrong = call(tmp_path, environment, "deit", "nothing=1")

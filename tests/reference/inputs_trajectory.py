@@ -116,7 +116,7 @@ def sample(value: np.ndarray) -> np.ndarray:
 
 def moved(name: str) -> bool:
     """Whether a parameter's course says anything: the keys' bias does not change the attention, so its gradient is rounding
-    noise, which AdamW scales up to whole steps. It stands in qkv.bias.
+    noise, which AdamW scales up to whole steps. It is in qkv.bias.
     """
     return not name.endswith("qkv.bias")
 

@@ -35,7 +35,7 @@ def transform(text: str) -> Any:
 
 
 def parsed(text: str) -> dict[str, Any] | None:
-    """What timm makes of a policy; None where it raises."""
+    """What timm makes of a policy; None if it raises."""
     try:
         policy = transform(text)
     except (AssertionError, ValueError):

@@ -1,4 +1,4 @@
-"""Randomness that both sides share: numbers written down in advance stand where each draws from its own generator.
+"""Randomness that both sides share: numbers written in advance replace those that each draws from its own generator.
 
 ``Script`` answers the calls of numpy's Generator, which this project makes, and those of Python's ``random`` and
 numpy's old functions, which timm makes. A uniform number of the script becomes whatever is asked for by the

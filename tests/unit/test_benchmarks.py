@@ -1,4 +1,4 @@
-"""The benchmarks compose as the launcher does; what they measure is run by hand."""
+"""The benchmarks compose like the launcher; their measurements are run by hand."""
 
 from __future__ import annotations
 

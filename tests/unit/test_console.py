@@ -1,4 +1,4 @@
-"""The program's console: text stays text, and losing it ends nothing."""
+"""The console: text is printed literally, and a closed console does not end the program."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def test_a_long_line_is_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "a b " * 200 + "\n"
 
 
-def test_tables_have_room_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_are_wide_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")  # some libraries set it
     assert Console("stdout").width == 128
 
 
 @pytest.mark.parametrize("way", ["full disk", "closed pipe", "closed", "ascii"])
 @pytest.mark.process
-def test_a_lost_stdout_ends_nothing(tmp_path: Path, way: str) -> None:
+def test_closed_stdout_does_not_end_the_run(tmp_path: Path, way: str) -> None:
     command, environment, said = f"{sys.executable} -c '{SAYS}'", dict(os.environ), 1
     if way == "full disk":
         command += " > /dev/full"

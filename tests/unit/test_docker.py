@@ -1,4 +1,4 @@
-"""The Dockerfiles, which no test here can build: what they copy is there, and what they say of versions is true."""
+"""The Dockerfiles, which no test can build here: the files they copy exist, and their versions are supported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FILES = sorted((ROOT / "docker").glob("Dockerfile.*"))
 
 
 @pytest.mark.parametrize("name", ["Dockerfile.ascend", "Dockerfile.cpu"])
-def test_what_is_copied_and_started_is_there(name: str) -> None:
+def test_dockerfiles_copy_and_start_existing_files(name: str) -> None:
     text = (ROOT / "docker" / name).read_text()
     assert [file.name for file in FILES] == ["Dockerfile.ascend", "Dockerfile.cpu"]
     ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] not in "#!*."]
@@ -25,7 +25,7 @@ def test_what_is_copied_and_started_is_there(name: str) -> None:
     assert os.access(ROOT / "docker" / "with_cann.sh", os.X_OK)
 
 
-def test_the_versions_that_are_named_are_supported() -> None:
+def test_dockerfiles_name_supported_versions() -> None:
     project, constraints = (ROOT / "pyproject.toml").read_text(), (ROOT / "constraints.txt").read_text()
     supported = Requirement(re.findall(r'"(mindspore[^"]*)"', project)[0]).specifier
     (pinned,) = re.findall(r"^mindspore==(.*)$", constraints, re.MULTILINE)

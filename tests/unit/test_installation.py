@@ -1,4 +1,4 @@
-"""Hints name the command that a person has typed."""
+"""Hints name the command that the user typed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def not_called_yet(monkeypatch: pytest.MonkeyPatch) -> None:
         ("/not/on/path/bin/deit", "/not/on/path/bin/deit"),
     ],
 )
-def test_a_hint_begins_as_the_command_did(argument: str, program: str) -> None:
+def test_hint_starts_like_the_typed_command(argument: str, program: str) -> None:
     installation.note_call(argument)
     assert installation.program() == program
 
@@ -39,16 +39,17 @@ def test_a_command_on_the_path_needs_no_folder(tmp_path: Path, monkeypatch: pyte
     assert installation.program() == "deit"
 
 
-def test_other_processes_name_what_the_installation_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_processes_name_the_installed_command(monkeypatch: pytest.MonkeyPatch) -> None:
     assert installation.program() == "python launch.py"
     monkeypatch.setattr(installation, "IS_WHEEL", True)
     assert installation.program() == "deit"
 
 
-def test_an_optional_part_is_installed_where_this_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hint_for_an_extra_fits_the_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of_checkout = shlex.split(installation.install_command("export"))
     assert of_checkout[2:] == ["--constraint", f"{ROOT}/constraints.txt", "--editable", f"{ROOT}[export]"]
     monkeypatch.setattr(installation, "ROOT", tmp_path)  # beside a model that MLflow serves
     assert installation.install_command("export") == "pip install 'deit-mindspore[export]'"
     (tmp_path / "constraints.txt").touch()
-    assert installation.install_command() == f"pip install --constraint {tmp_path}/constraints.txt deit-mindspore"
+    expected = shlex.join(["pip", "install", "--constraint", f"{tmp_path}/constraints.txt", "deit-mindspore"])
+    assert installation.install_command() == expected

@@ -1,4 +1,4 @@
-"""Generators that are made, and the one that is moved."""
+"""New generators, and one that is moved."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def numbers(random: np.random.Generator) -> list[float]:
     return [float(number) for number in drawn]
 
 
-def test_a_moved_generator_draws_what_a_fresh_one_does() -> None:
+def test_moved_generator_draws_the_same_as_a_new_one() -> None:
     for place in ((3, "augment", 0, 1, 2), (3, "augment", 2**40, 1), (4, "replace"), (3, "augment", 0, 1, 2), (2**63, "a", 5)):
         assert numbers(moved_generator(*place)) == numbers(generator(*place))
     for make in (generator, moved_generator):
@@ -24,7 +24,7 @@ def test_a_moved_generator_draws_what_a_fresh_one_does() -> None:
             make(0, "augment", 1, 2, 3, 4)
 
 
-def test_each_thread_moves_its_own() -> None:
+def test_each_thread_has_its_own_generator() -> None:
     def drawn(image: int) -> list[float]:
         random = moved_generator(1, "augment", image)
         return [random.random() for _ in range(200)]

@@ -1,4 +1,4 @@
-"""The scores by class are scikit-learn's."""
+"""The scores by class equal scikit-learn's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deit.scores import balanced_accuracy, macro_f1
 
 @pytest.mark.parametrize("seed", range(4))
 def test_scores_are_scikit_learns(seed: int) -> None:
-    """Also where a class has no images, or is never predicted: 7 of the 8 classes have images, 6 are predicted."""
+    """Also if a class has no images, or is never predicted: 7 of the 8 classes have images, 6 are predicted."""
     random = np.random.default_rng(seed)
     labels, predicted = random.choice(7, 200, p=[0.6, 0.2, 0.1, 0.04, 0.03, 0.02, 0.01]), random.integers(0, 6, 200)
     labels[:7] = range(7)

@@ -1,6 +1,7 @@
 // The page of a training, from top to bottom; drawn again when the theme or the shown weights change.
 
 const percent = (part, digits = 1) => (part === null || part === undefined ? "–" : `${(100 * part).toFixed(digits)} %`);
+const inPercent = (number) => (number === null ? "–" : `${number.toFixed(1)} %`);
 const NAMED = 40; // classes of a confusion matrix with names; above, the most confused pairs say more
 const PAIRS = 15;
 let shown = 0; // which evaluation
@@ -12,14 +13,11 @@ function tile(value, what) {
 
 function head() {
   const best = data.best[0], found = data.evaluations[shown];
-  // Of all processes where the run has recorded it, else of the images below.
-  const entry = data.best.find((one) => found && one.weights === found.weights) ?? {};
-  const score = (name) => percent(typeof entry[name] === "number" ? entry[name] / 100 : found[name]);
   const tiles = [
     ...data.best.map((entry) => tile(`${entry.top1.toFixed(2)} %`, `top-1, ${entry.weights} weights, epoch ${entry.epoch}`)),
     ...(best && best.images ? [tile(String(best.images), "validation images")] : []),
-    ...(found ? [tile(score("macro_f1"), "macro F1"), tile(score("balanced_accuracy"), "balanced accuracy")] : []),
-    ...(found && found.reliability && found.reliability.ece !== null ? [tile(`${found.reliability.ece.toFixed(1)} %`, "calibration error (ECE)")] : []),
+    ...(found ? [tile(inPercent(found.macro_f1), "macro F1"), tile(inPercent(found.balanced_accuracy), "balanced accuracy")] : []),
+    ...(found && found.reliability && found.reliability.ece !== null ? [tile(inPercent(found.reliability.ece), "calibration error (ECE)")] : []),
     tile(data.took, "from the first to the last step"),
   ];
   return element("section", { class: "wide" },
@@ -117,7 +115,7 @@ function classes(found) {
   });
   const rows = sorted.map((row) => element("tr", {}, element("td", { class: "text", title: row[0] }, row[0]),
     ...row.slice(1, 3).map((count) => element("td", {}, String(count))), ...row.slice(3).map((part) => element("td", {}, percent(part)))));
-  const mean = `Macro F1 ${percent(found.macro_f1)}, balanced accuracy ${percent(found.balanced_accuracy)}: every class counts the same.`;
+  const mean = `Macro F1 ${inPercent(found.macro_f1)}, balanced accuracy ${inPercent(found.balanced_accuracy)}: every class counts the same.`;
   return section("Classes", `Precision: of the images predicted as the class, how many are of it. Recall: of its images, how many are found. ${mean}`, false,
     element("div", { class: "scroll" }, element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows))));
 }

@@ -1,4 +1,4 @@
-"""The images of a comparison have the labels of the models, whatever the order of the class folders."""
+"""The images of a comparison get the labels of the models, whatever the order of the class folders."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def images_for(folder: Path, classes: list[str]) -> tuple[RunConfig, list[Model]
     return config, [Model("a", folder, config, classes, None, {}, "mindir", "float32", 1)]
 
 
-def test_another_order_is_mapped(tmp_path: Path) -> None:
+def test_classes_in_another_order_are_mapped(tmp_path: Path) -> None:
     config, models = images_for(tmp_path, ["dog", "cat"])
     assert open_images(config, models).labels.tolist() == [1, 0]
 
 
-def test_other_names_are_refused(tmp_path: Path) -> None:
+def test_other_class_names_are_rejected(tmp_path: Path) -> None:
     config, models = images_for(tmp_path, ["cat", "lion"])
     with pytest.raises(UserError, match="only the model has lion; only the data has dog"):
         open_images(config, models)

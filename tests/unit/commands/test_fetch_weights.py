@@ -1,4 +1,4 @@
-"""Official weights from a server on this machine: complete, compared, resumed, or a message that says what to do."""
+"""Official weights from a server on this machine: complete, verified, resumed, or a message that says what to do."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "weights").iterdir() if path.name != ".fetching")
 
 
-def test_a_file_is_fetched_once_and_compared(fetch: Callable, server: Server, tmp_path: Path) -> None:
+def test_file_is_downloaded_once_and_verified(fetch: Callable, server: Server, tmp_path: Path) -> None:
     first = fetch()
     file = tmp_path / "weights" / OFFICIAL[TINY].file_name
     assert first.code == 0 and "which starts as published" in first.out, first.err
@@ -113,14 +113,14 @@ def test_a_file_is_fetched_once_and_compared(fetch: Callable, server: Server, tm
     assert len(server.asked) == 1
 
 
-def test_a_connection_that_breaks_is_resumed(fetch: Callable, server: Server, tmp_path: Path) -> None:
+def test_broken_connection_is_resumed(fetch: Callable, server: Server, tmp_path: Path) -> None:
     server.cut = [1000, 300_000]
     assert fetch().code == 0
     assert server.asked == ["", "bytes=1000-", "bytes=301000-"]
     assert files(tmp_path) == ["SHA256SUMS", OFFICIAL[TINY].file_name]
 
 
-def test_what_an_earlier_call_has_brought_is_kept(fetch: Callable, server: Server, tmp_path: Path) -> None:
+def test_earlier_partial_download_is_continued(fetch: Callable, server: Server, tmp_path: Path) -> None:
     server.cut = [5000] + [0] * 10
     broken = fetch()
     assert broken.code == 1 and "5.0 kB are kept in" in broken.err and "the same command resumes" in broken.err
@@ -128,7 +128,7 @@ def test_what_an_earlier_call_has_brought_is_kept(fetch: Callable, server: Serve
     assert fetch().code == 0 and server.asked == ["bytes=5000-"]
 
 
-def test_another_version_on_the_server_is_not_mixed_with_the_first(fetch: Callable, server: Server, tmp_path: Path) -> None:
+def test_changed_file_on_the_server_restarts_the_download(fetch: Callable, server: Server, tmp_path: Path) -> None:
     server.content, server.cut = bytes(1 << 20), [5000] + [0] * 10
     fetch()
     server.content, server.tag, server.cut = CONTENT, '"two"', []
@@ -136,14 +136,14 @@ def test_another_version_on_the_server_is_not_mixed_with_the_first(fetch: Callab
     assert (tmp_path / "weights" / OFFICIAL[TINY].file_name).read_bytes() == CONTENT
 
 
-def test_a_wrong_file_gets_no_name(fetch: Callable, server: Server, tmp_path: Path) -> None:
+def test_file_with_wrong_checksum_is_not_kept(fetch: Callable, server: Server, tmp_path: Path) -> None:
     server.content = CONTENT[::-1]
     outcome = fetch()
     assert outcome.code == 1 and "that of the official file with" in outcome.err and outcome.err.endswith("It was removed.\n")
     assert not (tmp_path / "weights").exists()
 
 
-def test_without_a_published_sum_the_first_download_counts(fetch: Callable, server: Server, tmp_path: Path) -> None:
+def test_first_download_sets_the_checksum_if_none_is_published(fetch: Callable, server: Server, tmp_path: Path) -> None:
     file = tmp_path / "weights" / OFFICIAL[THIRD].file_name
     server.content = archive(tmp_path / "file.pth", state(tensor()), _0=bytes(24)).read_bytes()
     first = fetch(THIRD)
@@ -161,7 +161,7 @@ def test_without_a_published_sum_the_first_download_counts(fetch: Callable, serv
     assert files(tmp_path) == ["SHA256SUMS"]
 
 
-def test_without_a_network_the_message_says_what_to_bring_where(fetch: Callable, server: Server, tmp_path: Path) -> None:
+def test_message_without_network_gives_address_and_folder(fetch: Callable, server: Server, tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         outcome = fetch(TINY, f"task.url=http://127.0.0.1:{unused.getsockname()[1]}/x")
@@ -178,7 +178,7 @@ def test_a_server_without_the_file(fetch: Callable, server: Server, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_addresses_without_encryption_are_refused(fetch: Callable, server: Server, tmp_path: Path) -> None:
+def test_unencrypted_addresses_are_rejected(fetch: Callable, server: Server, tmp_path: Path) -> None:
     outcome = fetch(TINY, "task.url=http://mirror.example/deit")
     assert outcome.code == 2 and "allowed: an https:// address" in outcome.err
     server.redirect = "http://mirror.example/file"
@@ -187,7 +187,9 @@ def test_addresses_without_encryption_are_refused(fetch: Callable, server: Serve
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_keeps_what_is_there(fetch: Callable, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_keeps_the_partial_file(
+    fetch: Callable, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(self: object, done: int, total: int | None) -> None:
         if done:
             raise KeyboardInterrupt
@@ -248,7 +250,7 @@ def self_signed(folder: Path) -> Path:
     return file
 
 
-def test_what_has_no_official_weights(command: Callable, tmp_path: Path) -> None:
+def test_model_without_official_weights_is_reported(command: Callable, tmp_path: Path) -> None:
     outcome = command("task=fetch_weights", "model=deit_micro")
     assert outcome.code == 2 and "model.name is deit_micro, which has no official weights." in outcome.err
     outcome = command("task=fetch_weights", "task.official=deit_tiny_patch16_22")

@@ -34,7 +34,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
         (A2, ["precision=o1", "model.attention=flash", *NARROW], ["a multiple of 16", "which is 8", "attention=auto"]),
     ],
 )
-def test_what_the_card_cannot_compute_is_refused_before_the_start(
+def test_unsupported_precision_is_rejected_before_the_start(
     table: str, arguments: list[str], words: list[str], server: Callable[[str], None], command: Callable[..., Outcome]
 ) -> None:
     server(table)
@@ -44,7 +44,7 @@ def test_what_the_card_cannot_compute_is_refused_before_the_start(
     assert not Path("runs").exists()
 
 
-def test_saturation_is_refused_and_what_the_card_can_compute_is_not(
+def test_saturation_mode_is_rejected_and_supported_settings_are_not(
     server: Callable[[str], None], command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server(A2)

@@ -1,4 +1,4 @@
-"""Mistakes that need no run to be seen are answered before one is looked up, be it in a store or in MLflow."""
+"""Mistakes that can be found without a run are reported before a run is looked up in a store or in MLflow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ID = "0" * 32  # looks like an MLflow run id
         (("task=sync", f"resume={ID}"), "with task=sync: it sends runs to MLflow"),
     ],
 )
-def test_refused_before_any_network(typed: tuple[str, ...], message: str) -> None:
+def test_references_are_rejected_before_any_network_access(typed: tuple[str, ...], message: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         with pytest.raises(UserError, match=message):

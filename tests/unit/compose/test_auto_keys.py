@@ -1,4 +1,4 @@
-"""``${auto:}`` becomes a plain number that follows from the data, unless a value is typed."""
+"""``${auto:}`` becomes a plain number computed from the data, unless a value is typed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_official_weights_follow_the_model(photos: Path) -> None:
         freeze("experiment=finetune", root, "model=deit_micro")
 
 
-def test_a_command_shows_and_resolves_them(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_shows_and_resolves_auto_values(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = f"data.root='{photos}'"
     assert main([*OWN, root, "--cfg", "job", "--resolve"]) == 0
     shown = yaml.safe_load(capsys.readouterr().out)
@@ -74,7 +74,7 @@ def test_a_command_shows_and_resolves_them(photos: Path, capsys: pytest.CaptureF
     assert "data.batch_size=4 " not in out.partition("chosen for this data")[2]
 
 
-def test_data_that_are_not_there_are_reported_below_the_outline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_data_is_reported_below_the_outline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*OWN, "data.root=nowhere", "dry_run=true"]) == 2
     said = capsys.readouterr()
     assert "as for 1,000 images, not counted" in said.out and "this start would be refused" in said.out
@@ -95,7 +95,7 @@ def test_a_run_of_the_experiment_has_plain_numbers_for_evaluate_and_resume(photo
     assert freeze("task=evaluate", f"run='{run.path}'").data.batch_size == config.data.batch_size
 
 
-def test_a_start_says_what_was_chosen(photos: Path, tmp_path: Path) -> None:
+def test_start_prints_the_chosen_values(photos: Path, tmp_path: Path) -> None:
     from deit.commands.train import TASK
     from deit.runs import directory
 

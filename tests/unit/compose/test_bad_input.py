@@ -1,4 +1,4 @@
-"""What people get wrong: one message with the key, what was found and what is allowed; exit code 2; nothing on disk."""
+"""Common mistakes: one message with the key, what was found and what is allowed; exit code 2; nothing written."""
 
 from __future__ import annotations
 

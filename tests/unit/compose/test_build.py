@@ -1,4 +1,4 @@
-"""Every option of every group that makes part of a training builds: network, state, steps, loaders, shrunk to be quick."""
+"""Every option of every group of a training builds: network, state, steps, loaders, in small sizes."""
 
 from __future__ import annotations
 

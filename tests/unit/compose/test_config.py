@@ -1,4 +1,4 @@
-"""Composition: every option is usable, the schema is obeyed, the control side stays light."""
+"""Composition: every option is usable, the schema is enforced, the control side imports nothing heavy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""run= and resume=: the run's own configuration, and nothing but what is typed on top."""
+"""run= and resume=: the configuration of the run, changed only by typed overrides."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_resume_keeps_everything(run: Path) -> None:
     assert config == base
 
 
-def test_resume_takes_what_is_safe(run: Path) -> None:
+def test_resume_accepts_safe_changes(run: Path) -> None:
     config = freeze(
         f"resume={run}", "hardware=cpu", "tracking=none", "data.workers=3", "schedule.max_steps=5", "schedule.eval_every=2"
     )
@@ -38,8 +38,8 @@ def test_resume_takes_what_is_safe(run: Path) -> None:
     assert (config.schedule.max_steps, config.schedule.eval_every, config.optim.momentum) == (5, 2, 0.8)
 
 
-def test_resume_with_more_epochs_takes_a_new_course(run: Path) -> None:
-    """The learning rate goes on as if the longer schedule had been there from the beginning."""
+def test_resume_with_more_epochs_uses_the_longer_schedule(run: Path) -> None:
+    """The learning rate continues as if the longer schedule had been used from the start."""
     typed = ("schedule.epochs=20", "schedule.patience=3", "optim.on_nonfinite=skip", "checkpointing.every_steps=50")
     config, base = freeze(f"resume={run}", *typed), frozen.load(run / "config.yaml")
     assert (config.optim.on_nonfinite, config.checkpointing.every_steps) == ("skip", 50)
@@ -74,12 +74,12 @@ def test_resume_on_other_cards_needs_the_same_global_batch(run: Path) -> None:
         ("task=evaluate", "with task=evaluate: resume"),
     ],
 )
-def test_resume_refuses_another_recipe(run: Path, typed: str, message: str) -> None:
+def test_resume_rejects_another_recipe(run: Path, typed: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         freeze(f"resume={run}", typed)
 
 
-def test_typing_the_runs_own_value_is_no_change(run: Path) -> None:
+def test_typing_the_value_of_the_run_is_not_a_change(run: Path) -> None:
     assert freeze(f"resume={run}", "seed=7", "ema=short").seed == 7
 
 
@@ -114,13 +114,13 @@ def test_the_split_of_the_run_is_kept(tmp_path: Path) -> None:
     assert freeze("task=evaluate", f"run={run}", "data.split_file=null").data.split_file is None
 
 
-def test_evaluate_refuses_another_model(run: Path) -> None:
+def test_evaluate_rejects_another_model(run: Path) -> None:
     with pytest.raises(UserError, match=r"model\.depth was 2 in this run and cannot become 5"):
         freeze("task=evaluate", f"run={run}", "model.depth=5")
     assert freeze("task=evaluate", f"run={run}", "model.attention=plain").model.attention == "plain"
 
 
-def test_run_needs_the_task_evaluate(run: Path) -> None:
+def test_run_key_needs_task_evaluate(run: Path) -> None:
     with pytest.raises(UserError, match="with task=train"):
         freeze(f"run={run}")
     with pytest.raises(UserError, match="with task=evaluate: resume"):

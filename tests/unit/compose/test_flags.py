@@ -1,4 +1,4 @@
-"""Flags beside the overrides: Hydra's, and what is no flag."""
+"""Flags next to the overrides: Hydra's, and invalid ones."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def test_flags_and_overrides_in_any_order() -> None:
         (["--cfg", "nothing"], "See python launch.py --help."),
     ],
 )
-def test_what_is_refused(typed: list[str], message: str) -> None:
+def test_invalid_input_is_rejected(typed: list[str], message: str) -> None:
     with pytest.raises(UserError) as caught:
         flags.parse(typed)
     assert message in str(caught.value)
 
 
-def test_a_bare_info_shows_the_defaults_alone() -> None:
+def test_info_without_a_value_shows_only_the_defaults() -> None:
     assert flags.normal(["--info", "seed=1"]) == ["--info=defaults", "seed=1"]
     assert flags.normal(["--info", "config"]) == ["--info", "config"] and flags.normal(["-i"]) == ["--info=defaults"]
 

@@ -1,4 +1,4 @@
-"""The help pages are told from conf/ and the schema, completely."""
+"""The help pages contain everything in conf/ and the schema."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_group_page_has_its_options_and_keys(group: str, command) -> None:
     assert first_words(keys_shown) == {path for path in keys.table() if path.startswith(f"{group}.")}
 
 
-def test_key_page_tells_type_limits_value_now_and_meaning(command) -> None:
+def test_key_page_shows_type_limits_current_value_and_meaning(command) -> None:
     def page(*topics: str) -> str:
         return " ".join(command("--help", *topics).out.split())
 
@@ -63,8 +63,8 @@ SLOW |= {"optuna", "sqlalchemy", "requests", "s3fs", "botocore", "submitit", "ra
 
 
 @pytest.mark.process
-def test_help_is_quick_and_leaves_nothing(tmp_path: Path) -> None:
-    """Quick because of what is not imported: how many seconds that is says more about the machine than about the program."""
+def test_help_is_quick_and_writes_nothing(tmp_path: Path) -> None:
+    """Quick because of what is not imported; seconds would depend on the machine."""
     code = "import sys; from deit.cli import main; code = main(sys.argv[1:]); print(code, *sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     for arguments in (["--help"], ["optim", "-h"], ["--help", "model.depth"]):

@@ -1,4 +1,4 @@
-"""What Hydra, OmegaConf and YAML raise, as one message."""
+"""Errors of Hydra, OmegaConf and YAML as one message."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def missing(group: str, option: str, allowed: list[str] | None = None) -> Except
         (OmegaConfBaseException("something else\n    object_type=X"), [], r"^something else$"),
     ],
 )
-def test_one_message_that_names_the_place(error: Exception, typed: list[str], message: str) -> None:
+def test_hydra_errors_become_one_message_with_the_place(error: Exception, typed: list[str], message: str) -> None:
     with pytest.raises(Exception, match=message) as caught:
         raise translate(error, typed)
     assert caught.value.exit_code == 2 and "object_type" not in str(caught.value)

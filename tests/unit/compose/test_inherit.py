@@ -1,4 +1,4 @@
-"""The configuration of a run below the new overrides, as a function of three arguments."""
+"""The configuration of a run under new overrides, as a function of three arguments."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def result(base: RunConfig, *typed: str) -> RunConfig:
     return inherit(base, found, given)
 
 
-def test_only_what_is_typed_differs(base: RunConfig) -> None:
+def test_only_typed_keys_differ_from_the_run(base: RunConfig) -> None:
     resumed = result(base, "resume=x", "schedule.epochs=9", "tracking.log_every=7", "runs_dir=other")
     assert (resumed.schedule.epochs, resumed.tracking.log_every, resumed.runs_dir, resumed.resume) == (9, 7, "other", "x")
     assert (resumed.model, resumed.optim, resumed.augment) == (base.model, base.optim, base.augment)
 
 
-def test_a_group_keeps_what_its_file_leaves_open(base: RunConfig) -> None:
+def test_group_keeps_the_runs_values_that_its_file_does_not_set(base: RunConfig) -> None:
     evaluated = result(base, "run=x", "task=evaluate", "data=cifar10", "data.root=d")
     assert (evaluated.data.name, evaluated.data.num_classes, evaluated.model) == ("cifar10", 10, base.model)
 
@@ -52,6 +52,6 @@ def test_a_group_keeps_what_its_file_leaves_open(base: RunConfig) -> None:
         (("task=predict", "task.input=x", "task.model=m", "model.depth=3"), r"cannot become 3 with task\.model="),
     ],
 )
-def test_what_may_not_change(base: RunConfig, typed: tuple[str, ...], message: str) -> None:
+def test_changes_that_a_resume_rejects(base: RunConfig, typed: tuple[str, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):
         result(base, *typed)

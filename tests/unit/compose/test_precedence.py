@@ -1,4 +1,4 @@
-"""What is typed wins over files, or the contradiction is refused; Hydra's settings without effect are refused, too."""
+"""Typed values take precedence over files, or the contradiction is rejected; so are Hydra settings without effect."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_typed_group_wins_over_conf_local(conf: Path) -> None:
     assert (config.hardware.target, config.hardware.grace_period) == ("gpu", 7)
 
 
-def test_an_experiment_that_contradicts_a_typed_group_is_refused() -> None:
+def test_experiment_that_contradicts_a_typed_group_is_rejected() -> None:
     with pytest.raises(UserError) as caught:
         freeze("experiment=digits_distilled", "model=deit_tiny", "optim=sgd", "optim.base_lr=0.1", "debug=fast")
     assert str(caught.value).splitlines() == [
@@ -51,14 +51,14 @@ def test_an_experiment_that_contradicts_a_typed_group_is_refused() -> None:
     assert freeze("experiment=quickstart", "ema=paper", "data=cifar10", "augment=none").schedule.epochs == 48
 
 
-def test_a_key_given_twice_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_key_given_twice_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["seed=1", "seed=2", "name=x", "name=x", "--cfg", "job"]) == 0
     said = capsys.readouterr()
     assert said.err.splitlines() == ["seed=1 is replaced by seed=2, which is given after it"]
     assert "seed: 2" in said.out
 
 
-def test_a_typed_key_of_a_case_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_typed_key_of_a_sweep_case_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep=augmentation_ablation", "optim=adamw", "dry_run=true"]) == 2
     assert "optim=adamw: the case sgd of the template sets optim=sgd" in capsys.readouterr().err
 
@@ -67,17 +67,17 @@ def test_a_typed_key_of_a_case_is_refused(capsys: pytest.CaptureFixture[str]) ->
     "text",
     ["+hydra.job.env_set={FOO: x}", "hydra.job.name=x", "hydra.verbose=true", "hydra/output=default", "hydra.help.app_name=x"],
 )
-def test_settings_of_hydra_without_effect_are_refused(text: str) -> None:
+def test_hydra_settings_without_effect_are_rejected(text: str) -> None:
     with pytest.raises(UserError, match="has no effect here"):
         overrides.check([text], sweeping=False)
 
 
-def test_settings_of_hydra_are_values_to_interpolate(capsys: pytest.CaptureFixture[str]) -> None:
+def test_hydra_settings_can_be_interpolated(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["experiment=quickstart", "name=${hydra:job.config_name}_1", "task=check_data", "dry_run=true"]) in (0, 2)
     assert "HydraConfig" not in capsys.readouterr().err
 
 
-def test_flags_answer_for_this_program(capsys: pytest.CaptureFixture[str]) -> None:
+def test_flags_describe_this_program(capsys: pytest.CaptureFixture[str]) -> None:
     def answer(*typed: str) -> tuple[int, str, str]:
         try:
             code = main(list(typed))

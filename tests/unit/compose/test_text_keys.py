@@ -1,4 +1,4 @@
-"""What is typed for a text key is taken letter by letter, wherever it is written."""
+"""The value of a text key is taken literally, wherever it is written."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ODD = ["图片", "~dd", "exp#3", "lr=1e-3", "a;b", "a&b", "a<b>", "né", "a^b"]
 
 
 @pytest.mark.parametrize("text", GUESSED + WORDS + ODD)
-def test_a_typed_text_keeps_its_letters(text: str) -> None:
+def test_typed_text_is_unchanged(text: str) -> None:
     (parsed,) = overrides.check([f"tracking.run_name={text}"], sweeping=False)
     assert parsed.value() == text
     # What Hydra gets, it reads the same way.
@@ -45,12 +45,12 @@ def test_a_typed_text_keeps_its_letters(text: str) -> None:
     assert again.value() == text
 
 
-def test_a_typed_text_is_frozen_with_its_letters() -> None:
+def test_typed_text_is_frozen_unchanged() -> None:
     config = freeze("name=2024_01_02", "tracking.run_name=1e3", "data.root=图片", "seed=1_0")
     assert (config.name, config.tracking.run_name, config.data.root, config.seed) == ("2024_01_02", "1e3", "图片", 10)
 
 
-def test_a_text_in_a_file_keeps_its_letters(tmp_path: Path) -> None:
+def test_text_in_a_file_is_unchanged(tmp_path: Path) -> None:
     texts = [text for text in GUESSED + WORDS + ODD if text not in ("=", "!x")]
     for text in texts:
         (tmp_path / "mine.yaml").write_text(
@@ -62,7 +62,7 @@ def test_a_text_in_a_file_keeps_its_letters(tmp_path: Path) -> None:
         assert (found.run, found.resume, found.hydra.sweeper.params.seed) == (None, None, text)
 
 
-def test_a_group_file_and_a_name_of_an_option_keep_their_letters(conf: Path) -> None:
+def test_group_files_and_option_names_are_unchanged(conf: Path) -> None:
     (conf / "data" / "2024_01.yaml").write_text("defaults:\n  - digits\n  - _self_\n\nname: 2024_01\nnum_classes: 1_0\n")
     (conf / "experiment" / "1e3.yaml").write_text("# @package _global_\ndefaults:\n  - override /data: 2024_01\n")
     for typed in (["experiment=1e3"], ["data=2024_01"]):
@@ -70,7 +70,7 @@ def test_a_group_file_and_a_name_of_an_option_keep_their_letters(conf: Path) -> 
         assert (config.data.name, config.data.num_classes) == ("2024_01", 10)
 
 
-def test_a_list_of_texts_keeps_their_letters_and_null_stays_null() -> None:
+def test_lists_of_texts_are_unchanged_and_null_stays_null() -> None:
     typed = ["task=predict", "task.model=x.onnx", "task.input=017", "tracking.run_name=null", "task.output=null"]
     config = freeze(*typed)
     assert isinstance(config.task, PredictTask)
@@ -79,7 +79,7 @@ def test_a_list_of_texts_keeps_their_letters_and_null_stays_null() -> None:
     assert parsed[1].value() == ["1_0", "图片", "a, b", "true", "x"]
 
 
-def test_values_of_a_sweep_keep_their_letters() -> None:
+def test_sweep_values_are_unchanged() -> None:
     for text in ("name=1_0,2e3,x", "name=choice(1_0,2e3,x)"):
         (parsed,) = overrides.check([text], sweeping=True)
         values = [text_keys.typed(f"name={value}") for value in parsed.sweep_string_iterator()]
@@ -92,7 +92,7 @@ def test_values_of_a_sweep_keep_their_letters() -> None:
 
 
 @pytest.mark.parametrize("text", ["a(b", "it's", 'say "x"', "a, (b", "it's \\", "$(x"])
-def test_what_no_grammar_reads_comes_with_the_line_to_type(text: str) -> None:
+def test_unparsable_value_is_reported_with_the_line_to_type(text: str) -> None:
     with pytest.raises(UserError) as caught:
         overrides.check([f"tracking.run_name={text}"], sweeping=False)
     line = str(caught.value).partition("type: ")[2]
@@ -101,7 +101,7 @@ def test_what_no_grammar_reads_comes_with_the_line_to_type(text: str) -> None:
     assert parsed.value() == text
 
 
-def test_a_number_that_is_none_is_told_what_is_expected() -> None:
+def test_invalid_number_is_reported_with_the_expected_type() -> None:
     with pytest.raises(UserError, match=r"optim\.base_lr=1e-3#.*Expected: a number, above 0"):
         overrides.check(["optim.base_lr=1e-3#"], sweeping=False)
 
@@ -109,7 +109,7 @@ def test_a_number_that_is_none_is_told_what_is_expected() -> None:
 @pytest.mark.parametrize(
     ("encoding", "named"), [("utf-16", "UTF-16"), ("gb18030", "GB18030"), ("utf-8-sig", None)], ids=["utf-16", "gbk", "bom"]
 )
-def test_files_of_other_encodings_are_taken_or_named(encoding: str, named: str | None, conf: Path) -> None:
+def test_files_in_other_encodings_are_read_or_reported(encoding: str, named: str | None, conf: Path) -> None:
     text = "# @package _global_\n# 快速开始。\ndefaults:\n  - quickstart\n\ntracking:\n  run_name: 图片\n"
     (conf / "experiment" / "mine.yaml").write_text(text, encoding=encoding)
     if named is None:
@@ -124,7 +124,7 @@ def test_files_of_other_encodings_are_taken_or_named(encoding: str, named: str |
 @pytest.mark.parametrize(
     "lines", ["hydra:\n  run:\n    dir: out\n", "hydra:\n  job:\n    name: x\n", "defaults:\n  - override /hydra/output: x\n"]
 )
-def test_a_file_that_sets_what_hydra_does_not_do_here_is_refused(lines: str, conf: Path) -> None:
+def test_file_with_unsupported_hydra_settings_is_rejected(lines: str, conf: Path) -> None:
     (conf / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{lines}")
     with pytest.raises(UserError, match=r"mine\.yaml: hydra.*has no effect"):
         freeze("experiment=mine")
@@ -159,7 +159,7 @@ def test_text_keys_are_those_of_the_schema() -> None:
         "~/a",
     ],
 )
-def test_a_printed_line_gives_its_letters_back(key: str, text: str) -> None:
+def test_printed_command_can_be_typed_again(key: str, text: str) -> None:
     (typed,) = shlex.split(line_to_type(key, text))
     (parsed,) = overrides.check([typed], sweeping=False)
     assert parsed.value() == text

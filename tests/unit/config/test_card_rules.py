@@ -1,4 +1,4 @@
-"""What each generation of Ascend cards is asked to do, and what not."""
+"""What each generation of Ascend cards supports."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def with_attention(config: RunConfig, attention: str) -> RunConfig:
         (["hardware=gpu1", *O1], None, False, "hardware.target is gpu"),
     ],
 )
-def test_flash_attention_where_card_type_and_width_allow_it(
+def test_flash_attention_depends_on_card_type_and_width(
     overrides: list[str], generation: str | None, auto: bool, reason: str | None
 ) -> None:
     config = recipe(*overrides)
@@ -69,7 +69,7 @@ def test_flash_attention_where_card_type_and_width_allow_it(
 
 @pytest.mark.parametrize("precision", ["o1", "o2", "o3", "bf16", "fp32"])
 @pytest.mark.parametrize("generation", ["910A", "910B", "910_93", None])
-def test_a_910a_computes_in_float32_alone(precision: str, generation: str | None) -> None:
+def test_the_910a_computes_only_in_float32(precision: str, generation: str | None) -> None:
     config = recipe(*ASCEND, f"precision={precision}")
     found = card_rules.of_network(config, generation)
     if generation != "910A" or precision == "fp32":
@@ -92,7 +92,7 @@ def test_a_910a_computes_in_float32_alone(precision: str, generation: str | None
         ("O1", False, "910B", None),
     ],
 )
-def test_the_level_of_compiled_graphs(level: str, jit: bool, generation: str | None, expected: str | None) -> None:
+def test_jit_level_depends_on_the_card(level: str, jit: bool, generation: str | None, expected: str | None) -> None:
     assert card_rules.jit_level(ascend(jit_level=level, jit=jit), generation) == expected
 
 
@@ -108,7 +108,7 @@ def test_the_level_of_compiled_graphs(level: str, jit: bool, generation: str | N
         ("cpu", "SATURATION_MODE", False),
     ],
 )
-def test_an_overflow_mode_that_saturates_is_refused(
+def test_saturating_overflow_mode_is_rejected(
     target: str, found: str | None, refused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = card_rules.OVERFLOW_MODE

@@ -1,4 +1,4 @@
-"""A key of the schema carries its help and its limits, and a list has no shared default."""
+"""A key of the schema has its help and limits, and lists have no shared default."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Keys:
     sizes: list[int] = option("Sizes.", default=[1, 2], length=2)
 
 
-def test_what_is_given_is_kept_and_nothing_else() -> None:
+def test_metadata_keeps_only_given_values() -> None:
     rate, sizes = dataclasses.fields(Keys)
     assert dict(rate.metadata) == {"help": "A rate.", "unit": "1/s", "low": 0} and rate.default == MISSING == "???"
     assert dict(sizes.metadata) == {"help": "Sizes.", "length": 2}

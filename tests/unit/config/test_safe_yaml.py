@@ -1,4 +1,4 @@
-"""YAML of a run directory is read as data, within limits."""
+"""YAML of a run directory is read as plain data, within limits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_plain_values_are_read(tmp_path: Path) -> None:
         (b"#" * (safe_yaml.MOST_BYTES + 1), "larger than"),
     ],
 )
-def test_all_else_is_refused_with_the_file(content: bytes, said: str, tmp_path: Path) -> None:
+def test_other_yaml_is_rejected_with_the_file_name(content: bytes, said: str, tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_bytes(content)
     with pytest.raises(UserError) as caught:

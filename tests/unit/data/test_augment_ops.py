@@ -1,4 +1,4 @@
-"""The operations of both backends, OpenCV's against Pillow's; tests/fidelity/test_augment.py holds Pillow's against timm's."""
+"""The operations of both backends, OpenCV against Pillow; tests/fidelity/test_augment.py compares Pillow's with timm's."""
 
 import numpy as np
 import pytest
@@ -62,7 +62,7 @@ def test_opencv_enhances_within_a_level_of_pil(name):
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("name", AFFINE)
-def test_opencv_moves_pixels_to_where_pil_does(name, interpolation):
+def test_opencv_moves_pixels_like_pil(name, interpolation):
     image = smooth(224)
     for level in (0.7, 4, 9):
         for sign in (-1, 1):
@@ -94,7 +94,7 @@ def test_affine_operations_uncover_the_fill(name):
 
 
 def test_directions():
-    """A white dot right of and above the centre tells where each backend moves things."""
+    """A white dot right of and above the centre shows where each backend moves pixels."""
     image = np.zeros((65, 65, 3), np.uint8)
     image[10:13, 50:53] = 255
 

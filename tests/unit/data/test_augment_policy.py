@@ -1,4 +1,4 @@
-"""The grammar of RandAugment policies and what a policy draws."""
+"""The grammar of RandAugment policies, and the random choices of a policy."""
 
 import math
 import subprocess
@@ -67,7 +67,7 @@ def test_policies_that_are_understood(text, policy):
         ("rand-inc0-t3a", "part 't3a', a set of increasing operations, contradicts 'inc0'"),
     ],
 )
-def test_what_is_wrong_with_a_policy_is_named(text, part):
+def test_policy_mistake_is_reported(text, part):
     with pytest.raises(UserError) as caught:
         parse_policy(text)
     message = str(caught.value)
@@ -77,7 +77,7 @@ def test_what_is_wrong_with_a_policy_is_named(text, part):
 
 
 @pytest.mark.parametrize("text", ["augmix-m5", "", "3A", "3a-mstd0.5", "original", "randaugment"])
-def test_other_policies_are_refused(text):
+def test_unknown_policies_are_rejected(text):
     with pytest.raises(UserError) as caught:
         parse_policy(text)
     assert str(caught.value).startswith(f"augment.auto_augment is {text!r}; allowed: null, 3a (3-Augment of DeiT III), or rand")
@@ -87,7 +87,7 @@ def _unused(policy: str) -> list[str]:
     return unused_keys.problems(composed(policy), ["augment.color_jitter"], TASK.unused)
 
 
-def test_colour_jitter_goes_with_3_augment_alone():
+def test_colour_jitter_is_allowed_only_with_3_augment():
     assert jitters(None) and jitters("3a") and jitters("rand-m9-t3aw")
     assert not jitters("rand-m9-mstd0.5-inc1")
     assert _unused("augment=deit3") == _unused("augment=light") == []
@@ -162,7 +162,7 @@ def test_magnitude_is_normal_and_clipped():
     assert abs(np.mean(degrees > 0) - 0.5) < 0.04
 
 
-def test_no_deviation_means_the_magnitude_itself():
+def test_zero_deviation_gives_the_magnitude_itself():
     policy, rng = parse_policy("rand-m4-n1"), np.random.default_rng(2)
     shears = {abs(o.argument) for _ in range(500) for o in policy.draw(rng) if o.name == "ShearX"}
     assert [round(shear, 9) for shear in shears] == [0.12]

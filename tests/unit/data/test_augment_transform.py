@@ -1,4 +1,4 @@
-"""Crops, erasing boxes, and the two transforms as wholes."""
+"""Crops, erasing boxes, and the two complete transforms."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ INCEPTION = ([0.08, 1.0], [0.75, 4 / 3])
 
 
 def settings(img_size: int | list[int] = 32, crop_pct=1.0, interpolation="bicubic", in_chans=3, **augment) -> RunConfig:
-    """What the transforms read of a configuration; augmentation is off but for what is given."""
+    """What the transforms read of a configuration; augmentation is off except for what is given."""
     config = RunConfig()
     config.model.img_size = img_size
     config.data.crop_pct = crop_pct
@@ -46,7 +46,7 @@ def rng(seed=0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def test_random_boxes_have_the_areas_and_ratios_asked_for():
+def test_random_boxes_have_the_configured_areas_and_ratios():
     generator = rng()
     boxes = np.array([random_box(generator, 375, 500, *INCEPTION) for _ in range(4000)])
     top, left, height, width = boxes.T
@@ -55,7 +55,7 @@ def test_random_boxes_have_the_areas_and_ratios_asked_for():
     area, ratio = height * width / (375 * 500), width / height
     assert 0.075 < area.min() < 0.09 and 0.93 < area.max() <= 1.0
     assert 0.73 < ratio.min() < 0.77 and 1.31 < ratio.max() < 1.36
-    # Large boxes fit less often, so the mean lies below the 0.54 of a uniform area.
+    # Large boxes fit less often, so the mean is below the 0.54 of a uniform area.
     assert 0.41 < area.mean() < 0.46
     small = area < 0.4  # these always fit: log-uniform ratios are symmetric about 1
     assert abs(np.log(ratio[small]).mean()) < 0.02
@@ -71,7 +71,7 @@ def test_random_boxes_have_the_areas_and_ratios_asked_for():
         (1, 1000, [0.1, 0.2], Box(0, 499, 1, 1)),
     ],
 )
-def test_what_does_not_fit_falls_back_to_the_centre(height, width, ratio, box):
+def test_crop_that_does_not_fit_uses_the_centre(height, width, ratio, box):
     assert random_box(rng(), height, width, [1.0, 1.0], ratio) == box
 
 
@@ -107,7 +107,7 @@ def test_erasing_several_boxes_shares_the_area():
     assert not draw_boxes(generator, (64, 64), 0.0, 3).any()
 
 
-def test_erasing_noise_is_normal_and_no_two_boxes_of_a_batch_are_alike():
+def test_erasing_noise_is_normal_and_differs_between_boxes():
     size, count = 48, 128
     bank = noise_bank(7, (size, size))
     np.testing.assert_array_equal(bank, noise_bank(7, (size, size)))
@@ -163,7 +163,7 @@ def test_all_drawn_operations_are_applied_in_order():
         np.testing.assert_array_equal(transform(image, rng(seed)), np.asarray(picture))
 
 
-def test_backends_draw_the_same():
+def test_backends_draw_the_same_random_numbers():
     options = {"scale": [0.08, 1.0], "ratio": [0.75, 1.33], "hflip": 0.5, "auto_augment": "rand-m9-mstd0.5-inc1"}
     fast, exact = (TrainTransform(settings(64, backend=backend, **options)) for backend in ("opencv", "pil"))
     image = waves(150, 200)
@@ -172,7 +172,7 @@ def test_backends_draw_the_same():
     assert np.mean(np.array(correlations) > 0.9) > 0.9
 
 
-def test_the_generator_decides_everything():
+def test_transform_depends_only_on_the_generator():
     options = {"scale": [0.08, 1.0], "ratio": [0.75, 1.33], "hflip": 0.5, "auto_augment": "rand-m9-mstd0.5-inc1"}
     transform, image = TrainTransform(settings(**options)), waves(60, 60)
     results = [transform(image, rng(seed)).tobytes() for seed in range(8)]
@@ -202,7 +202,7 @@ def test_colour_jitter_follows_3_augment(backend):
         assert 1 < np.abs(jittered.astype(int) - alone).mean() < 60
 
 
-def test_a_wrong_policy_is_named():
+def test_wrong_policy_is_reported():
     with pytest.raises(UserError, match=r"augment\.auto_augment is 'randaugment'"):
         TrainTransform(settings(auto_augment="randaugment"))
 

@@ -79,12 +79,12 @@ def test_ranks_share_the_images_of_one_process() -> None:
     assert step(1) == step(2) == step(4)
 
 
-def test_no_balance_has_the_images_that_there_are() -> None:
+def test_without_balance_counts_are_unchanged() -> None:
     images, before = Balance(LABELS, "none", 0).drawn(4)
     assert sorted(images.tolist()) == list(range(len(LABELS))) and not before.any()
 
 
-def test_balanced_weights_are_scikit_learns() -> None:
+def test_balanced_weights_equal_scikit_learn() -> None:
     found = class_weights(LABELS, 5, "balanced")
     present = [0, 1, 3, 4]
     np.testing.assert_allclose(found[present], compute_class_weight("balanced", classes=np.array(present), y=LABELS), rtol=1e-6)
@@ -99,5 +99,5 @@ def test_weights_have_the_mean_one_over_the_images(kind: str) -> None:
     assert weights[4] / weights[0] == pytest.approx(30**power, rel=1e-6)
 
 
-def test_without_weights_there_are_none() -> None:
+def test_class_weights_are_none_by_default() -> None:
     assert class_weights(LABELS, 5, "none") is None

@@ -1,4 +1,4 @@
-"""The order of images and the loaders: nothing twice, nothing lost, the same bytes whoever makes them."""
+"""The order of images and the loaders: no duplicates, no losses, the same bytes with any number of workers."""
 
 import dataclasses
 import threading
@@ -181,7 +181,7 @@ def test_the_plan_counts_the_steps_of_the_loader(images, repeats, last_batch):
 
 @pytest.mark.parametrize("remode", ["pixel", "rand", "const"])
 @pytest.mark.parametrize("backend", ["opencv", "pil"])
-def test_the_number_of_threads_changes_nothing(backend, remode):
+def test_number_of_threads_does_not_change_the_batches(backend, remode):
     made = {}
     for workers in (0, 1, 4):
         config = run(data={"workers": workers}, augment={"backend": backend, "remode": remode})
@@ -236,7 +236,7 @@ def test_seed_epoch_and_repetition_change_the_augmentation():
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_ranks_share_the_epoch_and_augment_alike(workers):
+def test_ranks_share_the_epoch_and_augment_the_same_way(workers):
     config = run(data={"workers": workers})
     single = {int(i): x.tobytes() for b in train_loader(config).epoch(1) for i, x in zip(b.indices, b.images, strict=True)}
     config.data.batch_size = 4
@@ -293,7 +293,7 @@ def test_leaving_early_ends_the_threads():
 
 
 @pytest.mark.parametrize("workers", [0, 3])
-def test_a_broken_image_ends_the_epoch_with_its_name(workers, tmp_path):
+def test_broken_image_ends_the_epoch_and_is_named(workers, tmp_path):
     for split, name in (("train", "a"), ("train", "b"), ("val", "a")):
         (tmp_path / split / name).mkdir(parents=True)
         for number in range(8):
@@ -312,7 +312,7 @@ def test_a_broken_image_ends_the_epoch_with_its_name(workers, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_other_errors_reach_the_consumer_too(workers):
+def test_other_errors_reach_the_consumer(workers):
     config = run(data={"workers": workers})
     dataset = Counted(64, failing=17)
     with pytest.raises(UserError, match=r"counted\[17\]: broken"):
@@ -321,7 +321,7 @@ def test_other_errors_reach_the_consumer_too(workers):
         list(EvalLoader(config, dataset, 0, 1))
 
 
-def test_waiting_is_counted():
+def test_wait_time_is_counted():
     loader = train_loader(run())
     assert loader.waited == 0
     batches = loader.epoch(0)

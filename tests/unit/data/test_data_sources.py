@@ -1,4 +1,4 @@
-"""Where images come from: folders, CIFAR's files, the digits, synthetic ones; and every way they can be wrong."""
+"""Sources of images: folders, CIFAR files, digits, synthetic images; and every mistake in them."""
 
 import io
 import json
@@ -85,7 +85,7 @@ def test_validation_uses_the_labels_of_training(folder):
     assert val.describe(0).endswith("val/ant/u.png")
 
 
-def test_folder_that_is_not_laid_out_so(folder, tmp_path_factory):
+def test_folder_with_another_layout_is_rejected(folder, tmp_path_factory):
     empty = tmp_path_factory.mktemp("empty")
     assert refused(data("imagefolder")).startswith("data.root is null, but data.source=imagefolder")
     assert f"data.root: there is no folder {empty}/none" in refused(data("imagefolder", root=f"{empty}/none"))
@@ -111,7 +111,7 @@ def test_left_out_files_are_counted_and_named(folder, capsys, monkeypatch):
     picture().save(folder / "train/dog/more/deep/c.jfif", "JPEG")
     picture().save(folder / "train/loose.jpg")
     (folder / "train/cat/gone.png").symlink_to("nowhere.png")
-    (folder / "train/dog/again").symlink_to(folder / "train")  # would lead round for ever
+    (folder / "train/dog/again").symlink_to(folder / "train")  # an endless loop
     for junk in ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", ".ipynb_checkpoints"):
         (folder / "train" / junk).mkdir()
         picture().save(folder / "train" / junk / "x.jpg")
@@ -131,7 +131,7 @@ def test_left_out_files_are_counted_and_named(folder, capsys, monkeypatch):
         assert part in told
 
 
-def test_an_empty_class_of_val_is_allowed_and_said(folder):
+def test_empty_validation_class_is_allowed_and_reported(folder):
     (folder / "val/dog").mkdir()
     val = open_dataset(data("imagefolder", root=str(folder)), False)
     assert val.classes == ["ant", "cat", "dog"] and len(val) == 3
@@ -151,7 +151,7 @@ def test_names_in_nfc_and_nfd_are_one_class(folder):
     )
 
 
-def test_a_name_that_is_no_text_becomes_text(folder):
+def test_undecodable_file_name_becomes_text(folder):
     for split in ("train", "val"):
         place = os.fsencode(folder / split) + b"/caf\xe9"
         Path(os.fsdecode(place)).mkdir()
@@ -162,13 +162,13 @@ def test_a_name_that_is_no_text_becomes_text(folder):
 
 
 @pytest.mark.parametrize("other", ["validation", "Valid", "test"])
-def test_a_folder_by_another_name_is_pointed_at(folder, other):
+def test_folder_with_a_similar_name_is_suggested(folder, other):
     (folder / "val").rename(folder / other)
     told = refused(data("imagefolder", root=str(folder)))
     assert f"contains {other}/ but no val/; rename it: mv '{folder / other}' '{folder / 'val'}'" in told
 
 
-def test_a_flat_split_is_named(folder):
+def test_flat_split_is_reported(folder):
     (folder / "val").rename(folder / "old")
     (folder / "val").mkdir()
     picture().save(folder / "val/1.JPEG")
@@ -176,7 +176,7 @@ def test_a_flat_split_is_named(folder):
     assert f"{folder}/val contains no class folders" in told and "It contains 1 images without a label" in told
 
 
-def test_one_class_is_refused_before_anything_starts(folder):
+def test_single_class_is_rejected_before_the_start(folder):
     for name in ("ant", "cat"):
         shutil.rmtree(folder / "train" / name)
     with pytest.raises(UserError, match="train: contains one class, dog; a classifier needs at least two"):
@@ -202,7 +202,7 @@ def test_a_class_map_gives_the_labels(folder):
     assert "not readable as a list of names" in refused(data("imagefolder", root=str(folder), class_map=f"{names}.gone"))
 
 
-def test_numbers_that_do_not_agree(folder):
+def test_wrong_counts_are_rejected(folder):
     root = {"root": str(folder)}
     assert refused(data("imagefolder", **root, num_classes=1000)).startswith(
         f"data.num_classes is 1000, but {folder}/train has 3 classes; data.num_classes=null"
@@ -288,14 +288,14 @@ def test_values_of_more_than_eight_bits_are_scaled(image, format, treated):
         (np.array([[np.nan, 1]], np.float32), "floats from nan"),
     ],
 )
-def test_values_of_an_unknown_range_are_refused(values, said):
+def test_unknown_value_range_is_rejected(values, said):
     with pytest.raises(BadImage, match=said) as caught:
         decode(encoded(Image.fromarray(values), "TIFF"), "x.tif", MOST, "white")
     assert caught.value.kind == "unknown range"
 
 
 def transparent_files():
-    """The same three pixels, black, half transparent black, and transparent black, in each way that a file can say so."""
+    """The same three pixels, black, half transparent black, and transparent black, in each way that a file can store them."""
     rgba = np.array([[[0, 0, 0, 255], [0, 0, 0, 128], [0, 0, 0, 0]]], np.uint8)
     image = Image.fromarray(rgba)
     palette = Image.new("P", (3, 1))
@@ -333,7 +333,7 @@ def test_one_transparent_colour_and_an_opaque_alpha():
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "YCbCr"])
-def test_other_modes_are_those_of_pillow(mode):
+def test_other_modes_equal_pillow(mode):
     content = encoded(picture().convert(mode), "JPEG" if mode in ("CMYK", "YCbCr") else "TIFF")
     expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
     np.testing.assert_array_equal(decode_pillow(content, "x", MOST, "white"), expected)
@@ -358,7 +358,7 @@ def test_warnings_of_pillow_name_the_file(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("read", [decode, decode_pillow])
-def test_unreadable_images_are_named(read):
+def test_unreadable_images_are_reported(read):
     jpeg, png = encoded(picture(), "JPEG"), encoded(picture(), "PNG")
     cases = {
         jpeg[:-100]: "image file is truncated",
@@ -424,7 +424,7 @@ def test_cifar100_takes_the_fine_label(tmp_path):
     np.testing.assert_array_equal(train.image(2), images[2])
 
 
-def test_cifar_files_that_are_wrong(tmp_path):
+def test_damaged_cifar_files_are_rejected(tmp_path):
     config = data("cifar100", root=str(tmp_path))
     assert refused(data("cifar10")).startswith(
         "data.root is null, but data.source=cifar10 reads the files of cifar-10-batches-bin"
@@ -452,7 +452,7 @@ def test_digits_split():
     assert train.classes == list("0123456789")
 
 
-def test_sources_without_a_folder_refuse_one():
+def test_sources_without_a_folder_reject_data_root():
     for source in ("digits", "synthetic"):
         config = data(source, root="./data", num_classes=10, train_size=8)
         assert refused(config) == f"data.root is ./data, but data.source={source} reads no folder; set data.root=null."

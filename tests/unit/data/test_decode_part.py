@@ -1,4 +1,4 @@
-"""Decoding only the part of an image that is wanted: the same pixels as all of it, cut."""
+"""Decoding only a part of an image gives the same pixels as cutting it from the whole."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def sparing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("kind", [*PILLOW, *OPENCV])
-def test_a_part_is_what_pillow_has_there(
+def test_decoded_part_equals_pillow(
     kind: str, sparing: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     content, heights = jpeg(kind), []
@@ -67,7 +67,7 @@ def test_a_part_is_what_pillow_has_there(
     assert capfd.readouterr() == ("", "")
 
 
-def test_all_rows_are_decoded_where_other_threads_may_write_errors() -> None:
+def test_all_rows_are_decoded_if_other_threads_may_write_errors() -> None:
     content = jpeg("420")
     found = decode._plain_jpeg(content)
     assert found is not None and found.rowwise
@@ -75,7 +75,7 @@ def test_all_rows_are_decoded_where_other_threads_may_write_errors() -> None:
     assert rows is not None and rows.shape == (HEIGHT, WIDTH, 3)
 
 
-def test_a_file_cut_below_the_part_is_still_refused(sparing: None) -> None:
+def test_file_truncated_below_the_part_is_rejected(sparing: None) -> None:
     content = jpeg("420")
     with pytest.raises(decode.BadImage, match="truncated"):
         decode.decode(content[: len(content) // 2], "cut.jpg", MOST, "none", lambda height, width: Box(0, 0, 8, 8))

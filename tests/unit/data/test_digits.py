@@ -20,7 +20,7 @@ def test_every_fifth_scan_of_each_class_is_held_out() -> None:
     assert not held[labels == 2].any()  # fewer than five
 
 
-def test_the_scans_are_those_of_scikit_learn_which_is_not_imported_for_them() -> None:
+def test_digits_equal_scikit_learn_without_importing_it() -> None:
     scans, labels = digits._scans()
     code = "import sys; from deit.data import digits; digits._scans(); sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""The matrices of RandAugment's affine operations, checked by what they do to points."""
+"""The matrices of RandAugment's affine operations, checked on points."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def moved(name: str, argument: float, x: float, y: float, size: tuple[int, int] 
         ("Rotate", 180, (0, 0), (40, 20)),
     ],
 )
-def test_what_is_shown_where(name: str, argument: float, point: tuple[float, float], shown: tuple[float, float]) -> None:
+def test_affine_matrix_maps_pixels_to_their_source(
+    name: str, argument: float, point: tuple[float, float], shown: tuple[float, float]
+) -> None:
     np.testing.assert_allclose(moved(name, argument, *point), shown, atol=1e-12)
 
 

@@ -11,7 +11,7 @@ from deit.data.shared_batch import ALIGNED, LEFT, ORDER, SharedLayout, places_of
 LAYOUT = {"images": ((3, 5, 5, 3), np.dtype(np.uint8)), "labels": ((3,), np.dtype(np.int32))}
 
 
-def test_two_views_of_a_slot_are_the_same_memory_and_slots_are_apart() -> None:
+def test_views_of_a_slot_share_memory_and_slots_do_not() -> None:
     shared = SharedLayout(LAYOUT, 3)
     memory = os.memfd_create("batches")
     os.ftruncate(memory, 2 * shared.bytes)
@@ -29,6 +29,6 @@ def test_two_views_of_a_slot_are_the_same_memory_and_slots_are_apart() -> None:
     os.close(memory)
 
 
-def test_arrays_begin_where_vector_instructions_want_them() -> None:
+def test_arrays_are_aligned_for_vector_instructions() -> None:
     offsets = [offset for offset, _, _ in SharedLayout(LAYOUT, 3).places.values()]
     assert [offset % ALIGNED for offset in offsets] == [0] * 4 and offsets == sorted(offsets)

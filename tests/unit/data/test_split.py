@@ -1,4 +1,4 @@
-"""Sets without train/ and val/: one folder of class folders, and lists with labels; the split, and everything refused."""
+"""Sets without train/ and val/: a folder of class folders, lists with labels; their split, and all that is rejected."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_folds_share_every_image_and_small_classes_differ() -> None:
     assert not rule(folds=5, fold=0).validation([b"a"], np.array([0])).any()
 
 
-def test_names_from_a_mac_split_alike() -> None:
+def test_decomposed_names_split_like_composed_ones() -> None:
     composed = [f"café/{number}.jpg".encode() for number in range(20)]
     decomposed = [f"cafe\u0301/{number}.jpg".encode() for number in range(20)]
     both_ways = [rule().validation(each, np.zeros(20, np.int64)) for each in (composed, decomposed)]
@@ -131,7 +131,7 @@ def test_which_folders_are_splits(photos: Path) -> None:
     assert f"{photos}/empty contains no images" in refused(data(photos))
 
 
-def test_a_set_with_splits_is_not_split(tmp_path: Path) -> None:
+def test_set_with_train_and_val_is_not_split_again(tmp_path: Path) -> None:
     for split in ("train", "val"):
         for name in ("cat", "dog"):
             save(tmp_path / split / name / "1.png")
@@ -214,7 +214,7 @@ def test_lists_that_cannot_be_read(photos: Path) -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"folds": 3, "fold": 1}, {"labels": "labels.csv"}])
-def test_a_recorded_split_survives_new_files(photos: Path, changes: dict[str, object]) -> None:
+def test_recorded_split_does_not_change_with_new_files(photos: Path, changes: dict[str, object]) -> None:
     odd = os.fsdecode(b"ant/\xff .png")
     (photos / "ant/0.png").rename(photos / odd)
     images = [path for path in photos.glob("*/*.png") if path.name[0].isdigit()]
@@ -286,7 +286,7 @@ def test_a_set_without_test_images(photos: Path) -> None:
     assert "contains 18 images, but none of them is for testing" in refused(config, False)
 
 
-def test_sets_with_splits_record_nothing(tmp_path: Path) -> None:
+def test_sets_with_train_and_val_record_no_split(tmp_path: Path) -> None:
     for split in ("train", "val"):
         for name in ("cat", "dog"):
             save(tmp_path / "set" / split / name / "1.png")

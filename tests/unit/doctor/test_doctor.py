@@ -1,4 +1,4 @@
-"""Each line of task=doctor on machines that are not this one: tables of npu-smi, folders of CANN and devices are made up."""
+"""Each line of task=doctor on simulated machines: tables of npu-smi, folders of CANN and devices are made up."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def said(finding: Finding) -> str:
         ("ascend", "ascend", "fail", "npu-smi not found, no /dev/davinci*"),
     ],
 )
-def test_a_machine_without_a_driver(target: str, asked: str, level: str, words: str, bare: Path) -> None:
+def test_machine_without_a_driver(target: str, asked: str, level: str, words: str, bare: Path) -> None:
     hardware = ascend(target=target)
     assert said(npu.driver(hardware, asked, "")) == f"{level}: {words}"
     assert npu.cann(hardware, asked, FACTS).level == (Level.FAIL if target == "ascend" else Level.OK)
@@ -75,7 +75,7 @@ def test_eight_healthy_cards(bare: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert [line.name for line in each] == [f"card {n}" for n in range(8)] and {said(line) for line in each} == {text}
 
 
-def test_a_sick_a_used_and_an_old_card(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unhealthy_busy_and_old_cards(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_cards(bare, a2(sick=3), 8, monkeypatch)
     lines = {line.name: line for line in npu.devices(ascend(cards=8), a2(sick=3))}
     assert lines["card 3"].level is Level.FAIL and "health Alarm" in lines["card 3"].text
@@ -89,7 +89,7 @@ def test_a_sick_a_used_and_an_old_card(bare: Path, monkeypatch: pytest.MonkeyPat
     assert "generation 910A: no bfloat16, no flash attention" in lines["card 0"].text
 
 
-def test_too_few_cards_and_devices_that_a_container_lacks(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_few_cards_and_devices_missing_in_a_container(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_cards(bare, A2, 2, monkeypatch)
     first = next(npu.devices(ascend(cards=8), A2))
     assert said(first).startswith("fail: hardware.cards=8: this machine has 2 Ascend cards")
@@ -109,7 +109,7 @@ def test_too_few_cards_and_devices_that_a_container_lacks(bare: Path, monkeypatc
         ("8.0.RC3", Level.WARN, "8.0.RC3"),
     ],
 )
-def test_cann_and_mindspore_match_or_not(
+def test_cann_version_is_compared_with_mindspore(
     version: str, level: Level, words: str, bare: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_cann(bare, version, monkeypatch)
@@ -120,7 +120,7 @@ def test_cann_and_mindspore_match_or_not(
     assert npu.cann(ascend(), "ascend", {}).level is Level.OK, "MindSpore, which did not say, has a line of its own"
 
 
-def test_cann_whose_variables_are_not_set_and_hccl(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cann_without_its_environment_and_hccl(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (bare / "Ascend").mkdir()
     (bare / "set_env.sh").touch()
     found = npu.cann(ascend(), "ascend", FACTS)
@@ -132,7 +132,7 @@ def test_cann_whose_variables_are_not_set_and_hccl(bare: Path, monkeypatch: pyte
     assert npu.hccl(ascend(cards=8)).level is Level.OK
 
 
-def test_what_mindspore_says() -> None:
+def test_errors_of_mindspore_are_shown() -> None:
     assert said(software.mindspore(FACTS, "cpu")) == "ok: 2.10.0 computes on the CPU"
     assert (
         said(software.mindspore(FACTS | {"soc": "ascend910b"}, "ascend"))
@@ -144,7 +144,7 @@ def test_what_mindspore_says() -> None:
     assert said(broken) == "fail: 2.10.0 does not compute on an Ascend card: RuntimeError: libge_runner.so"
 
 
-def test_gcc_is_needed_with_a_card_alone(bare: Path) -> None:
+def test_gcc_is_needed_only_with_a_card(bare: Path) -> None:
     assert said(software.compiler("cpu")).startswith("ok: not found")
     assert said(software.compiler("ascend")).startswith("warn: not found")
     gcc = bare / "bin" / "gcc"
@@ -153,7 +153,7 @@ def test_gcc_is_needed_with_a_card_alone(bare: Path) -> None:
     assert software.compiler("ascend").level is Level.WARN and software.compiler("cpu").level is Level.OK
 
 
-def test_the_folder_of_runs(tmp_path: Path) -> None:
+def test_check_of_runs_dir(tmp_path: Path) -> None:
     folder = tmp_path / "a #b" / "runs"
     found = host.runs_dir(freeze(f"runs_dir='{folder}'", "data=digits"))
     assert found.text.startswith(f"{folder}: ") and "free, writes" in found.text and not folder.exists()
@@ -167,7 +167,7 @@ def test_the_folder_of_runs(tmp_path: Path) -> None:
     )
 
 
-def test_the_store_of_mlflow(tmp_path: Path) -> None:
+def test_check_of_the_mlflow_store(tmp_path: Path) -> None:
     new = host.tracking(freeze(f"tracking.uri='sqlite:///{tmp_path}/a.db'"))
     assert said(new) == f"ok: sqlite:///{tmp_path}/a.db, a new file ({tmp_path}/a.db)"
     assert said(host.tracking(freeze("tracking=none"))) == "ok: off (tracking=none)"
@@ -177,7 +177,7 @@ def test_the_store_of_mlflow(tmp_path: Path) -> None:
     assert away.level is Level.WARN and away.text.startswith("tracking.uri=http") and "Connection refused" in away.text
 
 
-def test_processors_that_a_card_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_of_cpu_cores_per_card(monkeypatch: pytest.MonkeyPatch) -> None:
     config = composed("hardware=cpu", "data=digits")
     found = host.processor_cores(config)
     assert found.level is Level.OK and "data.workers is " in found.text

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from composition import composed
 
 # Computes with cells given as [class, factor, weight, input] in JSON, the first ones in the order in which they are cached;
 # prints their answers and which graphs MindSpore has read.
@@ -95,6 +96,20 @@ def test_a_graph_is_read_with_other_weights_and_compiled_where_anything_else_dif
 def test_a_folder_that_cannot_be_written_costs_only_the_compilation(tmp_path: Path) -> None:
     (tmp_path / "a b#c").write_text("a file")
     assert run(tmp_path, [["Product", 2.0, 1.0, 4]]) == ([[6.0, 7.0]], 0)
+
+
+def test_an_unknown_home_folder_costs_only_the_compilation(monkeypatch: pytest.MonkeyPatch, graph_mode: None) -> None:
+    from mindspore import Tensor, nn
+
+    from deit.engine import compile_cache
+    from deit.errors import UserError
+
+    def unknown() -> Path:
+        raise UserError("the home folder is unknown")
+
+    monkeypatch.setattr(compile_cache, "cache_folder", unknown)
+    cached = compile_cache.CompileCache(composed("hardware=cpu").hardware, 0, 1).cached(nn.ReLU())
+    assert cached(Tensor(np.array([-1, 2], np.float32))).asnumpy().tolist() == [0, 2]
 
 
 def test_the_description_of_a_cell_has_all_that_its_graph_depends_on(graph_mode: None) -> None:

@@ -1,4 +1,4 @@
-"""The warning about a training that keeps waiting for images: once, after a minute, and with a remedy."""
+"""The warning about a training that waits for images: once, after a minute, with a remedy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def configured(count: int | None, cards: int = 1, backend: str = "opencv") -> Ru
 
 
 def said(config: RunConfig, shares: list[tuple[float, float]]) -> list[str]:
-    """What is said where the shares come at these seconds."""
+    """The warnings if the shares arrive at these seconds."""
     now, heard = [0.0], Heard()
     wait = DataWait(config, heard, lambda: now[0])
     for step, (second, share) in enumerate(shares):
@@ -37,7 +37,7 @@ def said(config: RunConfig, shares: list[tuple[float, float]]) -> list[str]:
     return heard.said
 
 
-def test_it_warns_once_and_only_of_what_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_wait_warns_once_and_only_if_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers.os, "sched_getaffinity", lambda process: set(range(8)))
     config = configured(2)
     assert said(config, [(0, 0.9), (30, 0.9), (59, 0.9)]) == []
@@ -48,7 +48,7 @@ def test_it_warns_once_and_only_of_what_lasts(monkeypatch: pytest.MonkeyPatch) -
     assert "all 8 CPU cores of a card" in message and "augment.backend=opencv" in message and "task=pack" in message
 
 
-def test_the_default_is_the_machine_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_default_number_of_workers_depends_on_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setattr(workers.os, "sched_getaffinity", lambda process: set(range(64)))
     quota = tmp_path / "cpu.max"
     monkeypatch.setattr(workers, "CGROUP", quota)

@@ -1,4 +1,4 @@
-"""The training step and the evaluation against plain numpy, on models small enough to follow."""
+"""The training step and the evaluation against NumPy, on small models."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_soft_target_cross_entropy() -> None:
 
 
 @pytest.mark.parametrize("kind", ["soft", "hard"])
-def test_distillation_loss_is_the_papers(kind: str) -> None:
+def test_distillation_loss_equals_the_papers(kind: str) -> None:
     rng = np.random.default_rng(3)
     cls, dist, teacher = (rng.standard_normal((4, 5)) for _ in range(3))
     targets = softmax(rng.standard_normal((4, 5)))
@@ -162,7 +162,7 @@ def test_both_heads_of_a_distilled_model_learn_the_labels_without_a_teacher() ->
     assert float(loss((cls, dist), None, labels).asnumpy()) == pytest.approx(expected, rel=1e-5)
 
 
-def test_weighted_cross_entropy_is_torchs_for_probabilities() -> None:
+def test_weighted_cross_entropy_equals_torch_for_probabilities() -> None:
     random = np.random.default_rng(0)
     logits, targets = random.standard_normal((4, 3)), softmax(random.standard_normal((4, 3)))
     weights = np.array([0.5, 1.0, 3.0], np.float32)
@@ -216,7 +216,7 @@ def test_ema_is_the_running_average_of_the_weights() -> None:
             np.testing.assert_allclose(parts["ema"][name], average[name], atol=1e-6, err_msg=name)
 
 
-def test_the_average_warms_up_as_in_timm() -> None:
+def test_ema_warmup_equals_timm() -> None:
     """The first update copies the weights, the later decays are those of ModelEmaV3 (tests/unit/recipe/test_ema_decay.py)."""
     trainer = Trainer(composed(*PLAIN, "ema.decay=0.4", "ema.warmup=true"))
     average = trainer.state.parts()["model"]
@@ -259,7 +259,7 @@ def test_an_overflow_skips_the_step_and_halves_the_scale() -> None:
     assert int(trainer.state.parts()["optimizer"]["step"]) == 4
 
 
-def test_state_round_trip_repeats_the_same_numbers() -> None:
+def test_restored_state_repeats_the_same_numbers() -> None:
     trainer = Trainer(composed(*PLAIN))
     trainer.step(*batch(0))
     saved = trainer.state.parts()
@@ -279,7 +279,7 @@ TWO_BLOCKS = (*PLAIN, "model.depth=2", "ema.decay=0.5", "model.pretrained=given.
         ("1", ("head.", "norm.", "blocks.1.")),
     ],
 )
-def test_frozen_parameters_do_not_move_and_have_no_state(freeze: str, trained: tuple[str, ...]) -> None:
+def test_frozen_parameters_do_not_change_and_have_no_state(freeze: str, trained: tuple[str, ...]) -> None:
     trainer = Trainer(composed(*TWO_BLOCKS, f"model.freeze={freeze}", "optim.accumulation_steps=2", "data.batch_size=4"))
     start = trainer.state.parts()
     for seed in range(2):
@@ -294,7 +294,7 @@ def test_frozen_parameters_do_not_move_and_have_no_state(freeze: str, trained: t
     assert {p.name.removeprefix("gradient_sum.") for p in trainer.state.buffers} == moving
 
 
-def test_the_gradient_of_trained_parameters_does_not_change_by_freezing_others() -> None:
+def test_freezing_does_not_change_the_gradient_of_trained_parameters() -> None:
     free, frozen = (
         Trainer(composed(*TWO_BLOCKS, "optim=sgd", "optim.base_lr=2e-3", f"model.freeze={freeze}")) for freeze in ("none", "1")
     )
@@ -348,7 +348,7 @@ def test_evaluation_counts_valid_images_and_gives_ties_to_the_lower_class() -> N
     assert (first.top1, first.top5, first.images) == (50.0, 75.0, 4)
     answers = Answers()
     padded = evaluate(step, [_eval_batch(rows, [3, 4, 0, 9], [True, True, False, False])], 1, answers=answers)
-    assert np.argwhere(answers.confusion(10)).tolist() == [[3, 3], [4, 0]]  # the likeliest class of each image that is there
+    assert np.argwhere(answers.confusion(10)).tolist() == [[3, 3], [4, 0]]  # the most likely class of each valid image
     assert [one["index"] for one in answers.worst(9)] == [1]
     assert (padded.top1, padded.top5, padded.images) == (50.0, 100.0, 2)
 
@@ -365,7 +365,7 @@ def test_evaluation_scores_by_class() -> None:
     assert "val/top5" not in result.metrics("val", 5)
 
 
-def test_a_network_that_answers_nan_is_never_right() -> None:
+def test_nan_logits_are_never_correct() -> None:
     class Broken(nn.Cell):
         def construct(self, images: Tensor) -> Tensor:
             return images[:, 0, 0, :10] * float("nan")
@@ -392,14 +392,14 @@ def test_loss_of_evaluation_is_cross_entropy() -> None:
         (0, math.inf, "val/loss is inf"),
     ],
 )
-def test_a_training_without_a_result_has_failed(skipped: int, loss: float, said: str) -> None:
+def test_training_without_a_result_fails(skipped: int, loss: float, said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
         check_trained(composed(*TINY), 4, skipped, {"val": {"loss": loss}})
     assert caught.value.exit_code == 1 and "Lower optim.base_lr" in str(caught.value)
     check_trained(composed(*TINY), 4, 3, {"val": {"loss": 2.3}, "val_ema": {"loss": 99.0}})
 
 
-def test_the_size_of_the_input_is_the_first_cause_named() -> None:
+def test_error_names_the_input_size_first() -> None:
     config = composed(*TINY, "precision=o2", "data.std=[1e-6,1e-6,1e-6]")
     with pytest.raises(UserError, match=r"\. Correct data\.mean=.*data\.std=\[1e-06.*lower optim.base_lr.*precision=fp32"):
         check_trained(config, 4, 4, {})

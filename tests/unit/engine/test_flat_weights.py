@@ -1,4 +1,4 @@
-"""The training in a few vectors, as on Ascend, against the one of single parameters; both on the CPU."""
+"""Training with a few vectors, as on Ascend, compared with single parameters; both on the CPU."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def of(*overrides: str, freeze: str = "none") -> RunConfig:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_vectors_give_the_bits_of_single_parameters(name: str) -> None:
-    """Only the norm of all gradients is added up in another order; where it clips, the last bits differ."""
+def test_vectors_give_the_same_bits_as_single_parameters(name: str) -> None:
+    """Only the norm of all gradients is summed in another order; if it clips, the last bits differ."""
     config = of(*CASES[name], freeze="all_but_attention" if name == "everything" else "none")
     single, flat = Trainer(config), Trainer(config, flat=True)
     assert single.state.flat is None and flat.state.flat is not None and flat.state.average is None
@@ -94,7 +94,7 @@ def test_vectors_give_the_bits_of_single_parameters(name: str) -> None:
 
 
 @pytest.mark.parametrize("optim", [(), SGD, LAMB], ids=["adamw", "sgd", "lamb"])
-def test_an_overflow_changes_only_the_scale(optim: tuple[str, ...]) -> None:
+def test_overflow_changes_only_the_loss_scale(optim: tuple[str, ...]) -> None:
     scale = ("precision=o2", "precision.loss_scale_init=1024", "ema.decay=0.9")
     trainer = Trainer(composed(*PLAIN, *optim, *scale), flat=True)
     trainer.step(*batch(0))  # so that no moment is zero

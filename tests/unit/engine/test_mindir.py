@@ -1,4 +1,4 @@
-"""A MINDIR is written and read in a folder of any name, which MindSpore's own export refuses."""
+"""A MINDIR is written to and read from a folder of any name, which MindSpore's own export rejects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Twice(nn.Cell):
 
 
 @pytest.mark.parametrize("name", ["plain", "a#b g%20h 图 片? [x]"])
-def test_a_mindir_is_written_in_a_folder_of_any_name(name: str, tmp_path: Path, graph_mode: None) -> None:
+def test_mindir_is_written_to_a_folder_of_any_name(name: str, tmp_path: Path, graph_mode: None) -> None:
     folder = tmp_path / name
     folder.mkdir()
     save_network(Twice(), folder / "model.mindir", (None, 3), ms.float32)

@@ -24,7 +24,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(-1, keepdims=True)
 
 
-def test_the_calibration_error_is_that_of_the_definition() -> None:
+def test_calibration_error_follows_its_definition() -> None:
     rng = np.random.default_rng(0)
     confidence, right = rng.uniform(0.1, 1, 500), rng.random(500) < 0.6
     confidence[:3] = 1.0, 1 / BINS, 5 / BINS  # a border belongs to the bin below it
@@ -53,7 +53,7 @@ def batch(images: np.ndarray, labels: list[int], valid: list[bool]) -> EvalBatch
     return EvalBatch(images, np.array(labels, np.int32), np.array(valid), np.arange(len(labels)))
 
 
-def test_an_evaluation_reports_the_calibration_of_the_images_that_are_there() -> None:
+def test_evaluation_reports_the_calibration_of_valid_images() -> None:
     images = np.random.default_rng(1).integers(0, 256, (6, 2, 4, 3)).astype(np.uint8)
     answers = Answers()
     labels, valid = [0, 1, 2, 3, 0, 1], [True] * 5 + [False]
@@ -62,11 +62,11 @@ def test_an_evaluation_reports_the_calibration_of_the_images_that_are_there() ->
     by_hand = Reliability()
     by_hand.add(shares.max(1), shares.argmax(1) == labels[:5])
     assert found.ece == pytest.approx(by_hand.ece, rel=1e-5) and found.metrics("val", 4)["val/ece"] == found.ece
-    assert answers.reliability is not None and answers.reliability.sums[0].sum() == 5
+    assert answers.reliability.sums[0].sum() == 5
 
 
 @pytest.mark.parametrize("views", ["flip", "five_crop"])
-def test_augmented_probabilities_are_the_mean_of_those_of_the_views(views: str) -> None:
+def test_augmented_probabilities_are_the_mean_over_the_views(views: str) -> None:
     rng = np.random.default_rng(2)
     images = rng.integers(0, 256, (6, 5, 2, 4, 3) if views == "five_crop" else (6, 2, 4, 3)).astype(np.uint8)
     labels, valid = [0, 1, 2, 3, 0, 1], [True] * 5 + [False]
@@ -90,7 +90,7 @@ def test_an_impossible_class_in_every_view_has_a_finite_loss() -> None:
     assert found.loss == pytest.approx(200 + math.log(2), rel=1e-5) and found.top5 == 100
 
 
-def test_the_temperature_is_the_minimum_and_is_found_again() -> None:
+def test_temperature_minimises_the_loss_reproducibly() -> None:
     rng = np.random.default_rng(3)
     honest = rng.normal(0, 2, (4000, 7))
     labels = np.array([rng.choice(7, p=row) for row in softmax(honest)])
@@ -107,7 +107,7 @@ def test_the_temperature_is_the_minimum_and_is_found_again() -> None:
 
 
 @pytest.mark.parametrize("kind", ["all right", "all wrong", "not finite"])
-def test_what_gives_no_temperature_is_refused(kind: str) -> None:
+def test_calibration_without_a_minimum_is_rejected(kind: str) -> None:
     labels = np.arange(20) % 4
     logits = np.eye(4)[labels if kind == "all right" else (labels + 1) % 4].astype(np.float32)
     if kind == "not finite":
@@ -118,7 +118,7 @@ def test_what_gives_no_temperature_is_refused(kind: str) -> None:
     assert kind == "not finite" or f"to {LARGEST:g}" in str(raised.value)
 
 
-def test_the_heads_alone_contain_the_temperature() -> None:
+def test_only_the_heads_are_divided_by_the_temperature() -> None:
     names = ("head.weight", "head.bias", "head_dist.weight", "norm.gamma", "blocks.0.attn.qkv.weight")
     weights = {name: np.full(3, 6, np.float32) for name in names}
     scaled = with_temperature(weights, 3.0)

@@ -1,4 +1,4 @@
-"""What a worker reports: progress is one record, and the counts of a phase end with it."""
+"""The worker's report: progress is one record, and the counts of a phase end with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deit.engine.recorder import Report
 from deit.runs import directory, status
 
 
-def test_counts_end_with_their_phase_and_a_call_is_one_record(tmp_path: Path) -> None:
+def test_progress_counts_end_with_their_phase(tmp_path: Path) -> None:
     run = directory.create(tmp_path, "a")
     report = Report(run, status.Status())
     report.progress(now=True, phase="evaluating", evaluated=0, images=100)
@@ -25,7 +25,7 @@ def test_counts_end_with_their_phase_and_a_call_is_one_record(tmp_path: Path) ->
     report.close()
 
 
-def test_the_expected_end_knows_no_compilation() -> None:
+def test_eta_does_not_include_compilation() -> None:
     pace = Pace()
     pace.step(100.0)  # compiles
     assert pace.expected_end(10, 1) is None

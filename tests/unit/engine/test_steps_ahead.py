@@ -1,4 +1,4 @@
-"""How far the host runs ahead of a card, with events that a test decides about."""
+"""How many steps the host is ahead of a card, with simulated events."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Mark:
         self.log.append(("waited for", self.number))
 
 
-def test_inputs_are_kept_until_the_card_has_done_their_step() -> None:
+def test_inputs_are_kept_until_their_step_is_done() -> None:
     Mark.log, Mark.made = [], 0
     ahead = StepsAhead(Mark)
     kept = []
@@ -48,7 +48,7 @@ def test_inputs_are_kept_until_the_card_has_done_their_step() -> None:
     ]
 
 
-def test_on_the_cpu_a_step_is_done_when_it_returns() -> None:
+def test_cpu_steps_are_done_when_they_return() -> None:
     ahead = build_steps_ahead(composed("experiment=quickstart", "hardware=cpu").hardware)
     images = np.zeros(3)
     kept = weakref.ref(images)

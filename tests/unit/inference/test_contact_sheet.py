@@ -17,7 +17,7 @@ from deit.inference.prediction import Answers, write_predictions
 CLASSES = ["cat", "狗", "a [/y] name"]
 
 
-def test_at_most_twenty_spread_over_all() -> None:
+def test_contact_sheet_shows_at_most_twenty_evenly_spread_images() -> None:
     assert chosen(6) == [0, 1, 2, 3, 4, 5] and chosen(0) == []
     assert chosen(1000) == list(range(0, 1000, 50)) and len(chosen(MOST + 1)) == MOST
 
@@ -55,7 +55,7 @@ def test_the_sheet_and_the_lines_name_the_classes(tree: Path, tmp_path: Path, mo
     assert [name for name, _ in drawn[0].shares] == ["cat", "class 1"] and drawn[0].original.shape == (20, 30, 3)
 
 
-def test_a_sheet_that_cannot_be_drawn_fails_no_prediction(tree: Path, tmp_path: Path) -> None:
+def test_contact_sheet_error_does_not_fail_the_prediction(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "predictions.png").mkdir()
     results = predicted(tree, tmp_path)
     assert "sheet" not in results and "IsADirectoryError" in str(results["no_sheet"])

@@ -1,4 +1,4 @@
-"""Class folders as input of a prediction: the same folders count as for a training, and names are compared as there."""
+"""Class folders as input of a prediction: counted as for a training, with the same comparison of names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def images_in(tree: Path, folders: Iterable[str]) -> Images:
     return find_images(str(tree), "task.input", CLASSES, 3)
 
 
-def test_other_folders_are_named(tmp_path: Path) -> None:
+def test_other_folders_are_reported(tmp_path: Path) -> None:
     found = images_in(tmp_path, ["b", "d", "y", "z"])
     assert found.labels is None and "not a class of the model: y, z" in str(found.remark)
 
@@ -28,6 +28,6 @@ def test_decomposed_names_are_the_same_classes(tmp_path: Path) -> None:
     assert found.labels is not None and found.labels.tolist() == [0, 1, 2]
 
 
-def test_folders_of_an_operating_system_do_not_count(tmp_path: Path) -> None:
+def test_system_folders_are_ignored(tmp_path: Path) -> None:
     found = images_in(tmp_path, ["b", "d", "__MACOSX", "@eaDir", ".ipynb_checkpoints", "d/@eaDir"])
     assert found.names == ["b/0.png", "d/0.png"] and found.labels is not None and found.labels.tolist() == [0, 2]

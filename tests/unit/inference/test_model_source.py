@@ -1,4 +1,4 @@
-"""The network and the class names that task.model stands for, and the images that it gets."""
+"""The network and class names of task.model, and its input images."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_every_way_to_name_the_weights_of_a_run(place: Path, typed: tuple[str, .
     assert model_source.class_names(task, 10) == [f"class {number}" for number in range(10)]
 
 
-def test_class_names_of_a_file_come_first_and_must_be_as_many(place: Path) -> None:
+def test_class_names_file_takes_precedence_and_must_fit_the_count(place: Path) -> None:
     names = place / "names.txt"
     names.write_text("\ufeff" + "".join(f"n{number}\n\n" for number in range(10)), encoding="utf-8")
     _, task = resolved(predicting(place, "run=last", f"task.classes={names}"))
@@ -99,7 +99,7 @@ def test_an_export_by_its_folder_or_its_file(tmp_path: Path) -> None:
     assert model_source.run_of_export(str(tmp_path)) is None
 
 
-def test_missing_images_are_named(place: Path) -> None:
+def test_missing_images_are_reported(place: Path) -> None:
     config = predicting(place, "run=last")
     task = dataclasses.replace(expect(config.task, InferenceTask), input=str(place / "none"))
     with pytest.raises(UserError, match=r"task\.input.*none"):

@@ -1,4 +1,4 @@
-"""Accuracies of a training side by side."""
+"""The table of a training's accuracies."""
 
 from __future__ import annotations
 

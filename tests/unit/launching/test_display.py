@@ -1,4 +1,4 @@
-"""The display of a run: whatever part of the progress it sees, it shows that part, and nothing in it ends the run."""
+"""The display of a run: it shows whatever progress is known, and its errors never end the run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def shown(tmp_path: Path, *progress: dict[str, Any], terminal: bool, width: int 
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_no_part_of_the_progress_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+def test_display_works_without_any_progress_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
     monkeypatch.setenv("TERM", "xterm")
     leaving_out = itertools.chain(itertools.combinations(WHOLE, 1), itertools.combinations(WHOLE, 2), [tuple(WHOLE)])
     parts = [{key: value for key, value in WHOLE.items() if key not in missing} for missing in leaving_out]
@@ -64,7 +64,7 @@ def test_no_part_of_the_progress_is_needed(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_what_cannot_be_shown_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+def test_display_error_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
     monkeypatch.setenv("TERM", "xterm")
     broken = [WHOLE | {"last": {}, "steps": "many"}, WHOLE | {"last": {"val": {}}}, WHOLE | {"notices": 3}, WHOLE]
     text = shown(tmp_path, *broken, *broken, terminal=terminal)
@@ -72,7 +72,7 @@ def test_what_cannot_be_shown_is_said_once(tmp_path: Path, monkeypatch: pytest.M
     assert text.count("cannot show the progress") == 1 and text.count("the run continues") == 1
 
 
-def test_without_redrawing_there_are_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_display_prints_lines_without_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     text = shown(tmp_path, {"phase": "compiling"}, WHOLE, terminal=True)
     assert "\ncompiling\n" in text and "\nepoch 1/2  loss 2.0000" in text and "\x1b" not in text

@@ -1,4 +1,4 @@
-"""What the launchers of several machines tell each other."""
+"""Messages between the launchers of several machines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def on(node: int) -> HardwareConfig:
     return dataclasses.replace(composed("experiment=quickstart").hardware, cards=2, nodes=2, node_rank=node)
 
 
-def test_an_end_is_heard_on_the_other_machine_with_its_name(tmp_path: Path) -> None:
+def test_end_of_a_node_reaches_the_other_nodes_with_its_name(tmp_path: Path) -> None:
     run = directory.create(tmp_path, "one")
     first, second = Machines(run, on(0)), Machines(run, on(1))
     assert (list(first.ranks), list(second.ranks), first.first, second.first) == ([0, 1], [2, 3], True, False)
@@ -32,7 +32,7 @@ def test_an_end_is_heard_on_the_other_machine_with_its_name(tmp_path: Path) -> N
     assert Word(1, "failed", 1, "machine 2: x").outcome.message == "machine 2: x"  # passed on
 
 
-def test_a_request_to_stop_is_no_end(tmp_path: Path) -> None:
+def test_stop_request_is_not_an_end(tmp_path: Path) -> None:
     run = directory.create(tmp_path, "one")
     first, second = Machines(run, on(0)), Machines(run, on(1))
     second.tell(status.Status(status.RUNNING), signal=15)
@@ -40,7 +40,7 @@ def test_a_request_to_stop_is_no_end(tmp_path: Path) -> None:
     assert (word.state, word.signal) == (status.RUNNING, 15)
 
 
-def test_a_single_machine_writes_nothing(tmp_path: Path) -> None:
+def test_single_machine_writes_no_node_file(tmp_path: Path) -> None:
     run = directory.create(tmp_path, "one")
     alone = Machines(run, dataclasses.replace(on(0), nodes=1))
     final = status.Status()
@@ -49,7 +49,7 @@ def test_a_single_machine_writes_nothing(tmp_path: Path) -> None:
     assert not list(run.logs.glob("node_*")) and alone.heard() == []
 
 
-def test_launchers_of_a_job_step_meet_in_one_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launchers_of_a_job_step_share_one_run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = composed("experiment=quickstart", f"runs_dir={tmp_path}")
     machines = [dataclasses.replace(on(node), cluster_timeout=1) for node in (0, 1)]
     for name, value in {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1", "SLURM_STEP_ID": "0"}.items():

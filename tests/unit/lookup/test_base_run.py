@@ -1,4 +1,4 @@
-"""The run that a command builds on, by what was typed."""
+"""The run that a command uses, by what was typed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_models_take_the_data_of_the_first_run(run: RunDirectory) -> None:
     assert find_base(named(run, models=["file.pth", "other.pth"])) is None
 
 
-def test_nothing_to_build_on(run: RunDirectory) -> None:
+def test_no_base_run_without_a_reference(run: RunDirectory) -> None:
     assert find_base(named(run)) is None
     assert find_base(named(run, checkpoint="x.pth", model="y.pth")) is None
     with pytest.raises(UserError, match="are both given; run evaluates, resume"):

@@ -69,6 +69,6 @@ def test_the_cards_of_a_machine(
     assert len(cards.chips(hardware)) == len(numbers[-1:])
 
 
-def test_without_npu_smi_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generation_is_unknown_without_npu_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert cards.generation(ascend()) is None and not npu_smi.installed()

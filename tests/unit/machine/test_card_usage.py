@@ -1,4 +1,4 @@
-"""The tables of npu-smi, as published: what each card does."""
+"""Published tables of npu-smi: the use of each card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cards and ports of this machine: found, narrowed down, held by one launch at a time. Device files are made up."""
+"""Cards and ports of this machine: found, restricted, leased to one launch. Device files are made up."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_gpu_processes_are_found_by_their_cards_uuid() -> None:
     assert card_usage.parse_nvidia_smi(cards, "GPU-bb, 77, python, 3\nGPU-cc, 1, x\n") == {1: "process 77 (python, 3)"}
 
 
-def test_launches_take_different_cards_and_the_third_is_told_who_has_them(eight_cards: None) -> None:
+def test_launches_lease_different_cards_and_the_third_is_told_who_holds_them(eight_cards: None) -> None:
     with cards.leased(ascend(cards=4), "run A") as first, cards.leased(ascend(cards=3), "run B") as second:
         assert (first, second) == ([0, 1, 2, 3], [4, 5, 6])
         told = r"hardware.cards=2: of 8 Ascend cards only 1 is free .*card 0: run A.*card 6: run B"
@@ -53,7 +53,7 @@ def test_launches_take_different_cards_and_the_third_is_told_who_has_them(eight_
 
 
 @pytest.mark.process
-def test_a_lease_ends_with_its_holder_however_it_ends(eight_cards: None, tmp_path: Path) -> None:
+def test_lease_ends_with_the_process_of_its_holder(eight_cards: None, tmp_path: Path) -> None:
     script = (
         "import os, signal, sys, pathlib\n"
         "from deit.machine import leases\n"
@@ -70,7 +70,7 @@ def test_a_lease_ends_with_its_holder_however_it_ends(eight_cards: None, tmp_pat
     assert leases.take("ascend", 3, "us") is not None
 
 
-def test_all_users_share_the_folder_of_leases_or_are_told_who_keeps_it(eight_cards: None) -> None:
+def test_users_share_the_lease_folder_or_learn_its_owner(eight_cards: None) -> None:
     before = os.umask(0o077)
     try:
         port, lease = lease_port("a careful user")
@@ -85,14 +85,14 @@ def test_all_users_share_the_folder_of_leases_or_are_told_who_keeps_it(eight_car
         lease_port("another user")
 
 
-def test_visible_devices_narrow_down_what_a_trial_chooses_from(eight_cards: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_visible_devices_limit_the_cards_of_a_trial(eight_cards: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "6,7")
     assert cards.chosen(ascend(cards=2)) == [6, 7]
     with pytest.raises(UserError, match=r"2 Ascend cards \(ASCEND_RT_VISIBLE_DEVICES=6,7\)"):
         cards.check(ascend(cards=3))
 
 
-def test_ports_are_leased_once_and_a_taken_master_port_is_refused(eight_cards: None) -> None:
+def test_ports_are_leased_once_and_a_busy_master_port_is_rejected(eight_cards: None) -> None:
     ports = {lease_port("a test")[0] for _ in range(20)}
     assert len(ports) == 20
     given_out = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
@@ -107,12 +107,12 @@ def test_ports_are_leased_once_and_a_taken_master_port_is_refused(eight_cards: N
         cards.check(ascend(nodes=2, node_rank=1, master_addr="127.0.0.1", master_port=port))  # it is machine 0's
 
 
-def test_a_rank_table_must_be_there(eight_cards: None, tmp_path: Path) -> None:
+def test_rank_table_must_exist(eight_cards: None, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"hardware.rank_table=/nowhere.json.*msrun does not need one"):
         cards.check(ascend(cards=8, rank_table="/nowhere.json"))
 
 
-def test_the_pool_of_a_sweep_passes_over_cards_that_others_have(eight_cards: None, tmp_path: Path) -> None:
+def test_sweep_pool_skips_cards_in_use(eight_cards: None, tmp_path: Path) -> None:
     from composition import composed
 
     from deit.runs.trial_record import Trial

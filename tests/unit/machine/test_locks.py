@@ -1,4 +1,4 @@
-"""Locks: one holder, shared ones, and a file system that has none."""
+"""Locks: exclusive, shared, and a file system without locks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deit.files import whole_folder
 from deit.machine import locks
 
 
-def test_one_process_has_a_lock_and_several_may_share_it(tmp_path: Path) -> None:
+def test_locks_are_exclusive_or_shared(tmp_path: Path) -> None:
     with open(tmp_path / "lock", "w") as one, open(tmp_path / "lock") as two, open(tmp_path / "lock") as three:
         assert locks.take(one) and not locks.take(two)
         one.close()
@@ -34,7 +34,7 @@ def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fcntl, "flock", refuse)
 
 
-def test_a_file_system_without_locks_is_named(tmp_path: Path, no_locks: None) -> None:
+def test_file_system_without_locks_is_reported(tmp_path: Path, no_locks: None) -> None:
     for call in (lambda: locks.check(tmp_path / "not" / "there"), lambda: locks.hold(os.open(tmp_path / "x", os.O_CREAT))):
         with pytest.raises(UserError, match=r"the file system \w+ at /.* cannot lock files \(Function not implemented\)"):
             call()
@@ -43,7 +43,7 @@ def test_a_file_system_without_locks_is_named(tmp_path: Path, no_locks: None) ->
     assert (tmp_path / "out" / "file").read_text() == "whole"
 
 
-def test_a_run_there_ends_in_one_message_and_leaves_nothing(
+def test_run_on_a_file_system_without_locks_ends_with_one_message(
     tmp_path: Path, no_locks: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -53,7 +53,7 @@ def test_a_run_there_ends_in_one_message_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_all_locks_are_taken_in_one_module() -> None:
+def test_only_one_module_takes_locks() -> None:
     package = Path(deit.__file__ or deit.__path__[0])
     package = package.parent if package.is_file() else package
     using = {

@@ -1,4 +1,4 @@
-"""Processes, their logs, and what is known of the machine."""
+"""Processes, their logs, and the record of the machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deit.machine import environment, processes
 from deit.machine.logs import log_to
 
 
-def test_a_process_has_a_session_and_a_log_of_its_own(tmp_path: Path) -> None:
+def test_companion_process_has_its_own_session_and_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     code = "import os; print(os.getcwd(), os.environ['X'], os.getsid(0) == os.getpid())"
     for _ in range(2):  # appended
@@ -26,7 +26,7 @@ def test_a_process_has_a_session_and_a_log_of_its_own(tmp_path: Path) -> None:
     assert log.read_text() == 2 * f"{tmp_path} 1 True\n" and processes.tail(log, 1) == f"{tmp_path} 1 True"
 
 
-def test_it_ends_with_its_parent_and_shielded_ones_ignore_sigterm(tmp_path: Path) -> None:
+def test_companion_ends_with_its_parent_and_shielded_ones_ignore_sigterm(tmp_path: Path) -> None:
     code = """
 import os, signal, sys, time
 from pathlib import Path
@@ -44,7 +44,7 @@ os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.05)
 
 
-def test_a_number_is_not_a_process() -> None:
+def test_reused_process_id_is_detected() -> None:
     now = time.time()
     assert processes.find(os.getpid(), now) is not None and processes.find(None, now) is None
     assert processes.find(os.getpid(), 1.0) is None  # this process began later: the number belonged to another one
@@ -74,7 +74,7 @@ def test_a_log_has_no_credentials() -> None:
     assert "secret" not in stream.getvalue() and "@host/mlflow" in stream.getvalue() and "not this" not in stream.getvalue()
 
 
-def test_what_is_known_of_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_record_of_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["launch.py", "tracking.uri=https://user:secret@host"])
     found = environment.describe(composed("experiment=quickstart"), [3])
     assert found["command"][:2] == ["python", "launch.py"] and "secret" not in str(found)
@@ -82,7 +82,7 @@ def test_what_is_known_of_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["versions"]["python"] == sys.version.split()[0] and found["versions"]["numpy"][:2] == "1."
 
 
-def test_a_checkout_is_clean_or_dirty_and_a_copy_is_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_git_state_of_a_checkout_and_of_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "ROOT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert environment.git_state() == {"commit": None, "dirty": None}

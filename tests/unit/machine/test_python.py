@@ -1,4 +1,4 @@
-"""Where msrun is found, and the home folder of a user who has none."""
+"""Where msrun is found, and a user without a home folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def program(folder: Path) -> Path:
     return file
 
 
-def test_msrun_is_looked_for_beside_the_interpreter_and_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_msrun_is_found_next_to_the_interpreter_or_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "usr" / "bin" / "python"))
     monkeypatch.setattr(sysconfig, "get_path", lambda name, scheme=None: str(tmp_path / (scheme or "scripts")))
     monkeypatch.setenv("PATH", str(tmp_path / "on path"))
@@ -32,7 +32,7 @@ def test_msrun_is_looked_for_beside_the_interpreter_and_on_path(tmp_path: Path, 
         assert str(program(folder)) == msrun()
 
 
-def test_a_user_without_a_home_folder_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_home_folder_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(_: object) -> None:
         raise KeyError("getpwuid(): uid not found: 12345")
 

@@ -1,4 +1,4 @@
-"""Signals are noted within a block, and end the process again after it."""
+"""Signals are recorded within a block, and end the process again after it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from deit.machine.signals import noted
 
 
-def test_signals_are_noted_and_the_former_handlers_come_back() -> None:
+def test_signals_are_recorded_and_former_handlers_restored() -> None:
     former = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(ZeroDivisionError), noted() as numbers:
         os.kill(os.getpid(), signal.SIGTERM)

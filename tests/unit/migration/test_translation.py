@@ -280,7 +280,7 @@ def test_mindcv_with_its_defaults(tmp_path: Path) -> None:
         (MINDCV, {"loss_scale_type": "auto"}, "loss_scale_type"),
     ],
 )
-def test_what_has_no_counterpart_is_not_guessed(text: str, change: dict[str, Any], refused: str) -> None:
+def test_keys_without_counterpart_are_not_guessed(text: str, change: dict[str, Any], refused: str) -> None:
     found = translate({**yaml.safe_load(text), **change})
     assert refused in found.refused and refused not in found.origins.values()
 
@@ -308,14 +308,14 @@ def test_sgd_takes_the_momentum(tmp_path: Path) -> None:
         ("a: &x 1\nb: *x\n", "not readable as YAML (aliases are not allowed)."),
     ],
 )
-def test_what_is_refused_names_the_key_and_writes_nothing(text: str, message: str, tmp_path: Path) -> None:
+def test_rejected_configuration_names_the_key_and_writes_nothing(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as refused:
         converted(text, tmp_path)
     assert message in str(refused.value) and str(refused.value).startswith(f"task.input={tmp_path}/their file.yaml: ")
     assert list((tmp_path / "experiment").iterdir()) == []
 
 
-def test_an_output_that_is_no_name_of_an_experiment(tmp_path: Path) -> None:
+def test_output_must_be_a_valid_experiment_name(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(MODELZOO)
     task = freeze("task=convert_config", f"task.input={tmp_path}/a.yaml", f"task.output='{tmp_path}/my recipe.yaml'")
     with pytest.raises(UserError, match="allowed in its name: letters"):

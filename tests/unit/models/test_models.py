@@ -1,4 +1,4 @@
-"""The network against an independent float64 reference, and everything a training relies on around it."""
+"""The network against an independent float64 reference, and the guarantees that a training needs."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_norm_has_the_eps_of_timm() -> None:
     np.testing.assert_allclose(norm(Tensor(x, ms.float32)).asnumpy(), expected, atol=1e-5)
 
 
-def test_flash_attention_refuses_float32() -> None:
+def test_flash_attention_rejects_float32() -> None:
     with pytest.raises(UserError, match=r"model\.attention=flash"):
         build_model(TINY, CLASSES, flash=True)
 
@@ -268,7 +268,7 @@ def test_each_dropout_of_the_network_has_a_layer_number_of_its_own() -> None:
 # ---------------------------------------------------------------------------------------------- weights
 
 
-def test_initial_weights_are_timms() -> None:
+def test_initial_weights_equal_timm() -> None:
     shapes = parameter_shapes(model("deit_tiny_distilled"), 1000)
     weights = initial_weights(shapes, seed=3)
     assert {name: w.shape for name, w in weights.items()} == shapes
@@ -305,7 +305,7 @@ def test_initial_weights_are_a_function_of_seed_and_name() -> None:
     assert abs(np.corrcoef(matrices[0].ravel(), matrices[1].ravel())[0, 1]) < 0.15
 
 
-def test_loading_reaches_a_network_that_has_already_run() -> None:
+def test_loading_updates_a_network_that_has_already_run() -> None:
     network = loaded(TINY)
 
     @ms.jit  # where Parameter.set_data goes unnoticed

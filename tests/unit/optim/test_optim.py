@@ -39,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("graph_mode")
     ("epoch", "lr"),
     [(0, 1e-6), (1, 2.008e-4), (4, 8.002e-4), (5, 9.9932162e-4), (150, 5.05e-4), (299, 1.00271e-5), (300, 1e-5), (309, 1e-5)],
 )
-def test_cosine_is_timms(epoch: int, lr: float) -> None:
+def test_cosine_equals_timm(epoch: int, lr: float) -> None:
     for step in (epoch * 7, epoch * 7 + 6):  # the whole epoch has one rate
         assert learning_rate(COSINE, 1e-3, step, 7) == pytest.approx(lr, rel=5e-6)  # the oracle has six digits
 
@@ -54,7 +54,7 @@ def test_cosine_per_step_passes_through_the_same_points() -> None:
     assert set(rates[2400:]) == {1e-5}
 
 
-def test_constant_holds_the_peak_between_warmup_and_cooldown() -> None:
+def test_constant_schedule_keeps_the_peak_between_warmup_and_cooldown() -> None:
     schedule = dataclasses.replace(COSINE, name="constant", epochs=10, warmup_epochs=2, cooldown_epochs=3)
     rates = [learning_rate(schedule, 1e-3, step, 1) for step in range(13)]
     assert rates == pytest.approx([1e-6, 5.005e-4, *[1e-3] * 8, *[1e-5] * 3])
@@ -72,7 +72,7 @@ def conf_model(name: str) -> ModelConfig:
     return ModelConfig(**yaml.safe_load((CONF / "model" / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
-def test_decay_takes_the_matrices_only() -> None:
+def test_weight_decay_applies_only_to_matrices() -> None:
     choice = decayed(parameter_shapes(conf_model("deit_small"), 1000), decay_dist_token=False)
     assert len(choice) == 152
     expected = {"patch_embed.proj.weight", "head.weight"}
@@ -82,14 +82,14 @@ def test_decay_takes_the_matrices_only() -> None:
     assert len(expected) == 50
 
 
-def test_the_distillation_token_is_a_choice() -> None:
+def test_decay_of_the_distillation_token_is_configurable() -> None:
     shapes = parameter_shapes(conf_model("deit_small_distilled"), 1000)
     timm, facebook = decayed(shapes, decay_dist_token=False), decayed(shapes, decay_dist_token=True)
     assert {name for name in shapes if timm[name] != facebook[name]} == {"dist_token"}
     assert facebook["dist_token"]
 
 
-def test_an_enclosing_cell_changes_no_group() -> None:
+def test_parameter_groups_do_not_depend_on_an_enclosing_cell() -> None:
     assert decayed({"network.pos_embed": (1, 5, 4), "network.head.weight": (3, 4)}, False) == {
         "network.pos_embed": False,
         "network.head.weight": True,
@@ -107,7 +107,7 @@ def test_layer_decay_is_a_power_of_the_distance_from_the_head(name: str) -> None
         assert scale == (expected[layer] if block is None else 0.5 ** (12 - block)), parameter
 
 
-def test_layer_decay_knows_parameters_by_their_prefixed_names() -> None:
+def test_layer_decay_works_with_prefixed_names() -> None:
     names = (
         "net.blocks.0.norm1.gamma",
         "net.blocks.1.mlp.fc1.bias",
@@ -157,7 +157,7 @@ def run(optim: OptimConfig, steps: int) -> tuple[list[np.ndarray], nn.Cell]:
 
 
 @pytest.mark.parametrize("betas", [[0.9, 0.999], [0.0, 0.95]], ids=["usual", "no first moment"])
-def test_adamw_is_torchs(betas: list[float]) -> None:
+def test_adamw_equals_torch(betas: list[float]) -> None:
     steps = 60
     found, optimizer = run(dataclasses.replace(ADAMW, betas=betas), steps)
     (beta1, beta2), moments = betas, []
@@ -187,7 +187,7 @@ def test_the_bias_correction_is_exact_from_the_first_step_on() -> None:
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_sgd_is_torchs(nesterov: bool) -> None:
+def test_sgd_equals_torch(nesterov: bool) -> None:
     steps = 30
     found, optimizer = run(dataclasses.replace(SGD, nesterov=nesterov), steps)
     for i, decay in enumerate((1e-2, 0.0)):
@@ -204,7 +204,7 @@ def test_sgd_is_torchs(nesterov: bool) -> None:
 
 
 @pytest.mark.parametrize("optim", [ADAMW, LAMB, SGD], ids=["adamw", "lamb", "sgd"])
-def test_layer_decay_is_another_rate_for_each_layer(optim: OptimConfig) -> None:
+def test_layer_decay_scales_the_rate_of_each_layer(optim: OptimConfig) -> None:
     """Bit for bit the update with half the rate, since a factor of 2 rounds nothing."""
 
     def trained(layer_decay: float, factor: float) -> list[np.ndarray]:
@@ -225,7 +225,7 @@ def test_layer_decay_is_another_rate_for_each_layer(optim: OptimConfig) -> None:
 
 
 class TrainStep(nn.Cell):
-    """Forward, backward, and the optimizer only where the loss is finite."""
+    """Forward, backward, and the optimizer only if the loss is finite."""
 
     def __init__(self, network: nn.Cell, optimizer: nn.Cell) -> None:
         super().__init__(auto_prefix=False)
@@ -284,12 +284,12 @@ def test_a_compiled_step_learns_skips_overflows_and_sees_loaded_weights(optim: O
     assert everything() == before
 
 
-def test_the_space_of_every_optimizer_is_known() -> None:
+def test_memory_of_every_optimizer_is_known() -> None:
     assert MOMENTS.keys() == VARIANTS[OptimConfig].keys()
 
 
 @pytest.mark.parametrize(("weight", "gradient"), [(0.0, 1.0), (2.0, 0.0), (0.0, 0.0)])
-def test_lamb_scales_nothing_where_a_norm_is_zero(weight: float, gradient: float) -> None:
+def test_lamb_does_not_scale_if_a_norm_is_zero(weight: float, gradient: float) -> None:
     parameter = Parameter(Tensor(np.full((2, 3), weight, np.float32)), name="w.weight")
     optimizer = build_optimizer(dataclasses.replace(LAMB, weight_decay=1e-9), [parameter])
     optimizer((Tensor(np.full((2, 3), gradient, np.float32)),), Tensor(0.1, ms.float32))

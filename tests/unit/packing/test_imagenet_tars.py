@@ -1,4 +1,4 @@
-"""ImageNet's own downloads, with a handful of images: packed like class folders of the same files, and all that is refused."""
+"""ImageNet's original tars, with a few images: packed like class folders of the same files, and all that is rejected."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_the_shards_are_those_of_class_folders(downloads: Path, command) -> None
     assert dry.code == 0 and f"9 images of {downloads}/{TRAIN} and 4 images of {downloads}/{VAL}" in " ".join(dry.out.split())
 
 
-def test_mindrecord_reads_within_the_tars_too(downloads: Path, command, composed_data) -> None:
+def test_mindrecord_is_packed_from_within_the_tars(downloads: Path, command, composed_data) -> None:
     assert pack(command, f"task.source='{downloads}'", "task.output=records", "task.format=mindrecord").code == 0
     for train in (True, False):
         there = open_dataset(composed_data(downloads.parent / "images"), train)
@@ -141,7 +141,7 @@ IMAGE = {f"{WNIDS[0]}_1.JPEG": jpeg(1)}
         (write(DEVKIT, tar({f"kit/{TRUTH}": b"1\n", f"kit/{META}": b"junk"}, "w:gz")), f"{META} of"),
     ],
 )
-def test_what_is_refused(downloads: Path, command, change: Callable[[Path], None], told: str) -> None:
+def test_invalid_input_is_rejected(downloads: Path, command, change: Callable[[Path], None], told: str) -> None:
     change(downloads)
     outcome = pack(command, f"task.source='{downloads}'", "task.output=out")
     assert outcome.code == 2 and told in outcome.err and "Traceback" not in outcome.err
@@ -164,9 +164,7 @@ def test_the_counts_of_imagenet_are_checked(downloads: Path, command) -> None:
     assert outcome.code == 2 and "data.root has no effect with task.source" in outcome.err
 
 
-def test_files_as_long_as_the_originals_are_compared_with_them(
-    downloads: Path, command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_of_original_size_are_compared_by_checksum(downloads: Path, command, monkeypatch: pytest.MonkeyPatch) -> None:
     size = (downloads / VAL).stat().st_size
     right = hashlib.md5((downloads / VAL).read_bytes()).hexdigest()
     monkeypatch.setattr(imagenet_tars, "ORIGINALS", {VAL: (size, "0" * 32)})

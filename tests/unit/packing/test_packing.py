@@ -1,4 +1,4 @@
-"""The plan of a packing, its shards and its index, on a folder of class folders."""
+"""The plan of a packing, its shards and its index, from class folders."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_shards_are_cut_in_order(sizes: list[int], most: int, rows: list[range])
     assert jobs[0].file("tar") == "00000.tar"
 
 
-def test_a_vanished_file_is_named(data: DataConfig) -> None:
+def test_missing_file_is_reported(data: DataConfig) -> None:
     folder = open_dataset(data, train=True)
     assert isinstance(folder, ImageFolder)
     Path(folder.describe(3)).unlink()
@@ -81,7 +81,7 @@ def test_other_images_need_another_folder(tmp_path: Path, splits: dict[str, Spli
             shard_plan.same_plan(part, task, images)
 
 
-def test_what_is_written_is_indexed_and_read_again(tmp_path: Path, data: DataConfig, splits: dict[str, Split]) -> None:
+def test_written_shards_are_indexed_and_read_back(tmp_path: Path, data: DataConfig, splits: dict[str, Split]) -> None:
     part = tmp_path / "out"
     for name in (shard_plan.STATE, *packed.SPLITS):
         (part / name).mkdir(parents=True)
@@ -112,7 +112,7 @@ def test_an_index_needs_all_images(tmp_path: Path, splits: dict[str, Split]) -> 
         write_index(tmp_path, jobs, splits, "tar")
 
 
-def test_an_image_that_differs_when_read_back_is_refused(
+def test_image_that_differs_when_read_back_is_rejected(
     tmp_path: Path, data: DataConfig, splits: dict[str, Split], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in (shard_plan.STATE, "val"):

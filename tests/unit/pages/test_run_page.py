@@ -1,4 +1,4 @@
-"""The page of a training: one file, whatever the classes are called, with the numbers that scikit-learn computes."""
+"""The page of a training: one file, safe for any class names, with scikit-learn's numbers."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def written(run: RunDirectory) -> tuple[str, dict[str, Any]]:
     return text, json.loads(data)
 
 
-def test_it_is_one_file_in_which_a_name_is_only_text(run: RunDirectory) -> None:
+def test_page_is_one_file_and_escapes_names(run: RunDirectory) -> None:
     text, data = written(run)
     assert "<b>bold" not in text and "<script>alert" not in text and "<i>.png" not in text
     assert len(re.findall(r"<script", text)) == 2 and "default-src 'none'" in text and "img-src data:" in text
@@ -67,7 +67,7 @@ def test_it_is_one_file_in_which_a_name_is_only_text(run: RunDirectory) -> None:
     assert [row[0] for row in data["evaluations"][0]["classes"]] == NAMES
 
 
-def test_it_has_the_curves_the_better_weights_first_and_the_next_commands(run: RunDirectory) -> None:
+def test_page_has_curves_results_and_next_commands(run: RunDirectory) -> None:
     _, data = written(run)
     assert [entry["weights"] for entry in data["best"]] == ["EMA", "raw"] and data["best"][0]["loss"] is None
     assert [found["weights"] for found in data["evaluations"]] == ["raw"]
@@ -80,7 +80,7 @@ def test_it_has_the_curves_the_better_weights_first_and_the_next_commands(run: R
     assert ["training images", "100 of digits"] in data["recipe"]
 
 
-def test_classes_are_scored_as_scikit_learn_does() -> None:
+def test_class_scores_equal_scikit_learn() -> None:
     labels, predicted = (np.repeat(axis.ravel(), MATRIX.ravel()) for axis in np.indices(MATRIX.shape))
     wanted = precision_recall_fscore_support(labels, predicted, labels=range(4), zero_division=0)
     rows = class_rows(MATRIX, NAMES)
@@ -93,11 +93,17 @@ def test_classes_are_scored_as_scikit_learn_does() -> None:
 def test_macro_scores_leave_out_a_class_without_images(run: RunDirectory) -> None:
     _, data = written(run)
     found = data["evaluations"][0]
-    assert found["balanced_accuracy"] == pytest.approx((5 / 6 + 1 + 3 / 5) / 3)
-    assert found["macro_f1"] == pytest.approx((10 / 13 + 14 / 15 + 6 / 8) / 3)
+    assert found["balanced_accuracy"] == pytest.approx(100 * (5 / 6 + 1 + 3 / 5) / 3)
+    assert found["macro_f1"] == pytest.approx(100 * (10 / 13 + 14 / 15 + 6 / 8) / 3)
 
 
-def test_a_run_without_pictures_has_a_page_too(run: RunDirectory) -> None:
+def test_recorded_scores_of_all_processes_replace_those_of_one(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BEST, "val", BEST["val"] | {"macro_f1": 71.5, "balanced_accuracy": math.nan})
+    found = written(run)[1]["evaluations"][0]
+    assert found["macro_f1"] == 71.5 and found["balanced_accuracy"] is None
+
+
+def test_run_without_figures_also_has_a_page(run: RunDirectory) -> None:
     (run.figures / "evaluation_val.json").unlink()
     run.overrides.unlink()
     _, data = written(run)
@@ -112,7 +118,7 @@ def test_small_pictures_keep_their_pixels() -> None:
 
 
 @needs_browser
-def test_a_browser_draws_it_without_complaints(run: RunDirectory, tmp_path: Path) -> None:
+def test_browser_draws_the_page_without_errors(run: RunDirectory, tmp_path: Path) -> None:
     written(run)
     shown, said = browse(run.report.as_uri(), tmp_path)
     assert said == ""

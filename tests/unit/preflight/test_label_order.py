@@ -1,4 +1,4 @@
-"""The warning where folders are ordered differently as text and by their numbers."""
+"""The warning about folders that are ordered differently as text and as numbers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_natural_order_is_that_of_timm() -> None:
         (["n01440764", "n01443537"], {}, False),
     ],
 )
-def test_it_is_said_where_it_matters(
+def test_label_order_warning_appears_only_if_orders_differ(
     classes: list[str],
     changes: dict[str, str],
     warned: bool,

@@ -1,4 +1,4 @@
-"""What the check of the data passes on to the worker, which has another working directory."""
+"""The paths that the data check passes to the worker, which has another working directory."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from PIL import Image
 from deit.preflight.recipe_data import with_data
 
 
-def test_files_are_named_from_the_root(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_files_have_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for split in ("train", "val"):
         for name in ("cat", "dog"):
             (tmp_path / "photos" / split / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The teacher and the placement of a task, settled before the start."""
+"""The teacher and the placement of a task, decided before the start."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_teacher_must_fit_the_student(tmp_path: Path) -> None:
         resolve_teacher(other)
 
 
-def test_a_teacher_brings_the_size_mean_and_deviation_of_its_images(tmp_path: Path) -> None:
+def test_teacher_sets_size_mean_and_deviation_of_its_images(tmp_path: Path) -> None:
     run = trained(tmp_path)
     own = frozen.load(run.config)
     typed = (*SMALL, "distill=hard", "model.distilled=true", f"distill.teacher={run.path}", f"runs_dir={tmp_path / 'runs'}")
@@ -49,13 +49,13 @@ def test_a_teacher_brings_the_size_mean_and_deviation_of_its_images(tmp_path: Pa
             resolve_teacher(wrong)
 
 
-def test_a_mindir_is_left_to_the_worker(tmp_path: Path) -> None:
+def test_mindir_teacher_is_checked_by_the_worker(tmp_path: Path) -> None:
     (tmp_path / "teacher.mindir").write_bytes(b"anything")
     config = composed(*SMALL, "distill=hard", "model.distilled=true", f"distill.teacher={tmp_path / 'teacher.mindir'}")
     assert resolve_teacher(config).teacher == str(tmp_path / "teacher.mindir")
 
 
-def test_eight_cards_become_one_process(tmp_path: Path) -> None:
+def test_preview_of_eight_cards_uses_one_process(tmp_path: Path) -> None:
     config = composed("experiment=quickstart")
     eight = dataclasses.replace(
         config,

@@ -1,4 +1,4 @@
-"""Before a start: what an MLflow store answers within a second, and what is then said or refused."""
+"""Before a start: the answer of an MLflow store within a second, and the resulting message or refusal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNKNOWN = (404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "No Experim
 
 
 class Answers:
-    """A web server that answers all requests alike, or each name of an experiment with an answer of its own."""
+    """A web server with one answer for all requests, or one for each experiment name."""
 
     def __init__(self) -> None:
         self.code, self.body = 200, ""
@@ -93,7 +93,7 @@ def look(uri: str, resume: str | None = None, backend: str = "mlflow", experimen
         (403, "Invalid Host header - possible DNS rebinding attack detected", "mlflow server --allowed-hosts"),
     ],
 )
-def test_an_answer_that_will_not_change_is_refused_before_the_start(
+def test_permanent_refusal_is_reported_before_the_start(
     web: Answers, code: int, body: Any, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     web.code, web.body = code, body
@@ -104,7 +104,7 @@ def test_an_answer_that_will_not_change_is_refused_before_the_start(
     assert told in capsys.readouterr().err
 
 
-def test_a_server_that_may_answer_later_is_one_line(web: Answers, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreachable_server_is_one_line(web: Answers, capsys: pytest.CaptureFixture[str]) -> None:
     web.code = 503
     look(web.uri)
     look(web.uri)
@@ -120,7 +120,7 @@ def test_a_server_that_may_answer_later_is_one_line(web: Answers, capsys: pytest
     assert "Connection refused" in capsys.readouterr().err
 
 
-def test_a_proxy_of_the_environment_is_named(
+def test_proxy_of_the_environment_is_reported(
     web: Answers, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://me:sesame@127.0.0.1:9")
@@ -130,7 +130,7 @@ def test_a_proxy_of_the_environment_is_named(
     assert "through the proxy http://***@127.0.0.1:9, see no_proxy" in said and "sesame" not in said
 
 
-def test_a_good_server_is_asked_as_mlflow_asks_it(
+def test_server_gets_the_same_request_as_from_mlflow(
     web: Answers, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     web.code, web.body = UNKNOWN
@@ -145,7 +145,7 @@ def test_a_good_server_is_asked_as_mlflow_asks_it(
     assert len(web.headers) == 2
 
 
-def test_a_deleted_experiment_is_said_at_a_server_and_in_a_file(
+def test_deleted_experiment_is_reported_for_server_and_file(
     web: Answers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     web.by_name = {"x": (200, STAGE["deleted"]), "x-2": (200, STAGE["deleted"]), "x-3": UNKNOWN}
@@ -159,7 +159,7 @@ def test_a_deleted_experiment_is_said_at_a_server_and_in_a_file(
     assert "the experiment x was deleted there; this goes to x-2" in capsys.readouterr().err
 
 
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+def test_file_that_is_not_a_database_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("a text " * 100)
     with pytest.raises(UserError, match=r"notes\.txt is not an SQLite database"):
         look(f"sqlite:///{tmp_path}/notes.txt")
@@ -167,7 +167,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     look(f"sqlite:///{tmp_path}/empty.db")
 
 
-def test_an_experiment_that_is_given_by_its_number_must_be_there(web: Answers, tmp_path: Path) -> None:
+def test_experiment_given_by_id_must_exist(web: Answers, tmp_path: Path) -> None:
     web.code, web.body = 200, STAGE["active"]
     look(web.uri, experiment="id:5")
     assert web.paths[-1] == "/api/2.0/mlflow/experiments/get?experiment_id=5"

@@ -1,4 +1,4 @@
-"""The weights that a task reads: found once, compared with the data, which is opened once."""
+"""The weights that a task reads: found once, and compared with the data, which is opened once."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 
 @pytest.mark.parametrize("task", ["evaluate", "export"])
-def test_the_data_is_opened_once(tmp_path: Path, opened: list[bool], task: str) -> None:
+def test_data_is_opened_once(tmp_path: Path, opened: list[bool], task: str) -> None:
     run = trained(tmp_path)
     config = prepare(composed(f"task={task}", f"run={run.path}"))
     assert opened == [False] and config.data.num_classes == 10
 
 
 @pytest.mark.parametrize("task", ["evaluate", "export"])
-def test_other_classes_are_refused(tmp_path: Path, task: str) -> None:
+def test_other_classes_are_rejected(tmp_path: Path, task: str) -> None:
     run = trained(tmp_path, classes=[*"abcdefghij"])
     with pytest.raises(UserError, match=r"run=.*: was trained on other classes than .* has"):
         prepare(composed(f"task={task}", f"run={run.path}"))
 
 
 @pytest.mark.parametrize("task", ["evaluate", "export"])
-def test_synthetic_data_has_the_classes_that_it_is_told(tmp_path: Path, task: str) -> None:
+def test_synthetic_data_has_the_configured_classes(tmp_path: Path, task: str) -> None:
     typed = (
         "model=deit_micro",
         "model.depth=1",
@@ -82,7 +82,7 @@ def test_run_and_checkpoint_name_the_same_files(tmp_path: Path) -> None:
     assert files_to_load(composed("task=evaluate", f"run={empty.path}"), "last")[1].keys() == {"val", "val_ema"}
 
 
-def test_the_run_of_another_task_is_said_to_be_one(tmp_path: Path) -> None:
+def test_run_of_another_task_is_reported(tmp_path: Path) -> None:
     run = trained(tmp_path)
     evaluation = directory.create(tmp_path / "evaluations", "evaluation")
     frozen.save(composed("task=evaluate", f"run={run.path}"), evaluation.config)
@@ -110,7 +110,7 @@ def test_the_origin_of_an_export(tmp_path: Path, typed: tuple[str, ...], file: s
         output_folder(config, origin)
 
 
-def test_a_file_outside_a_run_has_no_run_and_needs_an_output(tmp_path: Path) -> None:
+def test_file_outside_a_run_needs_an_output(tmp_path: Path) -> None:
     run = trained(tmp_path)
     copy = tmp_path / "best.safetensors"
     copy.write_bytes((run.checkpoints / "step_00000003" / "model.safetensors").read_bytes())
@@ -121,7 +121,7 @@ def test_a_file_outside_a_run_has_no_run_and_needs_an_output(tmp_path: Path) -> 
         output_folder(config, origin)
 
 
-def test_what_a_checkpoint_says_of_its_recipe_is_in_the_error(tmp_path: Path) -> None:
+def test_error_contains_the_recipe_of_the_checkpoint(tmp_path: Path) -> None:
     run = trained(tmp_path)
     state = json.loads((run.checkpoints / "step_00000003" / "state.json").read_text())
     assert state["classes"] == [*"0123456789"]

@@ -1,4 +1,4 @@
-"""What a training's numbers become for few and for many images, and that given values count."""
+"""Values computed for few and for many images; given values take precedence."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_reason_names_what_it_depends_on() -> None:
     assert "not counted" in derive(unknown, ["augment.mixup"], GIVEN)["augment.mixup"].why
 
 
-def test_a_key_without_a_rule_and_a_model_without_weights_are_refused() -> None:
+def test_key_without_a_rule_and_model_without_weights_are_rejected() -> None:
     facts = Facts(318, "cpu", 1, 0.1, "deit_micro", 128)
     with pytest.raises(UserError, match=r"seed is .* but has no rule; allowed for model.pretrained, "):
         derive(facts, ["seed"], GIVEN)

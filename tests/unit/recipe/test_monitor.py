@@ -1,4 +1,4 @@
-"""What the best evaluation is, and when a training stops for lack of a better one."""
+"""Which evaluation is the best, and when a training stops without improvement."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_improvement(name: str, better: float, worse: float) -> None:
     assert not monitor.improves(best, best) and not monitor.improves(best, entry(1, **{name: better}))
 
 
-def test_a_best_of_an_older_program_without_the_figure_is_replaced() -> None:
+def test_best_of_an_older_version_without_the_metric_is_replaced() -> None:
     assert Monitor("val", "macro_f1", None).improves(entry(2), {"top1": 99.0, "epoch": 1})
 
 

@@ -1,4 +1,4 @@
-"""The numbers of a recipe, the picture of its learning rate, and the dry run that shows both."""
+"""The numbers of a recipe, the plot of its learning rate, and the dry run that shows both."""
 
 from __future__ import annotations
 

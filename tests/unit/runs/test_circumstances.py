@@ -1,4 +1,4 @@
-"""What environment.json says of each launch of a run."""
+"""environment.json: a record of each launch of a run."""
 
 from __future__ import annotations
 

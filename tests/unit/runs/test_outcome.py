@@ -1,4 +1,4 @@
-"""How a run ended: what each witness makes of what it saw, and which witness counts."""
+"""How a run ended: the outcome of each observer, and which one counts."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ ELSEWHERE = failed("machine 1: out of memory")
         (None, finished(), STOPPED, STOPPED),
     ],
 )
-def test_which_witness_counts(
+def test_outcome_with_priority_is_chosen(
     recorded: Outcome | None, elsewhere: Outcome | None, signalled: Outcome | None, right: Outcome
 ) -> None:
     assert decide(recorded, elsewhere, signalled, unasked) == right
 
 
 @pytest.mark.parametrize("elsewhere", [None, finished()])
-def test_the_processes_are_asked_last(elsewhere: Outcome | None) -> None:
+def test_processes_are_checked_last(elsewhere: Outcome | None) -> None:
     assert decide(None, elsewhere, None, lambda: failed("killed")) == failed("killed")
 
 
@@ -84,7 +84,7 @@ def test_an_error_is_a_failure_of_one_line(error: Exception, right: Outcome) -> 
     assert of_error(error) == right
 
 
-def test_what_others_ask_of_an_outcome() -> None:
+def test_properties_of_an_outcome() -> None:
     ends = [finished(), failed("no GPU"), failed("bad key", 2), STOPPED, gone()]
     assert [end.retryable for end in ends] == [False, True, False, False, False]
     assert [end.mlflow_status for end in ends] == ["FINISHED", "FAILED", "FAILED", "KILLED", "KILLED"]
@@ -92,7 +92,7 @@ def test_what_others_ask_of_an_outcome() -> None:
     assert (finished().text, STOPPED.text) == ("finished", "stopped by SIGTERM")
 
 
-def test_the_status_keeps_it(tmp_path: Path) -> None:
+def test_status_stores_the_outcome(tmp_path: Path) -> None:
     run = directory.create(tmp_path, "one")
     assert status.read(run).outcome is None and not status.finished(run)
     assert status.end(run, status.Status(status.RUNNING, progress={"step": 3}), STOPPED) == 143

@@ -1,4 +1,4 @@
-"""What is kept about launches, and which runs there are."""
+"""Records of launches, and the list of runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_newest_launch_is_the_last_resume(tmp_path: Path) -> None:
     assert circumstances.last_launch(run)["device"] == {"name": "910B"}
 
 
-def test_what_was_noted_before_the_first_launch_stays(tmp_path: Path) -> None:
+def test_records_before_the_first_launch_are_kept(tmp_path: Path) -> None:
     run = directory.create(tmp_path, "trial")
     run.environment.write_text('{"sweep": {"id": "s"}}')
     circumstances.note_launch(run, {"host": "a"}, [])

@@ -51,7 +51,7 @@ def test_frozen_configuration_reads_back_equal(tmp_path: Path) -> None:
         ("name: adamw", "name: adam", "optim.name is 'adam'; allowed: adamw, lamb, sgd"),
     ],
 )
-def test_a_config_edited_wrongly_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_invalid_edited_config_is_rejected(tmp_path: Path, old: str, new: str, told: str) -> None:
     run = new_run(tmp_path)
     text = run.config.read_text()
     assert old in text
@@ -66,7 +66,7 @@ def test_directories_of_the_same_second_differ_and_sort_as_they_were_made(tmp_pa
     assert len(set(made)) == 50 and made == sorted(made)
 
 
-def test_journal_cuts_a_torn_line_and_writes_no_metric_twice(tmp_path: Path) -> None:
+def test_journal_removes_a_torn_line_and_repeats_no_metric(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     first = Journal(path)
     first.metrics(10, {"train/loss": 2.0})
@@ -101,7 +101,7 @@ def test_journal_cuts_a_torn_line_and_writes_no_metric_twice(tmp_path: Path) -> 
         b'{"kind": "metrics", "time": 1, "step": 2, "metrics": {"a": "x"}}',
     ],
 )
-def test_a_damaged_line_of_a_journal_is_named(tmp_path: Path, line: bytes) -> None:
+def test_damaged_journal_line_is_reported(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "journal.jsonl"
     first = Journal(path)
     first.metrics(10, {"train/loss": 2.0})
@@ -125,7 +125,7 @@ def test_status_round_trip(tmp_path: Path) -> None:
         assert status.read(run) == status.Status()
 
 
-def test_where_no_run_directory_can_be_made_runs_dir_is_named(tmp_path: Path) -> None:
+def test_error_names_runs_dir_if_it_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "unmounted").symlink_to(tmp_path / "nothing")
     for place in ("file", "file/below", "unmounted"):
@@ -150,7 +150,7 @@ def at_first_wait(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], obj
     return let
 
 
-def test_who_looks_at_a_run_for_a_moment_keeps_no_launch_from_it(
+def test_brief_lock_of_a_reader_does_not_stop_a_launch(
     tmp_path: Path, at_first_wait: Callable[[Callable[[], object]], None]
 ) -> None:
     run = new_run(tmp_path)
@@ -166,7 +166,7 @@ def test_who_looks_at_a_run_for_a_moment_keeps_no_launch_from_it(
 
 
 @pytest.mark.process
-def test_a_launch_waits_for_what_a_killed_one_has_left(
+def test_launch_waits_for_the_processes_of_a_killed_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], at_first_wait: Callable[[Callable[[], object]], None]
 ) -> None:
     run = new_run(tmp_path)
@@ -210,7 +210,7 @@ def test_prune_keeps_the_last_and_the_best(tmp_path: Path) -> None:
     assert [p.name for p in checkpoint.complete(run)] == ["step_00000002", "step_00000004", "step_00000005"]
 
 
-def test_damage_is_found(tmp_path: Path) -> None:
+def test_damage_is_detected(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     path = checkpoint.write(run, 1, {"model": WEIGHTS}, {})
     file = path / "model.safetensors"
@@ -224,7 +224,7 @@ def test_damage_is_found(tmp_path: Path) -> None:
         assert "model.safetensors" in str(error.value)
 
 
-def test_no_flipped_bit_of_a_state_is_taken_for_anything_but_damage(tmp_path: Path) -> None:
+def test_any_flipped_bit_of_a_state_is_detected(tmp_path: Path) -> None:
     """A resume passes over a damaged checkpoint, but ends at one that another program or a stranger seems to have made."""
     state = checkpoint.write(new_run(tmp_path), 1, {"model": WEIGHTS}, {}) / "state.json"
     good = state.read_bytes()
@@ -236,10 +236,10 @@ def test_no_flipped_bit_of_a_state_is_taken_for_anything_but_damage(tmp_path: Pa
                 checkpoint.read_state(state.parent)
             except checkpoint.Damaged:
                 found += 1
-    assert found > 0.9 * 8 * len(good)  # the others stand in the name of the checksum
+    assert found > 0.9 * 8 * len(good)  # the others are in the name of the checksum
 
 
-def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
+def test_checkpoint_of_another_format_is_rejected(tmp_path: Path) -> None:
     path = checkpoint.write(new_run(tmp_path), 1, {"model": WEIGHTS}, {})
     state = (path / "state.json").read_text()
     (path / "state.json").write_text(state.replace('"format": 1', '"format": 7'))
@@ -258,7 +258,7 @@ def test_find_run(tmp_path: Path) -> None:
             find_run(text, "resume", str(tmp_path / "runs"), None)
 
 
-def test_a_path_is_shown_whole_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_level_path_is_shown_completely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert directory.shown(tmp_path / "runs" / "x") == "runs/x"
     monkeypatch.chdir("/")

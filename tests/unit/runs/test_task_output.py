@@ -1,4 +1,4 @@
-"""task.output must not exist before, for each of the tasks that has it; what the disk refuses is one message."""
+"""task.output must not exist, for each task that has it; disk errors are one message."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("text", ["file.csv", "empty", "~/full", "dangling.csv"])
-def test_what_exists_is_refused(text: str) -> None:
+def test_existing_output_is_rejected(text: str) -> None:
     with pytest.raises(UserError, match=rf"^task.output is '{text}', which already exists; remove it, or give another name\.$"):
         new_folder(text)
 
 
 @pytest.mark.parametrize("text", ["file.csv", "dangling.csv"])
-def test_a_file_that_exists_is_refused(text: str) -> None:
+def test_existing_file_is_rejected(text: str) -> None:
     with pytest.raises(UserError, match="already exists"):
         new_file(text, (".csv",))
 
 
-def test_what_is_new_is_allowed(here: Path) -> None:
+def test_new_output_is_accepted(here: Path) -> None:
     assert new_file("~/new.csv", (".jsonl", ".csv")) == here / "home" / "new.csv"
     assert new_folder("~/new") == here / "home" / "new" and new_folder("empty", may_be_empty=True) == here / "empty"
     with pytest.raises(UserError, match="already exists"):
@@ -50,12 +50,12 @@ def test_suffix_and_folder_are_checked() -> None:
             check()
 
 
-def test_a_folder_of_a_run_is_named(here: Path) -> None:
+def test_folder_of_a_run_is_reported(here: Path) -> None:
     with pytest.raises(UserError, match=rf"task\.output is null, so it would be {here}/empty, which already exists"):
         check_new(here / "empty", "null")
 
 
-def test_what_the_disk_refuses_is_one_message(here: Path) -> None:
+def test_disk_error_is_one_message(here: Path) -> None:
     with (
         pytest.raises(UserError, match=r"^task\.output=.*: could not be written \(Is a directory\)\.") as caught,
         writing(here),

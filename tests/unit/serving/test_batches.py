@@ -1,4 +1,4 @@
-"""Requests that wait are answered together, each with its own answers, and an error reaches only those of its batch."""
+"""Waiting requests are computed together, each gets its own results, and errors reach only their batch."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Network:
         ((1,), [1] * 20),
     ],
 )
-def test_who_waits_is_answered_together(sizes: range, expected: list[int]) -> None:
+def test_waiting_requests_are_computed_together(sizes: range, expected: list[int]) -> None:
     network = Network()
     batches = Batches(network, sizes)
     with ThreadPoolExecutor(20) as pool:
@@ -59,7 +59,7 @@ def test_who_waits_is_answered_together(sizes: range, expected: list[int]) -> No
     assert network.sizes == expected
 
 
-def test_a_request_of_many_images_is_divided_and_put_together_again() -> None:
+def test_large_request_is_split_and_joined() -> None:
     network = Network()
     network.go_on.set()
     many = np.concatenate([image(number) for number in range(100, 121)])
@@ -67,7 +67,7 @@ def test_a_request_of_many_images_is_divided_and_put_together_again() -> None:
     assert network.sizes == [8, 8, 8]  # five fill more than half of eight
 
 
-def test_an_error_reaches_whose_batch_it_was_and_nobody_else() -> None:
+def test_error_reaches_only_the_requests_of_its_batch() -> None:
     network = Network()
     network.go_on.set()
     batches = Batches(network, (1,))

@@ -1,4 +1,4 @@
-"""What a request may hold, and what it is told about what it must not."""
+"""What a request may contain, and the messages for everything else."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def test_all_forms_give_the_same_pixels(form: str) -> None:
         ("*", "not base64 text"),
         (PIXELS / 255, "whole numbers from 0 to 255"),
         (PIXELS.astype(int) - 1, "numbers from -1 to 58"),
-        (PIXELS[..., :1], "has the shape [5, 4, 1]"),
-        (PIXELS[:0], "has the shape [0, 4, 3]"),
+        (PIXELS[..., :1], "is uint8 [5, 4, 1]; allowed: RGB [H, W, 3] or grey [H, W]"),
+        (PIXELS[:0], "is uint8 [0, 4, 3]"),
         ([[[1, 2, 3]], [[1, 2]]], "rows differ in length"),
         (np.zeros((11, 10, 3), np.uint8), "max_pixels"),
         (Image.new("RGB", (11, 10)), "max_pixels"),
     ],
 )
-def test_what_is_wrong_is_said_with_the_number_of_the_image(cell: Any, said: str) -> None:
+def test_error_names_the_number_of_the_image(cell: Any, said: str) -> None:
     with pytest.raises(UserError) as caught:
         read(PIXELS, cell)
     assert "image 1" in str(caught.value) and said in str(caught.value) and "image 0" not in str(caught.value)
@@ -80,7 +80,7 @@ def test_the_number_of_images_is_limited() -> None:
     assert len(read([TEXT, TEXT])) == 2  # MLflow makes one cell of a list of texts
 
 
-def test_cells() -> None:
+def test_cells_of_all_supported_inputs() -> None:
     assert len(cells_of(np.zeros((2, 5, 4, 3))) or ()) == 2
     assert len(cells_of(PIXELS) or ()) == len(cells_of("text") or ()) == 1
     assert cells_of([TEXT, file()]) == [TEXT, file()]

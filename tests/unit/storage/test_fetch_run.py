@@ -1,4 +1,4 @@
-"""A run in a store, fetched to this machine: complete checkpoints only, and never older than what is here."""
+"""Fetching a run from a store: only complete checkpoints, and never older than the local copy."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def run(tmp_path: Path, store: InMemory) -> tuple[RunDirectory, str]:
     return made, address
 
 
-def test_a_run_comes_complete_and_once(run: tuple[RunDirectory, str], store: InMemory) -> None:
+def test_run_is_fetched_completely_and_once(run: tuple[RunDirectory, str], store: InMemory) -> None:
     made, address = run
     here = fetch_run.fetch_run(address, "run", quiet=True)
     assert here.path == Path(runs_copy(address)) and status.read(here).outcome == status.read(made).outcome
@@ -84,7 +84,7 @@ def test_a_run_comes_complete_and_once(run: tuple[RunDirectory, str], store: InM
     assert store.fetched == ["status.json"]  # asked whether the store is ahead, which it is not
 
 
-def test_a_checkpoint_without_its_state_is_left_there(run: tuple[RunDirectory, str], store: InMemory) -> None:
+def test_checkpoint_without_state_is_not_fetched(run: tuple[RunDirectory, str], store: InMemory) -> None:
     address = run[1]
     store.content[f"{address}/checkpoints/step_00000009/model.safetensors"] = b"half"
     here = fetch_run.fetch_run(address, "run", quiet=True)
@@ -92,7 +92,7 @@ def test_a_checkpoint_without_its_state_is_left_there(run: tuple[RunDirectory, s
     assert not (here.checkpoints / "step_00000009").exists()
 
 
-def test_what_the_store_never_reached_is_set_aside(run: tuple[RunDirectory, str], store: InMemory) -> None:
+def test_checkpoints_unknown_to_the_store_are_renamed(run: tuple[RunDirectory, str], store: InMemory) -> None:
     made, address = run
     here = fetch_run.fetch_run(address, "run", quiet=True)
     shutil.copytree(here.checkpoints / "step_00000003", here.checkpoints / "step_00000007")
@@ -104,7 +104,7 @@ def test_what_the_store_never_reached_is_set_aside(run: tuple[RunDirectory, str]
     assert (here.checkpoints / f"{mirror_base.ASIDE}step_00000007").is_dir()
 
 
-def test_light_comes_without_checkpoints_and_is_completed_later(run: tuple[RunDirectory, str]) -> None:
+def test_light_fetch_omits_checkpoints_and_is_completed_later(run: tuple[RunDirectory, str]) -> None:
     address = run[1]
     here = fetch_run.fetch_run(address, "run", light=True, quiet=True)
     assert here.partial.exists() and not checkpoint.complete(here)
@@ -119,7 +119,7 @@ def test_the_newest_training_of_a_folder(run: tuple[RunDirectory, str], store: I
         fetch_run.newest_run("s3://bucket/other", "run")
 
 
-def test_what_is_no_run_is_named(store: InMemory) -> None:
+def test_address_that_is_not_a_run_is_reported(store: InMemory) -> None:
     store.content["s3://bucket/runs/x/y/notes.txt"] = b""
     with pytest.raises(UserError, match=r"run=s3://bucket/runs/x/y: not a run directory, config\.yaml is missing"):
         fetch_run.fetch_run("s3://bucket/runs/x/y", "run")

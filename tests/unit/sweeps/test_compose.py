@@ -1,4 +1,4 @@
-"""Composing the trials of a sweep: the same as Hydra's own composition, but the files are composed once."""
+"""Composing the trials of a sweep: equal to Hydra's composition, but the files are composed once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def composer() -> Iterator[Composer]:
         ["data.root=", "seed=6"],
     ],
 )
-def test_it_is_what_hydra_composes(composer: Composer, texts: list[str]) -> None:
+def test_composition_equals_hydras(composer: Composer, texts: list[str]) -> None:
     given = overrides.check(texts, sweeping=False)
     for number in (0, 7):  # the second finds the files composed
         found, whole = composer._compose(number, texts, given), composer._by_hydra(number, texts)

@@ -1,4 +1,4 @@
-"""The executor of an option of hydra/launcher."""
+"""The executor for each option of hydra/launcher."""
 
 from __future__ import annotations
 

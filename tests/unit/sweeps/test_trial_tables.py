@@ -25,7 +25,7 @@ TRIALS = [
 @pytest.mark.parametrize(
     ("most", "shown"), [(0, [3]), (1, [3]), (2, [1, 3]), (3, [0, 1, 3]), (4, [0, 1, 2, 3]), (9, [0, 1, 2, 3, 4])]
 )
-def test_running_trials_come_before_the_latest_to_end_and_those_that_wait(most: int, shown: list[int]) -> None:
+def test_running_trials_come_first_then_recently_ended_then_waiting(most: int, shown: list[int]) -> None:
     assert [one.number for one in most_telling(TRIALS, most)] == shown
 
 

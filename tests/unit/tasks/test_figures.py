@@ -1,4 +1,4 @@
-"""Pictures of the best evaluation, and the record of the data: right, and never the end of a run."""
+"""Figures of the best evaluation, and the record of the data; their errors never end a run."""
 
 from __future__ import annotations
 
@@ -53,18 +53,23 @@ def context(tmp_path: Path) -> Context:
     return Context(run, config, Report(run, status.Status()))
 
 
-def test_answers_are_counted_and_the_worst_named() -> None:
+def test_answers_give_the_confusion_matrix_and_the_worst_images() -> None:
     found = answers()
     assert found.confusion(3).tolist() == [[2, 0, 0], [1, 0, 1], [0, 0, 2]]
     assert [(one["index"], one["label"], one["predicted"]) for one in found.worst(12)] == [(4, 1, 0), (1, 1, 2)]
     assert found.worst(1)[0]["own"] == pytest.approx(np.exp(-3.0)) and found.worst(1)[0]["confidence"] == 0.75
 
 
-def test_a_new_best_is_drawn_and_quick_ones_once(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_best_is_drawn_and_quick_successors_once(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[str] = []
     draw = figures.confusion.draw
     monkeypatch.setattr(figures.confusion, "draw", lambda path, *rest: (drawn.append(rest[-1]), draw(path, *rest)))
+    now = 1000.0
+    monkeypatch.setattr(figures.time, "monotonic", lambda: now)
     made = Figures(context, data())
+    made.keep("val", answers(), 0)
+    assert drawn == []
+    now += figures.EVERY
     for step in (1, 2, 3):
         made.keep("val", answers(), step)
     made.keep("val_ema", answers(), 3)
@@ -94,7 +99,7 @@ def test_the_page_has_the_best_evaluation_and_its_most_confident_mistakes(contex
     assert "data:image/png;base64," in text and "made[4]" in text
 
 
-def test_what_cannot_be_drawn_is_one_event_and_no_end(context: Context) -> None:
+def test_drawing_error_is_one_event_and_does_not_end_the_run(context: Context) -> None:
     context.run.figures.write_text("in the way")
     made = Figures(context, data())
     for step in (1, 2):
@@ -104,7 +109,7 @@ def test_what_cannot_be_drawn_is_one_event_and_no_end(context: Context) -> None:
     assert len(events) == 1 and "FileExistsError" in events[0]["problem"]
 
 
-def test_the_record_of_the_data_tells_versions_apart(context: Context) -> None:
+def test_digest_of_the_data_changes_with_its_content(context: Context) -> None:
     Figures(context, data()).note_data(train=data(), val=data(3))
     noted = read_json(context.run.data)
     assert noted is not None and noted["name"] == "digits" and noted["train"]["counts"] == [2, 2, 2]

@@ -1,4 +1,4 @@
-"""Which files of a run go to MLflow, when again, and what is refused."""
+"""Which files of a run are sent to MLflow, when they are sent again, and refusals."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def put(run: RunDirectory, to: Any, done: progress.Progress, final: bool = True,
     return artifacts.put(run, config, to, done, final=final)
 
 
-def test_everything_once_and_changes_again(run: RunDirectory) -> None:
+def test_artifacts_are_sent_once_and_again_after_a_change(run: RunDirectory) -> None:
     to, done = Recorder(), progress.Progress("x")
     assert put(run, to, done, final=False) == 2 and to.sent == ["config.yaml", "overrides.yaml"]
     put(run, to, done)
@@ -68,19 +68,19 @@ def test_everything_once_and_changes_again(run: RunDirectory) -> None:
     assert progress.read(run, "x").artifacts == done.artifacts
 
 
-def test_checkpoints_only_where_they_are_wanted(run: RunDirectory) -> None:
+def test_checkpoints_are_sent_only_on_request(run: RunDirectory) -> None:
     to = Recorder()
     put(run, to, progress.Progress("x"), upload_checkpoints=True)
     assert "checkpoints/step_00000003/step_00000003" in to.sent
 
 
-def test_weights_no_better_than_chance_are_no_model(tmp_path: Path) -> None:
+def test_weights_no_better_than_chance_get_no_model_entry(tmp_path: Path) -> None:
     run, to = trained(tmp_path, top1={"val": 10.0, "val_ema": 9.0}), Recorder()  # 10 classes
     put(run, to, progress.Progress("x"))
     assert not [name for name in to.sent if name.startswith("model")]
 
 
-def test_what_is_refused_is_kept_here_and_said_once(run: RunDirectory, caplog: pytest.LogCaptureFixture) -> None:
+def test_refused_artifact_is_kept_and_reported_once(run: RunDirectory, caplog: pytest.LogCaptureFixture) -> None:
     to, done = Recorder(), progress.Progress("x")
     to.bad = "."
     put(run, to, done)
@@ -92,7 +92,7 @@ def test_what_is_refused_is_kept_here_and_said_once(run: RunDirectory, caplog: p
     assert put(run, to, done) == 1 and "config.yaml" not in done.refused
 
 
-def test_a_server_that_cannot_write_counts_as_a_refusal_after_some_attempts(run: RunDirectory) -> None:
+def test_server_that_cannot_write_counts_as_refusal_after_some_attempts(run: RunDirectory) -> None:
     to, done = Recorder(), progress.Progress("x")
     to.bad, to.error = "config", Failing("status 500")
     for attempt in range(1, artifacts.ATTEMPTS):
@@ -102,7 +102,7 @@ def test_a_server_that_cannot_write_counts_as_a_refusal_after_some_attempts(run:
     assert put(run, to, done, final=False) == 1 and done.refused == {"config.yaml": "status 500"}
 
 
-def test_a_damaged_list_of_the_best_is_refused(run: RunDirectory) -> None:
+def test_damaged_best_json_is_rejected(run: RunDirectory) -> None:
     run.best.write_text("{")
     to, done = Recorder(), progress.Progress("x")
     put(run, to, done)

@@ -1,4 +1,4 @@
-"""Which failures of MLflow, of a folder or of an object store a later attempt could mend."""
+"""Which failures of MLflow, a folder or an object store a later attempt could fix."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def wrapped(cause: Exception) -> Exception:
     ],
     ids=repr,
 )
-def test_refused_for_good(error: Exception) -> None:
+def test_permanent_errors(error: Exception) -> None:
     assert permanent(error)
 
 
@@ -68,7 +68,7 @@ def test_refused_for_good(error: Exception) -> None:
     ],
     ids=repr,
 )
-def test_may_pass(error: Exception) -> None:
+def test_temporary_errors(error: Exception) -> None:
     assert not permanent(error)
 
 

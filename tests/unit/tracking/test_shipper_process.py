@@ -1,4 +1,4 @@
-"""What the launcher shows of a shipper that gets nothing across."""
+"""The launcher's messages about a shipper that cannot send."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deit.tracking import uri as store
 from deit.tracking.shipper_process import Shipper
 
 
-def test_an_outage_is_one_line_and_its_end_another(tmp_path: Path) -> None:
+def test_outage_and_recovery_are_one_line_each(tmp_path: Path) -> None:
     config = composed("experiment=quickstart", "hardware=cpu", "tracking.uri=http://node01:5000")
     run = directory.create(tmp_path / "runs", "quickstart")
     shipper = Shipper(run, config)

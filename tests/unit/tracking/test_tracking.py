@@ -51,7 +51,7 @@ from deit.tracking import uri as store
         ("node01:5000/", "has no scheme; give tracking.uri=http://node01:5000/. Allowed"),
     ],
 )
-def test_a_bad_uri_is_refused_with_what_is_allowed(uri: str | None, problem: str) -> None:
+def test_bad_uri_is_rejected_with_the_allowed_ones(uri: str | None, problem: str) -> None:
     with pytest.raises(UserError) as caught:
         store.check_uri(uri)
     message = str(caught.value)
@@ -64,29 +64,29 @@ def test_a_bad_uri_is_refused_with_what_is_allowed(uri: str | None, problem: str
 @pytest.mark.parametrize(
     "uri", ["sqlite:///mlflow.db", "sqlite:////{}/new/mlflow.db", "http://node01:5000", "https://mlflow.example/a"]
 )
-def test_a_good_uri_passes(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_good_uri_is_accepted(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     store.check_uri(uri.format(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_is_no_sqlite_file(tmp_path: Path) -> None:
+def test_folder_is_not_an_sqlite_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="which is a folder"):
         store.check_uri(f"sqlite:///{tmp_path}")
 
 
-def test_a_missing_database_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_database_driver_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"postgresql://\*\*\*@db/mlflow, which needs the Python package psycopg;"):
         store.check_uri("postgresql://me:secret@db/mlflow")
 
 
-def test_an_installed_database_driver_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installed_database_driver_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name == "pymysql" else None)
     store.check_uri("mysql+pymysql://me@db:3306/mlflow")
 
 
-def test_experiments_have_folders_that_a_file_system_takes() -> None:
+def test_experiment_folders_have_valid_names() -> None:
     assert store.artifact_folder("cifar10") == "cifar10" and store.artifact_folder("a/b c") == "a_b_c"
     odd = ["..", ".", "x" * 256, "x" * 255 + "y", "图" * 256]
     folders = [store.artifact_folder(name) for name in odd]
@@ -94,7 +94,7 @@ def test_experiments_have_folders_that_a_file_system_takes() -> None:
     assert all(len(folder.encode()) < 200 and folder.strip(".") and "/" not in folder for folder in folders)
 
 
-def test_the_variables_of_mlflow_count_where_nothing_is_typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_mlflow_variables_apply_if_nothing_is_typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tracking_of_nothing = freeze("experiment=quickstart").tracking
     assert (tracking_of_nothing.uri, tracking_of_nothing.experiment) == ("sqlite:///mlflow.db", "digits")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:sesame@node01:5000")
@@ -123,7 +123,7 @@ def test_the_variables_of_mlflow_count_where_nothing_is_typed(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("key", ["tracking.experiment", "tracking.run_name"])
-def test_a_name_that_mlflow_has_no_room_for_is_refused(key: str) -> None:
+def test_name_too_long_for_mlflow_is_rejected(key: str) -> None:
     for name, length in (("e" * 600, 600), ("''", 0), ("' '", 1)):
         with pytest.raises(UserError, match=f"{key} has {length} characters, but MLflow takes 1 to 25"):
             freeze("experiment=quickstart", f"{key}={name}")
@@ -133,7 +133,7 @@ def test_a_name_that_mlflow_has_no_room_for_is_refused(key: str) -> None:
 UI = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri"
 
 
-def test_where_to_look() -> None:
+def test_printed_command_and_address_of_a_run() -> None:
     assert store.ui_command("sqlite:///mlflow.db") == f"{UI} sqlite:///mlflow.db"
     assert store.ui_command("sqlite:///my runs.db") == f"{UI} 'sqlite:///my runs.db'"
     assert store.ui_command("https://node01:5000") is None
@@ -154,12 +154,12 @@ def test_where_to_look() -> None:
         ("sqlite:///a/b@c.db and mail me@example.org", "sqlite:///a/b@c.db and mail me@example.org"),
     ],
 )
-def test_credentials_are_taken_out(text: str, redacted: str) -> None:
+def test_credentials_are_removed(text: str, redacted: str) -> None:
     assert redact(text) == redacted
 
 
 @pytest.mark.process
-def test_the_control_side_learns_of_a_store_without_importing_mlflow() -> None:
+def test_store_is_checked_without_importing_mlflow() -> None:
     code = "import sys, deit.tracking.uri, deit.lookup.mlflow, deit.tracking.shipper; print('mlflow' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]
@@ -188,7 +188,7 @@ def _journal(path: Path, steps: range, names: int) -> list[records.Point]:
     return [records.Point(f"train/m{i}", s + i / 1000, 0, s) for s in steps for i in range(names)]
 
 
-def test_batches_hold_every_point_once_in_order(tmp_path: Path) -> None:
+def test_batches_contain_every_point_once_in_order(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     expected = _journal(path, range(700), 3)
     found = list(records.batches(path, 0))
@@ -207,7 +207,7 @@ def test_records_without_metrics_move_the_offset(tmp_path: Path) -> None:
     assert list(records.batches(path, 0)) == [records.Batch([], path.stat().st_size)]
 
 
-def test_an_unfinished_line_waits(tmp_path: Path) -> None:
+def test_unfinished_line_is_not_sent_yet(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     _journal(path, range(2), 1)
     size = path.stat().st_size
@@ -216,7 +216,7 @@ def test_an_unfinished_line_waits(tmp_path: Path) -> None:
     assert [batch.offset for batch in records.batches(path, 0)] == [size]
 
 
-def test_progress_is_kept(tmp_path: Path) -> None:
+def test_progress_is_saved(tmp_path: Path) -> None:
     run = directory.create(tmp_path, "x")
     server = "http://127.0.0.1:5000"
     assert progress.read(run, server) == progress.Progress(server)
@@ -229,7 +229,7 @@ def test_progress_is_kept(tmp_path: Path) -> None:
 # --- system metrics ---
 
 
-def test_the_sampler_numbers_on_after_a_restart(tmp_path: Path) -> None:
+def test_sampler_continues_its_steps_after_a_restart(tmp_path: Path) -> None:
     run = directory.create(tmp_path, "x")
     for started in (1, 2):
         sampler = system.Sampler(run, 0.05)
@@ -266,7 +266,7 @@ def test_the_memory_of_all_processes_of_a_run_is_counted(tmp_path: Path) -> None
             worker.communicate()
 
 
-def test_params_leave_out_keys_that_the_task_does_not_look_at(tmp_path: Path) -> None:
+def test_params_omit_keys_that_the_task_ignores(tmp_path: Path) -> None:
     config = composed("experiment=quickstart", f"runs_dir={tmp_path}", "ema=none", "tracking=none")
     run = create(config, [], unused=unused_keys_of(config))
     found = describe.params(run, config)
@@ -275,7 +275,7 @@ def test_params_leave_out_keys_that_the_task_does_not_look_at(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["a#b", "g%20h", "图 片", "q?r", "a@b:c", "100%", "x&y=z", "plain"])
-def test_a_path_in_a_uri_comes_back_whatever_its_letters(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_in_a_uri_round_trips(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / name
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -301,7 +301,7 @@ def test_a_copied_run_does_not_write_into_the_store_of_the_original(tmp_path: Pa
     monkeypatch.chdir(first)
     config = composed("experiment=quickstart", "tracking=mlflow")
     run = create(config, [], {"working_directory": str(first)})
-    monkeypatch.chdir(tmp_path)  # the run is where it was, whoever asks from elsewhere
+    monkeypatch.chdir(tmp_path)  # the path of the run does not depend on the working directory
     assert sender.store_of(run, config) == f"sqlite:///{first}/mlflow.db"
     shutil.copytree(first / "runs", copy / "runs")
     monkeypatch.chdir(copy)

@@ -72,7 +72,7 @@ def test_a_file_of_hugging_face(variable: str | None, below: str, home: Path, tm
     assert cached(SMALL) == link
 
 
-def test_the_current_snapshot_counts_and_another_where_it_lacks_the_weights(home: Path) -> None:
+def test_current_snapshot_is_used_or_another_that_has_the_weights(home: Path) -> None:
     hub = home / ".cache" / "huggingface" / "hub"
     old = snapshot(hub, "deit3_base_patch16_224.fb_in22k_ft_in1k", "aaaa", "pytorch_model.bin")
     new = snapshot(hub, "deit3_base_patch16_224.fb_in22k_ft_in1k", "bbbb")
@@ -94,16 +94,16 @@ def test_names_on_the_hub() -> None:
     assert len(set(names.values())) == len(names)
 
 
-def test_the_folder_of_weights_counts_before_a_cache(
+def test_weights_dir_takes_precedence_over_caches(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deit.notes._said", set())
     config = composed("experiment=quickstart", f"weights_dir={tmp_path / 'mine'}")
-    with pytest.raises(UserError, match=r"cd65a155\.pth does not exist, nor do the caches of timm, torch and Hugging Face"):
+    with pytest.raises(UserError, match=r"cd65a155\.pth does not exist, and the caches of timm, torch"):
         find_weights(SMALL.name, "model.pretrained", config)
     link = snapshot(home / ".cache/huggingface/hub", SMALL.hub_name, "1a2b")
     assert find_weights(SMALL.name, "model.pretrained", config) == link
-    assert capsys.readouterr().err == f"note: model.pretrained={SMALL.name}: takes {link}.\n"
+    assert capsys.readouterr().err == f"note: model.pretrained={SMALL.name}: uses {link}.\n"
     (tmp_path / "mine").mkdir()
     own = tmp_path / "mine" / SMALL.file_name
     own.touch()

@@ -1,4 +1,4 @@
-"""Raw or EMA weights: the better by the recorded evaluation, said with both figures."""
+"""Raw or EMA weights: the better by the recorded evaluation, reported with both values."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def saved(folder: Path, last: dict[str, dict[str, float]], step: int = 3) -> dic
     return checkpoint.weights_of_folder(checkpoint.write(run, step, PARTS, {"best": {}, "last": last}))
 
 
-def test_auto_takes_the_better_and_says_both_figures(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_auto_chooses_the_better_weights_and_reports_both(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     choice = choose(files, "auto", "run=x")
     assert (choice.weights, choice.file) == ("raw", files["val"])
     told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "run=x: takes the raw weights; top-1 raw 87.04 %, EMA 10.42 %" in told
+    assert told.count("\n") == 1 and "run=x: uses the raw weights; top-1 raw 87.04 %, EMA 10.42 %" in told
     choose(files, "auto", "run=x")
     assert capsys.readouterr().err == ""  # once is enough
 
@@ -54,19 +54,19 @@ def test_equal_accuracies_are_decided_by_the_loss(tmp_path: Path, raw: dict, ema
     assert choose(saved(tmp_path, {"val": raw, "val_ema": ema}), "auto", "run=x").weights == taken
 
 
-def test_without_an_evaluation_auto_takes_the_average(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_auto_chooses_ema_without_an_evaluation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert choose(saved(tmp_path, {}), "auto", "run=unevaluated").weights == "ema"
     assert "has not evaluated both kinds yet" in capsys.readouterr().err
 
 
-def test_an_evaluation_of_before_counts_where_there_is_none_of_this_step(tmp_path: Path) -> None:
+def test_earlier_evaluation_is_used_if_the_step_has_none(tmp_path: Path) -> None:
     files = saved(tmp_path, {"val": entry(70, 2), "val_ema": entry(20, 2)})
     assert measured(files["val"]) is None
     assert recorded(files["val"]) == entry(70, 2)
     assert choose(files, "auto", "run=x").weights == "raw"
 
 
-def test_what_is_asked_for_is_taken(files: dict[str, Path]) -> None:
+def test_requested_weights_are_used(files: dict[str, Path]) -> None:
     assert choose(files, "ema", "run=x").file == files["val_ema"]
     assert choose(files, "raw", "run=x").file == files["val"]
     del files["val_ema"]

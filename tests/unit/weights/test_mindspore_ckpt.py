@@ -1,4 +1,4 @@
-"""MindSpore's .ckpt against MindSpore itself, and files that claim what they do not hold."""
+"""MindSpore's .ckpt compared with MindSpore itself, and inconsistent files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WEIGHTS = {
 
 
 @pytest.mark.parametrize("crc", [False, True])
-def test_what_mindspore_writes_is_read(tmp_path: Path, crc: bool) -> None:
+def test_ckpt_written_by_mindspore_is_read(tmp_path: Path, crc: bool) -> None:
     import mindspore as ms
 
     parameters = [{"name": name, "data": ms.Tensor(value)} for name, value in WEIGHTS.items()]
@@ -34,7 +34,7 @@ def test_what_mindspore_writes_is_read(tmp_path: Path, crc: bool) -> None:
     assert read_ckpt_shapes(tmp_path / "x.ckpt") == {name: value.shape for name, value in found.items()}
 
 
-def test_mindspore_reads_what_is_written(tmp_path: Path) -> None:
+def test_mindspore_reads_a_written_ckpt(tmp_path: Path) -> None:
     import mindspore as ms
 
     (tmp_path / "x.ckpt").write_bytes(write_ckpt(WEIGHTS))
@@ -45,14 +45,14 @@ def test_mindspore_reads_what_is_written(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found[name].asnumpy().reshape(value.shape), value)
 
 
-def test_a_parameter_in_slices_is_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sliced_parameter_is_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deit.weights.mindspore_ckpt._SLICE", 16)
     (tmp_path / "x.ckpt").write_bytes(write_ckpt(WEIGHTS))
     name = "blocks.0.attn.qkv.weight"
     np.testing.assert_array_equal(read_ckpt(tmp_path / "x.ckpt")[name], WEIGHTS[name])
 
 
-def test_the_content_decides_whatever_the_name_ends_in(tmp_path: Path) -> None:
+def test_content_decides_the_format_not_the_extension(tmp_path: Path) -> None:
     file = tmp_path / "weights.backup"
     file.write_bytes(write_ckpt(WEIGHTS))
     assert format_of(file) == "mindspore"
@@ -77,7 +77,7 @@ def damaged() -> dict[str, tuple[bytes, str]]:
 
 
 @pytest.mark.parametrize("name", damaged())
-def test_a_damaged_file_is_refused(tmp_path: Path, name: str) -> None:
+def test_damaged_file_is_rejected(tmp_path: Path, name: str) -> None:
     content, told = damaged()[name]
     (tmp_path / "x.ckpt").write_bytes(content)
     for read in (read_ckpt, read_ckpt_shapes):

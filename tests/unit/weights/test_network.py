@@ -1,4 +1,4 @@
-"""One network out of a training file: prefixes, optimizers, separate q, k and v, grey patches, class names."""
+"""The network in a training file: prefixes, optimizers, separate q, k and v, grey patches, class names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def weights(classes: int = 4, seed: int = 1, **changes: object) -> dict[str, np.
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "network.", "backbone.net.", ""])
-def test_any_common_prefix_is_taken_off(tmp_path: Path, prefix: str) -> None:
+def test_common_prefix_is_removed(tmp_path: Path, prefix: str) -> None:
     theirs = to_timm(weights())
     file = tmp_path / "weights.SAFETENSORS"
     save_file({prefix + name: value for name, value in theirs.items()}, file)
@@ -46,7 +46,7 @@ def test_an_optimizer_beside_the_network_is_left_out() -> None:
     assert of_network(named | beside, "x", np.concatenate).keys() == weights().keys()
 
 
-def test_several_networks_are_no_choice_to_make() -> None:
+def test_file_with_several_networks_is_rejected() -> None:
     both = {f"{who}.{name}": value for who in ("student", "teacher") for name, value in weights().items()}
     with pytest.raises(UserError, match=r"contains 2 networks, under the prefixes 'student\.', 'teacher\.'"):
         of_network(both, "x", np.concatenate)
@@ -65,14 +65,14 @@ def test_separate_q_k_and_v_are_one_qkv() -> None:
     assert all(np.array_equal(joined[name], whole[name]) for name in whole)
 
 
-def test_other_names_stay_for_the_comparison_to_list() -> None:
+def test_unknown_names_are_kept_for_the_report() -> None:
     assert of_network({"fc.weight": 1, "layer.bias": 2}, "x", sum) == {"fc.weight": 1, "layer.bias": 2}
 
 
 # ------------------------------------------------------------------------------------------------------ what a file says
 
 
-def test_heads_that_contradict_the_file_are_refused(tmp_path: Path) -> None:
+def test_heads_that_contradict_the_file_are_rejected(tmp_path: Path) -> None:
     """Shapes do not show the number of heads: only the file's own statement does."""
     file = tmp_path / "x.safetensors"
     save_file(weights(), file, description(dataclasses.asdict(MICRO), 4, "mindspore", list("abcd")))
@@ -85,7 +85,7 @@ def test_heads_that_contradict_the_file_are_refused(tmp_path: Path) -> None:
     assert contradictions({}, MICRO) == []
 
 
-def test_a_guess_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_assumed_number_of_heads_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     shapes = parameter_shapes(MICRO, 4)
     model, _ = recognise(shapes, {}, "task.model=somebody.safetensors")
     assert isinstance(model, ModelConfig) and model.num_heads == 2  # 64 wide, although it has 4
@@ -96,14 +96,14 @@ def test_a_guess_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == ""
 
 
-def test_a_file_of_before_a_key_was_there_still_says_its_model() -> None:
+def test_older_file_without_a_new_key_still_describes_its_model() -> None:
     told = dataclasses.asdict(MICRO)
     del told["pretrained_partial"]
     model, _ = recognise(parameter_shapes(MICRO, 4), description(told, 4, "mindspore", None), "x")
     assert model == MICRO
 
 
-def test_damaged_class_names_are_refused() -> None:
+def test_damaged_class_names_are_rejected() -> None:
     for text in ("[1, 2]", "{", '"abc"'):
         with pytest.raises(UserError, match="class names in its metadata are damaged"):
             class_names({"classes": text}, "x")
@@ -120,13 +120,13 @@ def test_damaged_class_names_are_refused() -> None:
         ({"mlp_ratio": 2.0}, "of another shape: blocks.0.mlp.fc1.weight"),
     ],
 )
-def test_a_part_of_a_network_is_no_whole(change: dict, told: str) -> None:
+def test_partial_network_is_rejected(change: dict, told: str) -> None:
     fitting = fit(weights(), weights(seed=0, **change))[1]
     assert any(line.startswith(told) for line in fitting.lost), fitting.lost
 
 
 @pytest.mark.parametrize("name", ["blocks.0.ls1.gamma", "fc_norm.weight", "reg_token", "norm_pre.weight"])
-def test_a_tensor_that_would_be_dropped_is_a_loss(name: str) -> None:
+def test_tensor_unknown_to_the_model_is_rejected(name: str) -> None:
     """LayerScale, fc_norm, registers: a network without them computes something else."""
     (line,) = fit(weights() | {name: np.ones(128, np.float32)}, weights(seed=0))[1].lost
     assert line.startswith("unknown to the model")
@@ -140,7 +140,7 @@ def test_heads_and_the_distillation_token_may_change() -> None:
     assert fit(headless, plain)[1].lost == []
 
 
-def test_grey_patches_are_adapted_so_that_a_grey_image_answers_alike() -> None:
+def test_patch_weights_for_grey_give_the_same_result_for_grey_images() -> None:
     grey = np.random.default_rng(0).standard_normal((5, 1, 2, 2)).astype(np.float32)
     image = np.random.default_rng(1).standard_normal((1, 2, 2)).astype(np.float32)
     colour = adapt(grey, 3)

@@ -1,4 +1,4 @@
-"""Pickles are read as data; nothing they name is called."""
+"""Pickles are read as data; nothing in them is called."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def test_plain_objects(value: Any) -> None:
     assert read(pickle.dumps(value, 2)) == value
 
 
-def test_a_known_name_is_made_by_the_caller_and_a_persistent_id_too() -> None:
+def test_caller_builds_known_names_and_persistent_ids() -> None:
     assert read(pickle.dumps(OrderedDict(), 2)) == {"made": Global(ORDERED)}
     stream = io.BytesIO()
     Persistent(stream, 2).dump({"weight": bytearray(4)})
     assert read(stream.getvalue()) == {"weight": ("storage", ("id", 7))}
 
 
-def test_a_call_is_refused_by_name(tmp_path: Path) -> None:
+def test_call_is_rejected_by_name(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"posix\.mkdir"):
         read(pickle.dumps(Calling(tmp_path / "called"), 2))
     assert not (tmp_path / "called").exists()
 
 
-def test_an_opcode_that_torch_does_not_write_is_refused() -> None:
+def test_opcode_unknown_to_torch_is_rejected() -> None:
     with pytest.raises(Refused, match="FROZENSET"):
         read(pickle.dumps(frozenset({1}), 4).replace(b"\x95" + (6).to_bytes(8, "little"), b""))
 
@@ -72,6 +72,6 @@ def test_an_opcode_that_torch_does_not_write_is_refused() -> None:
         b"\x80\x02X\x03\x00\x00\x00\xed\xa0\x80.",  # half a surrogate pair
     ],
 )
-def test_a_malformed_pickle_is_no_crash(content: bytes) -> None:
+def test_malformed_pickle_is_rejected_without_a_crash(content: bytes) -> None:
     with pytest.raises(MALFORMED):
         read(content)

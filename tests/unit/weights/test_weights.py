@@ -10,6 +10,7 @@ import hashlib
 import os
 import pickle
 import re
+import shlex
 import struct
 import zipfile
 import zlib
@@ -63,7 +64,7 @@ def file(tmp_path: Path) -> Path:
 # ------------------------------------------------------------------------------------------- hostile and damaged files
 
 
-def test_a_file_by_hand_is_read(file: Path) -> None:
+def test_handwritten_file_is_read(file: Path) -> None:
     """What the tests below change is well-formed."""
     found = read_weights(
         archive(file, state(tensor(), tensor(shape=(3, 2), stride=(1, 3)), tensor(shape=(), stride=(), offset=5)))
@@ -80,12 +81,12 @@ class Harm:
         self.trace = trace
 
     def __reduce__(self) -> tuple[Callable, tuple[str]]:
-        return os.system, (f"touch {self.trace}",)
+        return os.system, (f"touch {shlex.quote(str(self.trace))}",)
 
 
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("read", [read_weights, read_shapes])
-def test_foreign_code_is_refused_by_name_and_not_run(file: Path, legacy: bool, read: Callable) -> None:
+def test_foreign_code_is_rejected_by_name_and_not_run(file: Path, legacy: bool, read: Callable) -> None:
     trace = file.with_name("trace")
     content = pickle.dumps({"a": 1, "b": Harm(trace)}, protocol=2)
     if legacy:
@@ -101,14 +102,14 @@ def test_foreign_code_is_refused_by_name_and_not_run(file: Path, legacy: bool, r
 
 
 @pytest.mark.parametrize("protocol", [0, 3, 4, 5])
-def test_other_pickles_are_refused_without_being_run(file: Path, protocol: int) -> None:
+def test_other_pickles_are_rejected_without_being_run(file: Path, protocol: int) -> None:
     trace = file.with_name("trace")
     archive(file, pickle.dumps({"a": Harm(trace)}, protocol=protocol))
     assert "nothing of it was executed" in refused(file)
     assert not trace.exists()
 
 
-def test_a_whole_module_is_refused() -> None:
+def test_pickled_module_is_rejected() -> None:
     message = refused(FIXTURES / "weights_whole_module.pth")
     assert "torch.nn.modules" in message and "torch.save(" in message
 
@@ -145,30 +146,30 @@ HUGE = 1 << 40
         (state(b"ccollections\nOrderedDict\n(" + pickled_text("x") + b"tR"), "damaged"),
     ],
 )
-def test_what_does_not_hold_together_is_refused(file: Path, described: bytes, told: str) -> None:
+def test_inconsistent_file_is_rejected(file: Path, described: bytes, told: str) -> None:
     assert told in refused(archive(file, described))
 
 
-def test_tensors_that_multiply_a_storage_are_refused(file: Path) -> None:
+def test_tensors_larger_than_their_storage_are_rejected(file: Path) -> None:
     storage = np.zeros(100_000, np.float32).tobytes()
     many = state(*[tensor(numel=100_000, shape=(100_000,), stride=(1,))] * 20)
     assert "many times the file" in refused(archive(file, many, _0=storage))
 
 
-def test_a_pickle_that_is_too_large_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oversized_pickle_is_rejected(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pth, "_MOST_PICKLE", 100)
     assert "larger than 100 bytes" in refused(archive(file, state(tensor())))
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
-def test_a_compressed_archive_is_refused(file: Path, compression: int) -> None:
+def test_compressed_archive_is_rejected(file: Path, compression: int) -> None:
     """A megabyte of zeros in a thousand bytes; torch never compresses."""
     archive(file, state(tensor(numel=1 << 18)), compression, _0=bytes(1 << 20))
     assert file.stat().st_size < 10_000 and "must be stored" in refused(file)
 
 
 @pytest.mark.parametrize("name", ["plain.pth", "legacy.pth", "timm.safetensors"])
-def test_a_truncated_file_is_refused(tmp_path: Path, name: str) -> None:
+def test_truncated_file_is_rejected(tmp_path: Path, name: str) -> None:
     content = (FIXTURES / f"weights_{name}").read_bytes()
     file = tmp_path / f"cut_{name}"
     for share in (0, 1, 10, 100, 1000, len(content) // 2, len(content) - 1000, len(content) - 1):
@@ -176,7 +177,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, name: str) -> None:
         refused(file)
 
 
-def test_a_flipped_bit_is_found(file: Path) -> None:
+def test_flipped_bit_is_detected(file: Path) -> None:
     content = bytearray(PLAIN.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
@@ -184,12 +185,12 @@ def test_a_flipped_bit_is_found(file: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"<!DOCTYPE html><html>", b"", b"PK\x05\x06" + bytes(18), pickle.dumps({"a": 1})])
-def test_what_is_no_file_of_torch_is_refused(file: Path, content: bytes) -> None:
+def test_file_not_written_by_torch_is_rejected(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     refused(file)
 
 
-def test_names_that_would_write_to_the_terminal_are_refused(tmp_path: Path) -> None:
+def test_names_with_control_characters_are_rejected(tmp_path: Path) -> None:
     file = tmp_path / "x.safetensors"
     save_file({"a\x1b[2Jb": np.zeros(1, np.float32)}, file)
     for read in (read_weights, read_shapes):
@@ -200,13 +201,13 @@ def test_names_that_would_write_to_the_terminal_are_refused(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("name", "told"), [("x.ckpt", "no such file"), ("x.pth", "no such file"), ("x.safetensors", "no such file")]
 )
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, name: str, told: str) -> None:
+def test_unreadable_file_is_reported(tmp_path: Path, name: str, told: str) -> None:
     for read in (read_weights, read_shapes):
         with pytest.raises(UserError, match=told):
             read(tmp_path / name)
 
 
-def test_an_official_name_promises_the_sha256(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_official_file_name_contains_the_sha256(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = OFFICIAL["deit_tiny_patch16_224"]
     file = tmp_path / entry.file_name
     file.write_bytes(PLAIN.read_bytes())
@@ -234,7 +235,7 @@ def test_a_part_of_a_checkpoint_is_checked_and_describes_itself(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", groups.groups()["model"])
-def test_names_go_there_and_back(name: str) -> None:
+def test_names_convert_in_both_directions(name: str) -> None:
     shapes = parameter_shapes(option(name), 10)
     theirs = to_timm(shapes)
     assert not any(re.search(r"norm\d*\.(gamma|beta)$", name) for name in theirs)
@@ -251,7 +252,7 @@ def test_layer_scale_by_the_name_of_facebook() -> None:
         to_mindspore({"blocks.3.gamma_1": 1, "blocks.3.ls1.gamma": 1})
 
 
-def test_two_names_for_one_parameter_are_refused() -> None:
+def test_two_names_for_one_parameter_are_rejected() -> None:
     with pytest.raises(UserError, match=r"norm\.gamma twice"):
         to_mindspore({"norm.gamma": 1, "norm.weight": 2})
 
@@ -272,7 +273,7 @@ def weights(classes: int = 10, seed: int = 0, **changes: object) -> dict[str, np
     return initial_weights(parameter_shapes(model, classes), seed, model.init_values)
 
 
-def test_the_same_model_is_taken_whole() -> None:
+def test_same_model_is_loaded_completely() -> None:
     theirs, initial = weights(seed=1), weights()
     fitted, told = fit(to_timm(theirs), initial)
     assert told.taken == list(initial) and len(told.lines()) == 1 and not told.useless
@@ -280,7 +281,7 @@ def test_the_same_model_is_taken_whole() -> None:
     assert all(np.array_equal(fitted[name], theirs[name]) for name in initial)
 
 
-def test_another_head_is_initial() -> None:
+def test_head_of_another_size_is_initialised() -> None:
     theirs, initial = weights(classes=1000, seed=1), weights()
     fitted, told = fit(theirs, initial)
     assert told.replaced == {"head.weight": ((1000, 16), (10, 16)), "head.bias": ((1000,), (10,))}
@@ -297,7 +298,7 @@ def test_another_image_size_resizes_the_position_embedding() -> None:
     assert "pos_embed resized from 4 x 4 to 6 x 6 patches" in told.lines()
 
 
-def test_rectangular_grids_are_told_apart_even_with_as_many_patches() -> None:
+def test_rectangular_grids_with_as_many_patches_are_distinguished() -> None:
     theirs, initial = weights(seed=1, img_size=[16, 48]), weights(img_size=[48, 16])
     assert theirs["pos_embed"].shape == initial["pos_embed"].shape
     fitted, told = fit(theirs, initial, grids=((2, 6), (6, 2)))
@@ -311,7 +312,7 @@ def test_rectangular_grids_are_told_apart_even_with_as_many_patches() -> None:
     np.testing.assert_array_equal(fitted["pos_embed"][:, :1], theirs["pos_embed"][:, :1])
 
 
-def test_a_checkpoint_of_the_other_aspect_ratio_is_of_another_model(tmp_path: Path) -> None:
+def test_checkpoint_of_another_aspect_ratio_is_rejected(tmp_path: Path) -> None:
     model, file = micro(img_size=[16, 48]), tmp_path / "wide.safetensors"
     told = description(dataclasses.asdict(model), 10, "mindspore")
     save_file(weights(img_size=[16, 48]), file, told)
@@ -321,7 +322,7 @@ def test_a_checkpoint_of_the_other_aspect_ratio_is_of_another_model(tmp_path: Pa
         require_exact(file, micro(img_size=[48, 16]), 10, "checkpoint")
 
 
-def test_distilled_into_plain_leaves_its_token_out() -> None:
+def test_distilled_weights_for_a_plain_model_drop_the_token() -> None:
     theirs, initial = weights(seed=1, distilled=True), weights(img_size=48)
     fitted, told = fit(theirs, initial)
     np.testing.assert_array_equal(fitted["pos_embed"][:, 0], theirs["pos_embed"][:, 0])
@@ -331,7 +332,7 @@ def test_distilled_into_plain_leaves_its_token_out() -> None:
     np.testing.assert_array_equal(fitted["head.weight"], theirs["head.weight"])
 
 
-def test_plain_into_distilled_begins_its_token_anew() -> None:
+def test_plain_weights_for_a_distilled_model_initialise_the_token() -> None:
     theirs, initial = weights(seed=1), weights(distilled=True)
     fitted, told = fit(theirs, initial)
     rows = fitted["pos_embed"]
@@ -353,7 +354,7 @@ def test_a_position_embedding_of_the_patches_alone_is_resized() -> None:
 
 
 @pytest.mark.parametrize("distilled", [False, True])
-def test_the_class_token_may_have_a_position_in_one_model_alone(distilled: bool) -> None:
+def test_position_of_the_class_token_is_dropped_or_initialised(distilled: bool) -> None:
     alone, first = weights(seed=1, no_embed_class=True, distilled=distilled), weights(distilled=distilled)
     tokens = 1 + distilled
     fitted, told = fit(alone, first)
@@ -365,7 +366,7 @@ def test_the_class_token_may_have_a_position_in_one_model_alone(distilled: bool)
     assert told.resized["pos_embed"].startswith("without the row of the class token")
 
 
-def test_every_other_name_is_told() -> None:
+def test_all_other_names_are_reported() -> None:
     theirs, initial = weights(seed=1, depth=3), weights(mlp_ratio=2.0)
     del theirs["cls_token"]
     fitted, told = fit(theirs, initial)
@@ -382,13 +383,13 @@ def test_every_other_name_is_told() -> None:
     assert "cls_token" in shown and "(12)" in shown and "(64, 16) instead of (32, 16)" in shown
 
 
-def test_a_position_embedding_of_no_square_is_misshapen() -> None:
+def test_non_square_position_embedding_is_rejected() -> None:
     found = {name: value.shape for name, value in weights().items()} | {"pos_embed": (1, 12, 16)}
     needed = {name: value.shape for name, value in weights(img_size=48).items()}
     assert compare(found, needed).misshapen["pos_embed"] == ((1, 12, 16), (1, 37, 16))
 
 
-def test_a_head_alone_is_of_no_use() -> None:
+def test_file_with_only_a_head_is_rejected() -> None:
     """The bias of a head fits every model of as many classes."""
     shapes = {name: value.shape for name, value in weights().items()}
     wider = parameter_shapes(dataclasses.replace(micro(), embed_dim=32), 10)
@@ -505,7 +506,7 @@ def test_the_document_has_the_official_files() -> None:
             f"[{entry.file_name}]({entry.url})",
             f"{entry.megabytes} MB",
             f"`{entry.sha256}`" if entry.sha256 else "not published",
-            f"`model={entry.model}`" if entry.model else "teacher alone",
+            f"`model={entry.model}`" if entry.model else "teacher only",
             f"{entry.top1:.3f} / {entry.top5:.3f}"
             if entry.top5
             else f"{entry.top1:.1f} / not stated"
@@ -514,8 +515,8 @@ def test_the_document_has_the_official_files() -> None:
         ]
 
 
-def test_a_member_that_claims_more_bytes_than_it_has_reads_no_foreign_memory(tmp_path: Path) -> None:
-    """Its sizes stand twice in a zip archive; where they differ, a view of the claimed one would reach beyond the buffer."""
+def test_member_shorter_than_it_claims_reads_no_other_memory(tmp_path: Path) -> None:
+    """A zip archive contains its sizes twice; if they differ, a view of the claimed size would exceed the buffer."""
     content = np.arange(6, dtype=np.float32).tobytes()
     file = archive(tmp_path / "lies.pth", state(tensor(numel=1000, shape=(1000,), stride=(1,))), _0=content + bytes(8000))
     written = bytearray(file.read_bytes())
@@ -529,7 +530,7 @@ def test_a_member_that_claims_more_bytes_than_it_has_reads_no_foreign_memory(tmp
         read_weights(file)
 
 
-def test_a_storage_shorter_than_it_claims_is_never_viewed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_storage_shorter_than_it_claims_is_rejected(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the archive's reader hands out, a tensor's view stays within it."""
     archive(file, state(tensor()))
     whole = zipfile.ZipFile.read

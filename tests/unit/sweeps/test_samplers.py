@@ -1,0 +1,39 @@
+"""Samplers and pruners that do not fit the space or the objectives are rejected."""
+
+from __future__ import annotations
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from deit.errors import UserError
+from deit.sweeps import samplers, space
+from deit.sweeps.samplers import Settings
+
+LR = "optim.base_lr=tag(log,interval(1e-4,1e-2))"
+NONE, RANDOM, TPE = {"name": "none"}, {"name": "random"}, {"name": "tpe", "n_startup_trials": 2}
+HYPERBAND = {"name": "hyperband", "min_resource": 1, "max_resource": None, "reduction_factor": 3, "bootstrap_count": 0}
+MEDIAN = {"name": "median", "n_startup_trials": 1, "n_warmup_steps": 0, "interval_steps": 1, "n_min_trials": 1}
+
+
+def parsed(*texts: str) -> space.Space:
+    return space.parse(OverridesParser.create().parse_overrides(list(texts)))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "pruner", "text", "objectives", "said"),
+    [
+        (RANDOM, NONE, LR, ["val/top1"], "n_trials is not set"),
+        ({"name": "grid"}, NONE, LR, ["val/top1"], "no single values"),
+        ({"name": "cmaes"}, NONE, "seed=1,2", ["val/top1"], "moves along numbers"),
+        ({"name": "cmaes"}, NONE, LR, ["val/top1", "val/loss"], "one objective"),
+        ({"name": "nsga2", "population_size": 1}, NONE, LR, ["val/top1", "val/loss"], "population_size"),
+        (TPE, MEDIAN, LR, ["val/top1", "val/loss"], "uses one metric"),
+        (TPE, MEDIAN, LR, ["perf/step_ms"], "do not have perf/step_ms"),
+        (TPE, {**HYPERBAND, "min_resource": 10}, LR, ["val/top1"], "min_resource is 10 and max_resource 9"),
+    ],
+)
+def test_incompatible_search_settings_are_rejected(
+    sampler: dict, pruner: dict, text: str, objectives: list[str], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        samplers.check(Settings(None if "not set" in said else 3, 0, sampler, pruner), parsed(text), objectives, 9)
