@@ -7,7 +7,7 @@ chosen at random.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,11 +17,13 @@ from mindspore import Tensor, nn, ops
 
 from deit.config.schema import RunConfig
 from deit.data.loader import EvalBatch
+from deit.engine import device
 from deit.engine.compile_cache import Cached
 from deit.engine.distributed import sum_over_ranks
 from deit.engine.loss import mean_of_heads
 from deit.engine.normalize import Normalize
 from deit.engine.reliability import Reliability
+from deit.engine.upload import Upload, build_upload
 from deit.errors import UserError
 from deit.scores import balanced_accuracy, has_top5, macro_f1
 
@@ -57,6 +59,11 @@ class EvalStep(nn.Cell):
     def construct(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """``images`` uint8 [B, H, W, 3], ``labels`` int32 [B]; five tensors [B]."""
         return _scored(mean_of_heads(self.network(self.normalize(images))), labels)
+
+
+def build_eval_step(config: RunConfig, network: nn.Cell) -> EvalStep:
+    """The step as one graph, also after ``device.run_ahead``."""
+    return device.compiled(EvalStep(config, network), config.hardware)
 
 
 def _scored(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -99,7 +106,8 @@ class AugmentedStep:
 
     def __init__(self, config: RunConfig, network: nn.Cell) -> None:
         self.classes = config.data.num_classes
-        self._view, self._score = _View(config, network), _Score()
+        self._view = device.compiled(_View(config, network), config.hardware)
+        self._score = device.compiled(_Score(), config.hardware)
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """``images`` uint8 [B, H, W, 3], of which the mirror image is the other view, or [B, V, H, W, 3] with V views."""
@@ -187,8 +195,7 @@ def evaluate(
     counts = np.zeros((3, step.classes), np.int64)  # of each class the right predictions, the predictions, the images
     right5 = images = 0
     loss, reliability = 0.0, Reliability()
-    for batch in batches:
-        found = step(Tensor(batch.images), Tensor(batch.labels))
+    for batch, found in _launched(step, batches):
         one, five, losses, predicted, confidence = (values.asnumpy() for values in found)  # each is copied from the device once
         counts += _of_classes(batch, one, predicted, step.classes)
         right5 += int((five & batch.valid).sum())
@@ -217,6 +224,23 @@ def evaluate(
         images=images,
         ece=reliability.ece,
     )
+
+
+def _launched(
+    step: EvalStep | AugmentedStep | Cached, batches: Iterable[EvalBatch]
+) -> Iterator[tuple[EvalBatch, tuple[Tensor, ...]]]:
+    """Each batch with its results, one batch later: a card computes a batch while the host prepares the next."""
+    upload: Upload = tuple if isinstance(step, AugmentedStep) else build_upload()  # views are made on the host
+    before = None
+    for batch in batches:
+        inputs = (Tensor.from_numpy(batch.images), Tensor.from_numpy(batch.labels))
+        on_device = upload(inputs)
+        now = batch, step(*on_device), inputs, on_device  # the last two are kept until the results are there
+        if before is not None:
+            yield before[:2]
+        before = now
+    if before is not None:
+        yield before[:2]
 
 
 def _of_classes(batch: EvalBatch, right: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:

@@ -21,7 +21,7 @@ SNAPSHOTS = ".upload"  # folder for snapshots of files that change while they ar
 LOCK = ".uploading"
 LOG = "uploader.log"  # its own log is never complete
 ASIDE = "superseded_"  # in the names of checkpoints that are obsolete because another machine has resumed the run earlier
-DEBRIS = ("kernel_meta", "rank_", ASIDE)  # MindSpore writes the first two into its working directory
+DEBRIS = ("kernel_meta", "akg_kernel_meta", "rank_", ASIDE)  # MindSpore writes all but the last into its working directory
 
 Signature = tuple[int, int]  # size and time of the last change in nanoseconds
 

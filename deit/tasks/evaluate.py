@@ -13,7 +13,8 @@ from deit.config.tasks import EvaluateTask, expect
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader
 from deit.data.source import aligned
-from deit.engine.evaluation import Answers, AugmentedStep, EvalStep, Head, evaluate
+from deit.engine import device
+from deit.engine.evaluation import Answers, AugmentedStep, Head, build_eval_step, evaluate
 from deit.engine.network import build_network
 from deit.engine.nonfinite import check_evaluated
 from deit.models.weights import load_weights
@@ -40,11 +41,12 @@ def run(context: Context) -> dict[str, Any]:
     results: dict[str, Any] = {}
     figures = Figures(context, data)
     figures.note_data(val=data)
+    device.run_ahead(config.hardware)
     network = build_network(config)
     answering = {"": network}
     if task.heads and config.model.distilled:
         answering |= {"_cls": Head(network, 0), "_dist": Head(network, 1)}
-    step_of = EvalStep if task.tta == "none" else AugmentedStep
+    step_of = build_eval_step if task.tta == "none" else AugmentedStep
     steps = {suffix: step_of(config, cell) for suffix, cell in answering.items()}
     images = EvalLoader(config, data, context.rank, context.world, five_crops=task.tta == "five_crop")
     views = {} if task.tta == "none" else {"tta": task.tta}

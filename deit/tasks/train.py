@@ -27,7 +27,7 @@ from deit.engine import device, resume, step_randomness
 from deit.engine.compile_cache import CompileCache
 from deit.engine.data_wait import DataWait
 from deit.engine.distributed import sum_over_ranks
-from deit.engine.evaluation import Accuracy, Answers, EvalStep, evaluate
+from deit.engine.evaluation import Accuracy, Answers, build_eval_step, evaluate
 from deit.engine.loss import build_loss
 from deit.engine.meter import Meter
 from deit.engine.network import build_network
@@ -37,9 +37,10 @@ from deit.engine.profiling import StepProfiler
 from deit.engine.saver import Saver
 from deit.engine.state import TrainState, first_weights
 from deit.engine.step import TrainStep
-from deit.engine.step_inputs import StepInputs, batch_inputs
+from deit.engine.step_inputs import BatchInputs, StepInputs, batch_inputs
 from deit.engine.steps_ahead import build_steps_ahead
 from deit.engine.teacher import Teaching, build_teaching
+from deit.engine.upload import build_upload
 from deit.errors import UserError
 from deit.files import write_json
 from deit.inference.model_source import teacher_order
@@ -95,7 +96,7 @@ class Trainer:
             self.evaluated["val_ema"] = True
             # Both are evaluated in a network of its own, since compiling one takes longer (on a card, minutes) than a copy.
             evaluated = build_network(config, prefix="evaluated.")
-        self.eval_step = cache.cached(device.compiled(EvalStep(config, evaluated), config.hardware))
+        self.eval_step = cache.cached(build_eval_step(config, evaluated))
 
         self.done = 0
         self.best: dict[str, dict[str, Any]] = {}
@@ -303,7 +304,7 @@ def _steps(
         update: cache.cached(device.compiled(TrainStep(*parts, update, state.flat), config.hardware))
         for update in ((True,) if config.optim.accumulation_steps == 1 else (False, True))
     }
-    passes, ahead = config.optim.accumulation_steps, build_steps_ahead(config.hardware)
+    passes, upload, ahead = config.optim.accumulation_steps, build_upload(), build_steps_ahead(config.hardware)
 
     def step(context: Context, micro_batches: Any, done: int, lr: float) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
         losses = []
@@ -311,19 +312,19 @@ def _steps(
             batch: TrainBatch = next(micro_batches)
             context.bad_images.add("train", done + 1, batch.bad)
             micro_step = done * passes + i
-            batch_tensors = batch_inputs(config, batch, micro_step, context.rank)
             inputs = StepInputs(
-                *batch_tensors,
+                *batch_inputs(config, batch, micro_step, context.rank),
                 drop_path=step_randomness.drop_path(config, micro_step, context.rank, world),
                 dropout_key=step_randomness.dropout_key(config, micro_step, context.rank),
                 first=Tensor(i == 0),
                 lr=Tensor(lr, ms.float32),
-                teacher_logits=ask(*batch_tensors),
                 average_share=Tensor(1 - decay_at(config.ema, done), ms.float32) if config.ema.warmup else None,
             )
-            micro_loss, norm, finite, scale = cells[i == passes - 1](*inputs)
+            on_device = StepInputs(*upload(inputs))
+            on_device = on_device._replace(teacher_logits=ask(*on_device[: len(BatchInputs._fields)]))
+            micro_loss, norm, finite, scale = cells[i == passes - 1](*on_device)
             losses.append(micro_loss)
-            ahead.add((batch, inputs))
+            ahead.add((batch, inputs, on_device))
         return losses, norm, finite, scale
 
     return step
@@ -359,7 +360,7 @@ def _introduce(context: Context, teaching: Teaching, val_data: Dataset) -> dict[
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, eval_batch_size=teaching.batch))
     loader = context.noting(0, EvalLoader(config, val_data, context.rank, context.world))
     try:
-        step = device.compiled(EvalStep(config, teaching.network), config.hardware)
+        step = build_eval_step(config, teaching.network)
         accuracy = evaluate(step, loader, context.world, context.evaluated)
     except StopRequested:
         raise Interrupted(context.stop_signals[0]) from None

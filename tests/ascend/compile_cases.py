@@ -26,7 +26,7 @@ from deit.data.erasing import noise_rows
 from deit.data.loader import TrainBatch
 from deit.engine import device, distributed, step_randomness
 from deit.engine.attention import Attentions
-from deit.engine.evaluation import EvalStep
+from deit.engine.evaluation import build_eval_step
 from deit.engine.loss import build_loss
 from deit.engine.network import Answer, build_network
 from deit.engine.normalize import Normalize
@@ -34,6 +34,7 @@ from deit.engine.state import TrainState
 from deit.engine.step import TrainStep
 from deit.engine.step_inputs import StepInputs, batch_inputs
 from deit.engine.teacher import Teacher
+from deit.engine.upload import build_upload
 from deit.errors import UserError
 from deit.models.precision import compute_types
 from deit.models.regnet import build_regnet
@@ -60,9 +61,11 @@ def main() -> None:
         known = graphs(folder)
         mark(case["name"], "first")
         call()
+        ms.runtime.synchronize()  # another thread launches the kernels of a call
         new = graphs(folder) - known
         mark(case["name"], "second")
         call()
+        ms.runtime.synchronize()
         mark(case["name"], "end")
         found = {
             "graphs": [path.read_text() for path in sorted(new)],
@@ -90,13 +93,15 @@ def calls(step: str, config: RunConfig, ranks: int) -> Callable[[], Any]:
     if step in ("teacher", "regnet"):
         types = compute_types(config.precision, config.hardware.target)
         network = build_regnet(REGNET, types=types) if step == "regnet" else build_network(config)
-        teacher = Teacher(config, network)
-        return lambda: teacher(*batch_inputs(config, next(batches(config)), 0, 0))
+        device.run_ahead(config.hardware)
+        teacher, upload = device.compiled(Teacher(config, network), config.hardware), build_upload()
+        return lambda: teacher(*upload(batch_inputs(config, next(batches(config)), 0, 0)))
     network = build_network(config, portable=step == "export")
     normalize = Normalize(config.data.mean, config.data.std)
     if step == "evaluate":
-        evaluate = EvalStep(config, network)
-        return lambda: evaluate(Tensor.from_numpy(pixels), Tensor(np.arange(count, dtype=np.int32)))
+        device.run_ahead(config.hardware)
+        evaluate, upload = build_eval_step(config, network), build_upload()
+        return lambda: evaluate(*upload([Tensor.from_numpy(pixels), Tensor(np.arange(count, dtype=np.int32))]))
     if step == "export" and config.precision.level != "O0":
         for parameter in network.get_parameters():  # as deit.tasks.export
             parameter.set_dtype(ms.float16)
@@ -106,6 +111,7 @@ def calls(step: str, config: RunConfig, ranks: int) -> Callable[[], Any]:
 
 def train(config: RunConfig, ranks: int) -> Callable[[], Any]:
     device.run_ahead(config.hardware)
+    upload = build_upload()
     state, passes = TrainState(config), config.optim.accumulation_steps
     steps = [
         device.compiled(
@@ -131,7 +137,7 @@ def train(config: RunConfig, ranks: int) -> Callable[[], Any]:
                 teacher_logits=teacher,
                 average_share=Tensor(0.5, ms.float32) if config.ema.warmup else None,
             )
-            step(*inputs)
+            step(*upload(inputs))
 
     return call
 

@@ -14,7 +14,8 @@ KINDS = {"opapi_kernel": "aclnn", "acl_kernel": "aclop", "hccl_kernel": "hccl", 
 KINDS |= {"akg_kernel": "fused"}  # MindSpore's own, of several operators; jit_level O1 makes them
 VIEWS = {"Reshape"}  # they change the shape alone: MindSpore skips their launch where the graph allows it
 _CREATED = re.compile(r"kernel opname:(\w+), kernel type:(\w+)")
-_SYNCHRONISED = re.compile(r"Sync stream in the (\w+ \w+)")
+# Written by ``stand_ins``. CANN waits for the stream in a copy from the host's ordinary memory.
+_SYNCHRONISED = re.compile(r"^@@ (waited for .+|copied \d+ bytes to the card)$", re.MULTILINE)
 _NODE = re.compile(r"^  %\d+\(.*?\) = (?:PrimFunc_)?(\w+)\(")
 _TENSOR = re.compile(r"<(\w+?)x[A-Z]\w*\[const vector\]\{[^}]*\}>")
 
@@ -52,13 +53,14 @@ class Kernels:
 def read(log: str, later_log: str, graphs: Iterable[str]) -> Kernels:
     """The kernels of ``graphs``, dumps of built graphs (``graph_build_*.ir``).
 
-    ``log`` is that of the first call, in which they were compiled, ``later_log`` that of another.
+    ``log`` is that of the first call, in which they were compiled, ``later_log`` that of another, which ends with a wait that
+    is not its own.
     """
     made: dict[str, Counter[str]] = {}
     for name, kind in _CREATED.findall(log):
         made.setdefault(name, Counter())[KINDS.get(kind, kind)] += 1
     nodes = Counter(node for graph in graphs for node in _nodes(graph))
-    found = Kernels(synchronisations=_SYNCHRONISED.findall(later_log))
+    found = Kernels(synchronisations=_SYNCHRONISED.findall(later_log)[:-1])
     for name in sorted({name for name, _ in nodes}):
         count = sum(number for (each, _), number in nodes.items() if each == name)
         kinds = made.get(name, Counter())

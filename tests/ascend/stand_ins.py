@@ -23,6 +23,11 @@ HERE = Path(__file__).resolve().parent
 MINDSPORE = "2.10."  # the versions whose imports `symbols/` lists
 POINTERS = {f"aclCreate{kind}" for kind in ("BoolArray", "FloatArray", "IntArray", "Scalar", "Tensor", "TensorList")}
 SINGLETON = "_ZN2ge13StatusFactory8InstanceEv"  # returns a std::map, which must look empty
+REGISTER = "_ZN9mindspore6device6ascend15AscendStreamMng11RegCallbackEPv"
+UNREGISTER = "_ZN9mindspore6device6ascend15AscendStreamMng13UnRegCallbackEPvb"
+COPY = "_ZNK9mindspore6device6ascend16AscendResManager8BaseCopyEPvPKvm15aclrtMemcpyKindmSt10shared_ptrINS0_13DeviceAddressEE"
+SYNC_STREAM = "_ZNK9mindspore6device6ascend16AscendResManager10SyncStreamEm"
+SYNC_ALL = "_ZNK9mindspore6device6ascend16AscendResManager14SyncAllStreamsEb"
 SOC_SETTER = "_ZN9mindspore9MsContext22set_ascend_soc_versionERKSs"
 
 
@@ -112,9 +117,38 @@ def _hook(plugin: Path) -> str:
     return f"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 {left_out}
+static void* of_the_card(const char* name) {{
+  return dlsym(dlopen("libmindspore_ascend_res_manager.so", RTLD_NOLOAD | RTLD_NOW), name);
+}}
+_Bool register_callbacks(void) __asm__("{REGISTER}");
+_Bool register_callbacks(void) {{ return 1; }} /* without its thread, which would ask the stand-ins without a pause */
+_Bool unregister_callbacks(void) __asm__("{UNREGISTER}");
+_Bool unregister_callbacks(void) {{ return 1; }}
+_Bool copy(void*, void*, void*, size_t, int, size_t, void*) __asm__("{COPY}");
+_Bool copy(void* self, void* to, void* from, size_t size, int kind, size_t stream, void* kept) {{
+  static _Bool (*real)(void*, void*, void*, size_t, int, size_t, void*) = 0;
+  if (!real) real = of_the_card("{COPY}");
+  if (getenv("TRACE_WAITS")) dprintf(2, kind == 1 && !stream ? "@@ copied %zu bytes to the card\\n" : "", size);
+  return real(self, to, from, size, kind, stream, kept);
+}}
+_Bool sync_stream(void*, size_t) __asm__("{SYNC_STREAM}");
+_Bool sync_stream(void* self, size_t stream) {{
+  static _Bool (*real)(void*, size_t) = 0;
+  if (!real) real = of_the_card("{SYNC_STREAM}");
+  if (getenv("TRACE_WAITS")) dprintf(2, "@@ waited for stream %zu\\n", stream);
+  return real(self, stream);
+}}
+_Bool sync_all(void*, _Bool) __asm__("{SYNC_ALL}");
+_Bool sync_all(void* self, _Bool device) {{
+  static _Bool (*real)(void*, _Bool) = 0;
+  if (!real) real = of_the_card("{SYNC_ALL}");
+  if (getenv("TRACE_WAITS")) dprintf(2, "@@ waited for all streams\\n");
+  return real(self, device);
+}}
 static struct {{ size_t length, capacity; long references; char text[64]; }} soc; /* a std::string of GCC's old form */
 void set_soc(void*, void*) __asm__("{SOC_SETTER}");
 void set_soc(void* self, void* text) {{

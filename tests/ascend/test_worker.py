@@ -114,10 +114,19 @@ def test_the_device_computes_as_configured(
 
 
 def test_a_training_runs_to_its_end(cann: dict[str, str], tmp_path: Path) -> None:
-    """Steps, checkpoints and both evaluations are there; all numbers of the stand-ins are 0, so that no step counts."""
+    """Steps, checkpoints and both evaluations are there; all numbers of the stand-ins are 0, so that no step counts.
+
+    No step copies its images itself, for which the host would wait.
+    """
     small = ("model.depth=1", "schedule.max_steps=4", "tracking.log_every=2", "checkpointing.every_steps=2", "ema=paper")
     skipping = ("optim.on_nonfinite=skip", "optim.max_nonfinite=100")
-    code, said, run = work(tmp_path / "run", "precision=o1", *small, *skipping, **cann)
+    small += ("data.batch_size=62", "data.eval_batch_size=67")  # no weights have as many bytes as these images
+    code, said, run = work(tmp_path / "run", "precision=o1", *small, *skipping, TRACE_WAITS="1", **cann)
+    config = frozen.load(run.config)
+    pixels = config.model.img_size**2 * config.model.in_chans
+    assert "bytes to the card" in said  # the weights
+    for images in (config.data.batch_size, config.data.eval_batch_size):
+        assert f"copied {images * pixels} bytes to the card" not in said
     assert code == 1 and "in each of the 4 steps the loss or its gradient was not finite" in said
     names = sorted(path.name for path in run.checkpoints.glob("step_*"))
     assert names == ["step_00000002", "step_00000004"]
