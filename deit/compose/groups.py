@@ -85,12 +85,16 @@ def describe(path: Path) -> str:
 
 def defaults() -> dict[str, str | None]:
     """The default option of each group in conf/config.yaml."""
+    return {group: option for group, option in _chosen(read(CONF / "config.yaml")).items() if group in groups()}
+
+
+@functools.lru_cache(maxsize=1)
+def _chosen(text: str) -> dict[str, str | None]:
     chosen: dict[str, str | None] = {}
-    for entry in yaml.safe_load(read(CONF / "config.yaml"))["defaults"]:
+    for entry in yaml.safe_load(text)["defaults"]:
         if isinstance(entry, dict):
-            for group, option in entry.items():
-                chosen[group] = option
-    return {group: option for group, option in chosen.items() if group in groups()}
+            chosen |= entry
+    return chosen
 
 
 def shown(path: Path) -> str:

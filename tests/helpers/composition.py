@@ -18,6 +18,7 @@ from deit.machine.cards import resolve
 
 CONF = groups.CONF
 LOOKED_UP = ("run=", "resume=", "task.model=", "task.models=", "tracking.uri=")  # their values depend on more than the text
+OF_A_TEST = ("PYTEST_CURRENT_TEST", "DEIT_CACHE")  # variables that no composition reads
 _known: dict[object, RunConfig] = {}
 
 
@@ -27,7 +28,7 @@ def freeze(*typed: str) -> RunConfig:
     What was composed before in this process, in the same environment, is copied.
     """
     register()
-    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    environment = {name: value for name, value in os.environ.items() if name not in OF_A_TEST}
     key = (typed, frozenset(environment.items()))
     if key in _known and groups.CONF == CONF and groups.own_folder() is None:
         return copy.deepcopy(_known[key])
