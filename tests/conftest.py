@@ -17,6 +17,10 @@ from launching import SHARED_CACHE, Running
 from deit.runs import run_processes
 from deit.runs.directory import RunDirectory
 
+# A container's setting, with which every process that a test starts compiles all modules again: a seventh of a small training.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 REPORT = pytest.StashKey[Report]()
 TRACKING_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
 
