@@ -1,29 +1,19 @@
-"""Tracking, without MLflow: URIs, parameters and tags, batches, system metrics."""
+"""tracking.uri: valid ones, mistakes, printed links, and paths in it."""
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 import sqlalchemy
-from composition import composed, freeze
+from composition import freeze
 
-from deit.commands.table import unused_keys_of
 from deit.errors import UserError
-from deit.runs import directory, journal
-from deit.runs.create import create
 from deit.secrets import redact, with_credentials
-from deit.tracking import describe, progress, records, sender, system
 from deit.tracking import uri as store
-
-# --- URIs ---
 
 
 @pytest.mark.parametrize(
@@ -167,113 +157,6 @@ def test_store_is_checked_without_importing_mlflow() -> None:
     assert done.stdout.strip() == "False"
 
 
-# --- tags ---
-
-
-def test_long_and_odd_values_fit_mlflow() -> None:
-    text = describe._text(["http://me:secret@host/"] * 500, 100)
-    assert len(text) == 100 and text.endswith(" ... (cut)") and "secret" not in text
-    assert describe._name("versions.a@b") == "versions.a_b"
-
-
-# --- batches ---
-
-
-def _journal(path: Path, steps: range, names: int) -> list[records.Point]:
-    writer = journal.Journal(path)
-    for step in steps:
-        writer.metrics(step, {f"train/m{i}": step + i / 1000 for i in range(names)})
-        writer.checkpoint(step, f"checkpoints/step_{step:08d}", [])
-    writer.close()
-    return [records.Point(f"train/m{i}", s + i / 1000, 0, s) for s in steps for i in range(names)]
-
-
-def test_batches_contain_every_point_once_in_order(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    expected = _journal(path, range(700), 3)
-    found = list(records.batches(path, 0))
-    assert [len(batch.points) for batch in found] == [999, 999, 102]
-    assert [p._replace(time=0) for batch in found for p in batch.points] == expected
-    assert found[-1].offset == path.stat().st_size
-    # Going on from any batch's offset gives exactly the rest.
-    assert list(records.batches(path, found[0].offset)) == found[1:]
-    assert list(records.batches(path, found[-1].offset)) == []
-
-
-def test_records_without_metrics_move_the_offset(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    writer = journal.Journal(path)
-    writer.event("resumed", 5)
-    assert list(records.batches(path, 0)) == [records.Batch([], path.stat().st_size)]
-
-
-def test_unfinished_line_is_not_sent_yet(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    _journal(path, range(2), 1)
-    size = path.stat().st_size
-    with open(path, "a") as file:
-        file.write('{"kind": "metrics", "time": 1, "st')
-    assert [batch.offset for batch in records.batches(path, 0)] == [size]
-
-
-def test_progress_is_saved(tmp_path: Path) -> None:
-    run = directory.create(tmp_path, "x")
-    server = "http://127.0.0.1:5000"
-    assert progress.read(run, server) == progress.Progress(server)
-    kept = progress.Progress(server, "1", "abc", {"journal": 10, "system": 20}, {"config.yaml": [1, 2]}, "finished")
-    progress.write(run, kept)
-    assert progress.read(run, server) == kept
-    assert progress.read(run, "http://127.0.0.1:5001") == progress.Progress("http://127.0.0.1:5001")
-
-
-# --- system metrics ---
-
-
-def test_sampler_continues_its_steps_after_a_restart(tmp_path: Path) -> None:
-    run = directory.create(tmp_path, "x")
-    for started in (1, 2):
-        sampler = system.Sampler(run, 0.05)
-        sampler.start()
-        end = time.monotonic() + 60
-        while records.last_step(run.system_journal) < 2 * started and time.monotonic() < end:
-            time.sleep(0.05)
-        sampler.stop()
-    found = [record for _, record in journal.read(run.system_journal)]
-    assert len(found) >= 5
-    assert [record["step"] for record in found] == list(range(len(found)))
-    for record in found:
-        assert 0 <= record["metrics"]["system/cpu_utilization_percentage"] <= 100
-        assert 0 < record["metrics"]["system/system_memory_usage_percentage"] <= 100
-        assert record["metrics"]["system/disk_available_megabytes"] > 0
-        assert "system/worker_memory_usage_megabytes" not in record["metrics"]  # there is no worker
-
-
-@pytest.mark.process
-def test_the_memory_of_all_processes_of_a_run_is_counted(tmp_path: Path) -> None:
-    run = directory.create(tmp_path, "x")
-    environment = {**os.environ, "DEIT_RUN_DIRECTORY": str(run.path)}
-    sleeping = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
-    # In sessions of their own, as msrun starts the workers.
-    workers = [subprocess.Popen(sleeping, env=environment, start_new_session=True, stdout=subprocess.PIPE) for _ in range(2)]
-    try:
-        for worker in workers:
-            assert worker.stdout is not None and worker.stdout.readline()
-        alone = psutil.Process(workers[0].pid).memory_info().rss / 1e6
-        assert system.sample(run)["worker_memory_usage_megabytes"] == pytest.approx(2 * alone, rel=0.2)
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.communicate()
-
-
-def test_params_omit_keys_that_the_task_ignores(tmp_path: Path) -> None:
-    config = composed("experiment=quickstart", f"runs_dir={tmp_path}", "ema=none", "tracking=none")
-    run = create(config, [], unused=unused_keys_of(config))
-    found = describe.params(run, config)
-    assert found["ema.enabled"] == "false" and found["optim.base_lr"] == "0.002"
-    assert not {"ema.decay", "distill.tau", "sweep.dir"} & set(found)
-
-
 @pytest.mark.parametrize("name", ["a#b", "g%20h", "图 片", "q?r", "a@b:c", "100%", "x&y=z", "plain"])
 def test_path_in_a_uri_round_trips(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / name
@@ -292,20 +175,3 @@ def test_path_in_a_uri_round_trips(name: str, tmp_path: Path, monkeypatch: pytes
     assert store.identity("sqlite:///my%20runs.db") == store.identity(uri) == f"sqlite:///{file}"
     (word,) = shlex.split(str(store.ui_command(uri)))[-1:]
     assert word == uri
-
-
-def test_a_copied_run_does_not_write_into_the_store_of_the_original(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, copy = tmp_path / "first", tmp_path / "copy"
-    for folder in (first, copy):
-        folder.mkdir()
-    monkeypatch.chdir(first)
-    config = composed("experiment=quickstart", "tracking=mlflow")
-    run = create(config, [], {"working_directory": str(first)})
-    monkeypatch.chdir(tmp_path)  # the path of the run does not depend on the working directory
-    assert sender.store_of(run, config) == f"sqlite:///{first}/mlflow.db"
-    shutil.copytree(first / "runs", copy / "runs")
-    monkeypatch.chdir(copy)
-    with pytest.raises(UserError) as caught:
-        sender.store_of(directory.RunDirectory(copy / run.path.relative_to(first)), config)
-    for named in (f"tracked in sqlite:///{first}/mlflow.db", f"tracking.uri=sqlite:///{copy}/mlflow.db"):
-        assert named in str(caught.value)
