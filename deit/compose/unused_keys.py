@@ -65,7 +65,9 @@ def _of_any_task(found: Unused) -> Unused:
     config = found.config
     augment, schedule, precision = config.augment, config.schedule, config.precision
     found.add(not is_remote(config.runs_dir), "without a runs_dir in a store (s3://, obs://)", "checkpointing.upload_timeout")
-    found.add(config.task.name != "train", "without task=train", "hardware.profile", "hardware.compile_cache")
+    found.add(config.task.name != "train", "without task=train", "hardware.profile")
+    compiles = config.task.name in ("train", "evaluate")
+    found.add(not compiles, "without task=train or task=evaluate", "hardware.compile_cache")
     found.add(not config.hardware.jit, "with hardware.jit=false", "hardware.jit_level", "hardware.compile_cache")
     found.add(
         config.hardware.target == "cpu",

@@ -445,8 +445,8 @@ class HardwareConfig:
         default=True,
     )
     compile_cache: Optional[bool] = option(
-        "Keep the compiled steps of a training in $DEIT_CACHE/compiled (~/.cache/deit/compiled) for later runs with the same "
-        "network and recipe; null: on the CPU, since nobody has tried it on a card.",
+        "Keep the compiled steps of trainings and evaluations in $DEIT_CACHE/compiled (~/.cache/deit/compiled) for later runs "
+        "with the same network and recipe; null: on the CPU, since nobody has tried it on a card.",
         default=None,
     )
     bind_core: bool = option("Let msrun pin each process to its own cores.", default=False)

@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import mindspore as ms
@@ -45,7 +46,7 @@ _LEFT_OUT = {"arguments_key", "construct"}  # what a cell was called with; its o
 
 
 class CompileCache:
-    """The compiled cells of one training on one rank.
+    """The compiled cells of one task on one rank.
 
     A folder that cannot be read or written costs only the time to compile.
     """
@@ -79,7 +80,6 @@ class CompileCache:
         try:
             description = f"{_program()}\n{self._place}\n{_description(cached.cell)}\n{_signature(inputs)}"
         except _Unknown:
-            self._waiting.clear()
             return cached.cell(*inputs)
         digest = hashlib.sha256(description.encode()).hexdigest()[:32]
         with _files_of(self._kept / digest, Path(self._folder.name)), _enabled():
@@ -172,9 +172,11 @@ def _plain(value: Any) -> str:
         return "[" + ", ".join(_plain(entry) for entry in value) + "]"
     if value is None or isinstance(value, (bool, int, float, str, ops.Primitive, Type)):
         return f"{type(value).__name__} {value!r}"
-    if type(value).__module__.startswith("mindspore.") or getattr(value, "__module__", "").startswith("mindspore."):
-        return type(value).__qualname__  # such as a gradient, which is made of parts that are attributes themselves
-    raise _Unknown
+    if isinstance(value, FunctionType) and value.__module__.startswith("mindspore."):
+        return value.__qualname__  # a gradient of parts that are attributes themselves
+    if type(value).__module__.startswith("mindspore.ops.composite."):
+        return type(value).__qualname__
+    raise _Unknown  # such as the graph of a MINDIR
 
 
 def _signature(inputs: Sequence[Any]) -> str:

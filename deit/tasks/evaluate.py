@@ -14,6 +14,7 @@ from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader
 from deit.data.source import aligned
 from deit.engine import device
+from deit.engine.compile_cache import Cached, CompileCache
 from deit.engine.evaluation import Answers, AugmentedStep, Head, build_eval_step, evaluate
 from deit.engine.network import build_network
 from deit.engine.nonfinite import check_evaluated
@@ -46,8 +47,11 @@ def run(context: Context) -> dict[str, Any]:
     answering = {"": network}
     if task.heads and config.model.distilled:
         answering |= {"_cls": Head(network, 0), "_dist": Head(network, 1)}
-    step_of = build_eval_step if task.tta == "none" else AugmentedStep
-    steps = {suffix: step_of(config, cell) for suffix, cell in answering.items()}
+    cache = CompileCache(config.hardware, context.rank, context.world)
+    steps: dict[str, Cached | AugmentedStep] = {
+        suffix: cache.cached(build_eval_step(config, cell)) if task.tta == "none" else AugmentedStep(config, cell)
+        for suffix, cell in answering.items()
+    }
     images = EvalLoader(config, data, context.rank, context.world, five_crops=task.tta == "five_crop")
     views = {} if task.tta == "none" else {"tta": task.tta}
     for prefix, (weights, source) in sources.items():

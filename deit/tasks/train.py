@@ -298,7 +298,7 @@ def _steps(
     config: RunConfig, state: TrainState, loss: nn.Cell, teaching: Teaching | None, world: int, cache: CompileCache
 ) -> Any:
     """A function (context, micro batches, step, lr) that does one optimizer step and returns its outputs."""
-    ask: Any = (lambda *batch: None) if teaching is None else device.compiled(teaching.teacher, config.hardware)
+    ask: Any = (lambda *batch: None) if teaching is None else cache.cached(device.compiled(teaching.teacher, config.hardware))
     parts = (config, state.network, state.average, loss, state.optimizer, state.loss_scale, state.buffers, world)
     cells = {
         update: cache.cached(device.compiled(TrainStep(*parts, update, state.flat), config.hardware))

@@ -142,8 +142,10 @@ def test_the_description_of_a_cell_has_all_that_its_graph_depends_on(graph_mode:
         {"more": None},
     ):
         assert _description(Cell(**others)) != wanted, others
-    with pytest.raises(_Unknown):
-        _description(Cell(more=object()))
+    assert _description(Cell(more=ops.HyperMap())) != wanted
+    for unreadable in (object(), lambda value: value):
+        with pytest.raises(_Unknown):
+            _description(Cell(more=unreadable))
 
 
 def test_graphs_that_were_not_used_for_longest_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
