@@ -52,7 +52,7 @@ def python(*arguments: str, folder: Path | None = None, **environment: str) -> s
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 
 
-def test_saturation_is_refused_before_mindspore_is_imported(tmp_path: Path) -> None:
+def test_saturation_is_rejected_before_mindspore_is_imported(tmp_path: Path) -> None:
     (tmp_path / "stand_in").mkdir()
     (tmp_path / "stand_in" / "mindspore.py").write_text("raise SystemExit('MindSpore was imported')\n")
     beside = {"PYTHONPATH": str(tmp_path / "stand_in")}
@@ -70,7 +70,7 @@ def cann(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return stand_ins.build(tmp_path_factory.mktemp("cann") / "stand_ins")
 
 
-def test_float16_on_a_910a_is_refused_by_the_worker(cann: dict[str, str], tmp_path: Path) -> None:
+def test_float16_on_a_910a_is_rejected_by_the_worker(cann: dict[str, str], tmp_path: Path) -> None:
     code, said, run = work(tmp_path / "run", "precision=o1", FAKE_SOC="ascend910", **cann)
     assert code == 2 and "Traceback" not in said
     message = status.read(run).message or ""
@@ -96,7 +96,7 @@ def test_float16_on_a_910a_is_refused_by_the_worker(cann: dict[str, str], tmp_pa
         ),
     ],
 )
-def test_the_device_computes_as_configured(
+def test_device_computes_as_configured(
     overrides: list[str],
     soc: str | None,
     set_of: list[str | None],
@@ -113,7 +113,7 @@ def test_the_device_computes_as_configured(
     assert (found_set, found) == (set_of, expected)
 
 
-def test_a_training_runs_to_its_end(cann: dict[str, str], tmp_path: Path) -> None:
+def test_training_runs_to_its_end(cann: dict[str, str], tmp_path: Path) -> None:
     """Steps, checkpoints and both evaluations are there; all numbers of the stand-ins are 0, so that no step counts.
 
     No step copies its images itself, for which the host would wait.

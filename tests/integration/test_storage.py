@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-import types
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -20,19 +18,17 @@ import numpy as np
 import pytest
 from command import LAUNCH, Outcome
 from launching import launch, same_weights
-from object_store import SECRET, Recorder, Server, server, store, tree
+from object_store import SECRET, Server, server, store, tree
 from waiting import until
 
 from deit.config import addresses
 from deit.config.schema import DataConfig
 from deit.errors import UserError
 from deit.machine import locks
-from deit.runs import checkpoint, directory, status
+from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
 from deit.storage import data_cache, download, s3_store
-from deit.storage.mirror_base import RECORD
-from deit.storage.run_mirror import Mirror
-from deit.storage.store import Object, Unreachable
+from deit.storage.store import Object
 
 __all__ = ["server", "store"]  # fixtures
 
@@ -71,7 +67,7 @@ def numbers(count: int) -> dict[str, bytes]:
     return {f"set/{i % 7}/{i:04}.bin": bytes([i % 256]) * (200 + i) for i in range(count)}
 
 
-def test_a_killed_copy_goes_on_with_what_is_missing(store: Server) -> None:
+def test_killed_copy_resumes_with_the_missing_files(store: Server) -> None:
     store.fill("killed", numbers(FILES))
     local = addresses.data_copy("s3://killed/set", None)
     manifest = local.parent / "files.jsonl"
@@ -104,7 +100,7 @@ def test_two_launches_at_once_copy_once(store: Server) -> None:
     assert f"copied s3://shared/set ({FILES} files" in first and "unchanged" in second and "copied" not in second
 
 
-def test_what_changes_in_the_store_is_copied_again_but_under_no_reader(store: Server) -> None:
+def test_changed_objects_are_copied_again_but_not_while_they_are_read(store: Server) -> None:
     store.fill("changing", numbers(20) | {"set/": b""})
     reader = staging_process("s3://changing/set", then="print('reading', flush=True); sys.stdin.read()")
     until(lambda: "reading" in reader.stdout.readline())
@@ -124,7 +120,7 @@ def test_what_changes_in_the_store_is_copied_again_but_under_no_reader(store: Se
     assert tree(local) == {key: value for key, value in expected.items() if key}
 
 
-def test_large_and_single_objects_and_a_store_that_is_away(store: Server, tmp_path: Path) -> None:
+def test_large_and_single_objects_and_an_unreachable_store(store: Server, tmp_path: Path) -> None:
     large = np.random.default_rng(0).bytes(s3_store.PIECE + 5_000_000)
     store.client.create_bucket(Bucket="large")
     (tmp_path / "large.bin").write_bytes(large)
@@ -157,9 +153,7 @@ class Refusing(BaseHTTPRequestHandler):
         pass
 
 
-def test_what_is_wrong_is_said_in_one_message(
-    store: Server, command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_store_errors_are_one_message(store: Server, command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(root: str, cache_dir: str | None = None) -> str:
         with pytest.raises(UserError) as caught:
             data_cache.stage(DataConfig(**NOTHING | {"root": root, "cache_dir": cache_dir}))
@@ -202,126 +196,6 @@ def test_what_is_wrong_is_said_in_one_message(
     assert "no keys for the store" in refused("s3://there/x")
     monkeypatch.setattr("deit.storage.open.importlib.util.find_spec", lambda name: None)
     assert "data.root=s3://there/x needs s3fs, which is not installed: pip install --constraint" in refused("s3://there/x")
-
-
-def test_names_that_no_file_may_have() -> None:
-    for name in ("../x", "a//b", "a/../../b", "x" * 300):
-        with pytest.raises(UserError, match="a name that is not allowed for files"):
-            download.check_names([Object(name, f"s3://b/{name}", 1, "", None)], "data.root")
-
-
-def test_moxing_behind_the_same_interface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for moxing.file over a folder: what is tested is our side of it, not ModelArts."""
-    bucket = tmp_path / "obs"
-
-    def at(address: str) -> Path:
-        return bucket / address.removeprefix("obs://") if address.startswith("obs://") else Path(address)
-
-    def listed(address: str, recursive: bool = False) -> list[str]:
-        return [str(p.relative_to(at(address))) for p in sorted(at(address).glob("**/*" if recursive else "*"))]
-
-    def about(address: str) -> Any:
-        found = at(address).stat()
-        return types.SimpleNamespace(length=found.st_size, mtime_nsec=found.st_mtime_ns, is_directory=at(address).is_dir())
-
-    def copy(source: str, target: str) -> None:
-        at(target).parent.mkdir(parents=True, exist_ok=True)
-        at(target).write_bytes(at(source).read_bytes())
-
-    file = types.SimpleNamespace(
-        exists=lambda address: at(address).exists(),
-        is_directory=lambda address: at(address).is_dir(),
-        remove=lambda address: at(address).unlink(),
-        list_directory=listed, stat=about, copy=copy,
-    )  # fmt: skip
-    module = types.ModuleType("moxing")
-    module.file = file  # type: ignore[attr-defined]
-    module.__spec__ = types.SimpleNamespace()  # type: ignore[assignment]
-    monkeypatch.setitem(sys.modules, "moxing", module)
-    monkeypatch.setenv("DEIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(data_cache, "_staged", set())
-    for name in ("train/cat/1.png", "val/cat/2.png"):
-        at(f"obs://bucket/set/{name}").parent.mkdir(parents=True)
-        at(f"obs://bucket/set/{name}").write_bytes(name.encode())
-    data_cache.stage(DataConfig(**NOTHING | {"root": "obs://bucket/set"}))
-    assert tree(addresses.data_copy("obs://bucket/set", None)) == tree(bucket / "bucket/set") != {}
-
-    from deit.storage.open import open_store
-
-    store = open_store("obs://bucket/runs", "runs_dir")
-    store.put(bucket / "bucket/set/val/cat/2.png", "obs://bucket/runs/a/b/c")
-    assert store.folders("obs://bucket/runs") == ["a"] and at("obs://bucket/runs/a/b/c").exists()
-    store.delete(["obs://bucket/runs/a/b/c"] * 2)
-    assert not at("obs://bucket/runs/a/b/c").exists() and store.folders("obs://bucket/nothing") == []
-    with pytest.raises(UserError, match=r"data.root=obs://bucket/none: no objects found"):
-        open_store("obs://bucket/none", "data.root").objects("obs://bucket/none")
-
-
-def test_the_order_in_which_a_run_is_copied(tmp_path: Path) -> None:
-    run = directory.create(tmp_path, "bench")
-    run.config.write_text("x")
-    weights = {"model": {"w": np.zeros(3, np.float32)}, "ema": {"w": np.ones(3, np.float32)}}
-
-    def train(step: int) -> None:
-        run.journal.write_text(f"up to {step}")
-        (run.tracking / "store.json").write_text(f"sent up to {step}")
-        best = {"val": {"checkpoint": checkpoint.folder_name(step), "step": step, "top1": float(step)}}
-        checkpoint.write(run, step, weights, {"best": best})
-        checkpoint.point_at_best(run, best)
-        checkpoint.prune(run, keep_last=1)
-        status.write(run, status.Status(progress={"step": step}))
-
-    def state(step: int) -> str:
-        return f"r/checkpoints/{checkpoint.folder_name(step)}/state.json"
-
-    store, mirror = Recorder(), Mirror(run, "r")
-    mirror._store = store
-    train(1)
-    mirror.send()
-    place = store.order.index
-    assert place("r/config.yaml") < place("r/journal.jsonl") < place("r/tracking/store.json") < place(state(1))
-    others = [place(name) for name in store.there if "step_00000001/" in name and name != state(1)]
-    assert len(others) == 2 and max(others) < place(state(1)) < place("r/checkpoints/best.json")
-    assert store.order[-1] == "r/status.json" and not mirror.missing() and mirror.send() == 0
-
-    train(2)  # and the store goes away at each file in turn: it always has a run that can be resumed
-    store.order.clear()
-    for _ in range(20):
-        store.patience = 1
-        whole = [step for step in (1, 2) if state(step) in store.there]
-        assert whole
-        assert int(store.there["r/journal.jsonl"].split()[-1]) >= max(whole)
-        assert int(store.there["r/tracking/store.json"].split()[-1]) <= int(store.there["r/journal.jsonl"].split()[-1])
-        pointed = json.loads(store.there["r/checkpoints/best.json"])["val"]["checkpoint"]
-        assert f"r/checkpoints/{pointed}/state.json" in store.there
-        mirror = Mirror(run, "r")  # a new process
-        mirror._store = store
-        try:
-            mirror.send()
-            break
-        except Unreachable:
-            continue
-    gone = [place for place, name in enumerate(store.order) if name.startswith("-")]
-    assert store.order[gone[0]] == f"-{state(1)}" and gone[0] > store.order.index(state(2))
-    assert {name.removeprefix("r/") for name in store.there} == {n for n in tree(run.path) if not n.startswith(".")}
-    assert (run.path / RECORD).exists()
-
-
-def test_a_file_replaced_while_it_is_copied_is_copied_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = directory.create(tmp_path, "bench")
-    run.best.write_text("older")
-    store, mirror = Recorder(), Mirror(run, "r")
-    mirror._store = store
-
-    def replaced(source: Any, target: Any) -> None:
-        target.write(source.read())
-        newer = run.path / ".newer"
-        newer.write_text("newer")  # of the same size
-        newer.replace(run.best)
-
-    monkeypatch.setattr("deit.storage.mirror_base.shutil.copyfileobj", replaced)
-    mirror.send()
-    assert store.there["r/checkpoints/best.json"] == b"older" and mirror.missing() == ["checkpoints/best.json"]
 
 
 TINY = (
@@ -418,6 +292,6 @@ def test_training_from_a_store_into_a_store(store: Server, tmp_path: Path, monke
     same_weights(whole, checkpoint.complete(RunDirectory(addresses.runs_copy(address)))[-1])
 
 
-def test_several_machines_need_a_folder(command: Callable[..., Outcome]) -> None:
+def test_several_machines_need_a_shared_folder(command: Callable[..., Outcome]) -> None:
     outcome = command("experiment=quickstart", "runs_dir=s3://results/runs", "hardware.nodes=2", "dry_run=true")
     assert outcome.code == 2 and "runs_dir is in a store, but hardware.nodes is 2" in outcome.err

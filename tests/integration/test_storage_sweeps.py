@@ -86,7 +86,7 @@ def kept(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_search_lands_in_the_store_whole_and_grows_on_another_machine(
+def test_search_is_copied_to_the_store_and_extended_on_another_machine(
     sweep: RemoteSweep, store: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     typed = ("-m", "hydra/sweeper=optuna", "optim.base_lr=interval(1e-4,1e-2)", *QUICK, "schedule.epochs=2", "hardware=cpu")
@@ -119,7 +119,7 @@ def test_a_search_lands_in_the_store_whole_and_grows_on_another_machine(
     assert not more[2].directory.partial.exists() and checkpoint.complete(more[2].directory)
 
 
-def test_a_killed_sweep_goes_on_on_another_machine(
+def test_killed_sweep_resumes_on_another_machine(
     sweep: RemoteSweep, store: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """kill -9 on the launcher while one trial runs, one is just finished, one waits; then the address, and an empty cache.
@@ -203,7 +203,7 @@ def small_sweep(folder: Path, states: list[str], runs_dir: str = RUNS) -> SweepD
         return sweep
 
 
-def test_the_order_in_which_a_sweep_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweep_in_the_store_can_be_resumed_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEIT_CACHE", str(tmp_path / "cache"))
     sweep = small_sweep(tmp_path, [FINISHED, RUNNING, WAITING])
     with sqlite3.connect(sweep.study) as study:
@@ -238,7 +238,7 @@ def test_the_order_in_which_a_sweep_is_copied(tmp_path: Path, monkeypatch: pytes
     assert not mirror.missing(), "what comes to a run that is done would be waited for in vain"
 
 
-def test_a_store_that_is_away_at_the_end_and_sync_later(store: Server, tmp_path: Path, command: Callable[..., Outcome]) -> None:
+def test_unreachable_store_at_the_end_is_synced_later(store: Server, tmp_path: Path, command: Callable[..., Outcome]) -> None:
     store.client.create_bucket(Bucket="later")
     sweep = small_sweep(tmp_path, [FINISHED, WAITING], "s3://later/runs")
     store.stop()
@@ -277,7 +277,7 @@ def finished(sweep: SweepDirectory, kind: type[SweepUploader] = SweepUploader) -
     return shown.getvalue()
 
 
-def test_a_report_brings_no_checkpoints_which_come_when_they_are_needed(
+def test_report_fetches_no_checkpoints_and_resume_does(
     store: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., Outcome]
 ) -> None:
     store.client.create_bucket(Bucket="seen")
@@ -328,7 +328,7 @@ def broken_off(study: Path) -> None:
     writer.close()
 
 
-def test_what_no_sweep_can_go_on_with_is_refused(store: Server, tmp_path: Path, command: Callable[..., Outcome]) -> None:
+def test_unusable_sweep_addresses_are_rejected(store: Server, tmp_path: Path, command: Callable[..., Outcome]) -> None:
     def refused(*typed: str) -> str:
         outcome = command(*typed)
         assert outcome.code == 2 and outcome.err.count("\n") == 1, outcome

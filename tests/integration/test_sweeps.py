@@ -14,19 +14,14 @@ from typing import Any
 
 import pytest
 from command import LAUNCH
-from composition import freeze
 from launching import SMALL, signal_workers
 from running_sweep import LONG, Sweep
 
 from deit.files import read_json
-from deit.recipe.plan import expected_length
 from deit.runs import checkpoint, journal, run_processes, status
 from deit.runs.directory import RunDirectory
 from deit.runs.outcome import FAILED, FINISHED, INTERRUPTED
-from deit.runs.trial_record import RUNNING, WAITING, Trial, swept
-from deit.sweeps.executors.pool import CardPool
-from deit.sweeps.trial_source import Listed
-from deit.text import label
+from deit.runs.trial_record import RUNNING, WAITING, Trial
 
 ENDS = """\
 # @package _global_
@@ -39,65 +34,6 @@ hydra:
       killed: [hardware=cpu2]
       waits: [hardware=cpu2, seed=1]
 """
-
-
-# ------------------------------------------------------------------------------------------------- the pool
-
-
-def test_cards_are_neighbours_and_large_gaps_stay_whole() -> None:
-    pool = CardPool(range(8))
-    assert pool.take(2) == [0, 1]
-    assert pool.take(1) == [2]  # out of the smallest gap that has room
-    assert pool.take(4) == [4, 5, 6, 7]
-    assert pool.take(2) is None and pool.take(1) == [3]
-    pool.give_back([4, 5, 6, 7])
-    pool.give_back([1])
-    assert pool.take(1) == [1]
-    assert pool.take(2, wanted=[6, 7]) == [6, 7] and pool.take(1, wanted=[6]) is None
-    assert pool.take(2) == [4, 5] and not pool.free
-
-
-def test_cards_that_are_not_neighbours_serve_where_there_are_no_others() -> None:
-    pool = CardPool([0, 3, 5, 6])
-    assert pool.take(2, without={0}) == [3, 5]
-    assert pool.take(3) is None and pool.take(2) == [0, 6]
-
-
-def test_a_card_is_never_given_twice_nor_back_twice() -> None:
-    pool = CardPool(range(4))
-    pool.take(3)
-    with pytest.raises(AssertionError):
-        pool.give_back([3])
-
-
-def test_the_longest_trials_start_first_and_of_these_the_largest() -> None:
-    trials = [
-        Trial(number, [], {}, "", "", cards, length=length) for number, (cards, length) in enumerate([(1, 1), (4, 2), (8, 2)])
-    ]
-    assert [trial.number for trial in Listed(trials).waiting()] == [2, 1, 0]
-
-
-def test_expected_length_counts_epochs_size_and_cards() -> None:
-    def length(*typed: str) -> float:
-        return expected_length(freeze("model=deit_tiny", *typed))
-
-    assert length("schedule.epochs=600", "schedule.cooldown_epochs=20") == pytest.approx(2 * length())
-    assert length("hardware=ascend8") == pytest.approx(length() / 8)
-    assert length("schedule.max_steps=1") == pytest.approx(1.2545 * 128, rel=1e-3)
-    assert length("model=deit_base") > 10 * length()
-
-
-def test_what_tells_trials_apart_leaves_a_case_to_its_name() -> None:
-    trials = [["a=1", "seed=0", "sweep.case=whole"], ["a=1", "seed=1", "mix=0", "sweep.case=no_mix"]]
-    assert swept(trials) == [{"seed": "0", "sweep.case": "whole"}, {"seed": "1", "sweep.case": "no_mix"}]
-
-
-def test_labels_are_short() -> None:
-    values = {"optim.base_lr": "0.0011781448719376517", "seed": "2", "sweep.case": "no_mixup_no_cutmix", "ema.decay": "0.99996"}
-    assert label(values) == "base_lr=0.001178 seed=2 case=no_mixup_no_cutmix decay=0.99996"
-
-
-# -------------------------------------------------------------------------------------------- real sweeps
 
 
 def at_step(step: int, *numbers: int) -> Callable[[list[Trial]], Any]:
@@ -145,7 +81,7 @@ def shorten(trial: Trial, steps: int) -> None:
     trial.directory.config.write_text(config.replace("max_steps: null", f"max_steps: {steps}"))
 
 
-def test_trials_share_slots_and_one_that_fails_dies_or_hangs_costs_only_itself(sweep: Sweep) -> None:
+def test_trials_share_slots_and_a_failed_killed_or_hanging_one_does_not_affect_the_others(sweep: Sweep) -> None:
     """Four slots, trials of one and two processes: a worker stands still, one diverges, one loses its launcher, one waits."""
     hangs, fails, killed, waits = range(4)
     (sweep.folder / "more" / "sweep").mkdir(parents=True)
@@ -188,7 +124,7 @@ def test_trials_share_slots_and_one_that_fails_dies_or_hangs_costs_only_itself(s
     assert not any(run_processes.of_run(trial.directory) for trial in trials)
 
 
-def test_a_killed_sweep_goes_on_and_every_trial_finishes_once(sweep: Sweep) -> None:
+def test_killed_sweep_resumes_and_every_trial_finishes_once(sweep: Sweep) -> None:
     """kill -9 on the launcher while one trial is finished, two run and another waits; then sweep.resume=."""
     length = ("schedule.epochs=12", "schedule.eval_every=6", "hardware.grace_period=120")
     sweep.start("-m", *SMALL, "hardware=cpu", "sweep.cards=2", "seed=0,1,2,3", *length)
@@ -243,7 +179,7 @@ def test_a_killed_sweep_goes_on_and_every_trial_finishes_once(sweep: Sweep) -> N
     assert again.returncode == 0 and "4 finished" in again.stdout and "starts" not in again.stdout
 
 
-def test_a_late_trial_and_one_at_ctrl_c_write_checkpoints_and_no_other_starts(sweep: Sweep) -> None:
+def test_late_trial_and_one_at_ctrl_c_write_checkpoints_and_no_other_starts(sweep: Sweep) -> None:
     """One slot. The sweep itself stands still while a trial starts, so that this is no question of the machine's speed."""
     sweep.start("-m", *SMALL, LONG, "tracking=none", "hardware=cpu", "seed=0,1,2", "sweep.cards=1", "sweep.trial_timeout=10")
     assert sweep.process is not None

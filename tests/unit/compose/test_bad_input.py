@@ -284,7 +284,7 @@ def complain(outcome, words: list[str], directory: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"), TYPED + RULES + SWEEPS, ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_refused(arguments: str, words: list[str], command: Command, tmp_path: Path) -> None:
+def test_typed_mistakes_are_rejected(arguments: str, words: list[str], command: Command, tmp_path: Path) -> None:
     complain(command(*split(arguments)), words, tmp_path)
 
 
@@ -293,12 +293,14 @@ def test_refused(arguments: str, words: list[str], command: Command, tmp_path: P
     TYPED[:3] + TYPED[27:31] + RULES[:3] + SWEEPS[:4],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_refused_in_a_process_of_its_own(arguments: str, words: list[str], process: Command, tmp_path: Path) -> None:
+def test_mistakes_are_rejected_in_a_real_process(arguments: str, words: list[str], process: Command, tmp_path: Path) -> None:
     complain(process(*split(arguments)), words, tmp_path)
 
 
 @pytest.mark.parametrize(("prepare", "arguments", "words"), PREFLIGHT)
-def test_refused_by_the_launcher(prepare, arguments: str, words: list[str], command: Command, tmp_path: Path) -> None:
+def test_mistakes_are_rejected_by_the_launcher(
+    prepare, arguments: str, words: list[str], command: Command, tmp_path: Path
+) -> None:
     prepare(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     outcome = command(*split(arguments))
@@ -355,7 +357,7 @@ def test_mistakes_in_a_file_name_the_file(
     complain(command("--config-dir", str(folder), *chosen), words, tmp_path)
 
 
-def test_a_bug_of_ours_still_shows_its_traceback(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_error_still_shows_its_traceback(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: object, **more: object) -> int:
         raise RuntimeError("a bug")
 

@@ -54,11 +54,11 @@ def test_every_option_of_every_group_is_a_valid_recipe(choice: str) -> None:
 
 
 @pytest.mark.parametrize("path", [path for found in groups.groups().values() for path in found.values()], ids=groups.shown)
-def test_every_file_says_what_it_is(path: Path) -> None:
+def test_every_file_has_a_description(path: Path) -> None:
     assert groups.describe(path).endswith((".", "?")) or ":" in groups.describe(path)
 
 
-def test_frozen_configuration_survives_the_disk(tmp_path: Path) -> None:
+def test_frozen_configuration_is_read_back_equal(tmp_path: Path) -> None:
     config = freeze("experiment=quickstart", "hardware.card_ids=[3]", "optim.clip_grad=null")
     frozen.save(config, tmp_path / "config.yaml")
     assert frozen.load(tmp_path / "config.yaml") == config
@@ -73,7 +73,7 @@ def test_the_modelzoo_recipe_is_the_default_in_numbers() -> None:
     assert (config.name, config.tracking.experiment) == ("deit_small_modelzoo", "imagenet")
 
 
-def test_old_names_of_the_modelzoo_recipe_say_so(command: Callable[..., Outcome]) -> None:
+def test_old_names_of_the_modelzoo_recipe_are_reported(command: Callable[..., Outcome]) -> None:
     assert freeze("experiment=deit_small_seed") == freeze("experiment=deit_small_modelzoo")
     assert freeze("ema=seed").ema == freeze("ema=modelzoo").ema
     outcome = command("ema=seed", "--cfg", "job")
@@ -99,7 +99,7 @@ def test_problems_are_reported_together_and_limits_before_rules() -> None:
     ]
 
 
-def test_rules_ask_again_once_the_target_is_known() -> None:
+def test_rules_are_checked_again_when_the_target_is_known() -> None:
     config = freeze("precision=bf16", "model.attention=flash")
     assert TASK.problems(config) == []
     config.hardware.target = "cpu"
@@ -151,7 +151,7 @@ def test_composing_imports_neither_mindspore_nor_mlflow(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "more", ["experiment=quickstart", "experiment=deit_small_paper", "debug=fast", "tracking=none", "data=cifar10"]
 )
-def test_the_example_of_local_settings_goes_with_everything(more: str, command, tmp_path_factory) -> None:
+def test_example_of_local_settings_composes_with_everything(more: str, command, tmp_path_factory) -> None:
     text = (groups.CONF / "local" / "README.md").read_text()
     example = "".join(line[4:] for line in text.splitlines(keepends=True) if line.startswith("    "))
     folder = tmp_path_factory.mktemp("local")
@@ -163,7 +163,7 @@ def test_the_example_of_local_settings_goes_with_everything(more: str, command, 
     assert outcome.code == 0 or outcome.err.startswith(absent), outcome.err
 
 
-def test_a_path_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_path_may_start_with_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     config = freeze("experiment=quickstart", "runs_dir='~/runs'")
     assert config.runs_dir == f"{tmp_path}/runs"
@@ -171,7 +171,7 @@ def test_a_path_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch, 
     assert (config.task.models, config.task.input) == ([f"{tmp_path}/a.mindir", "b.onnx"], f"{tmp_path}/images")
 
 
-def test_a_frozen_configuration_from_before_a_key_with_a_default_is_read(tmp_path: Path) -> None:
+def test_frozen_configuration_without_a_newer_key_is_read(tmp_path: Path) -> None:
     config = freeze("experiment=quickstart")
     values = frozen.to_dict(config)
     for node, name in keys_with_defaults():

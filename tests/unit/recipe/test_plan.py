@@ -111,7 +111,7 @@ def test_dry_run_shows_the_recipe_and_starts_nothing(command, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []  # nothing is written, either
 
 
-def test_dry_run_without_cards_and_data_shows_the_recipe_all_the_same(command) -> None:
+def test_dry_run_shows_the_recipe_without_cards_and_data(command) -> None:
     outcome = command("hardware=ascend8", "data.root=nowhere", "dry_run=true")
     assert outcome.code == 2 and outcome.err == command("hardware=ascend8", "data.root=nowhere").err
     flat = " ".join(outcome.out.split())
@@ -120,7 +120,7 @@ def test_dry_run_without_cards_and_data_shows_the_recipe_all_the_same(command) -
     assert "this start would be refused" in flat and "would start" not in flat
 
 
-def test_a_dry_sweep_shows_each_trial_and_writes_nothing(command, tmp_path: Path) -> None:
+def test_dry_run_of_a_sweep_shows_each_trial_and_writes_nothing(command, tmp_path: Path) -> None:
     outcome = command("experiment=quickstart", "-m", "seed=1,2", "optim.base_lr=1e-3,2e-3", "dry_run=true")
     assert (outcome.code, outcome.err) == (0, "")
     assert "4 trials" in outcome.out
@@ -130,7 +130,7 @@ def test_a_dry_sweep_shows_each_trial_and_writes_nothing(command, tmp_path: Path
 
 
 @pytest.mark.parametrize("template", groups.groups()["sweep"])
-def test_each_template_composes_and_tells_its_command(command, template: str) -> None:
+def test_each_template_composes_and_documents_its_command(command, template: str) -> None:
     """It makes as many trials as its values say, and its head says how to start it and what it costs."""
     file = groups.groups()["sweep"][template]
     sweeper = yaml.safe_load(file.read_text())["hydra"]["sweeper"]
@@ -145,14 +145,14 @@ def test_each_template_composes_and_tells_its_command(command, template: str) ->
     assert f"python launch.py sweep={template}" in file.read_text() and "# cost: " in file.read_text()
 
 
-def test_template_gives_way_to_what_is_typed(command, tmp_path: Path) -> None:
+def test_typed_values_override_a_template(command, tmp_path: Path) -> None:
     outcome = command("sweep=quickstart_grid", "augment.mixup_prob=0.1", "dry_run=true")
     assert (outcome.code, outcome.err) == (0, "")
     assert "2 trials" in outcome.out
     assert outcome.out.count("optim.base_lr=0.001") == 1 and outcome.out.count("optim.base_lr=0.002") == 1
 
 
-def test_a_missing_folder_of_any_trial_is_found_before_the_first_starts(command, tmp_path: Path) -> None:
+def test_missing_folder_of_any_trial_is_found_before_the_first_starts(command, tmp_path: Path) -> None:
     outcome = command("-m", "experiment=quickstart", "data=digits,cifar10", "hardware=cpu", "tracking=none")
     assert outcome.code == 2 and outcome.out == ""
     assert "trial 1" in outcome.err and "data.root" in outcome.err
