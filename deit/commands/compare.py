@@ -99,7 +99,7 @@ class Compare(Task[CompareTask]):
             told = "while each of task.models has its own"
             keys = (*(f"data.{key}" for key in preprocessing), *(f"precision.{key}" for key in vars(config.precision)))
             found.add(True, told, *keys)
-        found.with_task(*(f"precision.{key}" for key in vars(config.precision) if key.startswith("loss_scale")))
+        found.loss_scale()
         of_device = ("target", "card_ids", "jit", "jit_level", "deterministic")
         found.all_but("hardware", *of_device, "grace_period", "hang_timeout", "max_restarts")
         found.with_task("seed", "tracking.log_every", "tracking.system_metrics_every", "tracking.upload_checkpoints")

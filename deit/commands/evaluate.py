@@ -40,16 +40,9 @@ class Evaluate(Task[EvaluateTask]):
         super().unused(found)
         config = found.config
         found.training_data()
-        found.with_task(
-            "seed",
-            "model.drop_rate",
-            "model.drop_path_rate",
-            "model.drop_path_mode",
-            "model.freeze",
-            "model.pretrained",
-            "tracking.log_every",
-        )
-        found.with_task(*(f"precision.{key}" for key in vars(config.precision) if key.startswith("loss_scale")))
+        found.trained_model()
+        found.loss_scale()
+        found.with_task("tracking.log_every")
         found.add(config.run is None, "without run=", "task.which")
         found.add(not config.model.distilled, "without model.distilled", "task.heads")
 

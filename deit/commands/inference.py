@@ -56,10 +56,8 @@ class Inference(Task[Keys]):
         found.all_but("tracking", *(("backend", "uri") if config.run is not None else ()))
         of_device = ("target", "card_ids", "jit", "jit_level", "deterministic")
         found.all_but("hardware", *of_device, "grace_period", "hang_timeout", "max_restarts")
-        found.with_task(
-            "seed", "model.drop_rate", "model.drop_path_rate", "model.drop_path_mode", "model.freeze", "model.pretrained"
-        )
-        found.with_task(*(f"precision.{key}" for key in vars(config.precision) if key.startswith("loss_scale")))
+        found.trained_model()
+        found.loss_scale()
         if not self.needs_network:
             found.with_task("model.attention", "task.weights", "task.which", "runs_dir")
         found.add(config.run is None, "unless task.model or run is a run", "task.which")

@@ -22,15 +22,8 @@ def unused_for_reading(found: Unused) -> None:
     """Keys that are unused when weights are read and nothing is trained or tracked."""
     config = found.config
     found.all_but("tracking", *(("backend", "uri") if config.run is not None else ()))  # an MLflow run id is looked up there
-    found.with_task(
-        "model.drop_rate",
-        "model.drop_path_rate",
-        "model.drop_path_mode",
-        "model.freeze",
-        "model.attention",
-        "model.pretrained",
-        "seed",
-    )
+    found.trained_model()
+    found.with_task("model.attention")
     found.add(config.run is None, "without run=", "task.which")
     is_folder = config.checkpoint is None or Path(config.checkpoint).is_dir()
     found.add(not is_folder, "with checkpoint=FILE, which has one set of weights", "task.weights")

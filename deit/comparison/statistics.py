@@ -3,7 +3,6 @@
 Two models on the same images do not have independent accuracies: they differ only in the images that one classifies correctly
 and the other does not (discordant pairs). Sources:
 
-
 - interval of a proportion: Wilson (1927), recommended by Newcombe, Statistics in Medicine 17:857 (1998)
 - interval of a difference of paired proportions: Newcombe, Statistics in Medicine 17:2635 (1998), method 10
 - test: McNemar, Psychometrika 12:153 (1947); continuity correction of Edwards (1948); Dietterich, Neural Computation

@@ -13,6 +13,7 @@ from deit.config.schema import SPLIT_KEYS, RunConfig, SgdOptim
 from deit.recipe import plan
 
 OF_TRAINING_DATA = ("batch_size", "last_batch", "balance", "train_limit", "train_size")  # of data, for trainings alone
+OF_TRAINED_MODEL = ("drop_rate", "drop_path_rate", "drop_path_mode", "freeze", "pretrained")  # of model, for trainings alone
 OF_TEACHER = ("alpha", "tau", "img_size", "mean", "std")  # of distill
 
 
@@ -35,6 +36,14 @@ class Unused:
     def training_data(self) -> None:
         """The task reads no training images."""
         self.with_task(*(f"data.{key}" for key in OF_TRAINING_DATA))
+
+    def trained_model(self) -> None:
+        """The task trains no network: it also draws no random numbers, so it needs no seed."""
+        self.with_task("seed", *(f"model.{key}" for key in OF_TRAINED_MODEL))
+
+    def loss_scale(self) -> None:
+        """The task computes no gradient."""
+        self.with_task(*(f"precision.{key}" for key in vars(self.config.precision) if key.startswith("loss_scale")))
 
     def all_but(self, group: str, *used: str) -> None:
         """The task uses no key of ``group`` except ``used``."""

@@ -28,7 +28,7 @@ def draw(path: Path, matrix: np.ndarray, classes: Sequence[str], title: str) -> 
     figure.colorbar(image, ax=axes, shrink=0.8, label="share of the class's images")
     axes.set_title(title)
     axes.set_xlabel("predicted")
-    axes.set_ylabel("right")
+    axes.set_ylabel("true class")
     if len(classes) <= NAMED:
         known = [name if drawable(name) else f"class {label}" for label, name in enumerate(classes)]
         names = [name if len(name) <= 20 else f"{name[:19]}…" for name in known]
