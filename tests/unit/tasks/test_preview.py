@@ -135,6 +135,7 @@ def test_named_shares_of_a_target(target: list[float], smoothing: float, shares:
     assert named_shares(np.array(target), ["a", "b"], smoothing) == shares
 
 
+@pytest.mark.usefixtures("graph_mode")
 def test_class_name_missing_in_the_font_is_shown_as_a_number(tmp_path: Path) -> None:
     for split in ("train", "val"):
         for name in ("花", "цветок"):
