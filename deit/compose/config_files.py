@@ -7,7 +7,6 @@ setting below ``hydra:`` that has no effect here is rejected.
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,13 @@ from omegaconf import OmegaConf
 from omegaconf._utils import get_yaml_loader
 
 from deit.compose import groups, text_keys
+from deit.config.safe_yaml import SAME_IN_LIBYAML
 from deit.errors import UserError
 from deit.installation import program
 
 # Hydra's settings that have an effect here: it composes and sweeps, but runs and writes nothing.
 USED_OF_HYDRA = ("mode", "launcher", "sweeper", "searchpath")
 LOOKED_AT = ("callbacks", "job_logging", "hydra_logging")  # checked by ``hydra_guard``
-# PyYAML and libyaml read these characters alike; they differ in tabs, byte order marks, tags, question marks in braces and
-# control characters.
-_SAME_IN_LIBYAML = re.compile(r"(?:[\n\x20\x22-\x3e\x40-\x7e\xa1-\ud7ff]|: \?{3}(?=[\n ]))*")
 _ROOTS = ("config", "sweeping")  # conf/config.yaml disables Hydra's logging and folders
 
 
@@ -71,7 +68,7 @@ def install() -> None:
 def parse(text: str, path: Path, package: str) -> Any:
     """Plain values of a file that writes at ``package``, with its ``defaults``: read-only. Raises yaml.YAMLError."""
     python, libyaml = _loaders()
-    if libyaml is not None and _SAME_IN_LIBYAML.fullmatch(text):
+    if libyaml is not None and SAME_IN_LIBYAML.fullmatch(text):
         try:
             return _values(libyaml(text), package)
         except yaml.YAMLError:
