@@ -70,10 +70,7 @@ class Composer:
                 bar.advance(1)
         if problems:
             raise UserError("\n".join(f"{listed(names, 2)}: {message}" for message, names in problems.items()))
-        # A value of a sweep may make a key unused that another value needs.
-        ignored = set.intersection(*(set(draft.ignored) for draft in drafts))
-        if ignored:
-            raise UserError("\n".join(f"In every trial: {message}" for message in sorted(ignored)))
+        check_ignored(drafts)
         settings_of(drafts)
         _one_store(drafts)
         known: dict[str, Draft] = {}
@@ -175,6 +172,12 @@ def _one_store(drafts: Sequence[Draft]) -> None:
                 f"runs_dir is {first} in {drafts[0]} and {draft.config.runs_dir} in {draft}, but a sweep in a store belongs in "
                 "one place; give one value."
             )
+
+
+def check_ignored(drafts: Sequence[Draft]) -> None:
+    """Raise UserError for keys that no trial uses: a value of a sweep may make a key unused that another value needs."""
+    if ignored := set.intersection(*(set(draft.ignored) for draft in drafts)):
+        raise UserError("\n".join(f"In every trial: {message}" for message in sorted(ignored)))
 
 
 def _own(texts: Sequence[str]) -> list[str]:

@@ -26,10 +26,8 @@ from deit.runs.journal import now_ms
 from deit.runs.outcome import finished
 from deit.secrets import with_credentials
 from deit.tracking import describe
-from deit.tracking import uri as store
-from deit.tracking.mlflow_errors import Refused
 from deit.tracking.records import Point
-from deit.tracking.remote import RemoteRun, connect, find_experiment, translated
+from deit.tracking.remote import RemoteRun, check_artifacts, connect, find_experiment, translated
 
 _PAGE = 1000  # experiments per page of MLflow's list
 _MLMODEL = "MLmodel"
@@ -129,10 +127,7 @@ class Registry:
             )
             model_id = str(logged.model_id)
             undo.callback(self._drop, self._client.delete_logged_model, model_id)
-            if store.sqlite_file(self._uri) is not None and logged.artifact_location.startswith("mlflow-artifacts:"):
-                raise Refused(
-                    "its experiment was created by an MLflow server, and keeps artifacts where only that server can write"
-                )
+            check_artifacts(self._uri, logged.artifact_location)
             about = Model.load(str(package))
             about.model_id = about.model_uuid = model_id
             about.run_id, about.artifact_path = remote.run_id, logged.artifact_location

@@ -158,6 +158,12 @@ def _existing_experiment(client: MlflowClient, number: str) -> str:
     return number
 
 
+def check_artifacts(uri: str, location: str) -> None:
+    """Raises Refused if artifacts at ``location`` cannot be written through the database ``uri``."""
+    if store.sqlite_file(uri) is not None and location.startswith("mlflow-artifacts:"):
+        raise Refused("its experiment was created by an MLflow server, and keeps artifacts where only that server can write")
+
+
 def find_run(client: MlflowClient, experiment_id: str, run_id: str, directory: str) -> str | None:
     """The MLflow run of a run directory, found by its tags; None if there is none.
 
@@ -189,8 +195,7 @@ class RemoteRun:
         self.experiment_id = str(run.info.experiment_id)
         self.tags: dict[str, str] = run.data.tags
         self._params: dict[str, str] = run.data.params
-        # The experiment was created by a server, so only that server can reach its artifacts.
-        self._no_artifacts = store.sqlite_file(uri) is not None and run.info.artifact_uri.startswith("mlflow-artifacts:")
+        self._artifact_uri = run.info.artifact_uri
 
     @classmethod
     def create(
@@ -265,7 +270,7 @@ class RemoteRun:
 
         The metrics were sent a moment before, the same way and with the same credentials.
         """
-        self._check_artifacts()
+        check_artifacts(self._uri, self._artifact_uri)
         try:
             yield
         except (Refused, Unavailable):
@@ -280,12 +285,6 @@ class RemoteRun:
             unanswered = (requests.ConnectionError, requests.Timeout)
             away = any(isinstance(cause, unanswered) for cause in chain(error))
             raise (Failing if http_status(error) == 500 and not away else Unavailable)(str(error)) from error
-
-    def _check_artifacts(self) -> None:
-        if self._no_artifacts:
-            raise Refused(
-                "its experiment was created by an MLflow server, and keeps artifacts where only that server can write"
-            )
 
     def begin(self) -> None:
         """Show the run as running, also one that had ended and is resumed."""

@@ -158,12 +158,11 @@ class Optuna(sweeper.Sweeper):
 
     def _search(self, space: "Space") -> Any:
         from deit.sweeps import samplers, search
+        from deit.sweeps.compose import check_ignored
 
         settings = samplers.Settings(self.n_trials, self.seed, dict(self.sampler), dict(self.pruner))
         drafts: list[Draft] = space.probe(self.launcher.check)
-        ignored = set.intersection(*(set(draft.ignored) for draft in drafts))
-        if ignored:
-            raise UserError("\n".join(f"In every trial: {message}" for message in sorted(ignored)))
+        check_ignored(drafts)
         task = drafts[0].config.task.name
         if task != "train":
             raise UserError(f"task={task}: a search compares trainings; remove hydra/sweeper=optuna.")
