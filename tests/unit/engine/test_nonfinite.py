@@ -1,7 +1,8 @@
-"""Steps that are not finite: when a training stops, skips or rolls back, and which images it names."""
+"""Steps that are not finite: when a training stops, skips or rolls back, the images it names, and useless trainings."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 from composition import composed
 from launching import SMALL
 from prepared_runs import prepared
+from trainer import TINY
 
 from deit.data.datasets import open_dataset
 from deit.engine.meter import Bad
-from deit.engine.nonfinite import Verdict, Watch, images_of
+from deit.engine.nonfinite import Verdict, Watch, check_evaluated, check_trained, images_of
 from deit.engine.recorder import Report
+from deit.errors import UserError
 from deit.files import read_json
 from deit.runs import status
 
@@ -61,3 +64,29 @@ def test_stop_ends_at_the_first_step_and_skip_after_max_nonfinite_in_a_row(tmp_p
     assert skip.judge([Bad(7, np.nan, 1)]) is Verdict.GO_ON
     assert skip.judge([Bad(8, np.nan, 2), Bad(9, np.nan, 3)]) is Verdict.STOP
     assert "step 9: optim.max_nonfinite=3 steps in a row" in str(skip.stop(run, data, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("skipped", "loss", "said"),
+    [
+        (4, 2.3, "no step has changed the weights: in each of the 4 steps"),
+        (5, 2.3, "no step has changed the weights"),
+        (1, math.nan, "val/loss is nan: the network's answers are not finite"),
+        (0, math.inf, "val/loss is inf"),
+    ],
+)
+def test_training_without_a_result_fails(skipped: int, loss: float, said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        check_trained(composed(*TINY), 4, skipped, {"val": {"loss": loss}})
+    assert caught.value.exit_code == 1 and "Lower optim.base_lr" in str(caught.value)
+    check_trained(composed(*TINY), 4, 3, {"val": {"loss": 2.3}, "val_ema": {"loss": 99.0}})
+
+
+def test_error_names_the_input_size_first() -> None:
+    config = composed(*TINY, "precision=o2", "data.std=[1e-6,1e-6,1e-6]")
+    with pytest.raises(UserError, match=r"\. Correct data\.mean=.*data\.std=\[1e-06.*lower optim.base_lr.*precision=fp32"):
+        check_trained(config, 4, 4, {})
+    with pytest.raises(UserError, match=r"^val/loss is nan.*Correct data\.mean=.*data\.std="):
+        check_evaluated(config, "val", math.nan)
+    with pytest.raises(UserError, match="The weights are not finite"):
+        check_evaluated(composed(*TINY), "val", math.nan)
