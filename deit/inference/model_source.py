@@ -15,7 +15,7 @@ from deit.config.schema import RunConfig
 from deit.config.tasks import InferenceTask
 from deit.errors import UserError
 from deit.exports import description
-from deit.inference.images import spelled
+from deit.inference.images import Images, find_images, spelled
 from deit.runs.directory import RunDirectory
 from deit.weights.read import names_of
 
@@ -94,6 +94,14 @@ def teacher_order(path: Path, named: str, classes: Sequence[str]) -> list[int] |
 def shown_names(known: Sequence[str] | None, folders: Sequence[str] | None, num_classes: int) -> list[str]:
     """Names to show: the ``known`` ones, else those of the class folders of the labels, else the labels."""
     return [spelled(name) for name in known or folders or map(str, range(num_classes))]
+
+
+def input_of(config: RunConfig, task: InferenceTask) -> tuple[Images, list[str]]:
+    """The images of ``task.input``, and the class names to show. Raises UserError as ``find_images`` does."""
+    assert config.data.num_classes is not None  # resolved by the launcher
+    known = class_names(task, config.data.num_classes)
+    images = find_images(task.input, "task.input", known, config.data.num_classes)
+    return images, shown_names(known, images.folders, config.data.num_classes)
 
 
 def open_predictor(config: RunConfig, source: Path, named: str, classes: Sequence[str], batch: int | None) -> Predictor:

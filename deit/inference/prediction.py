@@ -20,8 +20,8 @@ from deit.errors import UserError
 from deit.exports.predictor import Predictor
 from deit.inference import confusion, contact_sheet
 from deit.inference.accuracy import Tally
-from deit.inference.images import Images, find_images
-from deit.inference.model_source import class_names, open_predictor, shown_names, source_of
+from deit.inference.images import Images
+from deit.inference.model_source import input_of, open_predictor, source_of
 from deit.inference.reading import batches
 from deit.inference.writing import Writer, open_writer, output_of
 from deit.runs.directory import RunDirectory
@@ -195,10 +195,7 @@ def predict(run: RunDirectory, config: RunConfig, progress: Callable[[int, int],
     ``progress`` receives the images done and their total. Raises UserError as ``write_predictions`` does.
     """
     task = expect(config.task, PredictTask)
-    assert config.data.num_classes is not None
-    known = class_names(task, config.data.num_classes)
-    images = find_images(task.input, "task.input", known, config.data.num_classes)
-    classes = shown_names(known, images.folders, config.data.num_classes)
+    images, classes = input_of(config, task)
     batch = batch_size(config, images)
     source = source_of(task)
     predictor = open_predictor(config, source, f"task.model={source}", classes, batch)

@@ -7,16 +7,16 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import Field, fields
+from functools import partial
 from typing import Any
 
 from deit.config.field import MISSING
 from deit.config.schema import ModelConfig
 from deit.errors import UserError
 from deit.models.regnet_shapes import RegNetY, is_regnet, read_regnet
-from deit.models.shapes import parameter_shapes
+from deit.models.shapes import Shape, axis_size, parameter_shapes
 from deit.notes import note
 
-Shape = tuple[int, ...]
 INITIAL = 1e-4  # LayerScale's factors, replaced by the weights: facebookresearch/deit's models_v2.py
 # Width of an attention head in every published DeiT, not visible in the shapes; the one exception by its embed_dim.
 HEAD_WIDTH, OTHER_HEAD_WIDTH = 64, {1280: 80}  # DeiT III huge
@@ -63,11 +63,7 @@ def _default(field: Field[Any]) -> Any:
 
 
 def _guessed(shapes: Mapping[str, Shape], source: str) -> tuple[ModelConfig, int]:
-    def size(name: str, axis: int) -> int:
-        # 0 if it is missing or has too few axes: the comparison of all shapes finds that.
-        shape = shapes.get(name, ())
-        return shape[axis] if axis < len(shape) else 0
-
+    size = partial(axis_size, shapes)
     width, patch = size("cls_token", 2), size("patch_embed.proj.weight", 2)
     head_width = OTHER_HEAD_WIDTH.get(width, HEAD_WIDTH)
     if width == 0 or width % head_width:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from deit.errors import UserError
+from deit.models.shapes import Shape, axis_size
 
-Shape = tuple[int, ...]
 BATCH_NORM_EPS = 1e-5
 _BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
 _COUNTER = ".num_batches_tracked"  # torch's, only used in training
@@ -61,11 +62,7 @@ def read_regnet(shapes: Mapping[str, Shape], source: str) -> RegNetY:
     """The RegNetY with weights of these names and shapes. Raises UserError, naming ``source``, if there is none."""
     found = {name: tuple(shape) for name, shape in shapes.items() if not name.endswith(_COUNTER)}
 
-    def size(name: str, axis: int) -> int:
-        # 0 if it is missing or has too few axes: the comparison below finds that.
-        shape = found.get(name, ())
-        return shape[axis] if axis < len(shape) else 0
-
+    size = partial(axis_size, found)
     names = {match[1] for name in found if (match := re.match(r"(s\d+\.b\d+)\.", name))}
     blocks = tuple(
         Block(

@@ -7,11 +7,18 @@ timm's state_dict, except that MindSpore calls a norm's weight gamma and its bia
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from deit.config.schema import ModelConfig
 
 Shape = tuple[int, ...]
 HEADS = ("head.", "head_dist.")  # how the names of their parameters begin
+
+
+def axis_size(shapes: Mapping[str, Shape], name: str, axis: int) -> int:
+    """The size of an axis of ``name``; 0 if it is missing or has too few axes, which a comparison of all shapes finds."""
+    shape = shapes.get(name, ())
+    return shape[axis] if axis < len(shape) else 0
 
 
 def token_count(model: ModelConfig) -> int:

@@ -16,10 +16,10 @@ from deit.engine.attention import Attentions, maps
 from deit.engine.network import build_network
 from deit.engine.normalize import Normalize
 from deit.errors import UserError
-from deit.inference.images import find_images, spelled
+from deit.inference.images import spelled
 from deit.inference.labelled import FoundImages
 from deit.inference.likeliest import probabilities
-from deit.inference.model_source import class_names, shown_names, source_of
+from deit.inference.model_source import input_of, source_of
 from deit.inference.picture import coloured
 from deit.models.weights import load_weights
 from deit.tasks.attention_picture import Seen, draw
@@ -38,10 +38,7 @@ def run(context: Context) -> dict[str, Any]:
     """
     config = context.config
     task = expect(config.task, ExplainTask)
-    assert config.data.num_classes is not None
-    known = class_names(task, config.data.num_classes)
-    images = find_images(task.input, "task.input", known, config.data.num_classes)
-    classes = shown_names(known, images.folders, config.data.num_classes)
+    images, classes = input_of(config, task)
     network = build_network(config)
     load_weights(network, to_mindspore(read_weights(source_of(task))), source=f"task.model={task.model}")
     look = Attentions(network, Normalize(config.data.mean, config.data.std))
