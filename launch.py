@@ -1,8 +1,12 @@
 """Train, compare and evaluate DeiT on MindSpore: `python launch.py --help`."""
 
+import gc
 import sys
 
-from deit.cli import main
-
 if __name__ == "__main__":
+    gc.disable()  # all that importing makes remains
+    from deit.cli import main
+
+    gc.freeze()
+    gc.enable()
     sys.exit(main())
