@@ -192,7 +192,7 @@ def augment(config: RunConfig) -> list[str]:
         if least > most:
             found.append(f"augment.{key} is [{least:g}, {most:g}], but the minimum comes first; give [{most:g}, {least:g}].")
     if augment.auto_augment is not None:
-        from deit.data.policy import parse_policy  # late, because it imports NumPy
+        from deit.data.policy import parse_policy  # late, because --cfg needs no policy
 
         try:
             parse_policy(augment.auto_augment)

@@ -69,7 +69,7 @@ def problems(config: RunConfig, typed: Sequence[str], of_task: OfTask) -> list[s
 
 
 def _of_any_task(found: Unused) -> Unused:
-    from deit.data.policy import jitters  # late, because it imports NumPy
+    from deit.data.policy import jitters  # late, because --cfg needs no policy
 
     config = found.config
     augment, schedule, precision = config.augment, config.schedule, config.precision

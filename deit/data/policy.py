@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Protocol
 
 from deit.data.operations import Operation
 from deit.data.randaugment import GRAMMAR, parse_randaugment
 from deit.data.three_augment import ThreeAugment
 from deit.errors import UserError
+
+if TYPE_CHECKING:  # the control side checks policies, and NumPy takes longer than all its checks
+    import numpy as np
 
 
 class Policy(Protocol):

@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from deit.data.operations import SCALE, Operation, argument
 from deit.errors import UserError
+
+if TYPE_CHECKING:  # the control side checks policies, and NumPy takes longer than all its checks
+    import numpy as np
 
 # In timm's order. The number is the weight in timm 0.3.2's weight set 0.
 WEIGHTS_0 = {
@@ -113,6 +115,8 @@ class RandAugment:
         if self.weights is None:
             chosen = rng.integers(len(self.operations), size=self.layers)
         else:
+            import numpy as np
+
             chances = np.array(self.weights) / np.sum(self.weights)
             chosen = rng.choice(len(self.operations), self.layers, replace=False, p=chances)
         drawn = []

@@ -7,10 +7,12 @@ follows it there.
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from deit.data.operations import Operation
+
+if TYPE_CHECKING:  # the control side checks policies, and NumPy takes longer than all its checks
+    import numpy as np
 
 THRESHOLD = 128  # of solarizing
 RADII = (0.1, 2.0)  # of the Gaussian blur, in pixels
