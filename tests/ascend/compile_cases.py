@@ -160,8 +160,10 @@ def batches(config: RunConfig) -> Iterator[TrainBatch]:
 
 
 if __name__ == "__main__":
+    code = 0
     try:
         main()
     except UserError as error:
-        sys.exit(str(error))
-    os._exit(0)  # what MindSpore does at the end of a process is no concern of a dry run
+        print(error, file=sys.stderr, flush=True)
+        code = 1
+    os._exit(code)  # what MindSpore does at the end of a process is no concern of a dry run

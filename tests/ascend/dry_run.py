@@ -155,6 +155,23 @@ def show(name: str, found: Kernels, before: dict[str, int] | None) -> str:
     return "\n".join(lines)
 
 
+def _problem(settings: list[str]) -> str | None:
+    """Why these overrides are no configuration; None if they are one."""
+    sys.path.insert(0, str(HERE.parent / "helpers"))
+    from composition import freeze
+
+    from deit.compose.hydra_errors import ERRORS, translate
+    from deit.errors import UserError
+
+    try:
+        freeze(*settings)
+    except UserError as error:
+        return str(error)
+    except ERRORS as error:
+        return str(translate(error, settings))
+    return None
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*")
@@ -179,6 +196,9 @@ def main(arguments: Sequence[str]) -> int:
     else:
         of = (given.step, tuple(given.overrides), given.ranks, given.card, None, given.jit_level)
         cases = [Case("this configuration", *of)]
+        if (problem := _problem(cases[0].settings)) is not None:
+            print(problem, file=sys.stderr)
+            return 2
     try:
         found = compile_all(cases)
     except CompilationFailed as error:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+import pytest
+from ascend import stand_ins
 from ascend.cases import CASES
-from ascend.dry_run import COUNTS, ROOT, faults, stored
+from ascend.dry_run import COUNTS, ROOT, faults, main, stored
 from ascend.kernels import Kernels, read
 
 LOG = """
@@ -87,3 +89,18 @@ def test_table_of_the_documentation() -> None:
     columns = ("kernels", "aclnn", "aclop", "casts", "all_reduces", "synchronisations")
     assert shown == {name: [counts[column] for column in columns] for name, counts in stored(COUNTS).items()}
     assert list(shown) == [case.name for case in CASES]
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("precision=o9", "precision is 'o9', but there is no such option. Allowed: bf16, fp32, o1, o2, o3."),
+        ("model.depth=x", "model.depth is 'x'; expected: a whole number, at least 1."),
+    ],
+)
+def test_mistake_in_a_configuration_is_one_message(
+    typed: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(stand_ins, "missing", lambda: None)
+    assert main([typed]) == 2
+    assert said in capsys.readouterr().err

@@ -143,8 +143,11 @@ def test_weights_and_average_reach_the_network_that_is_evaluated() -> None:
     np.testing.assert_array_equal(head, parts["model"]["head.weight"].astype(np.float16))
 
 
+@pytest.mark.versions
 def test_compiled_outside_of_graph_mode_a_step_is_the_same() -> None:
     """As a training on a card runs; the CPU takes the same path if it is asked to."""
+    if ms.__version__.startswith("2.7."):
+        pytest.skip("MindSpore 2.7 has SplitWithSize for Ascend alone")
     config = composed(*PLAIN, "ema.decay=0.9")
     graph, ahead = Trainer(config, flat=True), Trainer(config, flat=True)
     expected = [graph.step(*batch(seed)) for seed in range(2)]
