@@ -21,7 +21,8 @@ SNAPSHOTS = ".upload"  # folder for snapshots of files that change while they ar
 LOCK = ".uploading"
 LOG = "uploader.log"  # its own log is never complete
 ASIDE = "superseded_"  # in the names of checkpoints that are obsolete because another machine has resumed the run earlier
-DEBRIS = ("kernel_meta", "akg_kernel_meta", "rank_", ASIDE)  # MindSpore writes all but the last into its working directory
+OF_MINDSPORE = ("akg_kernel_meta", "kernel_meta", "offload", "rank_")  # in its working directory
+DEBRIS = (*OF_MINDSPORE, ASIDE)
 
 Signature = tuple[int, int]  # size and time of the last change in nanoseconds
 

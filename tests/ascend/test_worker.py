@@ -106,7 +106,7 @@ def test_device_computes_as_configured(
 ) -> None:
     frozen.save(freeze(*overrides), tmp_path / "config.yaml")
     environment = {} if soc is None else request.getfixturevalue("cann") | {"FAKE_SOC": soc}
-    ended = python("-c", OPEN, str(tmp_path / "config.yaml"), **environment)
+    ended = python("-c", OPEN, str(tmp_path / "config.yaml"), folder=tmp_path, **environment)  # where MindSpore leaves files
     assert ended.returncode == 0, ended.stderr
     found_set, found = json.loads(ended.stdout.splitlines()[-1])
     expected = described if soc is None else {"target": "Ascend", "soc": soc, **described}
