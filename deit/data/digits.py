@@ -5,6 +5,7 @@ The scans are 8 x 8 with 17 levels of grey, enlarged to 32 x 32 so that small pa
 
 from __future__ import annotations
 
+import functools
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,16 +25,23 @@ def open_digits(data: DataConfig, train: bool) -> Subset:
 
     Raises UserError if data.root is set, which is not used.
     """
-    from PIL import Image
-
     if data.root is not None:
         raise UserError(f"data.root is {data.root}, but data.source=digits reads no folder; set data.root=null.")
+    images, labels = _images()
+    whole = ArrayDataset(images, labels, [str(digit) for digit in range(10)], "digits")
+    return Subset(whole, np.flatnonzero(held_out(labels) != train))
+
+
+@functools.cache  # a start looks at both splits several times
+def _images() -> tuple[np.ndarray, np.ndarray]:
+    """All images, uint8 [N, 32, 32, 3], and their digits, int64 [N]; read-only."""
+    from PIL import Image
+
     scans, labels = _scans()
     grey = np.round(scans.reshape(-1, 8, 8) * 255 / WHITE).astype(np.uint8)
     large = [np.asarray(Image.fromarray(scan).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for scan in grey]
-    images = np.broadcast_to(np.stack(large)[..., None], (len(large), SIDE, SIDE, 3))
-    whole = ArrayDataset(images, labels, [str(digit) for digit in range(10)], "digits")
-    return Subset(whole, np.flatnonzero(held_out(labels) != train))
+    labels.setflags(write=False)
+    return np.broadcast_to(np.stack(large)[..., None], (len(large), SIDE, SIDE, 3)), labels
 
 
 def held_out(labels: np.ndarray) -> np.ndarray:

@@ -6,9 +6,12 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
+from composition import composed
 from sklearn.datasets import load_digits
 
 from deit.data import digits
+from deit.data.datasets import open_dataset
 from deit.data.digits import held_out
 
 
@@ -26,3 +29,13 @@ def test_digits_equal_scikit_learn_without_importing_it() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     theirs, answers = load_digits(return_X_y=True)
     assert np.array_equal(scans, theirs) and np.array_equal(labels, answers) and labels.dtype == answers.dtype
+
+
+def test_images_are_read_once_for_both_splits_and_are_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = composed("experiment=quickstart").data
+    train, val = (open_dataset(data, train) for train in (True, False))
+    monkeypatch.setattr(digits, "_scans", None)
+    again = open_dataset(data, train=True)
+    assert len(train) + len(val) == 1797 and np.array_equal(again.image(5), train.image(5))
+    images, labels = digits._images()
+    assert not images.flags.writeable and not labels.flags.writeable
