@@ -1,7 +1,8 @@
 """How far the host may be ahead of an Ascend card, and what must be kept until then.
 
-A step that is only put into the card's queue reads its images from the host's memory later, but the loader uses that memory
-again as soon as nobody holds it. So the inputs of the last steps are kept until an event says that the card has done the step.
+A step that is only put into the card's queue reads its inputs later, and so may the copy that brings them to the card. But the
+loader uses the host's memory again, and MindSpore the card's, as soon as nobody holds it. So both are kept for the last steps
+until an event says that the card has done the step.
 """
 
 from __future__ import annotations
