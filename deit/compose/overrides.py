@@ -6,6 +6,7 @@ Values are checked against the schema itself, so files and command line follow t
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import re
@@ -243,14 +244,14 @@ def _value_problems(override: Override) -> Iterator[str]:
 
 
 @functools.cache
-def _schema_of(owner: type) -> DictConfig:
-    """A node of this type to try values on; cached, because creating it is slow."""
-    return cast(DictConfig, OmegaConf.structured(owner))
+def _schema_of(owner: type, name: str, hint: Any) -> DictConfig:
+    """A node to try values of one key on: creating one of all keys is slow."""
+    return cast(DictConfig, OmegaConf.structured(dataclasses.make_dataclass(owner.__name__, [(name, hint)])))
 
 
 def _fits(key: keys.Key, value: Any) -> bool:
     try:
-        _schema_of(key.owner)[key.name] = value
+        _schema_of(key.owner, key.name, key.hint)[key.name] = value
     except OmegaConfBaseException:
         return False
     return True
