@@ -18,7 +18,7 @@ quickstart: $(VENV)/.lean-$(MINDSPORE)
 test: install
 	$(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--numprocesses 3 --dist loadfile --no-loadscope-reorder)
 
-# Unit tests that neither start processes nor compile a network: less than 90 seconds on two cores.
+# Unit tests that neither start processes nor compile a network: about a minute on two cores.
 test-fast: install
 	$(BIN)/python -m pytest tests/unit -m "not slow and not process" --numprocesses 2 --dist worksteal
 
