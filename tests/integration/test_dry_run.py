@@ -112,6 +112,6 @@ def test_dry_run_copies_nothing_from_a_store(
     monkeypatch.setattr(unchecked, "_lines", [])
     dry = command(*DIGITS, "data=imagefolder", "data.root=s3://pictures/set", "dry_run=true")
     assert dry.code == 0 and "not checked data.root=s3://pictures/set:" in " ".join(dry.out.split()), dry.err
-    assert not (tmp_path / "cache").exists()
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["compiled"]  # put there by the fixture
     dry = command(*DIGITS, "data=imagefolder", "data.root=s3://pictures/other", "dry_run=true")
     assert dry.code == 2 and "no objects found" in dry.err
