@@ -423,7 +423,7 @@ assert model.predict(batch, params={{"topk": 2}}) == [answer | {{"top": answer["
 for one in (batch[0], opened[0], contents[0]):
     assert model.predict(one) == expected[:1], type(one)
 for wrong, said in (
-    (batch / 255, "pixels are whole numbers"), (batch.transpose(0, 3, 1, 2), "an array of pixels is [H, W, 3]"),
+    (batch / 255, "pixels are whole numbers"), (batch.transpose(0, 3, 1, 2), "allowed: RGB [H, W, 3] or grey [H, W]"),
     (["photo.jpg"], "a path"), (np.zeros(3), "image 0: is float"), ([], "image"),
 ):
     try:
