@@ -18,6 +18,7 @@ import hashlib
 import os
 import platform
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -107,7 +108,8 @@ class Cached:
 
 def _is_wanted(hardware: HardwareConfig) -> bool:
     wanted = hardware.target == "cpu" if hardware.compile_cache is None else hardware.compile_cache
-    return hardware.jit and wanted and _ENABLE not in os.environ  # a user who sets it has another folder
+    # A user who sets the variable has another folder. MindSpore reads the script of the process, which `python -c` lacks.
+    return hardware.jit and wanted and _ENABLE not in os.environ and Path(sys.argv[0]).is_file()
 
 
 @contextmanager

@@ -460,7 +460,7 @@ def test_wrong_request_names_the_wrong_image(served: Server, images: list[Path])
         (7, "image 1: is int, but it must be"),
         (bomb(), "image 1: not readable as an image (20000 x 20000 are 400,000,000 pixels, more than max_pixels=50000000"),
         (np.zeros((1, 5000, 3), int).tolist(), "image 1: not readable as an image (5000 x 1: one side is more than"),
-        (pixels[:, :, 0].tolist(), f"image 1: has the shape {[*pixels.shape[:2]]}; an array of pixels is [H, W, 3]"),
+        (np.zeros((8, 9, 4), int).tolist(), "image 1: is int64 [8, 9, 4]; allowed: RGB [H, W, 3] or grey [H, W]"),
         ([[[1, 2, 3]], [[1, 2, 3], [4, 5, 6]]], "image 1: its rows differ in length or depth"),
         ((pixels / 255).tolist(), f"image 1: is float64 {[*pixels.shape]}, but pixels are whole numbers"),
         ((pixels.astype(int) - 1).tolist(), "image 1: contains numbers from -1 to "),
@@ -479,6 +479,8 @@ def test_wrong_request_names_the_wrong_image(served: Server, images: list[Path])
         status, message = served.ask(body)
         assert status == 400 and said in message, message[-300:]
     assert served.ask(table([good]))[0] == 200
+    grey = pixels[:, :, 0]
+    assert served.ask(table([grey.tolist()])) == served.ask(table([np.stack([grey] * 3, axis=2).tolist()]))
 
 
 def test_200_parallel_requests_get_their_own_results(served: Server, images: list[Path]) -> None:

@@ -52,7 +52,9 @@ print(json.dumps([answers[at] for at in range(len(cells))]))
 """
 
 
-def run(tmp_path: Path, cells: list[list[Any]], *overrides: str, **variables: str) -> tuple[list[list[float]], int]:
+def run(
+    tmp_path: Path, cells: list[list[Any]], *overrides: str, is_file: bool = True, **variables: str
+) -> tuple[list[list[float]], int]:
     """(two answers of each cell, the number of graphs that were read)"""
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
@@ -62,7 +64,8 @@ def run(tmp_path: Path, cells: list[list[Any]], *overrides: str, **variables: st
         "PYTHONPATH": os.pathsep.join([str(helpers.parents[1]), str(helpers)]),
         **variables,
     }
-    command = [sys.executable, str(script), json.dumps(cells), *overrides]
+    program = [str(script)] if is_file else ["-c", "import program"]
+    command = [sys.executable, *program, json.dumps(cells), *overrides]
     ended = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout.splitlines()[-1]), (ended.stdout + ended.stderr).count("Use the compilation cache")
@@ -96,6 +99,11 @@ def test_a_graph_is_read_with_other_weights_and_compiled_where_anything_else_dif
 def test_a_folder_that_cannot_be_written_costs_only_the_compilation(tmp_path: Path) -> None:
     (tmp_path / "a b#c").write_text("a file")
     assert run(tmp_path, [["Product", 2.0, 1.0, 4]]) == ([[6.0, 7.0]], 0)
+
+
+@pytest.mark.slow
+def test_a_process_without_a_script_compiles(tmp_path: Path) -> None:
+    assert run(tmp_path, [["Product", 2.0, 1.0, 4]], is_file=False) == ([[6.0, 7.0]], 0)
 
 
 def test_an_unknown_home_folder_costs_only_the_compilation(monkeypatch: pytest.MonkeyPatch, graph_mode: None) -> None:
