@@ -58,7 +58,7 @@ def test_full_disk_loses_only_the_checkpoint(small_disk: Path) -> None:
         saver.save(16, lambda: parts, {"best": {"val": {"checkpoint": "step_00000016", "step": 16}}})
         saver.wait()
         assert {path.name for path in run.checkpoints.iterdir()} == {"step_00000008", "best.json"}
-        assert read_json(run.best) == facts["best"]  # it never names what is not there
+        assert read_json(run.best) == facts["best"]  # it never names a checkpoint that does not exist
         # Not even a byte is left: what the journal cannot take yet is not lost.
         with open(ballast, "ab") as file, pytest.raises(OSError):
             file.write(bytes(1_000_000))

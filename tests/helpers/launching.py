@@ -33,6 +33,23 @@ SMALL = (
     "ema.decay=0.9",
     "tracking.log_every=3",
 )
+# Two epochs of two steps, without processes for images.
+SHORT = (
+    "experiment=quickstart",
+    "model.embed_dim=16",
+    "model.num_heads=2",
+    "data.train_limit=64",
+    "data.val_limit=50",
+    "data.batch_size=32",
+    "data.workers=0",
+    "schedule.epochs=2",
+    "schedule.warmup_epochs=1",
+    "schedule.eval_every=1",
+    "checkpointing.every=1",
+    "ema.decay=0.9",
+    "hardware=cpu",
+    "tracking=none",
+)
 # The $DEIT_CACHE of all tests: many train the same network, and one of them compiles it.
 SHARED_CACHE = ROOT / ".pytest_cache" / "deit"
 PATIENCE = 900.0  # seconds for what takes one, on a machine that has other things to do

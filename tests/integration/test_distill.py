@@ -8,34 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mindspore as ms
 import numpy as np
 import pytest
 from launching import launch, metrics, only_run, same_weights
-from mindspore import Tensor, nn
 from safetensors.numpy import save_file
+from teacher_networks import exported, teacher_network
 from teachers import STUDENT, TINY_REGNET, deit, drawn, named_teacher, regnet_file, student
 
-from deit.config.schema import ModelConfig, RunConfig
-from deit.engine.network import build_network
 from deit.models.regnet_shapes import regnet_shapes
-from deit.models.shapes import parameter_shapes
-from deit.models.weights import load_weights
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
 from deit.runs.journal import read
-
-
-def teacher_network(config: RunConfig, model: ModelConfig, seed: int = 3) -> nn.Cell:
-    network = build_network(config, model=model)
-    load_weights(network, drawn(parameter_shapes(model, 10), seed))
-    return network
-
-
-def exported(network: nn.Cell, path: Path, batch: int | None, size: int = 16) -> Path:
-    ms.export(network, Tensor(shape=[batch, 3, size, size], dtype=ms.float32), file_name=str(path), file_format="MINDIR")
-    return path.with_suffix(".mindir")
-
 
 BEFORE: list[tuple[Callable[[Path], object], str, list[str]]] = [
     (lambda folder: None, "regnety_160", ["regnety_160-a5fe301d.pth", "https://", "weights_dir"]),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from composition import composed
-from launching import launch, only_run
+from launching import SHORT, launch, only_run
 from safetensors import safe_open
 
 from deit.commands.table import prepare
@@ -27,22 +27,6 @@ from deit.weights.fit import fit
 from deit.weights.naming import to_mindspore
 from deit.weights.read import read_weights
 
-SMALL = (
-    "experiment=quickstart",
-    "model.embed_dim=16",
-    "model.num_heads=2",
-    "data.train_limit=64",
-    "data.val_limit=50",
-    "data.batch_size=32",
-    "data.workers=0",
-    "schedule.epochs=2",
-    "schedule.warmup_epochs=1",
-    "schedule.eval_every=1",
-    "checkpointing.every=1",
-    "ema.decay=0.9",
-    "hardware=cpu",
-    "tracking=none",
-)
 # A step that leaves the weights where they began.
 STILL = ("optim.base_lr=1e-12", "optim.lr_base_size=null", "schedule.warmup_lr=0", "schedule.min_lr=0", "optim.weight_decay=0")
 
@@ -51,7 +35,7 @@ STILL = ("optim.base_lr=1e-12", "optim.lr_base_size=null", "schedule.warmup_lr=0
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished run, and its best moving average under timm's names as ``timm.safetensors``."""
     folder = tmp_path_factory.mktemp("trained")
-    ended = launch(folder, *SMALL)
+    ended = launch(folder, *SHORT)
     assert ended.returncode == 0, ended.stderr
     ended = launch(folder, "task=convert", "run=last", "task.output=timm.safetensors", "task.naming=timm")
     assert ended.returncode == 0, ended.stderr
@@ -85,8 +69,8 @@ def test_convert_of_raw_and_last_weights(trained: Path, command: Callable, tmp_p
     cases = {
         "raw": ((f"run={run.path}", "task.weights=raw"), best(run, "val")),
         "last": ((f"run={run.path}", "task.which=last", "task.weights=ema"), last / "ema.safetensors"),
-        "folder": ((f"checkpoint={last}", "task.weights=raw", *SMALL[:3]), last / "model.safetensors"),
-        "file": ((f"checkpoint={trained}/timm.safetensors", *SMALL[:3]), best(run, "val_ema")),
+        "folder": ((f"checkpoint={last}", "task.weights=raw", *SHORT[:3]), last / "model.safetensors"),
+        "file": ((f"checkpoint={trained}/timm.safetensors", *SHORT[:3]), best(run, "val_ema")),
     }
     for name, (arguments, source) in cases.items():
         outcome = command("task=convert", *arguments, f"task.output={name}.safetensors")
@@ -101,7 +85,7 @@ def test_convert_rejects_missing_ema_weights(trained: Path, command: Callable, t
     state = json.loads((folder / "state.json").read_text())
     del state["files"]["ema.safetensors"], state["sha256"]
     (folder / "state.json").write_text(json.dumps(state))
-    common = ("task=convert", f"checkpoint={folder}", *SMALL[:3], "task.output=x.safetensors")
+    common = ("task=convert", f"checkpoint={folder}", *SHORT[:3], "task.output=x.safetensors")
     outcome = command(*common, "task.weights=ema")
     assert outcome.code == 2 and "no EMA weights" in outcome.err
     assert command(*common).code == 0  # auto takes what there is
@@ -113,7 +97,7 @@ def test_converted_file_has_the_same_accuracy_as_the_run(trained: Path, tmp_path
     path = trained / file
     if file.endswith(".pth"):
         path = as_pth(read_weights(trained / "timm.safetensors"), tmp_path / file)
-    model = (*SMALL[:3], *(text for text in SMALL if text.startswith("data.val")), "hardware=cpu", "tracking=none")
+    model = (*SHORT[:3], *(text for text in SHORT if text.startswith("data.val")), "hardware=cpu", "tracking=none")
     ended = launch(tmp_path, "task=evaluate", f"checkpoint={path}", *model)
     assert ended.returncode == 0, ended.stderr
     found, wanted = status.read(only_run(tmp_path)).results["val"], status.read(only_run(trained)).results["best"]["val_ema"]
@@ -138,7 +122,7 @@ def test_training_starts_from_pretrained_weights(trained: Path, tmp_path: Path) 
     """Another class count and another image size: the rest is taken, by the weights and by their moving average."""
     ended = launch(
         tmp_path,
-        *SMALL,
+        *SHORT,
         *STILL,
         f"model.pretrained={trained}/timm.safetensors",
         "data=synthetic",
@@ -175,7 +159,7 @@ def test_resumed_run_does_not_need_its_pretrained_weights(trained: Path, tmp_pat
     """The run, its frozen configuration and its checkpoints outlive the file that it began with."""
     file = shutil.copy(trained / "timm.safetensors", tmp_path / "begin.safetensors")
     cut = ("schedule.epochs=4", "schedule.max_steps=2")
-    first = launch(tmp_path, *SMALL, *cut, f"model.pretrained={file}")
+    first = launch(tmp_path, *SHORT, *cut, f"model.pretrained={file}")
     assert first.returncode == 0, first.stderr
     Path(file).unlink()
     ended = launch(tmp_path, "resume=last", "schedule.max_steps=4")
@@ -188,7 +172,7 @@ def test_resumed_run_does_not_need_its_pretrained_weights(trained: Path, tmp_pat
 
 def test_resumed_run_without_a_checkpoint_needs_its_pretrained_weights(trained: Path, tmp_path: Path) -> None:
     """Killed before its first checkpoint, a resumed run begins at its beginning."""
-    config = composed(*SMALL, f"model.pretrained={trained}/timm.safetensors")
+    config = composed(*SHORT, f"model.pretrained={trained}/timm.safetensors")
     assert begins_pretrained(config)
     run = RunDirectory(tmp_path)
     resumed = dataclasses.replace(config, resume=str(run.path))
@@ -203,7 +187,7 @@ def test_prepare_replaces_the_name_by_the_path_of_the_file(trained: Path, monkey
         ("timm.safetensors", trained / "timm.safetensors"),
         ("last", best(only_run(trained), "val_ema")),
     ):
-        prepared = prepare(composed(*SMALL, f"model.pretrained={text}"))
+        prepared = prepare(composed(*SHORT, f"model.pretrained={text}"))
         assert prepared.model.pretrained == str(wanted)
         assert prepare(prepared) == prepared  # a trial of a sweep is prepared twice
 
@@ -216,7 +200,7 @@ def test_error_names_the_model_of_the_file(trained: Path, command: Callable) -> 
 def test_last_is_resolved_once_for_all_trials_of_a_sweep(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the second trial starts, the first is the newest run; but `last` was asked before the sweep began."""
     monkeypatch.chdir(trained)
-    config = composed(*SMALL, "model.pretrained=last")  # registers the plugins
+    config = composed(*SHORT, "model.pretrained=last")  # registers the plugins
     from hydra_plugins.deit_sweeps.launcher import Cards
 
     from deit.commands import table

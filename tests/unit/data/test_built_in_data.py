@@ -1,24 +1,9 @@
 """Digits and synthetic images."""
 
 import numpy as np
-import pytest
+from data_sources import data, refused
 
-from deit.config.schema import DataConfig
 from deit.data.datasets import open_dataset
-from deit.errors import UserError
-
-
-def data(source, **changes) -> DataConfig:
-    """A data configuration that accepts what is found."""
-    sizes = {"num_classes": None, "train_size": None, "val_size": None, "train_limit": None, "val_limit": None}
-    return DataConfig(**{"name": source, "source": source, "root": None, **sizes, **changes})
-
-
-def refused(config, train=True) -> str:
-    with pytest.raises(UserError) as caught:
-        open_dataset(config, train)
-    assert caught.value.exit_code == 2
-    return str(caught.value)
 
 
 def test_digits_split():

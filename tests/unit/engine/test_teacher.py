@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 from safetensors.numpy import save_file
+from teacher_networks import exported, teacher_network
 from teachers import TINY_REGNET, deit, drawn, named_teacher, regnet_file, student
 
-from deit.config.schema import ModelConfig, RunConfig
+from deit.config.schema import RunConfig
 from deit.data.datasets import open_dataset
 from deit.data.loader import TrainLoader
 from deit.engine.loss import build_loss, mean_of_heads
@@ -43,17 +44,6 @@ def training_batch(config: RunConfig) -> BatchInputs:
     """The first batch of a training as the step and the teacher get it."""
     batch = next(TrainLoader(config, open_dataset(config.data, train=True), 0, 1).epoch(0))
     return batch_inputs(config, batch, 0, 0)
-
-
-def teacher_network(config: RunConfig, model: ModelConfig, seed: int = 3) -> nn.Cell:
-    network = build_network(config, model=model)
-    load_weights(network, drawn(parameter_shapes(model, 10), seed))
-    return network
-
-
-def exported(network: nn.Cell, path: Path, batch: int | None, size: int = 16) -> Path:
-    ms.export(network, Tensor(shape=[batch, 3, size, size], dtype=ms.float32), file_name=str(path), file_format="MINDIR")
-    return path.with_suffix(".mindir")
 
 
 @pytest.mark.usefixtures("graph_mode")

@@ -5,20 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from composition import composed
+from new_runs import new_run
 
-from deit.config import frozen
 from deit.errors import UserError
 from deit.lookup.runs import find_run
-from deit.runs import directory
-from deit.runs.directory import RunDirectory
-
-
-def new_run(tmp_path: Path, *overrides: str) -> RunDirectory:
-    config = composed("experiment=quickstart", *overrides)
-    run = directory.create(tmp_path / "runs", config.name)
-    frozen.save(config, run.config)
-    return run
 
 
 def test_find_run(tmp_path: Path) -> None:

@@ -9,41 +9,20 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import ParameterTuple, Tensor, nn
+from tiny_networks import CLASSES, DISTILLED, TINY, images, lively_weights, loaded
 
 from deit.config.schema import ModelConfig, PrecisionConfig
 from deit.errors import UserError
 from deit.models.deit import DeiT, build_model
-from deit.models.initialisation import initial_weights
 from deit.models.layers import LayerNorm
-from deit.models.precision import FLOAT32, ComputeTypes, compute_types
+from deit.models.precision import FLOAT32, compute_types
 from deit.models.shapes import parameter_shapes
-from deit.models.weights import load_weights
 
-CLASSES = 5
-TINY = ModelConfig("test", 8, 4, 16, 2, 2, 4.0, False, 0.0, 0.0, "plain")
-DISTILLED = dataclasses.replace(TINY, distilled=True)
 DEIT3 = dataclasses.replace(TINY, init_values=0.1, no_embed_class=True)
 DEIT3_DISTILLED = dataclasses.replace(DEIT3, distilled=True)
 
 
 pytestmark = pytest.mark.usefixtures("graph_mode")
-
-
-def lively_weights(config: ModelConfig) -> dict[str, np.ndarray]:
-    """Weights with nothing zero or one in them, so that each parameter shows in the output."""
-    random = np.random.default_rng(1)
-    weights = initial_weights(parameter_shapes(config, CLASSES), 0, config.init_values)
-    return {name: w + 0.3 * random.standard_normal(w.shape, np.float32) for name, w in weights.items()}
-
-
-def images(batch: int = 3) -> np.ndarray:
-    return np.random.default_rng(2).standard_normal((batch, 3, 8, 8), np.float32)
-
-
-def loaded(config: ModelConfig, types: ComputeTypes = FLOAT32) -> DeiT:
-    network = build_model(config, CLASSES, types=types)
-    load_weights(network, lively_weights(config))
-    return network
 
 
 def reference(config: ModelConfig, x: np.ndarray, drop_path: np.ndarray | None = None) -> list[np.ndarray]:

@@ -5,19 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from composition import composed
 
-from deit.config import frozen
 from deit.errors import UserError
 from deit.runs import directory
-from deit.runs.directory import RunDirectory
-
-
-def new_run(tmp_path: Path, *overrides: str) -> RunDirectory:
-    config = composed("experiment=quickstart", *overrides)
-    run = directory.create(tmp_path / "runs", config.name)
-    frozen.save(config, run.config)
-    return run
 
 
 def test_directories_of_the_same_second_differ_and_sort_as_they_were_made(tmp_path: Path) -> None:

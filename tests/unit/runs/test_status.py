@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from composition import composed
+from new_runs import new_run
 
-from deit.config import frozen
-from deit.runs import directory, status
-from deit.runs.directory import RunDirectory
+from deit.runs import status
 from deit.runs.outcome import FAILED
-
-
-def new_run(tmp_path: Path, *overrides: str) -> RunDirectory:
-    config = composed("experiment=quickstart", *overrides)
-    run = directory.create(tmp_path / "runs", config.name)
-    frozen.save(config, run.config)
-    return run
 
 
 def test_status_round_trip(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import optuna
 import pytest
 from composition import composed
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.trial import TrialState
+from search_settings import HYPERBAND, LR, MEDIAN, NONE, RANDOM, TPE, parsed
 
 from deit.config import frozen
 from deit.errors import UserError
@@ -19,18 +19,8 @@ from deit.runs.journal import Journal
 from deit.runs.outcome import FAILED, FINISHED, INTERRUPTED
 from deit.runs.sweep_directory import SweepDirectory
 from deit.runs.trial_record import PRUNED, RUNNING, WAITING, Trial
-from deit.sweeps import space
 from deit.sweeps.samplers import Settings
 from deit.sweeps.search import FRUITLESS, STUDY, Search
-
-LR = "optim.base_lr=tag(log,interval(1e-4,1e-2))"
-NONE, RANDOM, TPE = {"name": "none"}, {"name": "random"}, {"name": "tpe", "n_startup_trials": 2}
-HYPERBAND = {"name": "hyperband", "min_resource": 1, "max_resource": None, "reduction_factor": 3, "bootstrap_count": 0}
-MEDIAN = {"name": "median", "n_startup_trials": 1, "n_warmup_steps": 0, "interval_steps": 1, "n_min_trials": 1}
-
-
-def parsed(*texts: str) -> space.Space:
-    return space.parse(OverridesParser.create().parse_overrides(list(texts)))
 
 
 class Bench:
@@ -226,8 +216,8 @@ def test_search_ends_after_too_many_rejected_or_repeated_proposals(bench: Bench)
     assert [trial.label for trial in bench.search.trials] == ["depth=4"] and bench.search.exhausted
     assert f"ended after 1 trials: {FRUITLESS} proposals in a row" in (bench.search.problem or "")
     # What was tried before is not run again: its result is known.
-    doubles = [record for record in bench.study() if "same_as" in record.user_attrs]
-    assert {record.values[0] for record in doubles if record.state == TrialState.COMPLETE} == {1.0}
+    duplicates = [record for record in bench.study() if "same_as" in record.user_attrs]
+    assert {record.values[0] for record in duplicates if record.state == TrialState.COMPLETE} == {1.0}
 
 
 def test_resumed_search_must_have_the_same_space_and_objectives(bench: Bench) -> None:

@@ -16,20 +16,13 @@ import pytest
 from fidelity import FIXTURES
 from torch_files import archive, number, numbers, state, tensor
 from torch_files import text as pickled_text
+from weight_files import refused
 
 from deit.errors import UserError
 from deit.weights import pth
 from deit.weights.read import read_shapes, read_weights
 
 PLAIN = FIXTURES / "weights_plain.pth"
-
-
-def refused(path: Path) -> str:
-    with pytest.raises(UserError) as error:
-        read_weights(path)
-    message = str(error.value)
-    assert str(path) in message and "\n" not in message
-    return message
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from composition import composed
 from fidelity import FIXTURES
 from safetensors.numpy import save_file
+from weight_files import refused
 
 from deit.errors import UserError
 from deit.runs import checkpoint, directory
@@ -19,14 +20,6 @@ from deit.weights.official import OFFICIAL
 from deit.weights.read import description, read_shapes, read_weights
 
 PLAIN = FIXTURES / "weights_plain.pth"
-
-
-def refused(path: Path) -> str:
-    with pytest.raises(UserError) as error:
-        read_weights(path)
-    message = str(error.value)
-    assert str(path) in message and "\n" not in message
-    return message
 
 
 def test_names_with_control_characters_are_rejected(tmp_path: Path) -> None:
