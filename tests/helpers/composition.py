@@ -31,6 +31,7 @@ def freeze(*typed: str) -> RunConfig:
     environment = {name: value for name, value in os.environ.items() if name not in OF_A_TEST}
     key = (typed, frozenset(environment.items()))
     if key in _known and groups.CONF == CONF and groups.own_folder() is None:
+        auto_keys._chosen.clear()  # as composing it again would: what is kept has no chosen values
         return copy.deepcopy(_known[key])
     given = overrides.check(typed, sweeping=False)
     with initialize_config_dir(str(groups.CONF), version_base="1.3"):
