@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -200,20 +201,17 @@ def _listed(
 ) -> ImageFolder:
     label_of = {name: label for label, name in enumerate(classes)}
     left_out = LeftOut(loose=loose_images(folder))
-    names: list[bytes] = []
-    labels: list[np.ndarray] = []
-    for name, directory in present.items():
-        files = images_of_class(folder, directory, left_out, empty_allowed=empty_allowed)
-        if not files:
-            left_out.empty.append(name)
-        names += files
-        labels.append(np.full(len(files), label_of[name], np.int64))
-    left_out.empty += sorted(set(classes) - set(present))
+    found = {
+        name: images_of_class(folder, directory, left_out, empty_allowed=empty_allowed) for name, directory in present.items()
+    }
+    left_out.empty += [*(name for name, files in found.items() if not files), *sorted(set(classes) - set(present))]
+    names = list(chain.from_iterable(found.values()))
     if not names:
         raise UserError(f"data.root: {folder} contains no images; files that end in {', '.join(EXTENSIONS)} are images.")
-    found = ImageFolder(folder, list(classes), np.array(names), np.concatenate(labels), data, left_out)
-    found.directories = {label_of[name]: directory for name, directory in present.items()}
-    return found
+    labels = np.repeat([label_of[name] for name in found], [len(files) for files in found.values()])
+    images = ImageFolder(folder, list(classes), np.array(names), labels, data, left_out)
+    images.directories = {label_of[name]: directory for name, directory in present.items()}
+    return images
 
 
 def loose_images(folder: Path) -> list[str]:

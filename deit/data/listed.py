@@ -67,15 +67,11 @@ def open_class_folders(data: DataConfig, train: bool) -> ListedImages:
     root = Path(data.root)
     folders = class_folders(root)
     left_out = LeftOut(loose=loose_images(root))
-    names: list[bytes] = []
-    labels: list[NDArray[np.int64]] = []
-    for label, directory in enumerate(folders.values()):
-        files = images_of_class(root, directory, left_out, empty_allowed=False)
-        names += [os.fsencode(directory) + b"/" + file for file in files]
-        labels.append(np.full(len(files), label, np.int64))
-    every = np.concatenate(labels)
-    chosen = Rule.of(data).validation(names, every) != train
-    listing = _Listing(root, list(folders), names, every, f"data.root: {root}")
+    found = {directory: images_of_class(root, directory, left_out, empty_allowed=False) for directory in folders.values()}
+    names = [os.fsencode(directory) + b"/" + file for directory, files in found.items() for file in files]
+    labels = np.repeat(np.arange(len(found)), [len(files) for files in found.values()])
+    chosen = Rule.of(data).validation(names, labels) != train
+    listing = _Listing(root, list(folders), names, labels, f"data.root: {root}")
     return listing.split(chosen, data, left_out if train else LeftOut(), train)
 
 

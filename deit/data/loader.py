@@ -56,14 +56,19 @@ class EvalBatch:
     """B images of an evaluation.
 
     ``images`` uint8 [B, H, W, C], ``labels`` int32 [B], ``valid`` bool [B], ``indices`` int64 [B]. Where ``valid`` is False
-    there is no image: the pixels and the label are 0, the index is -1. So it is for ``bad``, the unusable images, by name.
+    there is no image: the pixels and the label are 0, the index is -1. So it is for ``failed``, the unusable images by number.
     """
 
     images: np.ndarray
     labels: np.ndarray
     valid: np.ndarray
     indices: np.ndarray
-    bad: list[BadImage] = field(default_factory=list)
+    failed: list[Bad] = field(default_factory=list)
+
+    @property
+    def bad(self) -> list[BadImage]:
+        """The bad images by name."""
+        return _by_name(self.failed)
 
 
 class TrainLoader:
@@ -167,17 +172,11 @@ class EvalLoader:
 
     def __iter__(self) -> Generator[EvalBatch, None, None]:
         """Raises UserError (exit code 1) if an image cannot be read: BadImage only with data.on_bad_image=error."""
-        for batch, bad in self.batches():
-            yield EvalBatch(batch.images, batch.labels, batch.valid, batch.indices, _by_name(bad))
-
-    def batches(self) -> Generator[tuple[EvalBatch, list[Bad]], None, None]:
-        """The batches, with ``bad`` empty, each with its bad images by number."""
         if self._prefetcher is None:
             self._prefetcher = open_prefetcher(self.rows, self.batch, self.workers)
         nothing = np.zeros(self.batch, np.int64)
         for arrays, bad in self._prefetcher.batches(Places(0, indices, nothing) for indices in self.order):
-            batch = EvalBatch(arrays["images"], arrays["labels"], arrays["valid"], arrays["indices"])
-            yield batch, sorted(bad, key=lambda each: each[0])
+            yield EvalBatch(**arrays, failed=sorted(bad, key=lambda each: each[0]))
 
 
 def _by_name(bad: list[Bad]) -> list[BadImage]:

@@ -34,14 +34,6 @@ def argument(name: str, level: float, sign: int, increasing: bool) -> float:
     return ARGUMENTS[name](level / SCALE, sign, increasing)
 
 
-def _none(level: float, sign: int, increasing: bool) -> float:
-    return 0.0
-
-
-def _rotate(level: float, sign: int, increasing: bool) -> float:
-    return sign * (level * 30.0)
-
-
 def _posterize(level: float, sign: int, increasing: bool) -> float:
     bits = int(level * 4)
     return 4 - bits if increasing else bits
@@ -52,46 +44,20 @@ def _solarize(level: float, sign: int, increasing: bool) -> float:
     return 256 - threshold if increasing else threshold
 
 
-def _solarize_add(level: float, sign: int, increasing: bool) -> float:
-    return min(128, int(level * 110))
-
-
 def _enhance(level: float, sign: int, increasing: bool) -> float:
     return max(0.1, 1.0 + sign * (level * 0.9)) if increasing else level * 1.8 + 0.1
 
 
-def _shear(level: float, sign: int, increasing: bool) -> float:
-    return sign * (level * 0.3)
-
-
-def _translate(level: float, sign: int, increasing: bool) -> float:
-    return sign * (level * 0.45)
-
-
-def _desaturate(level: float, sign: int, increasing: bool) -> float:
-    return min(1.0, 0.5 + 0.5 * level)
-
-
-def _blur(level: float, sign: int, increasing: bool) -> float:
-    return min(2.0, 0.1 + (2.0 - 0.1) * level)
-
-
+# By the level from 0 to 1, the sign, and whether the effect grows with the level.
 ARGUMENTS: dict[str, Callable[[float, int, bool], float]] = {
-    "AutoContrast": _none,
-    "Equalize": _none,
-    "Invert": _none,
-    "Rotate": _rotate,
+    **dict.fromkeys(("AutoContrast", "Equalize", "Invert"), lambda level, sign, increasing: 0.0),
+    "Rotate": lambda level, sign, increasing: sign * (level * 30.0),
     "Posterize": _posterize,
     "Solarize": _solarize,
-    "SolarizeAdd": _solarize_add,
-    "Color": _enhance,
-    "Contrast": _enhance,
-    "Brightness": _enhance,
-    "Sharpness": _enhance,
-    "ShearX": _shear,
-    "ShearY": _shear,
-    "TranslateX": _translate,
-    "TranslateY": _translate,
-    "Desaturate": _desaturate,
-    "GaussianBlur": _blur,
+    "SolarizeAdd": lambda level, sign, increasing: min(128, int(level * 110)),
+    **dict.fromkeys(("Color", "Contrast", "Brightness", "Sharpness"), _enhance),
+    **dict.fromkeys(("ShearX", "ShearY"), lambda level, sign, increasing: sign * (level * 0.3)),
+    **dict.fromkeys(("TranslateX", "TranslateY"), lambda level, sign, increasing: sign * (level * 0.45)),
+    "Desaturate": lambda level, sign, increasing: min(1.0, 0.5 + 0.5 * level),
+    "GaussianBlur": lambda level, sign, increasing: min(2.0, 0.1 + (2.0 - 0.1) * level),
 }

@@ -10,6 +10,8 @@ parallel.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -102,29 +104,13 @@ class OpencvOps:
 def _table(image: np.ndarray, operation: Operation) -> np.ndarray:
     """The new value of each level: uint8 [256], or [1, 256, 3] if the channels differ."""
     name, argument = operation
-    if name == "AutoContrast":
-        return _tables([_stretched(counts) for counts in _histograms(image)])
-    if name == "Equalize":
-        return _tables([_equalized(counts) for counts in _histograms(image)])
-    if name == "Invert":
-        levels = 255 - LEVELS
-    elif name == "Posterize":
-        levels = LEVELS & ~(2 ** max(0, 8 - int(argument)) - 1)
-    elif name == "Solarize":
-        levels = np.where(argument > LEVELS, LEVELS, 255 - LEVELS)
-    elif name == "SolarizeAdd":
-        levels = np.where(LEVELS < 128, np.minimum(LEVELS + int(argument), 255), LEVELS)
-    elif name == "Brightness":
-        levels = _blended(0, argument)
-    elif name == "Contrast":
+    if name in BY_CHANNEL:
+        return np.stack([BY_CHANNEL[name](counts) for counts in _histograms(image)], axis=-1).astype(np.uint8)[None]
+    if name == "Contrast":
         levels = _blended(int(cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[0] + 0.5), argument)
     else:
-        raise ValueError(f"there is no operation {name}")
+        levels = LEVELWISE[name](argument)
     return levels.astype(np.uint8)
-
-
-def _tables(channels: list[np.ndarray]) -> np.ndarray:
-    return np.stack(channels, axis=-1).astype(np.uint8)[None]
 
 
 def _histograms(image: np.ndarray) -> list[np.ndarray]:
@@ -155,6 +141,16 @@ def _blended(ground: int, factor: float) -> np.ndarray:
     """Pillow's Image.blend of a constant with each level: single precision, truncated."""
     mixed = np.float32(ground) + np.float32(factor) * (LEVELS - ground).astype(np.float32)
     return np.clip(mixed, 0, 255).astype(np.int64)
+
+
+BY_CHANNEL = {"AutoContrast": _stretched, "Equalize": _equalized}
+LEVELWISE: dict[str, Callable[[float], np.ndarray]] = {
+    "Invert": lambda _: 255 - LEVELS,
+    "Posterize": lambda bits: LEVELS & ~(2 ** max(0, 8 - int(bits)) - 1),
+    "Solarize": lambda threshold: np.where(threshold > LEVELS, LEVELS, 255 - LEVELS),
+    "SolarizeAdd": lambda added: np.where(LEVELS < 128, np.minimum(LEVELS + int(added), 255), LEVELS),
+    "Brightness": lambda factor: _blended(0, factor),
+}
 
 
 def _color(image: np.ndarray, factor: float) -> np.ndarray:

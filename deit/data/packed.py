@@ -22,7 +22,7 @@ import re
 import resource
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,15 +70,7 @@ class Description:
     splits: dict[str, Split]
 
     def as_json(self) -> dict[str, Any]:
-        splits = {
-            name: {
-                "images": split.images,
-                "index_sha256": split.index_sha256,
-                "shards": [vars(shard) for shard in split.shards],
-            }
-            for name, split in self.splits.items()
-        }
-        return {"packed": VERSION, "format": self.format, "classes": self.classes, "splits": splits}
+        return {"packed": VERSION, **asdict(self)}
 
 
 def read_description(root: Path) -> Description | None:

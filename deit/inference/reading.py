@@ -31,9 +31,9 @@ def batches(images: Images, config: RunConfig, batch: int) -> Iterator[Batch]:
     """All images in order, ``batch`` at a time."""
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, eval_batch_size=batch))
     loader = EvalLoader(config, FoundImages(images, config.data), 0, 1, leave_out=UserError)
-    for read, bad in loader.batches():
+    for read in loader:
         found = read.images
         if not read.valid[: read.valid.sum()].all():  # move the gaps to the end
             found = np.zeros_like(read.images)
             found[: read.valid.sum()] = read.images[read.valid]
-        yield Batch(found, read.indices[read.valid].tolist(), {index: spelled(str(error)) for index, error in bad})
+        yield Batch(found, read.indices[read.valid].tolist(), {number: spelled(str(error)) for number, error in read.failed})

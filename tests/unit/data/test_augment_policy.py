@@ -12,9 +12,8 @@ from composition import composed
 from deit.commands.train import TASK
 from deit.compose import unused_keys
 from deit.data.operations import argument
-from deit.data.policy import jitters, parse_policy
+from deit.data.policy import ThreeAugment, jitters, parse_policy
 from deit.data.randaugment import OPERATIONS, WEIGHTS_0, RandAugment
-from deit.data.three_augment import ThreeAugment
 from deit.errors import UserError
 
 
