@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from deit.chart import drawable
 from deit.config.schema import RunConfig
 from deit.data.record import fingerprint
 from deit.data.source import Dataset
@@ -156,4 +157,4 @@ def _draw_worst(path: Path, config: RunConfig, data: Dataset, worst: list[dict[s
 
 def _names(data: Dataset) -> list[str]:
     """The class names, with a replacement if the font lacks a letter."""
-    return [name if picture.drawable(name) else f"class {label}" for label, name in enumerate(data.classes)]
+    return [name if drawable(name) else f"class {label}" for label, name in enumerate(data.classes)]
