@@ -97,7 +97,7 @@ class Supervisor:
             self._kill_all()
             shipper.stop()
             if self._port is not None:
-                self._port.release()
+                self._port.close()
         assert final.exit_code is not None
         return final.exit_code
 
@@ -156,7 +156,7 @@ class Supervisor:
         port = machine.master_port
         if self.multiple and port is None:
             if self._port is not None:
-                self._port.release()
+                self._port.close()
             port, self._port = lease_port(str(self.run.path))
         for old in self._pid_files():
             old.unlink()

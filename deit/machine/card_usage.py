@@ -5,9 +5,8 @@ If there is no tool, or its output is not recognised, no card counts as busy.
 
 from __future__ import annotations
 
-import subprocess
-
 from deit.machine import npu_smi
+from deit.machine.command import output
 
 
 def busy(target: str) -> dict[int, str]:
@@ -15,10 +14,9 @@ def busy(target: str) -> dict[int, str]:
     if target == "ascend":
         return npu_smi.processes(npu_smi.table())
     if target == "gpu":
-        cards = _ask("nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader")
-        return parse_nvidia_smi(
-            cards, _ask("nvidia-smi", "--query-compute-apps=gpu_uuid,pid,process_name", "--format=csv,noheader")
-        )
+        queries = ("--query-gpu=index,uuid", "--query-compute-apps=gpu_uuid,pid,process_name")
+        form = "--format=csv,noheader"
+        return parse_nvidia_smi(*(output("nvidia-smi", query, form, timeout=20, check=False) or "" for query in queries))
     return {}
 
 
@@ -31,7 +29,7 @@ def parse_nvidia_smi(cards: str, processes: str) -> dict[int, str]:
 
 def use() -> dict[str, float]:
     """The current use of this machine's Ascend cards, named as in ``parse_use``; empty if npu-smi is missing or fails."""
-    return metrics(npu_smi.chips(npu_smi.table())) if npu_smi.installed() else {}
+    return metrics(npu_smi.chips(npu_smi.table()))
 
 
 def metrics(chips: list[npu_smi.Chip]) -> dict[str, float]:
@@ -48,10 +46,3 @@ def metrics(chips: list[npu_smi.Chip]) -> dict[str, float]:
         if chip.total_mb:
             found[f"npu_{number}_memory_usage_percentage"] = round(100 * chip.used_mb / chip.total_mb, 1)
     return found
-
-
-def _ask(*command: str) -> str:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return ""

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from deit.config.schema import HardwareConfig
@@ -48,9 +48,7 @@ def resolve(hardware: HardwareConfig) -> HardwareConfig:
     """Replace ``target: auto`` by the device of this machine, and set the node rank and address from Slurm."""
     if hardware.target == "auto":
         hardware = dataclasses.replace(hardware, target="ascend" if card_ids("ascend") else "cpu")
-    if hardware.nodes > 1:
-        hardware = _placed(hardware)
-    return hardware
+    return _placed(hardware) if hardware.nodes > 1 else hardware
 
 
 def _placed(hardware: HardwareConfig) -> HardwareConfig:
@@ -70,15 +68,14 @@ def check(hardware: HardwareConfig) -> None:
         raise UserError(f"hardware.rank_table={hardware.rank_table}: no such file. msrun does not need one; remove it.")
     target, wanted = hardware.target, hardware.cards
     if hardware.nodes > 1:
-        unknown = [key for key in ("node_rank", "master_addr") if getattr(hardware, key) is None]
+        unknown = [
+            f"hardware.{key} is null, but hardware.nodes is {hardware.nodes}; give hardware.{key}=VALUE on each machine, or "
+            "start it through Slurm, which sets it."
+            for key in ("node_rank", "master_addr")
+            if getattr(hardware, key) is None
+        ]
         if unknown:
-            raise UserError(
-                "\n".join(
-                    f"hardware.{key} is null, but hardware.nodes is {hardware.nodes}; give hardware.{key}=VALUE on each "
-                    "machine, or start it through Slurm, which sets it."
-                    for key in unknown
-                )
-            )
+            raise UserError("\n".join(unknown))
     _check_port(hardware)
     if target == "cpu":
         if wanted > cores():
@@ -136,9 +133,9 @@ def leased(hardware: HardwareConfig, holder: str) -> Iterator[list[int]]:
         yield []
         return
     taken = busy(hardware.target)
-    held: dict[int, leases.Lease] = {}
+    held: list[int] = []
     wanted = hardware.card_ids or card_ids(hardware.target)
-    try:
+    with ExitStack() as until_end:
         for card in wanted:
             if card in taken or len(held) == hardware.cards:
                 continue
@@ -146,7 +143,8 @@ def leased(hardware: HardwareConfig, holder: str) -> Iterator[list[int]]:
             if lease is None:
                 taken[card] = leases.holder(hardware.target, card)
             else:
-                held[card] = lease
+                held.append(card)
+                until_end.enter_context(lease)
         if len(held) < hardware.cards:
             used = "; ".join(f"card {card}: {taken[card]}" for card in wanted if card in taken)
             raise UserError(
@@ -154,9 +152,6 @@ def leased(hardware: HardwareConfig, holder: str) -> Iterator[list[int]]:
                 f"{'is' if len(held) == 1 else 'are'} free ({used}). Wait, or give fewer cards."
             )
         yield sorted(held)
-    finally:
-        for lease in held.values():
-            lease.release()
 
 
 def _check_port(hardware: HardwareConfig) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import socket
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from deit.config.schema import RunConfig
 from deit.installation import DISTRIBUTION, IS_WHEEL, ROOT, words
 from deit.machine import card_generation, npu_smi
 from deit.machine.cards import cores
+from deit.machine.command import output
 from deit.secrets import redact
 
 PACKAGES = ("mindspore", "numpy", "hydra-core", "omegaconf", "mlflow", "opencv-python-headless", "pillow", "safetensors")
@@ -64,11 +64,8 @@ def git_state() -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str | None:
-    try:
-        answer = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None
+    answer = output("git", *arguments, timeout=10, folder=ROOT)
+    return None if answer is None else answer.strip()
 
 
 def _version(package: str) -> str | None:

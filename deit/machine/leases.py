@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import IO
 
 from deit.errors import UserError
 from deit.machine import locks
@@ -15,16 +16,7 @@ from deit.machine import locks
 FOLDER = Path("/tmp/deit-leases")  # not TMPDIR: users who set it still share the cards
 
 
-class Lease:
-    """A locked file; released by ``release`` or the end of the process."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor: int | None = descriptor
-
-    def release(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+Lease = IO[str]  # a locked file; closing it releases the lease
 
 
 def take(kind: str, number: int, holder: str) -> Lease | None:
@@ -33,15 +25,16 @@ def take(kind: str, number: int, holder: str) -> Lease | None:
     ``holder`` is shown to other launches. Raises UserError if this user cannot create files in ``FOLDER``.
     """
     try:
-        descriptor = _open(_file(kind, number))
+        lease = os.fdopen(_open(_file(kind, number)), "r+")
     except PermissionError:  # a private file of another user
         return None
-    if not locks.take(descriptor):
-        os.close(descriptor)
+    if not locks.take(lease):
+        lease.close()
         return None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{holder}\n".encode())
-    return Lease(descriptor)
+    lease.truncate(0)
+    lease.write(f"{holder}\n")
+    lease.flush()
+    return lease
 
 
 def holder(kind: str, number: int) -> str:

@@ -31,13 +31,10 @@ _held: list[IO[str]] = []  # shared locks this process keeps until it ends
 def alone(file: Path, waiting: Callable[[str], None]) -> Iterator[None]:
     """Lock ``file`` exclusively, after waiting for its holder; ``waiting`` is called once with the holder."""
     with open(file, "a+", encoding="utf-8") as lock:
-        told = False
-        while not take(lock):
-            if not told:
-                lock.seek(0)
-                waiting(lock.read().strip() or "another process")
-            told = True
-            time.sleep(POLL)
+        if not take(lock):
+            lock.seek(0)
+            waiting(lock.read().strip() or "another process")
+            hold(lock)
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}")
         lock.flush()
@@ -45,16 +42,18 @@ def alone(file: Path, waiting: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextmanager
-def turn(file: Path) -> Iterator[bool]:
-    """Lock ``file`` exclusively if it is free; yields whether it was."""
+def turn(file: Path, goes_on: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+    """Lock ``file`` exclusively, after waiting for its holder as long as ``goes_on`` returns True; yields whether it is."""
     with open(file, "a+", encoding="utf-8") as lock:
-        yield take(lock)
+        while not (mine := take(lock)) and goes_on():
+            time.sleep(POLL)
+        yield mine
 
 
 def read_by_others(file: Path) -> bool:
     """Whether another process has a shared lock on ``file``; this process must have none."""
-    with open(file, "a+", encoding="utf-8") as lock:
-        return not take(lock)
+    with turn(file) as free:
+        return not free
 
 
 def keep_reading(file: Path) -> None:

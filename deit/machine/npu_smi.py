@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
+
+from deit.machine.command import output
 
 _VERSION = re.compile(r"npu-smi\s+\S+\s+Version:\s*([\w.]+)")
 # Each chip has two rows: number and name of its card and its health, then its own number on the card, its physical number if
@@ -45,11 +46,7 @@ def installed() -> bool:
 
 def table() -> str:
     """The output of ``npu-smi info``; empty if there is no such tool, or if it fails."""
-    try:
-        ended = subprocess.run(("npu-smi", "info"), capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return ended.stdout if ended.returncode == 0 else ""
+    return output("npu-smi", "info", timeout=20) or ""
 
 
 def chips(text: str) -> list[Chip]:

@@ -27,16 +27,13 @@ def msrun() -> str:
 
     Raises UserError if it is in none of them.
     """
-    folders = [Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
-    folders += [Path(sysconfig.get_path("scripts", f"{os.name}_user"))]  # pip install --user
-    for folder in folders:
-        if os.access(folder / "msrun", os.X_OK):
-            return str(folder / "msrun")
-    found = shutil.which("msrun")
+    folders = [str(Path(sys.executable).parent), sysconfig.get_path("scripts")]
+    folders += [sysconfig.get_path("scripts", f"{os.name}_user")]  # pip install --user
+    found = shutil.which("msrun", path=os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]))
     if found is None:
-        looked = ", ".join(dict.fromkeys(map(str, folders)))
         raise UserError(
-            f"Several processes need msrun, a program of MindSpore, which is neither in {looked} nor on PATH. "
+            "Several processes need msrun, a program of MindSpore, which is neither in "
+            f"{', '.join(dict.fromkeys(folders))} nor on PATH. "
             "Install MindSpore for this interpreter, add the folder of its msrun to PATH, or give hardware.cards=1."
         )
     return found

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -136,12 +137,8 @@ def newest_whole(run: RunDirectory) -> tuple[Path | None, list[Damaged]]:
 
 def set_aside(path: Path) -> Path:
     """Rename a damaged checkpoint to ``damaged_<name>``, so that it is neither used nor deleted."""
-    number = 0
-    while True:
-        aside = path.with_name(f"damaged_{path.name}" + (f".{number}" if number else ""))
-        if not aside.exists():
-            return path.rename(aside)
-        number += 1
+    names = (f"damaged_{path.name}{f'.{number}' if number else ''}" for number in itertools.count())
+    return path.rename(next(aside for name in names if not (aside := path.with_name(name)).exists()))
 
 
 def prune(run: RunDirectory, keep_last: int) -> None:

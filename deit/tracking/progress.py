@@ -9,9 +9,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,13 +84,6 @@ def refusal(refused: Mapping[str, str]) -> str:
     return f"MLflow has all metrics but refuses {count}: {next(iter(refused.values()))}. The run directory keeps them."
 
 
-@contextmanager
-def turn(run: RunDirectory, server: str, goes_on: Callable[[], bool]) -> Iterator[bool]:
+def turn(run: RunDirectory, server: str, goes_on: Callable[[], bool] = lambda: False) -> AbstractContextManager[bool]:
     """Lock the shipping of the run to ``server``: one process at a time. False if ``goes_on`` ended the wait for it."""
-    with open(path(run, server).with_suffix(".lock"), "w") as lock:
-        while not locks.take(lock):
-            if not goes_on():
-                yield False
-                return
-            time.sleep(0.2)
-        yield True
+    return locks.turn(path(run, server).with_suffix(".lock"), goes_on)

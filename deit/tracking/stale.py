@@ -12,8 +12,6 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from deit.config import frozen
@@ -41,7 +39,7 @@ def settle(run: RunDirectory) -> bool:
     """
     if not _gone(run):
         return False
-    with _held(run) as mine:
+    with locks.turn(run.path / ".lock") as mine:  # a launcher holds it, perhaps one that this process cannot see
         if not mine or not _gone(run):  # it may have been resumed meanwhile
             return False
         now = status.read(run)
@@ -58,13 +56,6 @@ def _gone(run: RunDirectory) -> bool:
     if not named:  # a trial that waits for its next start
         return False
     return not any(processes.find(pid, now.updated) for pid in named) and not of_run(run)
-
-
-@contextmanager
-def _held(run: RunDirectory) -> Iterator[bool]:
-    """The lock of a launcher; False if one is alive, even if this process cannot see it."""
-    with open(run.path / ".lock", "a") as lock:
-        yield locks.take(lock)
 
 
 def main(arguments: list[str]) -> int:
@@ -95,7 +86,7 @@ def _tell(run: RunDirectory) -> int:
         _log.warning("%s", error)
         return 1
     # A shipper that has survived its launcher is already doing this.
-    with progress.turn(run, store.identity(uri), goes_on=lambda: False) as mine:
+    with progress.turn(run, store.identity(uri)) as mine:
         problem = deliver(Sender(run, config, uri), status.read(run).outcome) if mine else None
     if problem:
         _log.warning("%s: MLflow was not updated: %s", run.path, problem)

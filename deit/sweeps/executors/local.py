@@ -101,7 +101,7 @@ class Local(Executor):
             if len(got) == len(cards):
                 return cards, got
             for lease in got:
-                lease.release()
+                lease.close()
             pool.give_back(cards)
             foreign |= {card for card, lease in held.items() if lease is None}
         return None
@@ -142,4 +142,4 @@ class _Process(Handle):
         self.freed = time.time()
         self._pool.give_back(self.cards)
         for lease in self._held:
-            lease.release()
+            lease.close()

@@ -24,6 +24,7 @@ from deit.errors import UserError
 from deit.files import read_json, write_json
 from deit.machine import slurm
 from deit.machine.cards import VISIBLE
+from deit.machine.command import output
 from deit.machine.python import PATH
 from deit.runs import status
 from deit.runs.outcome import failed, interrupted
@@ -270,7 +271,7 @@ class _Queue:
 
     def _look(self) -> None:
         began = time.monotonic()
-        answer = _run("squeue", "--noheader", f"--user={os.getuid()}", "--format=%i %T")
+        answer = output("squeue", "--noheader", f"--user={os.getuid()}", "--format=%i %T")
         if answer is None:
             if not self._silent:
                 console(stderr=True).print("Slurm does not respond; its jobs and the waiting continue")
@@ -283,13 +284,13 @@ class _Queue:
 
 def _ask_state(number: str) -> str:
     """The state of an ended job, as long as Slurm remembers it: ``COMPLETED``, ``OUT_OF_MEMORY``; empty later."""
-    found = re.search(r"\bJobState=(\w+)", _run("scontrol", "show", "job", number) or "")
+    found = re.search(r"\bJobState=(\w+)", output("scontrol", "show", "job", number) or "")
     return found[1] if found else ""
 
 
 def _cards_of(number: str) -> list[int] | None:
     """The cards of a job on its first machine, if Slurm reports them; None while it does not respond."""
-    shown = _run("scontrol", "show", "job", "--details", number)
+    shown = output("scontrol", "show", "job", "--details", number)
     if shown is None:
         return None
     for names in slurm.job_cards(shown).values():
@@ -300,16 +301,8 @@ def _cards_of(number: str) -> list[int] | None:
 
 
 def _tell(*command: str) -> None:
-    if _run(*command) is None:
+    if output(*command) is None:
         console(stderr=True).print(f"{' '.join(command)} failed")
-
-
-def _run(*command: str) -> str | None:
-    """The output of a command; None if it failed."""
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, stdin=subprocess.DEVNULL).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def _said(error: Exception) -> str:

@@ -78,7 +78,7 @@ def test_users_share_the_lease_folder_or_learn_its_owner(eight_cards: None) -> N
         os.umask(before)
     assert leases.FOLDER.stat().st_mode & 0o7777 == 0o1777
     assert (leases.FOLDER / f"port-{port}").stat().st_mode & 0o777 == 0o666
-    lease.release()
+    lease.close()
     shutil.rmtree(leases.FOLDER)
     leases.FOLDER.touch()  # nobody can make a file in it, as in the folder of a user who shares nothing
     with pytest.raises(UserError, match=f"{leases.FOLDER}: no file can be created there .*chmod 1777"):
@@ -93,7 +93,8 @@ def test_visible_devices_limit_the_cards_of_a_trial(eight_cards: None, monkeypat
 
 
 def test_ports_are_leased_once_and_a_busy_master_port_is_rejected(eight_cards: None) -> None:
-    ports = {lease_port("a test")[0] for _ in range(20)}
+    given = [lease_port("a test") for _ in range(20)]
+    ports = {port for port, _ in given}
     assert len(ports) == 20
     given_out = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     if given_out > 20_000:  # the default; else some may be left, or none
@@ -128,7 +129,7 @@ def test_sweep_pool_skips_cards_in_use(eight_cards: None, tmp_path: Path) -> Non
     assert taken is not None and taken[0] == [4, 5, 6, 7]
     assert local._take(local._pool("ascend"), trial, config) is None
     assert held is not None
-    held.release()
+    held.close()
     again = local._take(local._pool("ascend"), trial, config)
     assert again is not None and again[0] == [0, 1, 2, 3]
     with pytest.raises(UserError, match="could never start"):
