@@ -4,9 +4,10 @@
 
 Weights are random, the images JPEG photographs in size (500 x 375) and noise in content. The loop decodes and crops an image,
 runs the network and formats the result, one image after the other. The server is `mlflow models serve`; 1, 8 and 32 clients,
-threads of this process, send it one image per request over persistent connections. In each round all four take turns on the
-same cores, for some seconds each. Figures are medians over the rounds (p99: of all requests), the ratio is that of images per
-second in the same round.
+threads of this process, send it one image per request over persistent connections. "In process, 32 threads" is the limit of
+what a server can reach: as many threads of the loop's process call the same model, with its batching, but without HTTP, JSON
+and clients. In each round all take turns on the same cores, for some seconds each. Figures are medians over the rounds (p99: of
+all requests), the ratio is that of images per second in the same round.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 CLIENTS = (1, 8, 32)
+LOOP, LIMIT = "loop", f"in process, {CLIENTS[-1]} threads"
 WARM = 3  # requests or images that are not counted
 
 
@@ -81,47 +83,67 @@ def pictures(count: int) -> list[bytes]:
     return made
 
 
-def loop(model: str, count: int, seconds: float) -> None:
-    """A separate process: for each input line, the milliseconds of the images that it processed in so many seconds."""
+def in_process(model: str, count: int, seconds: float) -> None:
+    """A separate process: for each input line, a number of threads, the rate and the times of what they process in so long."""
     import mlflow.pyfunc
 
     served = mlflow.pyfunc.load_model(model, suppress_warnings=True)._model_impl
     from deit.data.decode import decode
     from deit.inference.likeliest import probabilities
 
-    contents = itertools.cycle(pictures(count))
+    contents = pictures(count)
 
-    def one() -> float:
-        began = time.perf_counter()
-        pixels = served._transform(decode(next(contents), "image", 10**8, "white"))
-        served._answers(probabilities(served._predictor(pixels[None])), 5, False)
-        return 1000 * (time.perf_counter() - began)
+    def one(number: int) -> None:
+        pixels = served._transform(decode(contents[number % count], "image", 10**8, "white"))
+        served._answers(probabilities(served._logits(pixels[None])), 5, False)
 
-    for _ in range(WARM):
-        one()
+    for number in range(WARM):
+        one(number)
     print("ready", flush=True)
-    for _ in sys.stdin:
-        times: list[float] = []
-        while sum(times) < 1000 * seconds:
-            times.append(one())
-        print(json.dumps(times), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(together(int(line), seconds, lambda _: one)), flush=True)
+
+
+def together(threads: int, seconds: float, client: Callable[[int], Callable[[int], None]]) -> Slice:
+    """What so many threads reach, each with a ``client`` of its own, which it calls with the number of the image."""
+    times: list[float] = []
+    stop = threading.Event()
+
+    def work(first: int) -> None:
+        one = client(first)
+        for number in itertools.count(first):
+            began = time.perf_counter()
+            one(number)
+            times.append(1000 * (time.perf_counter() - began))
+            if stop.is_set():
+                return
+
+    started = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    began = time.perf_counter()
+    for thread in started:
+        thread.start()
+    time.sleep(seconds)
+    stop.set()
+    rate = len(times) / (time.perf_counter() - began)
+    for thread in started:  # wait for all, so that slow ones are included in the times
+        thread.join()
+    return Slice(rate, times)
 
 
 @contextmanager
-def looping(model: Path, count: int, seconds: float) -> Iterator[Callable[[], Slice]]:
-    command = [sys.executable, __file__, "--loop", str(model), "--images", str(count), "--seconds", str(seconds)]
+def without_server(model: Path, count: int, seconds: float) -> Iterator[Callable[[int], Slice]]:
+    command = [sys.executable, __file__, "--in-process", str(model), "--images", str(count), "--seconds", str(seconds)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None and process.stdout is not None
     while process.stdout.readline() != "ready\n":
         if process.poll() is not None:
-            raise SystemExit("the loop did not start")
+            raise SystemExit("the process without a server did not start")
 
-    def run() -> Slice:
+    def run(threads: int) -> Slice:
         assert process.stdin is not None and process.stdout is not None
-        process.stdin.write("go\n")
+        process.stdin.write(f"{threads}\n")
         process.stdin.flush()
-        times = json.loads(process.stdout.readline())
-        return Slice(1000 * len(times) / sum(times), times)
+        return Slice(*json.loads(process.stdout.readline()))
 
     try:
         yield run
@@ -159,32 +181,19 @@ def server(model: Path, folder: Path) -> Iterator[int]:
 
 
 def ask(port: int, bodies: list[bytes], clients: int, seconds: float) -> Slice:
-    times: list[float] = []
-    stop = threading.Event()
-
-    def client(number: int) -> None:
+    def client(_: int) -> Callable[[int], None]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
-        for body in itertools.islice(itertools.cycle(bodies), number, None):
-            began = time.perf_counter()
-            connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
+
+        def one(number: int) -> None:
+            connection.request("POST", "/invocations", bodies[number % len(bodies)], {"Content-Type": "application/json"})
             answer = connection.getresponse()
             content = answer.read()
             if answer.status != 200:
                 raise AssertionError(content)
-            times.append(1000 * (time.perf_counter() - began))
-            if stop.is_set():
-                return
 
-    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
-    began = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    time.sleep(seconds)
-    stop.set()
-    rate = len(times) / (time.perf_counter() - began)
-    for thread in threads:  # wait for all responses, so that slow ones are included in the times
-        thread.join()
-    return Slice(rate, times)
+        return one
+
+    return together(clients, seconds, client)
 
 
 def measure(variant: str, kind: str, count: int, rounds: int, seconds: float) -> None:
@@ -200,10 +209,11 @@ def measure(variant: str, kind: str, count: int, rounds: int, seconds: float) ->
         texts = [base64.b64encode(content).decode() for content in pictures(count)]
         bodies = [json.dumps({"dataframe_split": {"columns": ["image"], "data": [[text]]}}).encode() for text in texts]
         slices: dict[str, list[Slice]] = {}
-        with looping(folder / "model", count, seconds) as run, server(folder / "model", folder) as port:
+        with without_server(folder / "model", count, seconds) as run, server(folder / "model", folder) as port:
             ask(port, bodies, 1, 1)
             for _ in range(rounds):
-                slices.setdefault("loop", []).append(run())
+                slices.setdefault(LOOP, []).append(run(1))
+                slices.setdefault(LIMIT, []).append(run(CLIENTS[-1]))
                 for clients in CLIENTS:
                     name = f"served, {clients} client{'s' if clients > 1 else ''}"
                     slices.setdefault(name, []).append(ask(port, bodies, clients, seconds))
@@ -211,7 +221,7 @@ def measure(variant: str, kind: str, count: int, rounds: int, seconds: float) ->
         rate = statistics.median(one.rate for one in found)
         p50 = statistics.median(statistics.median(one.times) for one in found)
         p99 = np.percentile([taken for one in found for taken in one.times], 99)
-        ratio = statistics.median(one.rate / looped.rate for one, looped in zip(found, slices["loop"], strict=True))
+        ratio = statistics.median(one.rate / looped.rate for one, looped in zip(found, slices[LOOP], strict=True))
         print(f"| {variant} | {kind} | {name} | {rate:,.1f} | {p50:,.0f} | {p99:,.0f} | {ratio:.2f} |", flush=True)
 
 
@@ -222,10 +232,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--images", type=int, default=40)
-    parser.add_argument("--loop", help=argparse.SUPPRESS)
+    parser.add_argument("--in-process", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    if chosen.loop:
-        loop(chosen.loop, chosen.images, chosen.seconds)
+    if chosen.in_process:
+        in_process(chosen.in_process, chosen.images, chosen.seconds)
         return
     import mindspore as ms
 
