@@ -3,11 +3,11 @@
     python benchmarks/serving.py [--rounds 5] [--seconds 4] [--images 40] [--formats onnx mindir] [VARIANT ...]
 
 Weights are random, the images JPEG photographs in size (500 x 375) and noise in content. The loop decodes and crops an image,
-runs the network and formats the result, one image after the other. The server is `mlflow models serve`; 1, 8 and 32 clients,
-threads of this process, send it one image per request over persistent connections. "In process, 32 threads" is the limit of
-what a server can reach: as many threads of the loop's process call the same model, with its batching, but without HTTP, JSON
-and clients. In each round all take turns on the same cores, for some seconds each. Figures are medians over the rounds (p99: of
-all requests), the ratio is that of images per second in the same round.
+runs the network and formats the result, one image after the other; its onnxruntime session has the default options. The server
+is `mlflow models serve`; 1, 8 and 32 clients, threads of this process, send it one image per request over persistent
+connections. "In process, 32 threads" is the limit of what a server can reach: as many threads call the same model, with its
+batching, but without HTTP, JSON and clients. In each round all take turns on the same cores, for some seconds each. Figures are
+medians over the rounds (p99: of all requests), the ratio is that of images per second in the same round.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ def in_process(model: str, count: int, seconds: float) -> None:
     from deit.data.decode import decode
     from deit.inference.likeliest import probabilities
 
-    contents = pictures(count)
+    contents, session = pictures(count), getattr(served._predictor, "_session", None)
+    plain = session and type(session)(session._model_path, providers=["CPUExecutionProvider"])
 
     def one(number: int) -> None:
         pixels = served._transform(decode(contents[number % count], "image", 10**8, "white"))
@@ -101,7 +102,10 @@ def in_process(model: str, count: int, seconds: float) -> None:
         one(number)
     print("ready", flush=True)
     for line in sys.stdin:
-        print(json.dumps(together(int(line), seconds, lambda _: one)), flush=True)
+        threads = int(line)
+        if session:
+            served._predictor._session = plain if threads == 1 else session
+        print(json.dumps(together(threads, seconds, lambda _: one)), flush=True)
 
 
 def together(threads: int, seconds: float, client: Callable[[int], Callable[[int], None]]) -> Slice:

@@ -80,8 +80,7 @@ class CellPredictor(Predictor):
 class OnnxPredictor(Predictor):
     """An ONNX file, through onnxruntime on the CPU."""
 
-    def __init__(self, path: Path, described: Description, source: str, threads: int | None = None) -> None:
-        """``threads`` compute one batch; None uses all cores."""
+    def __init__(self, path: Path, described: Description, source: str) -> None:
         try:
             import onnxruntime
         except ImportError:
@@ -89,8 +88,9 @@ class OnnxPredictor(Predictor):
         super().__init__(described.preprocessing, described.classes, described.batch)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        # Threads that wait actively for the next batch are a tenth faster in a lone loop, but keep decoding, other requests and
+        # other programs from their cores.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions have no common base class

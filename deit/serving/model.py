@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,10 @@ PARAMS = {"topk": 5, "probabilities": False}
 MINDIR_SIZES = (1, 4, 16)
 # Allowed model configuration of a server. A decoded image of so many pixels takes 150 MB.
 CONFIG = {"max_images": 64, "max_pixels": 50_000_000}
+# Seconds after which a thread that parses a request lets another one continue. With Python's .005, a thread that decodes or
+# computes without the interpreter waits that long before it may hand over its result.
+SWITCH_INTERVAL = 0.0005
+SERVER_VARIABLE = "__pyfunc_model_path__"  # a variable of the processes of `mlflow models serve`
 
 
 class ServedModel:
@@ -96,6 +101,8 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Se
         _prepare_mindspore()
     _take_images()
     predictor = open_export(folder, "model", batch=None if mindir else 1)
+    if SERVER_VARIABLE in os.environ:
+        sys.setswitchinterval(SWITCH_INTERVAL)
     sizes = () if not mindir else (predictor.batch,) if predictor.batch else MINDIR_SIZES
     shape = (*described.preprocessing.size, described.preprocessing.channels)
     for size in sizes or (1,):

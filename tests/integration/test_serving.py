@@ -431,6 +431,7 @@ for wrong, said in (
         raise SystemExit(f"took {{wrong}}")
     except mlflow.MlflowException as error:
         assert said in str(error), error
+assert sys.getswitchinterval() == 0.005  # a server's setting, not a notebook's
 print("all")
 """
     )
@@ -481,6 +482,13 @@ def test_wrong_request_names_the_wrong_image(served: Server, images: list[Path])
     assert served.ask(table([good]))[0] == 200
     grey = pixels[:, :, 0]
     assert served.ask(table([grey.tolist()])) == served.ask(table([np.stack([grey] * 3, axis=2).tolist()]))
+
+
+def test_the_processes_of_a_server_are_known(served: Server) -> None:
+    """By a variable of MLflow; the model sets their switch interval."""
+    from deit.serving.model import SERVER_VARIABLE
+
+    assert any(SERVER_VARIABLE in psutil.Process(pid).environ() for pid in served.family)
 
 
 def test_200_parallel_requests_get_their_own_results(served: Server, images: list[Path]) -> None:
