@@ -7,7 +7,9 @@ target is ``lam * y_i + (1 - lam) * y_j``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -32,16 +34,13 @@ def enabled(augment: AugmentConfig) -> bool:
 def draw(augment: AugmentConfig, batch: int, size: tuple[int, int], rng: np.random.Generator) -> Mix:
     """Draw the mixing of ``batch`` images of that ``size``, height and width, in the configured mode."""
     mix = Mix(np.ones(batch, np.float32), np.zeros((batch, 4), np.int32), np.ones(batch, np.float32))
-    count = {"batch": 1, "pair": batch // 2, "elem": batch}[augment.mixup_mode]
-    for i in range(count):
-        blend, box, lam = _draw_one(augment, size, rng)
-        if augment.mixup_mode == "batch":
-            places: slice | list[int] = slice(None)
-        elif augment.mixup_mode == "pair":
-            places = [i, batch - 1 - i]
-        else:
-            places = [i]
-        mix.blend[places], mix.box[places], mix.lam[places] = blend, box, lam
+    places: dict[str, Sequence[Any]] = {
+        "batch": [slice(None)],
+        "pair": [[i, batch - 1 - i] for i in range(batch // 2)],
+        "elem": range(batch),
+    }
+    for place in places[augment.mixup_mode]:
+        mix.blend[place], mix.box[place], mix.lam[place] = _draw_one(augment, size, rng)
     return mix
 
 

@@ -108,26 +108,7 @@ class Mute(Report):
     def __init__(self) -> None:
         pass
 
-    def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+    def _nothing(self, *values: Any, **more: Any) -> None:
         pass
 
-    def event(self, event: str, step: int, **details: Any) -> None:
-        pass
-
-    def checkpoint(self, step: int, path: str, best: list[str]) -> None:
-        pass
-
-    def sync(self) -> None:
-        pass
-
-    def warn(self, event: str, step: int, message: str, **details: Any) -> None:
-        pass
-
-    def progress(self, *, now: bool = False, **values: Any) -> None:
-        pass
-
-    def results(self, results: Mapping[str, Any]) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+    metrics = event = checkpoint = sync = warn = progress = results = close = _nothing

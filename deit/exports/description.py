@@ -182,24 +182,22 @@ def read(folder: Path, source: str) -> Description:
 
 
 def _inconsistent(found: Description) -> str | None:
-    def unequal(what: str, value: Any, expected: Any) -> str | None:
-        return f"{what} is {value}, expected {expected}" if value != expected else None
-
-    size, channels = found.model.image_size, found.model.in_chans
-    shape = [*size, channels] if found.preprocessing.in_graph else [channels, *size]
-    checks = [
-        None if found.export_format in EXPORT_FORMATS else f"export_format is {found.export_format!r}",
-        unequal("file", found.file, f"model.{found.export_format}"),
-        unequal("the number of classes", len(found.classes), found.num_classes),
-        unequal("preprocessing.img_size", found.preprocessing.size, size),
-        unequal("the number of means", len(found.preprocessing.mean), channels),
-        unequal("the number of deviations", len(found.preprocessing.std), channels),
-        unequal("input.shape", found.input.shape, [*found.input.shape[:1], *shape]),
-        unequal("input.layout", found.input.layout, "NHWC" if found.preprocessing.in_graph else "NCHW"),
-        unequal("input.dtype", found.input.dtype, "uint8" if found.preprocessing.in_graph else "float32"),
-        unequal("output.shape", found.output.shape, [*found.input.shape[:1], found.num_classes]),
-    ]
-    return next((check for check in checks if check is not None), None)
+    if found.export_format not in EXPORT_FORMATS:
+        return f"export_format is {found.export_format!r}"
+    size, channels, in_graph = found.model.image_size, found.model.in_chans, found.preprocessing.in_graph
+    batch, expected = found.input.shape[:1], [*size, channels] if in_graph else [channels, *size]
+    checks: dict[str, tuple[Any, Any]] = {
+        "file": (found.file, f"model.{found.export_format}"),
+        "the number of classes": (len(found.classes), found.num_classes),
+        "preprocessing.img_size": (found.preprocessing.size, size),
+        "the number of means": (len(found.preprocessing.mean), channels),
+        "the number of deviations": (len(found.preprocessing.std), channels),
+        "input.shape": (found.input.shape, [*batch, *expected]),
+        "input.layout": (found.input.layout, "NHWC" if in_graph else "NCHW"),
+        "input.dtype": (found.input.dtype, "uint8" if in_graph else "float32"),
+        "output.shape": (found.output.shape, [*batch, found.num_classes]),
+    }
+    return next((f"{what} is {value}, expected {wanted}" for what, (value, wanted) in checks.items() if value != wanted), None)
 
 
 def _check_file(path: Path, expected: Description, source: str) -> None:

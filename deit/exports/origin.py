@@ -17,7 +17,7 @@ from deit.runs.task_output import check_new, new_folder
 from deit.weights.choice import choose, measured
 from deit.weights.find import files_to_load
 from deit.weights.fit import compare
-from deit.weights.read import grid_of, read_shapes, said_of
+from deit.weights.read import grid_of, is_part, read_shapes, said_of
 from deit.weights.whole import contradictions, recipe_of
 
 
@@ -54,19 +54,14 @@ def find_origin(config: RunConfig) -> Origin:
     """The weights of ``run`` or ``checkpoint`` and ``task.weights``. Raises UserError if there are none."""
     task = expect(config.task, ExportTask)
     key, files = files_to_load(config, task.which)
-    if config.checkpoint is not None and _is_part(Path(config.checkpoint)):
+    if config.checkpoint is not None and is_part(Path(config.checkpoint)):
         file = files["val"].resolve()
         weights = "ema" if file.stem == "ema" else "raw"
     else:
         choice = choose(files, task.weights, f"{key}={getattr(config, key)}")
         weights, file = choice.weights, choice.file.resolve()
-    run = RunDirectory(file.parents[2]) if _is_part(file) and file.parents[1].name == "checkpoints" else None
+    run = RunDirectory(file.parents[2]) if is_part(file) and file.parents[1].name == "checkpoints" else None
     return Origin(file, weights, run if run and run.config.is_file() else None, key)
-
-
-def _is_part(file: Path) -> bool:
-    """Whether the file belongs to a checkpoint folder."""
-    return (file.parent / checkpoint.STATE).is_file()
 
 
 def check_fit(config: RunConfig, origin: Origin) -> str | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import abc
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -31,28 +31,17 @@ def output_of(output: str | None, run: RunDirectory) -> Path:
 
 
 class Writer(abc.ABC):
-    """Writes a line for each image with its ``topk`` most likely classes; a context manager that leaves no partial file."""
+    """Writes a line for each image with its ``topk`` most likely classes into an open file."""
 
-    def __init__(self, path: Path, classes: Sequence[str], topk: int, labelled: bool) -> None:
-        self.path, self.classes, self.topk, self.labelled = path, classes, min(topk, len(classes)), labelled
-        self._whole = whole_file(path, "w")
-
-    def __enter__(self) -> Writer:
-        self.file = self._whole.__enter__()
-        self.begin()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._whole.__exit__(kind, error, trace)
+    def __init__(self, file: IO[str], classes: Sequence[str], topk: int, labelled: bool) -> None:
+        """``labelled``: whether the true classes are known."""
+        self.file, self.classes, self.topk = file, classes, min(topk, len(classes))
 
     def top(self, logits: np.ndarray) -> list[list[tuple[int, float]]]:
         """The most likely classes of each row of logits [N, K] with their probabilities."""
         shares = probabilities(logits)
         best = likeliest(shares, self.topk)
         return [[(int(label), float(shares[row, label])) for label in labels] for row, labels in enumerate(best)]
-
-    def begin(self) -> None:  # noqa: B027  # JSON lines have no head
-        """Write the header."""
 
     @abc.abstractmethod
     def line(self, name: str, label: int | None, top: list[tuple[int, float]]) -> None:
@@ -83,10 +72,11 @@ class JsonLines(Writer):
 class Csv(Writer):
     """Columns image, class (where labels are known), class_1, probability_1, class_2, ..., error."""
 
-    def begin(self) -> None:
-        self._rows = csv.writer(self.file, lineterminator="\n")
+    def __init__(self, file: IO[str], classes: Sequence[str], topk: int, labelled: bool) -> None:
+        super().__init__(file, classes, topk, labelled)
+        self._rows = csv.writer(file, lineterminator="\n")
         top = [name for place in range(1, self.topk + 1) for name in (f"class_{place}", f"probability_{place}")]
-        self._rows.writerow(["image", *(["class"] if self.labelled else []), *top, "error"])
+        self._rows.writerow(["image", *(["class"] if labelled else []), *top, "error"])
 
     def line(self, name: str, label: int | None, top: list[tuple[int, float]]) -> None:
         self._rows.writerow([*self._of(name, label), *(value for i, p in top for value in (self.classes[i], f"{p:.6f}")), ""])
@@ -98,8 +88,11 @@ class Csv(Writer):
         return [name] if label is None else [name, self.classes[label]]
 
 
-def open_writer(path: Path, classes: Sequence[str], topk: int, labelled: bool) -> Writer:
-    return {".jsonl": JsonLines, ".csv": Csv}[path.suffix](path, classes, topk, labelled)
+@contextmanager
+def open_writer(path: Path, classes: Sequence[str], topk: int, labelled: bool) -> Iterator[Writer]:
+    """The writer of a file that appears when the block ends without an error."""
+    with whole_file(path, "w") as file:
+        yield {".jsonl": JsonLines, ".csv": Csv}[path.suffix](file, classes, topk, labelled)
 
 
 def _number(share: float) -> float | None:

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union, cast
 import numpy as np
 
 from deit.errors import UserError
-from deit.inference.images import Images, find_images, spelled
+from deit.inference.images import find_images, spelled
 from deit.inference.likeliest import likeliest, probabilities
 from deit.library.loaded_model import Model, load_model
 
 if TYPE_CHECKING:
     from PIL import Image
-
-    from deit.data.transform import EvalTransform
 
     Picture: TypeAlias = Union[str, os.PathLike[str], np.ndarray, Image.Image]
 
@@ -77,35 +75,28 @@ def _of_path(model: Model, path: Path, topk: int, full: bool) -> Any:
         logits = model.logits(read.images[: len(read.rows)])
         answers.update(zip(read.rows, _answers(model, logits, names, topk, full), strict=True))
     in_order = [answers[row] for row in range(len(found))]
-    return in_order[0] if _is_one(path, found) else in_order
-
-
-def _is_one(path: Path, found: Images) -> bool:
-    return path.is_file() and found.files == [str(path)]
+    return in_order[0] if path.is_file() and found.files == [str(path)] else in_order
 
 
 def _pixels(model: Model, image: Picture, number: int) -> np.ndarray:
     """uint8 [S, S, 3]. Raises UserError, naming the image."""
     from deit.data.decode import decode, read_file
     from deit.data.given_image import from_array, from_pillow
+    from deit.data.transform import EvalTransform
 
     name, data = f"images[{number}]", model.config.data
     if isinstance(image, str | os.PathLike):
         path = os.path.expanduser(os.fspath(image))  # noqa: PTH111  # a name may be no valid text
         if not Path(path).is_file():
             raise UserError(f"{name} is {path}: no such file.")
-        return _transform(model)(decode(read_file(path, data.max_pixels), path, data.max_pixels, data.background))
-    if isinstance(image, np.ndarray):
-        return _transform(model)(from_array(image, name, data.max_pixels))
-    if hasattr(image, "getexif"):  # an image of Pillow
-        return _transform(model)(from_pillow(image, name, data.max_pixels, data.background))
-    raise UserError(f"{name} is a {type(image).__name__}; {ALLOWED}.")
-
-
-def _transform(model: Model) -> EvalTransform:
-    from deit.data.transform import EvalTransform
-
-    return EvalTransform(model.config)
+        pixels = decode(read_file(path, data.max_pixels), path, data.max_pixels, data.background)
+    elif isinstance(image, np.ndarray):
+        pixels = from_array(image, name, data.max_pixels)
+    elif hasattr(image, "getexif"):  # an image of Pillow
+        pixels = from_pillow(image, name, data.max_pixels, data.background)
+    else:
+        raise UserError(f"{name} is a {type(image).__name__}; {ALLOWED}.")
+    return EvalTransform(model.config)(pixels)
 
 
 def _answers(model: Model, logits: np.ndarray, names: Sequence[str | None], topk: int, full: bool) -> list[dict[str, Any]]:

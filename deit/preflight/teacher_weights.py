@@ -84,7 +84,7 @@ def _normalisation(path: Path, source: str) -> tuple[list[float] | None, list[fl
     if run is not None:
         data = frozen.load(run.config).data
         return data.mean, data.std
-    return ([*official.MEAN], [*official.STD]) if path.name in official.FILE_NAMES else (None, None)
+    return ([*official.MEAN], [*official.STD]) if path.name in official.BY_FILE else (None, None)
 
 
 def _compare_names(config: RunConfig, path: Path, source: str) -> None:

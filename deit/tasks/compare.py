@@ -22,7 +22,7 @@ from deit.errors import UserError
 from deit.inference.images import spelled
 from deit.inference.labelled import open_tree
 from deit.inference.model_source import open_predictor, read_names
-from deit.tasks.context import Context, Interrupted
+from deit.tasks.context import Context
 
 WARM = 3  # warm-up batches: the first is compiled, in the next ones MindSpore tries out how to use the cores
 LEAST = 5  # minimum number of timed batches, LONG seconds in total; with fewer images, black ones are added
@@ -52,8 +52,7 @@ def run(context: Context) -> dict[str, Any]:
     parts: list[Answers] = []
     seconds: list[float] = []
     for read in context.noting(0, EvalLoader(config, data, 0, 1)):
-        if context.stop_signals:
-            raise Interrupted(context.stop_signals[0])
+        context.stop_if_asked()
         pixels = read.images[read.valid]
         began = time.perf_counter()
         logits = predictor(pixels)

@@ -15,15 +15,11 @@ from deit.runs.directory import RunDirectory
 
 
 class Interrupted(Exception):
-    """The run was asked to stop and has written its checkpoint."""
+    """The run was asked to stop; a training has written its checkpoint."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal.Signals(signal_number).name)
         self.signal = signal_number
-
-
-class StopRequested(Exception):
-    """Raised on rank 0 in the middle of an evaluation, when a signal has come."""
 
 
 @dataclass
@@ -42,10 +38,14 @@ class Context:
         self.report.progress(now=True, phase=phase, evaluated=0, images=-(-images // self.world))
 
     def evaluated(self, images: int) -> None:
-        """Called by an evaluation with the number of images done. Raises StopRequested after a signal."""
+        """Called by an evaluation with the number of images done. Raises Interrupted after a signal."""
         self.report.progress(evaluated=images)
+        self.stop_if_asked()
+
+    def stop_if_asked(self) -> None:
+        """Raises Interrupted after a signal."""
         if self.stop_signals:
-            raise StopRequested
+            raise Interrupted(self.stop_signals[0])
 
     @functools.cached_property
     def bad_images(self) -> BadImages:

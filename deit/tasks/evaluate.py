@@ -21,7 +21,7 @@ from deit.engine.nonfinite import check_evaluated
 from deit.models.weights import load_weights
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
-from deit.tasks.context import Context, Interrupted, StopRequested
+from deit.tasks.context import Context
 from deit.tasks.figures import Figures
 from deit.weights.choice import LABELS
 from deit.weights.naming import to_mindspore
@@ -60,11 +60,8 @@ def run(context: Context) -> dict[str, Any]:
             phase = "evaluating EMA" if prefix == "val_ema" else "evaluating"
             context.evaluating(phase, len(data))
             loader = context.noting(source["step"], images)
-            try:
-                answers = Answers()
-                accuracy = evaluate(step, loader, context.world, context.evaluated, answers)
-            except StopRequested:
-                raise Interrupted(context.stop_signals[0]) from None
+            answers = Answers()
+            accuracy = evaluate(step, loader, context.world, context.evaluated, answers)
             report.metrics(source["step"], accuracy.metrics(prefix + suffix, config.data.num_classes))
             report.metrics(source["step"], context.data_metrics(source["step"]))
             check_evaluated(config, prefix + suffix, accuracy.loss)

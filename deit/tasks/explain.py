@@ -23,7 +23,7 @@ from deit.inference.model_source import input_of, source_of
 from deit.inference.picture import coloured
 from deit.models.weights import load_weights
 from deit.tasks.attention_picture import Seen, draw
-from deit.tasks.context import Context, Interrupted
+from deit.tasks.context import Context
 from deit.weights.naming import to_mindspore
 from deit.weights.read import read_weights
 
@@ -47,8 +47,7 @@ def run(context: Context) -> dict[str, Any]:
     drawn: list[str] = []
     unreadable: list[str] = []
     for done, number in enumerate(evenly(len(images), task.images)):
-        if context.stop_signals:
-            raise Interrupted(context.stop_signals[0])
+        context.stop_if_asked()
         context.report.progress(now=True, phase="drawing", evaluated=done)
         name = images.names[number]
         try:

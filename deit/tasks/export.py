@@ -31,7 +31,7 @@ from deit.files import sha256, whole_folder
 from deit.models.shapes import parameter_shapes
 from deit.models.weights import load_weights
 from deit.runs.task_output import writing
-from deit.tasks.context import Context, Interrupted
+from deit.tasks.context import Context
 from deit.weights.fit import fit
 from deit.weights.read import description as metadata_of
 from deit.weights.read import grid_of, names_of, read_weights
@@ -96,8 +96,7 @@ def _calibration(context: Context, config: RunConfig, checkpoint: Predictor, dat
         logits.append(checkpoint(batch.images)[batch.valid])
         labels.append(batch.labels[batch.valid])
         context.report.progress(evaluated=sum(map(len, labels)))
-        if context.stop_signals:
-            raise Interrupted(context.stop_signals[0])
+        context.stop_if_asked()
     return calibrate(np.concatenate(logits), np.concatenate(labels))
 
 
@@ -211,8 +210,7 @@ def _verify(
         agreeing += int((found.argmax(1) == expected.argmax(1)).sum())
         images += len(expected)
         context.report.progress(evaluated=images)
-        if context.stop_signals:
-            raise Interrupted(context.stop_signals[0])
+        context.stop_if_asked()
     tolerance = TOLERANCE[task.precision] * largest
     if difference > tolerance:
         raise UserError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deit.inference.prediction import predict
-from deit.tasks.context import Context, Interrupted
+from deit.tasks.context import Context
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -17,8 +17,7 @@ def run(context: Context) -> dict[str, Any]:
     report.progress(now=True, phase="loading")
 
     def progress(done: int, total: int) -> None:
-        if context.stop_signals:
-            raise Interrupted(context.stop_signals[0])
+        context.stop_if_asked()
         report.progress(phase="predicting", evaluated=done, images=total)
 
     return predict(context.run, context.config, progress)

@@ -24,7 +24,7 @@ from deit.engine.step_inputs import batch_inputs
 from deit.inference.picture import Card, draw
 from deit.recipe import plan
 from deit.recipe.augmentation import summary
-from deit.tasks.context import Context, Interrupted
+from deit.tasks.context import Context
 
 LEAST_SHARE = 0.005  # a class is named only if its share exceeds that of the others by this much
 
@@ -36,18 +36,14 @@ def run(context: Context) -> dict[str, Any]:
     """
     config, run, report = context.config, context.run, context.report
 
-    def look_for_signals() -> None:
-        if context.stop_signals:
-            raise Interrupted(context.stop_signals[0])
-
     report.progress(now=True, phase="training images")
     cards = training_cards(config, open_dataset(config.data, train=True))
-    look_for_signals()
+    context.stop_if_asked()
     draw(run.preview_train, *_training_title(config, len(cards)), cards)
 
     report.progress(now=True, phase="evaluation images")
     cards = evaluation_cards(config, open_dataset(config.data, train=False))
-    look_for_signals()
+    context.stop_if_asked()
     draw(run.preview_eval, *_evaluation_title(config), cards)
     return {"training": run.preview_train.name, "evaluation": run.preview_eval.name}
 

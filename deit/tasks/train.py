@@ -48,7 +48,7 @@ from deit.recipe.ema_decay import decay_at
 from deit.recipe.monitor import monitor_of
 from deit.recipe.plan import plan
 from deit.runs import checkpoint
-from deit.tasks.context import Context, Interrupted, StopRequested
+from deit.tasks.context import Context, Interrupted
 from deit.tasks.figures import Figures
 from deit.weights.fit import fit
 from deit.weights.read import grid_of, names_of, read_weights
@@ -137,7 +137,7 @@ class Trainer:
                     evaluated = True
                     try:
                         improved = self.evaluate()
-                    except StopRequested:
+                    except Interrupted:
                         self.stop()
                 stalled = self.monitor.stalled(self.best, self.last)  # the same on all ranks, as evaluations are
                 ends = stalled is not None or self.done >= self.total_steps
@@ -359,11 +359,7 @@ def _introduce(context: Context, teaching: Teaching, val_data: Dataset) -> dict[
     if teaching.batch is not None:  # a MINDIR may have a fixed batch size
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, eval_batch_size=teaching.batch))
     loader = context.noting(0, EvalLoader(config, val_data, context.rank, context.world))
-    try:
-        step = build_eval_step(config, teaching.network)
-        accuracy = evaluate(step, loader, context.world, context.evaluated)
-    except StopRequested:
-        raise Interrupted(context.stop_signals[0]) from None
+    accuracy = evaluate(build_eval_step(config, teaching.network), loader, context.world, context.evaluated)
     known = dataclasses.asdict(accuracy) | {"description": teaching.description, "sha256": teaching.sha256}
     report.metrics(0, accuracy.metrics("teacher", config.data.num_classes))
     check_evaluated(config, "teacher", accuracy.loss)

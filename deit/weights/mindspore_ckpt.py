@@ -23,21 +23,9 @@ from pathlib import Path
 import numpy as np
 
 from deit.errors import UserError
-from deit.weights.dtypes import BFLOAT16, Kind, decode, itemsize
+from deit.weights.dtypes import BFLOAT16, OF_MINDSPORE, decode, itemsize
 
-_KINDS: dict[str, Kind] = {
-    "Float64": "<f8",
-    "Float32": "<f4",
-    "Float16": "<f2",
-    "BFloat16": BFLOAT16,
-    "Int64": "<i8",
-    "Int32": "<i4",
-    "Int16": "<i2",
-    "Int8": "<i1",
-    "UInt8": "<u1",
-    "Bool": "?",
-}
-_NAMES = {"float64": "Float64", "float32": "Float32", "float16": "Float16", "int64": "Int64", "int32": "Int32"}
+_NAMES = {np.dtype(kind).name: name for name, kind in OF_MINDSPORE.items() if kind != BFLOAT16}
 _TEXT = "str"  # text from save_checkpoint(append_dict=...); not a tensor
 _CRC, _CRC_BYTES = b"crc_num", 10
 _MOST_VALUES = 1 << 17
@@ -69,7 +57,7 @@ def read_ckpt(path: Path) -> dict[str, np.ndarray]:
         found = {}
         for tag, values in _grouped(data, path).items():
             content = b"".join(data[value.begin : value.end] for value in values)
-            found[tag] = decode(content, _KINDS[values[0].kind]).reshape(values[0].shape)
+            found[tag] = decode(content, OF_MINDSPORE[values[0].kind]).reshape(values[0].shape)
         return found
 
 
@@ -113,9 +101,9 @@ def _grouped(data: mmap.mmap, path: Path) -> dict[str, list[_Value]]:
         raise UserError(f"{path}: truncated, encrypted or not a checkpoint of MindSpore ({error}).") from None
     for tag, values in grouped.items():
         kind, shape = values[0].kind, values[0].shape
-        if kind not in _KINDS:
-            raise UserError(f"{path}: {tag} has the type {kind}; allowed: {', '.join(_KINDS)}.")
-        expected = math.prod(shape) * itemsize(_KINDS[kind])
+        if kind not in OF_MINDSPORE:
+            raise UserError(f"{path}: {tag} has the type {kind}; allowed: {', '.join(OF_MINDSPORE)}.")
+        expected = math.prod(shape) * itemsize(OF_MINDSPORE[kind])
         bytes_found = sum(value.end - value.begin for value in values)
         if any((value.kind, value.shape) != (kind, shape) for value in values) or bytes_found != expected:
             raise UserError(f"{path}: damaged, {tag} of shape {shape} has {bytes_found} bytes, expected {expected}.")
@@ -138,64 +126,57 @@ def _body(data: mmap.mmap, path: Path) -> int:
 
 
 def _values(data: mmap.mmap, end: int) -> Iterator[_Value]:
-    position = count = 0
-    while position < end:
-        number, wire, begin, stop = _next(data, position, end)
-        position = stop
-        count += 1
-        if (number, wire) != (1, _LENGTH) or count > _MOST_VALUES:
+    for count, (number, wire, begin, stop) in enumerate(_fields(data, 0, end)):
+        if (number, wire) != (1, _LENGTH) or count >= _MOST_VALUES:
             raise ValueError(f"field {number} of wire type {wire} where a value is expected")
         value = _value(data, begin, stop)
         if value.kind != _TEXT:
             yield value
 
 
-def _value(data: mmap.mmap, position: int, end: int) -> _Value:
+def _value(data: mmap.mmap, start: int, end: int) -> _Value:
     tag: str | None = None
     kind: str | None = None
     shape: list[int] = []
-    content: tuple[int, int] | None = None
-    while position < end:
-        number, wire, begin, position = _next(data, position, end)
-        if (number, wire) == (1, _LENGTH) and position - begin <= _MOST_TAG:
-            tag = data[begin:position].decode()
+    content = (end, end)  # protobuf omits empty content
+    for number, wire, begin, stop in _fields(data, start, end):
+        if (number, wire) == (1, _LENGTH) and stop - begin <= _MOST_TAG:
+            tag = data[begin:stop].decode()
         elif (number, wire) == (2, _LENGTH):
-            inner = begin
-            while inner < position:
-                field, inner_wire, start, inner = _next(data, inner, position)
+            for field, inner_wire, first, last in _fields(data, begin, stop):
                 if (field, inner_wire) == (1, _VARINT) and len(shape) < _MOST_AXES:
-                    shape.append(_read_varint(data, start, inner)[0])
-                elif (field, inner_wire) == (2, _LENGTH) and inner - start <= _MOST_TAG:
-                    kind = data[start:inner].decode()
+                    shape.append(_read_varint(data, first, last)[0])
+                elif (field, inner_wire) == (2, _LENGTH) and last - first <= _MOST_TAG:
+                    kind = data[first:last].decode()
                 elif (field, inner_wire) == (3, _LENGTH):
-                    content = (start, inner)
+                    content = (first, last)
                 else:
                     raise ValueError(f"field {field} of wire type {inner_wire} in a tensor")
         else:
             raise ValueError(f"field {number} of wire type {wire} in a value; map parameters are not read")
     if tag is None or kind is None:
         raise ValueError("a value without name or type")
-    # protobuf omits empty content; MindSpore writes scalars with the shape (0,) or ().
-    begin, stop = content or (position, position)
-    if shape == [0] and stop - begin == itemsize(_KINDS.get(kind, "<f4")):
+    # MindSpore writes scalars with the shape (0,) or ().
+    if shape == [0] and content[1] - content[0] == itemsize(OF_MINDSPORE.get(kind, "<f4")):
         shape = []
-    return _Value(tag, tuple(shape), kind, begin, stop)
+    return _Value(tag, tuple(shape), kind, *content)
 
 
-def _next(data: mmap.mmap, position: int, end: int) -> tuple[int, int, int, int]:
-    """(number, wire type, begin, end) of the field at ``position``; begin..end is its content."""
-    key, position = _read_varint(data, position, end)
-    number, wire = key >> 3, key & 7
-    if wire == _VARINT:
-        _, stop = _read_varint(data, position, end)
-    elif wire == _LENGTH:
-        length, position = _read_varint(data, position, end)
-        stop = position + length
-    else:
-        raise ValueError(f"wire type {wire} at byte {position}")
-    if stop > end:
-        raise ValueError(f"a field at byte {position} ends beyond its message")
-    return number, wire, position, stop
+def _fields(data: mmap.mmap, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """(number, wire type, begin, end) of each field up to ``end``; begin..end is its content."""
+    while position < end:
+        key, begin = _read_varint(data, position, end)
+        number, wire = key >> 3, key & 7
+        if wire == _VARINT:
+            _, position = _read_varint(data, begin, end)
+        elif wire == _LENGTH:
+            length, begin = _read_varint(data, begin, end)
+            position = begin + length
+        else:
+            raise ValueError(f"wire type {wire} at byte {begin}")
+        if position > end:
+            raise ValueError(f"a field at byte {begin} ends beyond its message")
+        yield number, wire, begin, position
 
 
 def _read_varint(data: mmap.mmap, position: int, end: int) -> tuple[int, int]:

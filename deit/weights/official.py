@@ -68,14 +68,9 @@ _FILES = (
     Official("regnety_160", "a5fe301d", 334, None, None, None),
 )
 OFFICIAL = {entry.name: entry for entry in _FILES}
-FILE_NAMES = frozenset(entry.file_name for entry in _FILES)
+BY_FILE = {entry.file_name: entry for entry in _FILES}
 
 
 def of_model(model: str) -> Official | None:
     """The weights of an option of conf/model/, those of the paper's main table if there are several."""
     return next((entry for entry in _FILES if entry.model == model), None)
-
-
-def sha256_prefix(file_name: str) -> str | None:
-    """The expected start of the SHA-256 of a file with this name; None if it is not an official name."""
-    return next((entry.sha256 for entry in _FILES if entry.file_name == file_name), None)

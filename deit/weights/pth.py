@@ -19,27 +19,15 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from deit.errors import UserError
-from deit.weights.dtypes import BFLOAT16, Kind, decode, itemsize
+from deit.weights.dtypes import OF_TORCH, Kind, decode, itemsize
 from deit.weights.unpickle import MALFORMED, Global, Refused, unpickle
 
 # Keys of the weights in training files, in order of preference; without them the file is the weights.
 KEYS = ("model", "state_dict", "model_state_dict")
 EMA_KEYS = ("model_ema", "state_dict_ema", "ema_state_dict")  # of facebookresearch/deit, timm, others
 
-_STORAGES = {
-    "Float": "<f4",
-    "Double": "<f8",
-    "Half": "<f2",
-    "BFloat16": BFLOAT16,
-    "Long": "<i8",
-    "Int": "<i4",
-    "Short": "<i2",
-    "Char": "<i1",
-    "Byte": "<u1",
-    "Bool": "?",
-}
 _KINDS: dict[str, Kind] = {
-    f"{module}.{name}Storage": kind for name, kind in _STORAGES.items() for module in ("torch", "torch.storage")
+    f"{module}.{name}Storage": kind for name, kind in OF_TORCH.items() for module in ("torch", "torch.storage")
 }
 _TENSOR, _PARAMETER = "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"
 _ORDERED_DICT = "collections.OrderedDict"
@@ -48,7 +36,6 @@ _ALLOWED = {*_KINDS, _TENSOR, _PARAMETER, _ORDERED_DICT, _ARGUMENTS}
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first object of the older format
 _MOST_PICKLE = 4 << 20  # bytes; that of a large model with its optimizer has half a million
-_MOST_BYTES = 16 << 30  # of the file
 _MOST_COPIES = 4  # tensors may share storages; in total they are at most so many times the file
 
 
@@ -267,8 +254,6 @@ def _ema_key(found: Any) -> str | None:
 
 
 def _load(weights: dict[str, _Tensor], fetch: Fetch, size: int) -> dict[str, np.ndarray]:
-    if size > _MOST_BYTES:
-        raise UserError(f"{size:,} bytes are more than {_MOST_BYTES:,}, the limit for weights.")
     if sum(tensor.bytes for tensor in weights.values()) > _MOST_COPIES * size:
         raise UserError("its tensors overlap so much that they are many times the file; save them as separate tensors.")
     numbers: dict[str, np.ndarray] = {}
@@ -277,10 +262,8 @@ def _load(weights: dict[str, _Tensor], fetch: Fetch, size: int) -> dict[str, np.
         storage = tensor.storage
         if storage.key not in numbers:
             numbers[storage.key] = decode(fetch(storage), storage.kind)
-            # The tensors were checked against the claimed size of the storage; this is the real one.
-            if numbers[storage.key].size != storage.numel:
-                raise ValueError(f"storage {storage.key!r} has {numbers[storage.key].size} numbers, not {storage.numel}")
-        if numbers[storage.key].size != storage.numel:  # a view beyond it would read foreign memory
+        # The tensors were checked against the claimed size; a view beyond the real one would read foreign memory.
+        if numbers[storage.key].size != storage.numel:
             raise ValueError(f"storage {storage.key!r} has {numbers[storage.key].size} numbers, not {storage.numel}")
         arrays[name] = tensor.of(numbers[storage.key])
     return arrays

@@ -19,7 +19,7 @@ from deit.errors import UserError
 from deit.files import sha256
 from deit.runs import checkpoint
 from deit.weights import official, recorded_sums
-from deit.weights.dtypes import BFLOAT16, Kind, decode
+from deit.weights.dtypes import OF_SAFETENSORS, decode
 from deit.weights.mindspore_ckpt import looks_like, read_ckpt, read_ckpt_shapes
 from deit.weights.one_network import of_network
 from deit.weights.pth import ema_key, read_pth, read_pth_shapes
@@ -34,19 +34,6 @@ MOST_BYTES = 16 << 30  # of a file; the largest known one has 1.4 GB with its op
 MOST_HEADER = 16 << 20  # of a safetensors file, which has about 100 bytes per tensor
 _FORMAT = "pt"  # the metadata `format` that Hugging Face's loaders require: torch's tensor layout
 
-_KINDS: dict[str, Kind] = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "BF16": BFLOAT16,
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "I8": "<i1",
-    "U8": "<u1",
-    "BOOL": "?",
-}
-
 
 def read_weights(path: Path, weights: str = "raw") -> dict[str, np.ndarray]:
     """The tensors of the network in a file, by their names without prefixes; float16 and bfloat16 as float32.
@@ -55,7 +42,7 @@ def read_weights(path: Path, weights: str = "raw") -> dict[str, np.ndarray]:
     not the official file of its name, or of another format.
     """
     kind = format_of(path)
-    if path.name in official.FILE_NAMES:
+    if path.name in official.BY_FILE:
         _check_official(path)
     if kind == SAFETENSORS:
         found = _read_safetensors(path)
@@ -113,16 +100,16 @@ def format_of(path: Path) -> str:
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     _check_header(path)
-    content = checkpoint.read_file(path) if _is_part(path) else _bytes(path)
+    content = checkpoint.read_file(path) if is_part(path) else _bytes(path)
     try:
         entries = safetensors.deserialize(content)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
         raise UserError(f"{path}: truncated or not a safetensors file ({error}).") from None
     weights = {}
     for name, entry in entries:
-        if entry["dtype"] not in _KINDS:
-            raise UserError(f"{path}: {name} has the type {entry['dtype']}; allowed: {', '.join(_KINDS)}.")
-        weights[name] = decode(entry["data"], _KINDS[entry["dtype"]]).reshape(entry["shape"])
+        if entry["dtype"] not in OF_SAFETENSORS:
+            raise UserError(f"{path}: {name} has the type {entry['dtype']}; allowed: {', '.join(OF_SAFETENSORS)}.")
+        weights[name] = decode(entry["data"], OF_SAFETENSORS[entry["dtype"]]).reshape(entry["shape"])
     return weights
 
 
@@ -134,7 +121,7 @@ def _read_header(path: Path) -> tuple[Shapes, dict[str, str]]:
             metadata = dict(file.metadata() or {})
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(f"{path}: truncated or not a safetensors file ({error}).") from None
-    if _is_part(path):
+    if is_part(path):
         state = checkpoint.read_state(path.parent)
         if "model" in state:
             metadata = description(state["model"], state["num_classes"], "mindspore", state.get("classes"))
@@ -186,8 +173,7 @@ def grid_of(path: Path) -> tuple[int, int] | None:
 
 def said_of(path: Path) -> str:
     """What is known about a file, as a clause for messages; empty if nothing is known."""
-    entry = next((entry for entry in official.OFFICIAL.values() if entry.file_name == path.name), None)
-    if entry is not None:
+    if (entry := official.BY_FILE.get(path.name)) is not None:
         return f"it is {entry.name}, for model={entry.model}" if entry.model else f"it is {entry.name}, which is not a DeiT"
     try:
         metadata = read_shapes(path)[1]
@@ -205,7 +191,7 @@ def _printable(named: dict[str, Value], path: Path) -> dict[str, Value]:
     return named
 
 
-def _is_part(path: Path) -> bool:
+def is_part(path: Path) -> bool:
     """Whether the file belongs to a checkpoint folder."""
     return (path.parent / checkpoint.STATE).is_file()
 
@@ -240,12 +226,9 @@ def _bytes(path: Path) -> bytes:
 
 def _check_official(path: Path) -> None:
     """Compare with the digits that the authors publish, or those of the first download."""
-    prefix, recorded = official.sha256_prefix(path.name), recorded_sums.recorded(path)
-    if prefix is None and recorded is None:
-        return
-    found = sha256(path)
+    prefix, recorded = official.BY_FILE[path.name].sha256, recorded_sums.recorded(path)
     known = recorded if prefix is None else prefix
-    if known is not None and not found.startswith(known):
+    if known is not None and not (found := sha256(path)).startswith(known):
         of = "the official file of this name" if prefix else f"the file that {recorded_sums.FILE} recorded"
         raise UserError(
             f"{path}: its SHA-256 begins with {found[:8]}, but that of {of} with {known[:8]}: damaged, truncated or another "

@@ -53,7 +53,7 @@ def unpickle(
 
 
 class _Machine:
-    """The stack of the opcodes; each method implements opcodes of ``_OPCODES``."""
+    """The stack of the opcodes; ``_OPCODES`` says what each does with it."""
 
     def __init__(
         self,
@@ -61,13 +61,10 @@ class _Machine:
         make: Callable[[Global, tuple[Any, ...]], Any],
         storage: Callable[[Any], Any],
     ) -> None:
-        self._allowed, self._make, self._storage = allowed, make, storage
+        self._allowed, self._make, self.storage = allowed, make, storage
         self.stack: list[Any] = []
-        self._marks: list[int] = []  # the height of the stack at each open mark
+        self.marks: list[int] = []  # the height of the stack at each open mark
         self._memo: dict[int, Any] = {}
-
-    def skip(self, _: Any) -> None:
-        pass
 
     def push(self, value: Any) -> None:
         self.stack.append(value)
@@ -82,33 +79,20 @@ class _Machine:
     def recall(self, number: int) -> None:
         self.push(self._memo[number])
 
-    def mark(self, _: Any) -> None:
-        self._marks.append(len(self.stack))
+    def extend(self, items: list[Any]) -> None:
+        if type(self.stack[-1]) is not list:
+            raise ValueError("items for what is no list")
+        self.stack[-1].extend(items)
 
-    def short_tuple(self, size: int) -> None:
-        items = [self.stack.pop() for _ in range(size)]
-        self.push(tuple(reversed(items)))
-
-    def to_tuple(self, _: Any) -> None:
-        self.push(tuple(self._since_mark()))
-
-    def append(self, _: Any) -> None:
-        item = self.stack.pop()
-        _list(self.stack[-1]).append(item)
-
-    def appends(self, _: Any) -> None:
-        items = self._since_mark()
-        _list(self.stack[-1]).extend(items)
-
-    def set_item(self, _: Any) -> None:
-        value, key = self.stack.pop(), self.stack.pop()
-        _dict(self.stack[-1])[_key(key)] = value
-
-    def set_items(self, _: Any) -> None:
-        items = self._since_mark()
-        target = _dict(self.stack[-1])
+    def update(self, items: list[Any]) -> None:
+        """``items`` are keys and values in turn."""
+        if type(self.stack[-1]) is not dict:
+            raise ValueError("entries for what is no dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            target[_key(key)] = value
+            # Hashing a deeply nested tuple would overflow the interpreter's own stack.
+            if type(key) not in (str, int, float, bool, type(None)):
+                raise ValueError("a dict whose keys are neither text nor numbers")
+            self.stack[-1][key] = value
 
     def name(self, argument: str) -> None:
         name = argument.replace(" ", ".")
@@ -117,26 +101,24 @@ class _Machine:
         self.push(Global(name))
 
     def call(self, _: Any) -> None:
-        arguments, of = self.stack.pop(), self.stack.pop()
+        of, arguments = self.last(2)
         if not isinstance(of, Global) or not isinstance(arguments, tuple):
             raise ValueError("an object made from no name")
         self.push(self._make(of, arguments))
 
-    def drop(self, _: Any) -> None:
-        self.stack.pop()
+    def last(self, count: int) -> list[Any]:
+        """Take the ``count`` uppermost entries."""
+        return [self.stack.pop() for _ in range(count)][::-1]
 
-    def load_storage(self, _: Any) -> None:
-        self.push(self._storage(self.stack.pop()))
-
-    def _since_mark(self) -> list[Any]:
-        start = self._marks.pop()
+    def since_mark(self) -> list[Any]:
+        start = self.marks.pop()
         items = self.stack[start:]
         del self.stack[start:]
         return items
 
 
-_OPCODES: dict[str, Callable[[_Machine, Any], None]] = {
-    "PROTO": _Machine.skip,
+_OPCODES: dict[str, Callable[[_Machine, Any], Any]] = {
+    "PROTO": lambda machine, _: None,
     "NONE": lambda machine, _: machine.push(None),
     "NEWTRUE": lambda machine, _: machine.push(True),
     "NEWFALSE": lambda machine, _: machine.push(False),
@@ -147,39 +129,20 @@ _OPCODES: dict[str, Callable[[_Machine, Any], None]] = {
     "EMPTY_TUPLE": lambda machine, _: machine.push(()),
     **dict.fromkeys(("BINPUT", "LONG_BINPUT"), _Machine.remember),
     **dict.fromkeys(("BINGET", "LONG_BINGET"), _Machine.recall),
-    "MARK": _Machine.mark,
-    "TUPLE": _Machine.to_tuple,
-    "TUPLE1": lambda machine, _: machine.short_tuple(1),
-    "TUPLE2": lambda machine, _: machine.short_tuple(2),
-    "TUPLE3": lambda machine, _: machine.short_tuple(3),
-    "APPEND": _Machine.append,
-    "APPENDS": _Machine.appends,
-    "SETITEM": _Machine.set_item,
-    "SETITEMS": _Machine.set_items,
+    "MARK": lambda machine, _: machine.marks.append(len(machine.stack)),
+    "TUPLE": lambda machine, _: machine.push(tuple(machine.since_mark())),
+    "TUPLE1": lambda machine, _: machine.push(tuple(machine.last(1))),
+    "TUPLE2": lambda machine, _: machine.push(tuple(machine.last(2))),
+    "TUPLE3": lambda machine, _: machine.push(tuple(machine.last(3))),
+    "APPEND": lambda machine, _: machine.extend(machine.last(1)),
+    "APPENDS": lambda machine, _: machine.extend(machine.since_mark()),
+    "SETITEM": lambda machine, _: machine.update(machine.last(2)),
+    "SETITEMS": lambda machine, _: machine.update(machine.since_mark()),
     "GLOBAL": _Machine.name,
     **dict.fromkeys(("REDUCE", "NEWOBJ"), _Machine.call),
-    "BUILD": _Machine.drop,
-    "BINPERSID": _Machine.load_storage,
+    "BUILD": lambda machine, _: machine.last(1),
+    "BINPERSID": lambda machine, _: machine.push(machine.storage(machine.stack.pop())),
 }
 
 
 MALFORMED = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, EOFError)
-
-
-def _list(value: Any) -> list[Any]:
-    if type(value) is not list:
-        raise ValueError("items for what is no list")
-    return value
-
-
-def _dict(value: Any) -> dict[Any, Any]:
-    if type(value) is not dict:
-        raise ValueError("entries for what is no dict")
-    return value
-
-
-def _key(value: Any) -> Any:
-    # Hashing a deeply nested tuple would overflow the interpreter's own stack.
-    if type(value) not in (str, int, float, bool, type(None)):
-        raise ValueError("a dict whose keys are neither text nor numbers")
-    return value
