@@ -24,6 +24,10 @@ METHODS = {
     "speed": "the network alone, from pixels to logits, on whole batches in a warm process of its own, one model after another",
 }
 
+# What MLflow gets of a model, and of a pair.
+_SENT = ("top1", "top1_low", "top1_high", "top5", "loss", "ms_per_image", "images_per_s", "megabytes", "parameters", "gmacs")
+_SENT_OF_PAIRS = ("difference", "low", "high", "p", "p_holm", "agreement", "kappa")
+
 
 @dataclass(frozen=True)
 class ModelResult:
@@ -90,22 +94,9 @@ class Results:
 
     def metrics(self) -> dict[str, float]:
         """For MLflow: ``compare/<label>/top1`` and so on, ``pairs/<first> vs <second>/difference`` and so on."""
-        kept = (
-            "top1",
-            "top1_low",
-            "top1_high",
-            "top5",
-            "loss",
-            "ms_per_image",
-            "images_per_s",
-            "megabytes",
-            "parameters",
-            "gmacs",
-        )
-        found = {f"compare/{one.label}/{key}": float(getattr(one, key)) for one in self.models for key in kept}
-        of_pairs = ("difference", "low", "high", "p", "p_holm", "agreement", "kappa")
+        found = {f"compare/{one.label}/{key}": float(getattr(one, key)) for one in self.models for key in _SENT}
         for pair in self.pairs:
-            found |= {f"pairs/{pair.first} vs {pair.second}/{key}": float(getattr(pair, key)) for key in of_pairs}
+            found |= {f"pairs/{pair.first} vs {pair.second}/{key}": float(getattr(pair, key)) for key in _SENT_OF_PAIRS}
         return found
 
 
@@ -134,31 +125,26 @@ def check_same_images(labels: Sequence[str], answers: Sequence[Answers]) -> None
 
 def pairs(labels: Sequence[str], answers: Sequence[Answers]) -> list[PairResult]:
     """Each pair, in the order of the models."""
-    two = list(itertools.combinations(range(len(labels)), 2))
-    tests = []
-    for i, j in two:
-        first, second = answers[i].right, answers[j].right
-        tests.append(statistics.mcnemar(int((first & ~second).sum()), int((second & ~first).sum())))
-    corrected = statistics.holm([test.p for test in tests])
-    return [
-        _pair((labels[i], labels[j]), (answers[i], answers[j]), test, p)
-        for (i, j), test, p in zip(two, tests, corrected, strict=True)
-    ]
+    names, of = list(itertools.combinations(labels, 2)), list(itertools.combinations(answers, 2))
+    # How many images both, only the first, only the second, and neither classifies correctly.
+    counts = [np.bincount(2 * ~one.right + ~other.right, minlength=4).tolist() for one, other in of]
+    tests = [statistics.mcnemar(*only) for _, *only, _ in counts]
+    return list(map(_pair, names, of, counts, tests, statistics.holm([test.p for test in tests])))
 
 
-def _pair(names: tuple[str, str], of: tuple[Answers, Answers], test: statistics.Test, p_holm: float) -> PairResult:
-    right, images = (of[0].right, of[1].right), len(of[0])
-    only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    both, neither = int((right[0] & right[1]).sum()), int((~right[0] & ~right[1]).sum())
-    limits = statistics.paired_difference(both, *only, neither)
+def _pair(
+    names: tuple[str, str], of: tuple[Answers, Answers], counts: list[int], test: statistics.Test, p_holm: float
+) -> PairResult:
+    limits, (_, only_first, only_second, _) = statistics.paired_difference(*counts), counts
     agreement = float(np.mean(of[0].predicted == of[1].predicted))
-    points = 100 * (only[0] - only[1]) / images
+    points = 100 * (only_first - only_second) / len(of[0])
     return PairResult(
         *names,
         points,
         100 * limits.low,
         100 * limits.high,
-        *only,
+        only_first,
+        only_second,
         test.name,
         test.statistic,
         test.p,

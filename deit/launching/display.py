@@ -6,7 +6,6 @@ If the display fails, the run continues: the live panel is replaced by plain lin
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console, Group
@@ -22,18 +21,18 @@ from deit.runs.status import Status
 from deit.text import duration
 
 HEADS = {"cls": "class", "dist": "distillation"}  # heads of a distilled model, by the suffix of their metrics' prefix
+NUMBERS = {"loss": "loss {:.4f}", "lr": "lr {:.2e}", "images_per_s": "{:,.0f} images/s"}
 LABELS = {"val": "raw", "val_ema": "EMA"}
 LABELS |= {f"{prefix}_{head}": f"{label}, {name} head" for prefix, label in LABELS.items() for head, name in HEADS.items()}
 
 
-class Display:
-    """Shows the progress of one run; a context manager, so that the terminal is always restored."""
+class Display(LiveArea):
+    """Shows the progress of one run."""
 
     def __init__(self, run: RunDirectory, config: RunConfig, console: Console) -> None:
-        self.console = console
+        super().__init__(console)
         on = config.task.input if isinstance(config.task, InferenceTask) else config.data.name
         self._headline = f"{config.name}: {config.model.name} on {on}, {_hardware(config)}, {run}"
-        self._area = LiveArea(console)
         self._mute = False
         self._phase: str | None = None  # the last one that was printed
         self._evaluated = 0  # step of the last evaluation that was printed
@@ -41,12 +40,9 @@ class Display:
         self._noticed = 0  # number of the run's warnings that were printed
 
     def __enter__(self) -> Display:
-        self.console.print(self._headline)
-        self._area.__enter__()
+        self._console.print(self._headline)
+        super().__enter__()
         return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._area.__exit__(kind, error, trace)
 
     def update(self, status: Status) -> None:
         """Show the newest progress; never raises."""
@@ -55,39 +51,39 @@ class Display:
         try:
             self._update(status.progress)
         except Exception as error:
-            if self._area.on:
-                self._area.give_up(error)
+            if self.on:
+                self.give_up(error)
             else:
                 self._mute = True
                 said = f"warning: cannot show the progress ({type(error).__name__}: {error}); the run continues"
-                self.console.print(said, style="yellow")
+                self._console.print(said, style="yellow")
 
     def _update(self, progress: dict[str, Any]) -> None:
         teacher = progress.get("teacher")
         if teacher and not self._introduced:
             self._introduced = True
-            self.console.print(f"teacher: {teacher['description']}, top-1 {teacher['top1']:.2f} % on the validation images")
+            self._console.print(f"teacher: {teacher['description']}, top-1 {teacher['top1']:.2f} % on the validation images")
         notices = progress.get("notices", [])
         for notice in notices[self._noticed :]:
-            self.console.print(f"warning: {notice}", style="yellow")
+            self._console.print(f"warning: {notice}", style="yellow")
         self._noticed = len(notices)
         self._lines(progress)
-        if self._area.on:
-            self._area.draw(_panel(progress))
+        if self.on:
+            self.draw(_panel(progress))
 
     def _lines(self, progress: dict[str, Any]) -> None:
         """A line for each phase before the training, if no panel shows it, and one for each evaluation."""
         phase, last = progress.get("phase", "starting"), progress.get("last") or {}
         step = max((entry["step"] for entry in last.values()), default=0)
         if not step:
-            if phase != self._phase and not self._area.on:
-                self.console.print(phase)
+            if phase != self._phase and not self.on:
+                self._console.print(phase)
             self._phase = phase
         elif step != self._evaluated and phase == "training":
             self._evaluated = step
             accuracy = ", ".join(f"top-1 {entry['top1']:.2f} % {LABELS[prefix]}" for prefix, entry in last.items())
             epoch = f"epoch {max(entry['epoch'] for entry in last.values())}/{progress.get('epochs', '?')}"
-            self.console.print("  ".join([epoch, *_numbers(progress), accuracy, f"ETA {eta(progress)}"]))
+            self._console.print("  ".join([epoch, *_numbers(progress), accuracy, f"ETA {eta(progress)}"]))
 
 
 def _panel(progress: dict[str, Any]) -> Group:
@@ -133,16 +129,8 @@ def _hardware(config: RunConfig) -> str:
 
 
 def _numbers(progress: dict[str, Any]) -> list[str]:
-    parts = []
-    if "loss" in progress:
-        parts.append(f"loss {progress['loss']:.4f}")
-    if "lr" in progress:
-        parts.append(f"lr {progress['lr']:.2e}")
-    if "images_per_s" in progress:
-        parts.append(f"{progress['images_per_s']:,.0f} images/s")
-    if "data_wait" in progress:
-        parts.append(f"data wait {100 * progress['data_wait']:.1f} %")
-    return parts
+    parts = [form.format(progress[name]) for name, form in NUMBERS.items() if name in progress]
+    return parts + ([f"data wait {100 * progress['data_wait']:.1f} %"] if "data_wait" in progress else [])
 
 
 def _best(progress: dict[str, Any]) -> str:

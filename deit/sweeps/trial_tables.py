@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from types import TracebackType
 
 from rich.console import Group
 from rich.table import Table
@@ -74,29 +73,22 @@ def ranking(found: Results) -> Table:
     return table
 
 
-class LiveTable:
+class LiveTable(LiveArea):
     """All trials and the usage of the cards, on a terminal; elsewhere the loop's lines are enough."""
 
     def __init__(self, sweep: SweepDirectory, source: Source, executor: Executor) -> None:
+        super().__init__(console())
         self._sweep, self._source, self._executor = sweep, source, executor
-        self._area = LiveArea(console())
         self._began = time.time()
-
-    def __enter__(self) -> LiveTable:
-        self._area.__enter__()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._area.__exit__(kind, error, trace)
 
     def update(self) -> None:
         """Redraw the table; never raises."""
-        if not self._area.on:
+        if not self.on:
             return
         try:
-            self._area.draw(Group(self._table(), Text(self._foot(), no_wrap=True, overflow="ellipsis")))
+            self.draw(Group(self._table(), Text(self._foot(), no_wrap=True, overflow="ellipsis")))
         except Exception as error:
-            self._area.give_up(error)
+            self.give_up(error)
 
     def _table(self) -> Table:
         """A line for each trial, as many as the terminal has."""

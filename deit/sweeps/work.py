@@ -70,8 +70,9 @@ class Work:
             return self._see_through()
 
     def _see_through(self) -> int | None:
+        table = LiveTable(self.sweep, self.source, self.executor)
         try:
-            with LiveTable(self.sweep, self.source, self.executor) as table:
+            with table:
                 while True:
                     self._take_ends()
                     if self.signals and self.executor.outlives:

@@ -10,12 +10,12 @@ import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Optional
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins import sweeper
 from hydra.types import HydraContext, TaskFunction
+from hydra_plugins.deit_sweeps.sweeper import parsed
 from omegaconf import MISSING, DictConfig
 
-from deit.compose import lazy_store, overrides
+from deit.compose import lazy_store
 from deit.config.schema import SweepConfig
 from deit.errors import UserError
 
@@ -150,11 +150,7 @@ class Optuna(sweeper.Sweeper):
             raise UserError(f"hydra/launcher={name} cannot run a search, which has no list of trials; allowed: cards.")
         from deit.sweeps import space
 
-        params = [f"{key}={value}" for key, value in self.params.items()]
-        overrides.check(params, sweeping=True)
-        params = overrides.readable(params)
-        parser = OverridesParser.create(config_loader=self.loader)
-        return self._search(space.parse(parser.parse_overrides(params + arguments)))
+        return self._search(space.parse(parsed(self.params, arguments, self.loader)))
 
     def _search(self, space: "Space") -> Any:
         from deit.sweeps import samplers, search

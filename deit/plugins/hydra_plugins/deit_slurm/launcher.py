@@ -52,9 +52,8 @@ class Elsewhere(Cards):
     conf: Any = None  # the structured configuration of the option
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(
-            **{key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value for key, value in options.items()}
-        )
+        plain: Any = OmegaConf.to_container(OmegaConf.create(options))
+        super().__init__(**plain)
 
     def setup(self, **given: Any) -> None:
         super().setup(**given)
@@ -86,10 +85,7 @@ class Slurm(Elsewhere):
     """Calls sbatch, on a login node for example."""
 
     name = "slurm"
-
-    def setup(self, **given: Any) -> None:
-        self.conf = SlurmConf
-        super().setup(**given)
+    conf = _node
 
 
 class NotInstalled(Cards):

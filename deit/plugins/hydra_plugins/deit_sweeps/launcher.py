@@ -55,11 +55,11 @@ class Cards(launcher.Launcher):
 
         return table.prepare(config)
 
-    def executor(self, settings: SweepConfig, folder: Path) -> "Executor":
-        """Where the trials run, with the working directory ``folder``."""
+    def executor(self, settings: SweepConfig) -> "Executor":
+        """Where the trials run, in the working directory of this process."""
         from deit.sweeps.executors.choose import build
 
-        return build(self.name, self.options, settings, folder)
+        return build(self.name, self.options, settings, Path.cwd())
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run a list of trials. Raises UserError: 2 before the first trial, 1 after the last if any failed, 130 if stopped."""
@@ -80,7 +80,7 @@ class Cards(launcher.Launcher):
             return []
         drafts = composer.looked_at(drafts)
         start.show(drafts)
-        executor = self.executor(settings, Path.cwd())
+        executor = self.executor(settings)
         _check(drafts, executor)
         sweep = start.open_new(drafts[0], settings, self.name, self.options, search=None)
         trials = start.make_trials(sweep, drafts)
@@ -105,7 +105,7 @@ class Cards(launcher.Launcher):
 
     def check_place(self, drafts: "Sequence[Draft]", settings: SweepConfig) -> None:
         """Whether each trial can run where this launcher starts them, as far as a dry run can ask. Raises UserError."""
-        _check(drafts, self.executor(settings, Path.cwd()))
+        _check(drafts, self.executor(settings))
 
     def search(self, build: Callable[["SweepDirectory", "MakeTrial"], "Source"], about: dict[str, Any]) -> Any:
         """Run the trials that a search finds; with ``sweep.resume`` resume an earlier one.
@@ -127,14 +127,13 @@ class Cards(launcher.Launcher):
                 lambda found: start.show(found or [first]),
             )
             return []
-        folder = Path.cwd()
         if settings.resume is None:
-            executor = self.executor(settings, folder)
+            executor = self.executor(settings)
             _check([first], executor)
             sweep = start.open_new(first, settings, self.name, self.options, search=about)
         else:
             sweep = sweeps.find(settings.resume, "sweep.resume", first.config.runs_dir)
-            executor = self.executor(settings, folder)
+            executor = self.executor(settings)
             start.again(sweep, settings, executor)
 
         def make(number: int, overrides: list[str], swept: dict[str, str]) -> "Trial":

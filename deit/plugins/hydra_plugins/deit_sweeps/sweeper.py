@@ -4,14 +4,16 @@
 
 import itertools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from hydra._internal.core_plugins import basic_sweeper
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
-from deit.compose import groups, lazy_store, overrides
+from deit.compose import lazy_store, overrides
 from deit.errors import UserError
 
 
@@ -22,6 +24,13 @@ class GridConf(basic_sweeper.BasicSweeperConf):
 
 
 lazy_store.store("grid", GridConf, group="hydra/sweeper", provider="deit")
+
+
+def parsed(template: Mapping[str, Any], typed: list[str], loader: ConfigLoader) -> list[Override]:
+    """The overrides of a template, then the typed ones, of which the later one for a key counts. Raises UserError."""
+    params = [f"{key}={value}" for key, value in template.items()]
+    overrides.check(params, sweeping=True)
+    return OverridesParser.create(config_loader=loader).parse_overrides(overrides.readable(params) + typed)
 
 
 class Grid(basic_sweeper.BasicSweeper):
@@ -37,13 +46,10 @@ class Grid(basic_sweeper.BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         assert self.hydra_context is not None and self.launcher is not None
-        params = [f"{key}={value}" for key, value in self.params.items()]
-        overrides.check(params, sweeping=True)
-        params = overrides.readable(params)
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        given = {override.get_key_element(): override for override in parser.parse_overrides(params + arguments)}
+        loader = self.hydra_context.config_loader
+        given = {override.get_key_element(): override for override in parsed(self.params, arguments, loader)}
         grid = itertools.product(*(_values(override) for override in given.values()))
-        trials = [[*trial, *case] for trial in grid for case in self._cases(parser.parse_overrides(arguments))]
+        trials = [[*trial, *case] for trial in grid for case in self._cases(parsed({}, arguments, loader))]
         return self.launcher.launch(trials, initial_job_idx=0)
 
     def _cases(self, typed: list[Override]) -> list[list[str]]:
@@ -65,18 +71,11 @@ class Grid(basic_sweeper.BasicSweeper):
 
 def _values(override: Override) -> list[str]:
     """The override once for each of its values, as text."""
+    from deit.sweeps.space import choices  # late: Hydra imports this module in every composition
+
     key = override.get_key_element()
     if not override.is_sweep_override():
         return [str(override.input_line)]
     if not override.is_discrete_sweep():
         raise UserError(f"{override.input_line}: a grid needs single values; allowed: A,B,C or choice(...) or range(...).")
-    values = [f"{key}={value}" for value in override.sweep_string_iterator()]
-    if not values:
-        allowed = ", ".join(groups.groups().get(key, {}))
-        raise UserError(
-            f"{override.input_line}: matches nothing, so there is no trial. Allowed: {allowed or 'at least one value'}."
-        )
-    if len(set(values)) < len(values):
-        double = next(value for value in values if values.count(value) > 1)
-        raise UserError(f"{override.input_line}: {double} is given twice; name each value once.")
-    return values
+    return [f"{key}={value}" for value in choices(override)]
