@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from deit.chart import drawable
 from deit.config.schema import RunConfig
 from deit.data.transform import EvalTransform
 from deit.inference.images import Images
 from deit.inference.labelled import FoundImages
-from deit.inference.picture import Card, draw
+from deit.inference.picture import Card, draw, drawable
 
 FILE = "predictions.png"
 MOST = 20  # images shown, here and on the terminal

@@ -6,12 +6,12 @@ Small images are enlarged by a whole factor without interpolation, so that each 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
-from deit.chart import font
 from deit.files import whole_file
 
 # All in pixels.
@@ -92,12 +92,12 @@ def draw(path: Path, title: str, subtitle: list[str], cards: list[Card]) -> None
 def sheet(title: str, subtitle: list[str], cards: list[Card]) -> Image.Image:
     """The picture of ``cards`` (at least one) in memory."""
     layout = layout_of(subtitle, cards)
-    longest = max(font(TITLE, bold=True).getlength(title), *(font(TEXT).getlength(line) for line in subtitle))
+    longest = max(_font(TITLE, bold=True).getlength(title), *(_font(TEXT).getlength(line) for line in subtitle))
     picture = Image.new("RGB", (max(layout.width, round(longest) + 2 * MARGIN), layout.height), PAPER)
     pen = ImageDraw.Draw(picture)
-    pen.text((MARGIN, MARGIN), title, INK, font(TITLE, bold=True), anchor="lt")
+    pen.text((MARGIN, MARGIN), title, INK, _font(TITLE, bold=True), anchor="lt")
     for number, line in enumerate(subtitle):
-        pen.text((MARGIN, MARGIN + TITLE + 16 + number * SUBTITLE_LINE), line, FAINT, font(TEXT), anchor="lt")
+        pen.text((MARGIN, MARGIN + TITLE + 16 + number * SUBTITLE_LINE), line, FAINT, _font(TEXT), anchor="lt")
     for number, card in enumerate(cards):
         left, top = layout.place(number)
         height, width = (layout.enlargement * side for side in card.seen.shape[:2])
@@ -108,7 +108,7 @@ def sheet(title: str, subtitle: list[str], cards: list[Card]) -> Image.Image:
         below = top + layout.side + ABOVE_BAR
         baseline = below + BAR + LINE - 4
         room = layout.side if card.shares else 2 * layout.side + BETWEEN_IMAGES
-        pen.text((left_of_original, baseline), _shortened(card.name, room), INK, font(CAPTION), anchor="ls")
+        pen.text((left_of_original, baseline), _shortened(card.name, room), INK, _font(CAPTION), anchor="ls")
         if card.shares:
             _draw_target(pen, card.shares, left, below, baseline, layout.side)
     return picture
@@ -124,6 +124,15 @@ def coloured(image: np.ndarray) -> np.ndarray:
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
 
 
+@cache
+def drawable(text: str) -> bool:
+    """Whether the font has all letters of the text; it has no Chinese, for example."""
+    from matplotlib.ft2font import FT2Font
+
+    glyphs = FT2Font(_font_file()).get_charmap()
+    return all(ord(letter) in glyphs for letter in text)
+
+
 def _draw_target(
     pen: ImageDraw.ImageDraw, shares: list[tuple[str, float]], left: int, top: int, baseline: int, side: int
 ) -> None:
@@ -136,9 +145,9 @@ def _draw_target(
             pen.rectangle((edges[0], top, edges[1] - 1, top + BAR - 1), colour)
         start += share
         value, line = f"{share:.2f}", baseline + number * LINE
-        room = side - font(CAPTION).getlength(value) - 8
-        pen.text((left, line), _shortened(name, room), INK, font(CAPTION), anchor="ls")
-        pen.text((left + side, line), value, colour, font(CAPTION), anchor="rs")
+        room = side - _font(CAPTION).getlength(value) - 8
+        pen.text((left, line), _shortened(name, room), INK, _font(CAPTION), anchor="ls")
+        pen.text((left + side, line), value, colour, _font(CAPTION), anchor="rs")
 
 
 def _paste(picture: Image.Image, image: Image.Image, left: int, top: int, side: int) -> None:
@@ -159,9 +168,21 @@ def _fitted(image: np.ndarray, side: int) -> Image.Image:
 
 def _shortened(text: str, room: float) -> str:
     """The text, its end cut off if it is wider than ``room``."""
-    letters = font(CAPTION)
-    if letters.getlength(text) <= room:
+    font = _font(CAPTION)
+    if font.getlength(text) <= room:
         return text
-    while text and letters.getlength(f"{text}…") > room:
+    while text and font.getlength(f"{text}…") > room:
         text = text[:-1]
     return f"{text}…"
+
+
+@cache
+def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(_font_file(bold), size)
+
+
+def _font_file(bold: bool = False) -> str:
+    """A font that comes with matplotlib, because a machine may have none."""
+    import matplotlib  # late: only pictures need it
+
+    return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"))

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from deit.chart import drawable
 from deit.engine.attention import Maps
 from deit.files import whole_file
+from deit.inference.picture import drawable
 
 COLUMNS = 8  # maximum pictures per row
 SIDE = 1.9  # of a picture, inches

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from deit.chart import drawable
 from deit.config.schema import RunConfig
 from deit.data.record import fingerprint
 from deit.data.source import Dataset
@@ -157,4 +156,4 @@ def _draw_worst(path: Path, config: RunConfig, data: Dataset, worst: list[dict[s
 
 def _names(data: Dataset) -> list[str]:
     """The class names, with a replacement if the font lacks a letter."""
-    return [name if drawable(name) else f"class {label}" for label, name in enumerate(data.classes)]
+    return [name if picture.drawable(name) else f"class {label}" for label, name in enumerate(data.classes)]

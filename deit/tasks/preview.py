@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor
 
-from deit.chart import drawable
 from deit.config.schema import RunConfig
 from deit.config.tasks import PreviewTask, expect
 from deit.data.datasets import open_dataset
@@ -21,7 +20,7 @@ from deit.data.source import Dataset, limited
 from deit.data.transform import EvalTransform
 from deit.engine.normalize import Inputs, Normalize
 from deit.engine.step_inputs import batch_inputs
-from deit.inference.picture import Card, draw
+from deit.inference.picture import Card, draw, drawable
 from deit.recipe import plan
 from deit.recipe.augmentation import summary
 from deit.tasks.context import Context

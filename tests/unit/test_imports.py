@@ -37,7 +37,7 @@ CONTROL = (
 )
 WORKER = ("worker", "tasks", "engine", "data", "models", "optim")
 BOTH = ("runs", "weights", "exports", "inference", "comparison", "pages")
-BOTH += ("chart", "errors", "files", "installation", "notes", "randomness", "scores", "secrets", "text")
+BOTH += ("errors", "files", "installation", "notes", "randomness", "scores", "secrets", "text")
 SERVED = ("serving",)  # runs in MLflow's server: neither side
 LIBRARY = ("library",)  # runs in somebody's notebook: neither side
 
@@ -147,7 +147,6 @@ RULES: dict[str, set[str]] = {
     "files": set(),
     "installation": set(),
     "text": set(),
-    "chart": set(),
     "notes": set(),
     "randomness": set(),
     "secrets": {"errors"},
@@ -158,18 +157,18 @@ RULES: dict[str, set[str]] = {
     "data": {"config", "machine", "notes", "randomness", *PLAIN},
     "models": {"config", "errors", "files", "notes", "randomness", "text"},
     "optim": {"config", "errors", "randomness"},
-    "recipe": {"chart", "config", "data", "models", *PLAIN},
+    "recipe": {"config", "data", "models", *PLAIN},
     "migration": {"errors", "text"},
     "runs": {"config", "machine", *PLAIN},
     "weights": {"config", "models", "notes", "runs", *PLAIN},
     "engine": {"config", "data", "machine", "models", "optim", "randomness", "runs", "weights", *PLAIN},
     "exports": {"config", "engine", "models", "runs", "weights", *PLAIN},
-    "inference": {"chart", "config", "data", "exports", "runs", "weights", *PLAIN},
+    "inference": {"config", "data", "exports", "runs", "weights", *PLAIN},
     "comparison": {"inference", "runs", *PLAIN},
     "pages": {"config", "recipe", "runs", "secrets", *PLAIN},
     "serving": {"config", "data", "exports", "inference", *PLAIN},
     "library": {"comparison", "config", "data", "engine", "exports", "inference", "machine", "notes", *PLAIN},
-    "tasks": {"chart", "config", "pages", "recipe", "runs", *NETWORK, *PLAIN},
+    "tasks": {"config", "pages", "recipe", "runs", *NETWORK, *PLAIN},
     "worker": {"config", "engine", "machine", "runs", "tasks", *PLAIN},
     "tracking": {"comparison", "config", "console", "machine", "runs", "secrets", *PLAIN},
     "storage": {"config", "machine", "runs", *SHOWING, *PLAIN},
