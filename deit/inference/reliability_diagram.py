@@ -17,7 +17,9 @@ def draw(path: Path, sums: np.ndarray, ece: float, title: str) -> None:
     accuracy = np.divide(right, images, out=np.zeros(bins), where=filled)
     mean = np.divide(confidence, images, out=np.zeros(bins), where=filled)
     middle, width = (np.arange(bins) + 0.5) / bins, 1 / bins
-    figure = Figure(figsize=(6.4, 7.2), layout="constrained")
+    # Fixed margins: a layout engine measures every text twice, which takes half of the time.
+    figure = Figure(figsize=(6.4, 7.2))
+    figure.subplots_adjust(left=0.11, right=0.97, bottom=0.075, top=0.955, hspace=0.05)
     FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     upper.bar(middle, accuracy, width, color="#2662b8", edgecolor="white", label="accuracy")

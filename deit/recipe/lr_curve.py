@@ -22,7 +22,9 @@ def draw(config: RunConfig, path: Path) -> None:
     from matplotlib.figure import Figure
 
     epochs, rates = curve(config)
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    # Fixed margins: a layout engine measures every text twice, which takes half of the time.
+    figure = Figure(figsize=(7, 3.2))
+    figure.subplots_adjust(left=0.09, right=0.97, bottom=0.15, top=0.9)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.plot(epochs, rates, linewidth=1.5, drawstyle="steps-post" if config.schedule.granularity == "epoch" else "default")
