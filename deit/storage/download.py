@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deit.errors import UserError
+from deit.files import whole_file
 from deit.progress_bar import progress_bars
 from deit.storage.store import Object, Store, Unreachable
 
@@ -28,6 +29,10 @@ class Entry:
     size: int
     tag: str
     mtime_ns: int
+
+    @property
+    def line(self) -> str:
+        return json.dumps(asdict(self)) + "\n"
 
 
 class Manifest:
@@ -63,17 +68,13 @@ class Manifest:
         with open(self._file, "a", encoding="utf-8") as lines:
             for entry in entries:
                 self.entries[entry.name] = entry
-                lines.write(json.dumps(asdict(entry)) + "\n")
+                lines.write(entry.line)
 
     def replace(self, names: Iterable[str]) -> None:
         """Keep only the lines of ``names``, one each."""
         self.entries = {name: self.entries[name] for name in names}
-        temporary = self._file.with_suffix(".tmp")
-        temporary.unlink(missing_ok=True)
-        whole, self._file = self._file, temporary
-        self.append(list(self.entries.values()))
-        self._file = whole
-        os.replace(temporary, whole)
+        with whole_file(self._file, "w", durable=False) as lines:
+            lines.writelines(entry.line for entry in self.entries.values())
 
 
 def check_names(found: Sequence[Object], key: str) -> None:

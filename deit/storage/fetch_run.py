@@ -7,7 +7,6 @@ A checkpoint appears here only when it is complete, ``status.json`` comes last: 
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,15 +16,15 @@ from deit.config import frozen
 from deit.config.addresses import runs_copy
 from deit.console import console
 from deit.errors import UserError
-from deit.files import write_text
+from deit.files import read_json, write_text
 from deit.machine import locks
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
 from deit.runs.sweep_directory import FOLDER
 from deit.storage.download import Manifest, check_names, copy
-from deit.storage.mirror_base import ASIDE, Signature, signature
+from deit.storage.mirror_base import ASIDE, signature
 from deit.storage.open import open_store
-from deit.storage.run_mirror import Mirror
+from deit.storage.run_mirror import Mirror, address_of
 from deit.storage.store import NothingThere, Object, Store
 
 FETCHING = ".fetch"  # folder in the run directory: partial files, and the manifest of complete ones
@@ -113,7 +112,7 @@ class _Fetching:
         one = self._found.get("status.json")
         if one is None:  # not uploaded yet
             return False
-        about = json.loads(brought(self._store, one, self._folder / "status.json").read_text(encoding="utf-8"))
+        about = read_json(brought(self._store, one, self._folder / "status.json"))
         return bool(about.get("updated", 0.0) > status.read(self._run).updated)
 
     def fetch(self, quiet: bool) -> None:
@@ -123,12 +122,15 @@ class _Fetching:
             self._found = {name: one for name, one in self._found.items() if not name.startswith(LARGE)}
         remote = self._checkpoints()
         here = {path.name: path for path in checkpoint.complete(run)}
+        # A checkpoint's state.json has the SHA-256 of all its files.
+        sums = {name: hashlib.md5((path / checkpoint.STATE).read_bytes()).hexdigest() for name, path in here.items()}
         wanted, places = [], {}
         for name, one in self._found.items():
             parts = name.split("/")
             if len(parts) == 3 and parts[0] == run.checkpoints.name and parts[1].startswith("step_"):
                 # A checkpoint without state.json is not complete.
-                if parts[1] not in remote or self._same(here.get(parts[1]), remote[parts[1]]):
+                state = remote.get(parts[1])
+                if state is None or (state.md5 is not None and state.md5 == sums.get(parts[1])):
                     continue
                 places[name] = self._arriving(parts[1]) / parts[2]
             else:
@@ -146,8 +148,9 @@ class _Fetching:
         if "status.json" in self._found:
             brought(self._store, self._found["status.json"], run.status)
         shutil.rmtree(self._folder)
-        there = {name: mark for name in self._found if (mark := signature(run.path / name)) is not None}
-        self._note(there)
+        if address_of(run, frozen.load(run.config)) == self._address:  # else it is copied elsewhere from now on
+            there = {name: mark for name in self._found if (mark := signature(run.path / name)) is not None}
+            Mirror(run, self._address).note(there)
         if not self._light:
             run.partial.unlink(missing_ok=True)
         if not quiet:
@@ -158,13 +161,6 @@ class _Fetching:
         prefix = f"{self._run.checkpoints.name}/"
         states = [name for name in self._found if name.startswith(f"{prefix}step_") and name.endswith(f"/{checkpoint.STATE}")]
         return {name.split("/")[1]: self._found[name] for name in states}
-
-    def _same(self, here: Path | None, there: Object) -> bool:
-        """Whether a local checkpoint equals that of the store: its state.json has the SHA-256 of all its files."""
-        if here is None:
-            return False
-        content = (here / checkpoint.STATE).read_bytes()
-        return there.md5 == hashlib.md5(content).hexdigest()
 
     def _arriving(self, name: str) -> Path:
         return self._run.checkpoints / f".{name}.fetched.tmp"
@@ -179,12 +175,6 @@ class _Fetching:
         for name, path in here.items():
             if not remote or name > remote[-1]:  # the run has continued elsewhere from an earlier step
                 path.rename(path.with_name(f"{ASIDE}{name}"))
-
-    def _note(self, there: dict[str, Signature]) -> None:
-        config = frozen.load(self._run.config)
-        above = self._address.rsplit("/", 2)[0]
-        if config.runs_dir.rstrip("/") == above:  # otherwise it is copied elsewhere from now on
-            Mirror(self._run, self._address).note(there)
 
 
 def brought(store: Store, one: Object, target: Path) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 
 from deit.files import read_json, write_json
@@ -62,6 +62,14 @@ class Folder(abc.ABC):
     @abc.abstractmethod
     def send(self) -> int:
         """Copy and delete what has changed; returns how many files were copied. After a StoreError the finished part stays."""
+
+    @abc.abstractmethod
+    def news(self) -> Hashable:
+        """A value whose change starts a copy at once."""
+
+    @abc.abstractmethod
+    def accompanied(self) -> bool:
+        """Whether a process of the run or sweep is alive."""
 
     @abc.abstractmethod
     def _local(self) -> Iterator[str]:

@@ -11,12 +11,14 @@ The copy can be resumed at any moment:
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 
 from deit.config.addresses import is_remote
 from deit.config.schema import RunConfig
-from deit.runs import checkpoint
+from deit.machine import processes
+from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
 from deit.storage.mirror_base import LOG, SNAPSHOTS, Folder, signature
 
@@ -61,6 +63,14 @@ class Mirror(Folder):
         count += self._put_all(self._named([run.status]))
         shutil.rmtree(run.path / SNAPSHOTS, ignore_errors=True)
         return count
+
+    def news(self) -> Hashable:
+        # After the end each check counts as news: what is written then should be copied soon.
+        return time.monotonic() if status.read(self.run).ended else tuple(checkpoint.complete(self.run))
+
+    def accompanied(self) -> bool:
+        now = status.read(self.run)
+        return any(processes.find(pid, now.updated) for pid in (now.launcher_pid, now.worker_pid))
 
     def _put_checkpoint(self, folder: Path) -> int:
         files = self._named(sorted(folder.iterdir())) if folder.is_dir() else {}

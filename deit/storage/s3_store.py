@@ -149,8 +149,10 @@ class S3Store(Store):
         if part.stat().st_size != found.size:
             return False
         if found.md5 is not None:
+            digest = hashlib.md5()
             with open(part, "rb") as file:
-                digest = hashlib.file_digest(file, "md5") if hasattr(hashlib, "file_digest") else _md5(file)
+                while piece := file.read(1 << 20):
+                    digest.update(piece)
             if digest.hexdigest() == found.md5:
                 return True
         bucket, path = split(found.address)
@@ -199,13 +201,6 @@ class S3Store(Store):
         if code in BUSY:
             return Unreachable(f"{where}: the store{at} responds with {reason}.", exit_code=1)
         return StoreError(f"{where}: {reason}.", exit_code=1)
-
-
-def _md5(file: Any) -> Any:
-    digest = hashlib.md5()
-    while piece := file.read(1 << 20):
-        digest.update(piece)
-    return digest
 
 
 def _code(error: BaseException) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -59,6 +59,13 @@ class SweepMirror(Folder):
         if not count:
             self._settled.clear()  # check again for new files, such as an export
         return count
+
+    def news(self) -> Hashable:
+        sweep = self.sweep
+        return tuple(map(signature, (sweep.trials, sweep.summary_csv, sweep.summary_md, sweep.report)))
+
+    def accompanied(self) -> bool:
+        return self.sweep.is_worked_on()
 
     def _send_run(self, mirror: Mirror) -> int:
         if not mirror.missing():

@@ -9,7 +9,6 @@ process of the run is left and all is copied.
 
 from __future__ import annotations
 
-import abc
 import logging
 import sys
 import time
@@ -18,11 +17,10 @@ from typing import Any
 
 from deit.config import frozen
 from deit.errors import UserError
-from deit.machine import companion_main, locks, processes
-from deit.runs import checkpoint, status
+from deit.machine import companion_main, locks
 from deit.runs.directory import RunDirectory
 from deit.runs.sweep_directory import SweepDirectory
-from deit.storage.mirror_base import LOCK, Folder, Stopped, signature
+from deit.storage.mirror_base import LOCK, Folder, Stopped
 from deit.storage.run_mirror import Mirror, address_of
 from deit.storage.sweep_mirror import SweepMirror
 
@@ -35,19 +33,11 @@ ABANDONED = 600.0  # seconds for which an uploader without a launcher tries to r
 LAST_WORDS = 4.0  # seconds from SIGINT or SIGTERM to the end
 
 
-class Uploader(abc.ABC):
+class Uploader:
     def __init__(self, mirror: Folder) -> None:
         self._mirror = mirror
         self._mirror.goes_on = lambda: not self._stopping
         self._stopping = False
-
-    @abc.abstractmethod
-    def _news(self) -> Hashable:
-        """A value whose change starts a copy at once."""
-
-    @abc.abstractmethod
-    def _accompanied(self) -> bool:
-        """Whether a process of the run or sweep is alive."""
 
     def stop(self, *_: Any) -> None:
         """End soon, even if a call blocks; partial copies are repeated next time."""
@@ -61,8 +51,8 @@ class Uploader(abc.ABC):
             _log.info("copying to %s", self._mirror.address)
             failures, orphaned = 0, None
             while not self._stopping:
-                alone = not self._accompanied()
-                seen = self._news()
+                alone = not self._mirror.accompanied()
+                seen = self._mirror.news()
                 try:
                     self._mirror.send()
                 except Stopped:
@@ -91,50 +81,22 @@ class Uploader(abc.ABC):
         until = time.monotonic() + (PERIOD if failures == 0 else min(LONGEST_WAIT, 2.0 ** (failures - 1)))
         while time.monotonic() < until and not self._stopping:
             time.sleep(POLL)
-            if failures == 0 and (self._news() != seen or not self._accompanied()):
+            if failures == 0 and (self._mirror.news() != seen or not self._mirror.accompanied()):
                 return
 
 
-class OfRun(Uploader):
-    def __init__(self, run: RunDirectory) -> None:
-        """Raises UserError if ``run`` has no configuration, or one with a local runs_dir."""
-        config = frozen.load(run.config)
-        address = address_of(run, config)
-        if address is None:
-            raise UserError(f"{run.config}: runs_dir is {config.runs_dir}, a folder; it is not copied.")
-        super().__init__(Mirror(run, address))
-        self._run = run
-
-    def _news(self) -> Hashable:
-        # After the end each check counts as news: what is written then should be copied soon.
-        return time.monotonic() if status.read(self._run).ended else tuple(checkpoint.complete(self._run))
-
-    def _accompanied(self) -> bool:
-        now = status.read(self._run)
-        return any(processes.find(pid, now.updated) for pid in (now.launcher_pid, now.worker_pid))
-
-
-class OfSweep(Uploader):
-    def __init__(self, sweep: SweepDirectory) -> None:
-        """Raises UserError if the sweep's runs_dir is local."""
-        address = sweep.address
-        if address is None:
-            raise UserError(f"{sweep}: its runs_dir is a folder; it is not copied.")
-        super().__init__(SweepMirror(sweep, address))
-        self._sweep = sweep
-
-    def _news(self) -> Hashable:
-        sweep = self._sweep
-        return tuple(map(signature, (sweep.trials, sweep.summary_csv, sweep.summary_md, sweep.report)))
-
-    def _accompanied(self) -> bool:
-        return self._sweep.is_worked_on()
-
-
 def of(folder: str) -> Uploader:
-    """The uploader of ``folder``. Raises UserError if it is not copied to a store."""
-    sweep = SweepDirectory(folder)
-    return OfSweep(sweep) if sweep.info.is_file() else OfRun(RunDirectory(folder))
+    """The uploader of ``folder``. Raises UserError if that has no configuration, or one with a local runs_dir."""
+    sweep, run = SweepDirectory(folder), RunDirectory(folder)
+    if sweep.info.is_file():
+        if sweep.address is None:
+            raise UserError(f"{sweep}: its runs_dir is a folder; it is not copied.")
+        return Uploader(SweepMirror(sweep, sweep.address))
+    config = frozen.load(run.config)
+    address = address_of(run, config)
+    if address is None:
+        raise UserError(f"{run.config}: runs_dir is {config.runs_dir}, a folder; it is not copied.")
+    return Uploader(Mirror(run, address))
 
 
 if __name__ == "__main__":

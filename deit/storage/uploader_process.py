@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 import signal
 import time
 from collections.abc import Sequence
@@ -33,17 +32,10 @@ class Uploading(Companion):
 
     name, module = LOG.removesuffix(".log"), "deit.storage.uploader"
 
-    def __init__(self, place: Place, address: str | None, limit: int) -> None:
+    def __init__(self, place: Place, mirror: Folder | None, limit: int, later: str) -> None:
+        """``limit``: maximum seconds to wait for the rest; ``later``: arguments of task=sync that copy it later."""
         super().__init__(place)
-        self._address, self._limit = address, limit
-
-    @abc.abstractmethod
-    def _mirror(self, address: str) -> Folder:
-        """The folder and its copy."""
-
-    @abc.abstractmethod
-    def _later(self) -> str:
-        """The arguments of task=sync that copy it later."""
+        self._mirror, self._limit, self._later = mirror, limit, later
 
     def _left(self) -> float:
         """Maximum seconds to wait for it now."""
@@ -51,65 +43,54 @@ class Uploading(Companion):
 
     def start(self) -> None:
         """Start the uploader, if there is anything for it to do."""
-        if self._address is not None:
+        if self._mirror is not None:
             self.place.logs.mkdir(exist_ok=True)
             self._begin()
 
     def finish(self) -> None:
         """Wait until all is copied, at most ``checkpointing.upload_timeout`` seconds or until a signal; print the address."""
-        if self.process is None:
+        if self.process is None or self._mirror is None:
             return
-        end = time.monotonic() + self._left()
-        with (
-            signals.noted() as received,
-            waiting(f"copying the rest to {self._address} (Ctrl-C skips this)"),
-        ):
+        address, end = self._mirror.address, time.monotonic() + self._left()
+        with signals.noted() as received, waiting(f"copying the rest to {address} (Ctrl-C skips this)"):
             while not (done := self._done()) and time.monotonic() < end and not received:
                 self.watch()
                 time.sleep(POLL)
         self.stop()
         if done:
-            console().print(f"copied to {self._address}")
+            console().print(f"copied to {address}")
             return
         when = (
             f"before {signal.Signals(received[0]).name}" if received else f"within checkpointing.upload_timeout={self._limit} s"
         )
         console().print(
-            f"{self._address}: not everything was copied {when}; it is in "
-            f"{self.place}. See {shown(self.place.logs / LOG)}. Copy it later: {program()} task=sync {self._later()}",
+            f"{address}: not everything was copied {when}; it is in "
+            f"{self.place}. See {shown(self.place.logs / LOG)}. Copy it later: {program()} task=sync {self._later}",
         )
 
     def _done(self) -> bool:
-        assert self._address is not None
-        return not self._mirror(self._address).missing()
+        assert self._mirror is not None
+        self._mirror.reload()
+        return not self._mirror.missing()
 
 
 class Uploader(Uploading):
     """The uploader of a run."""
 
     def __init__(self, run: RunDirectory, config: RunConfig) -> None:
-        super().__init__(run, address_of(run, config), config.checkpointing.upload_timeout)
-        self._run = run
-
-    def _mirror(self, address: str) -> Folder:
-        return Mirror(self._run, address)
-
-    def _later(self) -> str:
-        return line_to_type("run", self._run)
+        address = address_of(run, config)
+        mirror = None if address is None else Mirror(run, address)
+        super().__init__(run, mirror, config.checkpointing.upload_timeout, line_to_type("run", run))
 
 
 class SweepUploader(Uploading):
     """The uploader of a sweep, and of what its trials have left."""
 
     def __init__(self, sweep: SweepDirectory) -> None:
-        super().__init__(sweep, sweep.address, sweep.read_info().get("upload_timeout", 0))
+        info, address = sweep.read_info(), sweep.address
+        mirror = None if address is None else SweepMirror(sweep, address)
+        super().__init__(sweep, mirror, info.get("upload_timeout", 0), line_to_type("runs_dir", info.get("runs_dir")))
         self._sweep = sweep
-
-    def _mirror(self, address: str) -> Folder:
-        return SweepMirror(self._sweep, address)
-
-    def _later(self) -> str:
-        return line_to_type("runs_dir", self._sweep.read_info()["runs_dir"])
 
     def _left(self) -> float:
         """A trial has already waited for its own files; the sweep does not wait as long again."""
