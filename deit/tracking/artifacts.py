@@ -82,24 +82,29 @@ def _refuse(done: progress.Progress, name: str, why: str) -> None:
     done.refused[name] = why
 
 
+def _text(path: Path, folder: str | None = None) -> _Item:
+    name = f"{folder}/{path.name}" if folder else path.name
+    return _Item(name, path, lambda remote: remote.put_text(path.read_text(encoding="utf-8", errors="replace"), name))
+
+
+def _file(path: Path, folder: str | None = None) -> _Item:
+    name = f"{folder}/{path.name}" if folder else path.name
+    return _Item(name, path, lambda remote: remote.put_file(path, folder))
+
+
 def _early(run: RunDirectory, config: RunConfig) -> Iterator[_Item]:
-    for path in (run.config, run.overrides, run.environment, run.pretrained):
-        yield _Item(path.name, path, partial(_put_text, path, path.name))
-    yield _Item(run.lr_curve.name, run.lr_curve, partial(_put_file, run.lr_curve, None))
+    yield from map(_text, (run.config, run.overrides, run.environment, run.pretrained))
+    yield _file(run.lr_curve)
     yield _Item(run.data.name, run.data, partial(_put_data, run, config))
     for path in sorted(run.figures.glob("*.png")):
-        yield _Item(f"figures/{path.name}", path, partial(_put_file, path, "figures"))
+        yield _file(path, "figures")
 
 
 def _late(run: RunDirectory) -> Iterator[_Item]:
     for path in sorted(run.logs.glob("*.log")):
         if path.name != "shipper.log":  # this process still writes it
-            yield _Item(f"logs/{path.name}", path, partial(_put_text, path, f"logs/{path.name}"))
-    yield _Item(run.bad_images.name, run.bad_images, partial(_put_file, run.bad_images, None))
-    yield _Item(run.journal.name, run.journal, partial(_put_file, run.journal, None))
-    yield _Item(run.report.name, run.report, partial(_put_file, run.report, None))
-    for path in (run.path / name for name in comparison.FILES):
-        yield _Item(path.name, path, partial(_put_file, path, None))
+            yield _text(path, "logs")
+    yield from map(_file, (run.bad_images, run.journal, run.report, *(run.path / name for name in comparison.FILES)))
 
 
 def _checkpoints(run: RunDirectory, config: RunConfig) -> Iterator[_Item]:
@@ -108,7 +113,7 @@ def _checkpoints(run: RunDirectory, config: RunConfig) -> Iterator[_Item]:
         for entry in best.values():
             folder = run.checkpoints / entry["checkpoint"]
             place = f"checkpoints/{folder.name}"
-            yield _Item(place, folder, partial(_put_file, folder, place))
+            yield _Item(place, folder, partial(RemoteRun.put_file, path=folder, folder=place))
     # One entry among the models, for the better of raw and EMA weights, unless the network has learnt nothing.
     name = config.checkpointing.monitor.partition("/")[2]
     weights = max(sorted(best, reverse=True), key=lambda kind: rank(best[kind], name), default=None)
@@ -117,14 +122,6 @@ def _checkpoints(run: RunDirectory, config: RunConfig) -> Iterator[_Item]:
     folder = run.checkpoints / best[weights]["checkpoint"]
     name = re.sub(r"[^\w-]", "_", f"{short_name(run, config.name)}-{weights}")
     yield _Item("model", folder, partial(_register, run, config, name, weights, folder, best[weights]["step"]))
-
-
-def _put_text(path: Path, name: str, remote: RemoteRun) -> None:
-    remote.put_text(path.read_text(encoding="utf-8", errors="replace"), name)
-
-
-def _put_file(path: Path, folder: str | None, remote: RemoteRun) -> None:
-    remote.put_file(path, folder)
 
 
 def _put_data(run: RunDirectory, config: RunConfig, remote: RemoteRun) -> None:

@@ -45,7 +45,7 @@ def permanent(error: BaseException) -> bool:
 def _permanent(error: BaseException) -> bool:
     status = http_status(error)
     if status is not None:
-        return (400 <= status < 500 and status not in _TEMPORARY_STATUS) or status in (405, 501)
+        return (400 <= status < 500 and status not in _TEMPORARY_STATUS) or status == 501
     name = type(error).__name__
     if isinstance(error, ImportError) or "Credential" in name or name in ("ProfileNotFound", "NoRegionError"):
         return True

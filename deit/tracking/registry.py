@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,9 @@ from deit.installation import source_name, words
 from deit.runs.journal import now_ms
 from deit.runs.outcome import finished
 from deit.secrets import with_credentials
-from deit.tracking import describe
 from deit.tracking.records import Point
-from deit.tracking.remote import RemoteRun, check_artifacts, connect, find_experiment, translated
+from deit.tracking.remote import RemoteRun, check_artifacts, connect, find_experiment, runs_of, translated
 
-_PAGE = 1000  # experiments per page of MLflow's list
 _MLMODEL = "MLmodel"
 
 
@@ -86,7 +84,9 @@ class Registry:
             if run is None:
                 undo.callback(self._drop, self._client.delete_run, remote.run_id)
             model_id = self._log(package, remote, step, tags, undo)
-            points = self._points(remote.run_id, metrics, step) if run else _points_now(metrics, step)
+            now = now_ms()
+            new = [Point(name, value, now, step) for name, value in metrics.items()]
+            points = self._points(remote.run_id, metrics, step) if run else new
             remote.send(points, model_id)
             version = self._version(model_id, remote.run_id, tags, undo)
             if alias is not None:
@@ -102,18 +102,8 @@ class Registry:
         if origin is None or not re.fullmatch(r"[\w.-]+", origin.run_id):
             return None
         with translated():
-            query = f"tags.`{describe.RUN_TAG}` = '{origin.run_id}'"
-            found = self._client.search_runs(list(self._experiments()), query, order_by=["attributes.start_time DESC"])
-        return next((run for run in found if run.data.tags.get(describe.DIRECTORY_TAG) == origin.directory), None)
-
-    def _experiments(self) -> Iterator[str]:
-        token = None
-        while True:
-            page = self._client.search_experiments(max_results=_PAGE, page_token=token)
-            yield from (experiment.experiment_id for experiment in page)
-            token = page.token
-            if not token:
-                return
+            experiments = [experiment.experiment_id for experiment in mlflow.search_experiments()]
+        return next(iter(runs_of(self._client, experiments, origin.run_id, origin.directory)), None)
 
     def _new_run(self, experiment: str) -> RemoteRun:
         experiment_id = find_experiment(self._client, self._uri, experiment)
@@ -165,8 +155,3 @@ class Registry:
         # The failure may have affected the whole store.
         with contextlib.suppress(Exception):
             delete(*which)
-
-
-def _points_now(metrics: Mapping[str, float], step: int) -> list[Point]:
-    now = now_ms()
-    return [Point(name, value, now, step) for name, value in metrics.items()]

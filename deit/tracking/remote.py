@@ -14,7 +14,7 @@ import logging
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -164,25 +164,20 @@ def check_artifacts(uri: str, location: str) -> None:
         raise Refused("its experiment was created by an MLflow server, and keeps artifacts where only that server can write")
 
 
-def find_run(client: MlflowClient, experiment_id: str, run_id: str, directory: str) -> str | None:
-    """The MLflow run of a run directory, found by its tags; None if there is none.
+def runs_of(client: MlflowClient, experiments: Sequence[str], run_id: str, directory: str) -> list[Run]:
+    """The MLflow runs of a run directory in the experiments with these ids, found by their tags, newest first.
 
     So a shipper that was killed right after creating the run finds it, instead of creating a second one.
     """
-    found = _runs_of(client, experiment_id, run_id, directory)
-    return str(found[0].info.run_id) if found else None
-
-
-def _runs_of(client: MlflowClient, experiment_id: str, run_id: str, directory: str) -> list[Run]:
-    found = find_tagged(client, experiment_id, describe.RUN_TAG, run_id)
+    found = find_tagged(client, experiments, describe.RUN_TAG, run_id)
     return [run for run in found if run.data.tags.get(describe.DIRECTORY_TAG) == directory]
 
 
-def find_tagged(client: MlflowClient, experiment_id: str, tag: str, value: str) -> list[Run]:
-    """The runs of an experiment whose ``tag`` has this value, newest first, without deleted ones."""
+def find_tagged(client: MlflowClient, experiments: Sequence[str], tag: str, value: str) -> list[Run]:
+    """The runs of some experiments whose ``tag`` has this value, newest first, without deleted ones."""
     with translated():
         query = f"tags.`{tag}` = '{value}'"
-        return list(client.search_runs([experiment_id], filter_string=query, order_by=["attributes.start_time DESC"]))
+        return list(client.search_runs(list(experiments), filter_string=query, order_by=["attributes.start_time DESC"]))
 
 
 class RemoteRun:
@@ -224,32 +219,26 @@ class RemoteRun:
         ]
         if changed:
             tags = {**tags, "resumed.changed": "; ".join(changed)}
-        fresh = [Param(key, value) for key, value in params.items() if key not in self._params]
-        for start in range(0, len(fresh), _LABELS):
-            self._deliver(fresh[start : start + _LABELS], lambda some: self._client.log_batch(self.run_id, params=some))
-        labels = [RunTag(key, value) for key, value in tags.items()]
-        for start in range(0, len(labels), _LABELS):
-            self._deliver(labels[start : start + _LABELS], lambda some: self._client.log_batch(self.run_id, tags=some))
+        self._deliver("params", [Param(key, value) for key, value in params.items() if key not in self._params], _LABELS)
+        self._deliver("tags", [RunTag(key, value) for key, value in tags.items()], _LABELS)
 
     def send(self, points: Sequence[Point], model_id: str | None = None) -> None:
         """Send metrics with their recorded times and steps, for ``model_id`` too if it is given."""
-        metrics = [Metric(p.name, p.value, p.time, p.step, model_id=model_id) for p in points]
-        for start in range(0, len(metrics), BATCH):
-            self._deliver(metrics[start : start + BATCH], lambda some: self._client.log_batch(self.run_id, metrics=some))
+        self._deliver("metrics", [Metric(p.name, p.value, p.time, p.step, model_id=model_id) for p in points], BATCH)
 
-    def _deliver(self, items: list[Any], call: Callable[[list[Any]], object]) -> None:
-        """Pass ``items`` to ``call``. Items that MLflow refuses are found by halving, logged and left out."""
-        try:
-            with translated():
-                call(items)
-        except Refused as error:
-            self._get()  # a deleted run refuses everything: RunGone
-            if len(items) == 1:
-                _log.warning("MLflow refused %s = %s: %s", items[0].key, items[0].value, error)
-                return
-            middle = len(items) // 2
-            self._deliver(items[:middle], call)
-            self._deliver(items[middle:], call)
+    def _deliver(self, kind: str, items: list[Any], most: int) -> None:
+        """Send items of a kind, ``most`` in a call. Those that MLflow refuses are found by halving, logged and left out."""
+        for start in range(0, len(items), most):
+            some = items[start : start + most]
+            try:
+                with translated():
+                    self._client.log_batch(self.run_id, **{kind: some})
+            except Refused as error:
+                self._get()  # a deleted run refuses everything: RunGone
+                if len(some) == 1:
+                    _log.warning("MLflow refused %s = %s: %s", some[0].key, some[0].value, error)
+                else:
+                    self._deliver(kind, some, (len(some) + 1) // 2)
 
     def put_file(self, path: Path, folder: str | None = None) -> None:
         """Copy a file or a whole folder into the run's artifacts. Raises Refused."""
@@ -301,7 +290,7 @@ class RemoteRun:
 
         A slow server creates one after the shipper's call has timed out and the shipper has repeated it.
         """
-        for run in _runs_of(self._client, self.experiment_id, run_id, directory):
+        for run in runs_of(self._client, [self.experiment_id], run_id, directory):
             if run.info.run_id != self.run_id and not run.data.metrics and run.info.status == "RUNNING":
                 _log.warning("run %s is an empty duplicate from a call that timed out; it is deleted", run.info.run_id)
                 with translated():

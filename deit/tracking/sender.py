@@ -187,9 +187,8 @@ class Sender:
         """A new MLflow run, or that of an attempt that was killed before it could record its id."""
         from deit.tracking import remote as far
 
-        run_id = far.find_run(client, experiment_id, self.run.id, str(self.run.path))
-        if run_id:
-            return far.RemoteRun(client, self.uri, run_id)
+        if found := far.runs_of(client, [experiment_id], self.run.id, str(self.run.path)):
+            return far.RemoteRun(client, self.uri, str(found[0].info.run_id))
         name = self.config.tracking.run_name or describe.run_name(self.run, self.config.name, self.config.task)
         started = records.first_time(self.run.journal) or now_ms()
         return far.RemoteRun.create(client, self.uri, experiment_id, name, tags, started)

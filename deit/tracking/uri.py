@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import itertools
 import os
 import re
 import shlex
@@ -159,11 +160,8 @@ def usable_experiment(name: str, stage: Callable[[str], str | None]) -> str:
     Restoring a deleted experiment would bring back all its runs, which somebody did not want any more. ``stage`` returns
     ``active`` or ``deleted`` for a name, or None if there is no such experiment.
     """
-    tried, number = name, 1
-    while stage(tried) == "deleted":
-        number += 1
-        tried = f"{name}-{number}"
-    return tried
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(one for one in names if stage(one) != "deleted")
 
 
 def artifact_folder(name: str) -> str:

@@ -61,7 +61,7 @@ def _send(sweep: SweepDirectory, uri: str, experiment: str, info: dict[str, Any]
     found = trial_results.read(sweep)
     if verdict := found.verdict():
         tags |= {"sweep.best": redact(verdict), "mlflow.note.content": summary.note(found)}
-    known = remote.find_tagged(client, experiment_id, TAG, sweep.id)
+    known = remote.find_tagged(client, [experiment_id], TAG, sweep.id)
     if known:
         run = remote.RemoteRun(client, uri, str(known[0].info.run_id))
     else:
