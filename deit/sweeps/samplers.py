@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,16 @@ from deit.sweeps.space import Choice, Space
 
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # the sweep prints its own messages
+
+_SAMPLERS: dict[str, Callable[..., optuna.samplers.BaseSampler]] = {
+    # Trials run in parallel: constant_liar keeps a proposal away from those still running. With one objective the interaction
+    # of the parameters is learned (multivariate).
+    "tpe": partial(optuna.samplers.TPESampler, constant_liar=True),
+    "cmaes": partial(optuna.samplers.CmaEsSampler, warn_independent_sampling=False),
+    "nsga2": optuna.samplers.NSGAIISampler,
+    "random": optuna.samplers.RandomSampler,
+    "grid": optuna.samplers.RandomSampler,  # its combinations are passed to Optuna, which draws nothing
+}
 
 
 @dataclass(frozen=True)
@@ -80,20 +91,11 @@ def sampler(settings: Settings, number: int) -> optuna.samplers.BaseSampler:
     proposed without the interruption.
     """
     seed = int(np.random.SeedSequence((settings.seed, number)).generate_state(1)[0])
-    given = {key: value for key, value in settings.sampler.items() if key != "name"}
-    match settings.sampler["name"]:
-        case "tpe":
-            # Trials run in parallel: constant_liar keeps a proposal away from those still running. With one
-            # objective the interaction of the parameters is learned (multivariate).
-            return optuna.samplers.TPESampler(seed=seed, constant_liar=True, **given)
-        case "cmaes":
-            return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False, **given)
-        case "nsga2":
-            return optuna.samplers.NSGAIISampler(seed=seed, **given)
-        case "random" | "grid":  # the combinations of a grid are passed to Optuna, which draws nothing
-            return optuna.samplers.RandomSampler(seed=seed)
-        case name:
-            raise UserError(f"hydra.sweeper.sampler.name is {name!r}; choose hydra/sweeper/sampler=OPTION.")
+    given = dict(settings.sampler)
+    name = given.pop("name")
+    if name not in _SAMPLERS:
+        raise UserError(f"hydra.sweeper.sampler.name is {name!r}; choose hydra/sweeper/sampler=OPTION.")
+    return _SAMPLERS[name](seed=seed, **given)
 
 
 def pruner(settings: Settings, epochs: int) -> optuna.pruners.BasePruner:

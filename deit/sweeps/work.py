@@ -10,7 +10,6 @@ import signal
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 from deit.config import frozen
 from deit.config.schema import RunConfig, SweepConfig
@@ -66,7 +65,7 @@ class Work:
 
     def run(self) -> int | None:
         """Work until all trials have ended or a signal came; returns the signal, or None."""
-        with signals.handled(self._on_signal):
+        with signals.noted() as self.signals:
             return self._see_through()
 
     def _see_through(self) -> int | None:
@@ -93,9 +92,6 @@ class Work:
             for running in self._running.values():  # only after an error of this process
                 running.handle.stop()
             self.executor.close()
-
-    def _on_signal(self, number: int, frame: Any) -> None:
-        self.signals.append(number)
 
     def _start_what_fits(self) -> None:
         for trial in () if self.executor.full else self.source.waiting():

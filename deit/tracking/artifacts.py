@@ -88,8 +88,9 @@ def _text(path: Path, folder: str | None = None) -> _Item:
 
 
 def _file(path: Path, folder: str | None = None) -> _Item:
+    """A file, or a folder, which keeps its name."""
     name = f"{folder}/{path.name}" if folder else path.name
-    return _Item(name, path, lambda remote: remote.put_file(path, folder))
+    return _Item(name, path, lambda remote: remote.put_file(path, name if path.is_dir() else folder))
 
 
 def _early(run: RunDirectory, config: RunConfig) -> Iterator[_Item]:
@@ -111,9 +112,7 @@ def _checkpoints(run: RunDirectory, config: RunConfig) -> Iterator[_Item]:
     best = checkpoint.best_of(run)
     if config.tracking.upload_checkpoints:
         for entry in best.values():
-            folder = run.checkpoints / entry["checkpoint"]
-            place = f"checkpoints/{folder.name}"
-            yield _Item(place, folder, partial(RemoteRun.put_file, path=folder, folder=place))
+            yield _file(run.checkpoints / entry["checkpoint"], "checkpoints")
     # One entry among the models, for the better of raw and EMA weights, unless the network has learnt nothing.
     name = config.checkpointing.monitor.partition("/")[2]
     weights = max(sorted(best, reverse=True), key=lambda kind: rank(best[kind], name), default=None)

@@ -36,9 +36,9 @@ class Executor(ABC):
     """Starts trials when there are free cards."""
 
     @property
-    @abstractmethod
     def size(self) -> int | None:
         """Total number of cards, for the usage in the table; None if unknown."""
+        return None
 
     @property
     def full(self) -> bool:

@@ -57,10 +57,6 @@ class Ray(Executor):
             raise UserError(f"hydra.launcher.address={address}: Ray does not start there: {error}") from None
         self._folder = folder
 
-    @property
-    def size(self) -> None:
-        return None
-
     def check(self, config: RunConfig) -> None:
         import ray
 

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from submitit import SlurmExecutor
 
 TOOLS = ("sbatch", "srun", "squeue", "scontrol", "scancel")
-GRES = {"ascend": "npu", "gpu": "gpu"}
 LAG = 30.0  # seconds until a shared file system shows the last writes of a job
 KILLED = ("CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE")
 
@@ -98,10 +97,6 @@ class Slurm(Executor):
         self._sweep: SweepDirectory | None = None
 
     @property
-    def size(self) -> None:
-        return None
-
-    @property
     def full(self) -> bool:
         return self._settings.max_jobs is not None and len(self._running) >= self._settings.max_jobs
 
@@ -138,7 +133,7 @@ class Slurm(Executor):
             number = self._submit(trial, config.hardware)
             write_json(self._jobs_folder / "jobs.json", jobs | {str(trial.number): number})
         self._running.add(number)
-        return _Submitted(self, trial, number, self._jobs_folder)
+        return _Submitted(self._queue, self._running, trial, number, self._jobs_folder)
 
     def _submit(self, trial: Trial, machine: HardwareConfig) -> str:
         from submitit.core.utils import FailedJobError
@@ -153,14 +148,6 @@ class Slurm(Executor):
             raise UserError(f"{trial}: sbatch rejected the job: {_said(error)}") from None
         return str(job.job_id)
 
-    def ended(self, number: str) -> None:
-        """Called by a handle when its job has ended."""
-        self._running.discard(number)
-
-    def job_state(self, number: str, since: float) -> str | None:
-        """The state of a waiting or running job, queried after ``since`` (``time.monotonic``); None once it has ended."""
-        return self._queue.state(number, since)
-
     @property
     def _jobs_folder(self) -> Path:
         assert self._sweep is not None
@@ -173,8 +160,8 @@ class Slurm(Executor):
         parameters = self._settings.parameters
         if self._settings.gres or "gpus_per_node" in parameters or "gpus_per_task" in parameters:
             return self._settings.gres
-        kind = GRES.get(machine.target)
-        return f"{kind}:{machine.cards}" if kind else None
+        kinds = slurm.GRES.get(machine.target)
+        return f"{kinds[0]}:{machine.cards}" if kinds else None
 
     def _submitit(self, machine: HardwareConfig, folder: Path) -> SlurmExecutor:
         from submitit import SlurmExecutor
@@ -203,9 +190,11 @@ class Slurm(Executor):
 class _Submitted(Handle):
     """A Slurm job."""
 
-    def __init__(self, cluster: Slurm, trial: Trial, number: str, folder: Path) -> None:
+    def __init__(self, queue: _Queue, running: set[str], trial: Trial, number: str, folder: Path) -> None:
+        """``running`` are the numbers of all jobs that have not ended."""
         self.cards = []
-        self._cluster, self._trial, self._number, self._folder = cluster, trial, number, folder
+        self._queue, self._running = queue, running
+        self._trial, self._number, self._folder = trial, number, folder
         self._since = time.monotonic()
         self._seen = ""  # the last known state
         self._gone: float | None = None  # when the end of the job was noticed
@@ -214,7 +203,7 @@ class _Submitted(Handle):
     def poll(self) -> int | None:
         if self._code is not None:
             return self._code
-        state = self._cluster.job_state(self._number, self._since)
+        state = self._queue.state(self._number, self._since)
         if state is not None:
             if state == "RUNNING" and self._seen != "RUNNING":
                 cards = _cards_of(self._number)
@@ -225,12 +214,12 @@ class _Submitted(Handle):
             return None
         self._code = self._outcome()
         if self._code is not None:
-            self._cluster.ended(self._number)
+            self._running.discard(self._number)
         return self._code
 
     def stop(self) -> None:
         # A waiting job has no process that could write a checkpoint.
-        if self._cluster.job_state(self._number, time.monotonic()) == "RUNNING":
+        if self._queue.state(self._number, time.monotonic()) == "RUNNING":
             _tell("scancel", "--signal=TERM", self._number)
         else:
             self.kill()
@@ -262,7 +251,9 @@ class _Queue:
         self._silent = False
 
     def state(self, number: str, since: float) -> str | None:
-        """The state of a job that has not ended, queried after ``since``, or the last known one if Slurm does not respond."""
+        """The state of a waiting or running job, queried after ``since`` (``time.monotonic``), or the last known one if Slurm
+        does not respond; None once it has ended.
+        """
         if self._looked < since or time.monotonic() - self._looked > self._interval:
             self._look()
         if self._looked < since:
@@ -293,11 +284,7 @@ def _cards_of(number: str) -> list[int] | None:
     shown = output("scontrol", "show", "job", "--details", number)
     if shown is None:
         return None
-    for names in slurm.job_cards(shown).values():
-        for indices in names.values():
-            if indices:
-                return indices
-    return []
+    return next((indices for names in slurm.job_cards(shown).values() for indices in names.values() if indices), [])
 
 
 def _tell(*command: str) -> None:

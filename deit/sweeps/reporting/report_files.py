@@ -43,13 +43,9 @@ def page(found: Results, shares: Importance, there: Places, sweep_id: str) -> st
     return build(
         f"Sweep {sweep_id}",
         _data(found, shares, there, sweep_id),
-        [_part(name) for name in _SCRIPTS],
+        [(files("deit.sweeps.reporting") / "page" / name).read_text(encoding="utf-8") for name in _SCRIPTS],
         instead="The plots and the table are drawn by scripts in this page. Without them see summary.md beside it.",
     )
-
-
-def _part(name: str) -> str:
-    return files("deit.sweeps.reporting").joinpath("page", name).read_text(encoding="utf-8")
 
 
 def _data(found: Results, shares: Importance, there: Places, sweep_id: str) -> dict[str, Any]:
@@ -67,21 +63,13 @@ def _data(found: Results, shares: Importance, there: Places, sweep_id: str) -> d
         "objectives": [
             {"name": name, "direction": direction} for name, direction in zip(found.objectives, found.directions, strict=True)
         ],
-        "parameters": [
-            {"name": p.name, "numeric": p.numeric, "log": p.log, "levels": p.levels, "values": p.values}
-            for p in parameters(found)
-        ],
+        "parameters": [vars(parameter) | {"levels": parameter.levels} for parameter in parameters(found)],
         "trials": [_trial(row, there.url(row.trial.number)) for row in found.rows],
         "curves": {
             name: {number: [_short(x for x, _ in curve), _short(y for _, y in curve)] for number, curve in lines.items()}
             for name, lines in curves(found).items()
         },
-        "importance": {
-            "shares": list(shares.shares.items()),
-            "reason": shares.reason,
-            "r2": shares.r2,
-            "trials": shares.trials,
-        },
+        "importance": vars(shares) | {"shares": list(shares.shares.items())},
         "verdict": found.verdict(),
         "intervals": summary.intervals(found),
         "repeats": found.repeats,
@@ -109,30 +97,17 @@ def _card(found: Results) -> str:
 
 def _trial(row: Row, url: str | None) -> dict[str, Any]:
     trial = row.trial
-    return {
-        "number": trial.number,
-        "state": trial.state,
-        "label": trial.label,
-        "overrides": trial.overrides,
-        "message": trial.message,
-        "run": trial.run,
+    plain = ("number", "state", "label", "overrides", "message", "run", "cards")
+    return {name: getattr(trial, name) for name in plain} | {
         "url": url,
         "rank": row.rank,
         "front": row.front,
         "objectives": row.objectives,
         "results": {name: float(f"{value:.6g}") for name, value in row.results.items()},
         "seconds": round(row.seconds, 1),
-        "cards": trial.cards,
         "card_hours": row.card_seconds / 3600,
         "attempts": [
-            {
-                "began": round(began, 2),
-                "ended": round(ended, 2),
-                "open": attempt.ended is None,
-                "cards": attempt.cards,
-                "exit_code": attempt.exit_code,
-                "failed": attempt.failed,
-            }
+            vars(attempt) | {"began": round(began, 2), "ended": round(ended, 2), "open": attempt.ended is None}
             for attempt, (began, ended) in zip(trial.attempts, row.spans, strict=True)
         ],
     }
@@ -145,8 +120,6 @@ def _short(values: Any) -> list[float]:
 
 def show(sweep: SweepDirectory, *, mlflow: bool) -> None:
     """Write the files, print their paths and the trials' links to MLflow; with ``mlflow`` also send them there."""
-    from deit.sweeps.reporting import links
-
     write(sweep)
     for path in (sweep.report, sweep.summary_md, sweep.summary_csv):
         console().print(f"{sweep}/{path.name}")

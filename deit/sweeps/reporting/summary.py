@@ -8,6 +8,7 @@ import io
 import re
 import shlex
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -143,11 +144,9 @@ def moment(unix: float) -> str:
 
 def states(rows: Sequence[Row]) -> str:
     """``12 trials: 10 finished, 2 failed``."""
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row.trial.state] = counts.get(row.trial.state, 0) + 1
     if not rows:
         return "No trials yet"
+    counts = Counter(row.trial.state for row in rows)
     return f"{len(rows)} trials: " + ", ".join(f"{count} {state}" for state, count in counts.items())
 
 
