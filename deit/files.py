@@ -93,6 +93,18 @@ def _remove_if_dead(temporary: Path) -> None:
         return
 
 
+Signature = tuple[int, int]  # size and time of the last change in nanoseconds
+
+
+def signature(file: Path) -> Signature | None:
+    """Size and modification time; None if there is no such file."""
+    try:
+        about = file.stat()
+    except OSError:
+        return None
+    return about.st_size, about.st_mtime_ns
+
+
 def free_below(folder: Path) -> int:
     """Free bytes for a folder, which need not exist yet."""
     disk = os.statvfs(next(path for path in (folder, *folder.parents) if path.exists()))

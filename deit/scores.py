@@ -13,6 +13,13 @@ from typing import Any
 COLUMNS = {"top-1 %": "top1", "top-5 %": "top5", "balanced %": "balanced_accuracy", "macro F1 %": "macro_f1", "loss": "loss"}
 NAMES = tuple(COLUMNS.values())
 PERCENT = tuple(name for name in NAMES if name != "loss")
+# The evaluated weights, and heads of a distilled model, by the prefix of their metrics.
+LABELS = {"val": "raw", "val_ema": "EMA"}
+LABELS |= {
+    f"{prefix}_{short}": f"{label}, {head} head"
+    for prefix, label in LABELS.items()
+    for short, head in (("cls", "class"), ("dist", "distillation"))
+}
 
 
 def macro_f1(right: Sequence[int], predicted: Sequence[int], images: Sequence[int]) -> float:

@@ -117,8 +117,9 @@ def _check_tools(task: ExportTask) -> None:
 
 
 def _shown(results: dict[str, Any]) -> RenderableType:
-    from deit.launching.display import LABELS, lines_of
+    from deit.launching.display import lines_of
     from deit.runs.directory import shown
+    from deit.scores import LABELS
 
     made = results["description"]
     taken, run, metrics, checked = (made[key] for key in ("input", "run", "metrics", "verification"))

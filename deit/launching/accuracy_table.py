@@ -8,10 +8,9 @@ from typing import Any
 from rich.table import Table
 
 from deit.config import frozen
-from deit.launching.display import LABELS
 from deit.runs.bad_images import listed
 from deit.runs.directory import RunDirectory
-from deit.scores import columns, shown
+from deit.scores import LABELS, columns, shown
 
 
 def accuracy_table(

@@ -18,12 +18,10 @@ from deit.config.tasks import InferenceTask
 from deit.console import LiveArea
 from deit.runs.directory import RunDirectory
 from deit.runs.status import Status
+from deit.scores import LABELS
 from deit.text import duration
 
-HEADS = {"cls": "class", "dist": "distillation"}  # heads of a distilled model, by the suffix of their metrics' prefix
 NUMBERS = {"loss": "loss {:.4f}", "lr": "lr {:.2e}", "images_per_s": "{:,.0f} images/s"}
-LABELS = {"val": "raw", "val_ema": "EMA"}
-LABELS |= {f"{prefix}_{head}": f"{label}, {name} head" for prefix, label in LABELS.items() for head, name in HEADS.items()}
 
 
 class Display(LiveArea):

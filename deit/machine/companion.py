@@ -88,9 +88,8 @@ class Companion(abc.ABC):
         if self.process is None or self.process.poll() is not None:
             return
         self.process.send_signal(signal.SIGINT)
-        end = time.monotonic() + STOP_PATIENCE
-        while self.process.poll() is None and time.monotonic() < end:
-            time.sleep(0.05)
-        if self.process.poll() is None:
+        try:
+            self.process.wait(STOP_PATIENCE)
+        except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

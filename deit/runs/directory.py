@@ -39,11 +39,28 @@ from deit.errors import UserError
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # numbers of an OSError: the device, or the user's quota, is full
 
 
-class RunDirectory:
-    """The paths of the files of a run directory."""
+class Directory:
+    """The directory of a run or a sweep."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).resolve()
+        self.logs = self.path / "logs"
+
+    @property
+    def id(self) -> str:
+        """The folder's name, ``20261123_101500_1a2b3c``."""
+        return self.path.name
+
+    def __str__(self) -> str:
+        """The path for people: relative if it is below the working directory."""
+        return shown(self.path)
+
+
+class RunDirectory(Directory):
+    """The paths of the files of a run directory."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path)
         self.config = self.path / "config.yaml"
         self.overrides = self.path / "overrides.yaml"
         self.environment = self.path / "environment.json"
@@ -54,7 +71,6 @@ class RunDirectory:
         self.stop_reason = self.path / "stop.json"
         self.checkpoints = self.path / "checkpoints"
         self.best = self.checkpoints / "best.json"
-        self.logs = self.path / "logs"
         self.tracking = self.path / "tracking"
         self.bad_images = self.path / "bad_images.jsonl"
         self.pretrained = self.path / "pretrained.json"
@@ -69,15 +85,6 @@ class RunDirectory:
         self.preview_eval = self.path / "preview_eval.png"
         self.profile = self.path / "profile"
         self.partial = self.path / ".partial"
-
-    @property
-    def id(self) -> str:
-        """The folder's name, ``20261123_101500_1a2b3c``."""
-        return self.path.name
-
-    def __str__(self) -> str:
-        """The path for people: relative if it is below the working directory."""
-        return shown(self.path)
 
 
 def shown(path: str | os.PathLike[str]) -> str:

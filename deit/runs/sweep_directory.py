@@ -23,30 +23,24 @@ from deit.config.addresses import is_remote, runs_copy
 from deit.errors import UserError
 from deit.files import read_json, write_json, write_text
 from deit.machine import locks, processes
-from deit.runs.directory import new_folder, shown
+from deit.runs.directory import Directory, new_folder
 from deit.runs.trial_record import Trial
 
 FOLDER = "sweeps"  # below runs_dir
 
 
-class SweepDirectory:
-    """The paths of the files of a sweep's directory."""
+class SweepDirectory(Directory):
+    """The paths of the files of a sweep's directory; the runs of the trials have its ``id`` in MLflow as ``sweep.id``."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).resolve()
+        super().__init__(path)
         self.info = self.path / "sweep.json"
         self.trials = self.path / "trials.jsonl"
         self.study = self.path / "study.db"
         self.summary_csv = self.path / "summary.csv"
         self.summary_md = self.path / "summary.md"
         self.report = self.path / "report.html"
-        self.logs = self.path / "logs"
         self.lock = self.path / ".lock"
-
-    @property
-    def id(self) -> str:
-        """The folder's name; the runs of the trials have it in MLflow as the tag ``sweep.id``."""
-        return self.path.name
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -58,10 +52,6 @@ class SweepDirectory:
         """The address it is copied to; None if runs_dir is local."""
         runs_dir = self.read_info().get("runs_dir") or ""  # older sweeps did not record it
         return f"{runs_dir.rstrip('/')}/{FOLDER}/{self.id}" if is_remote(runs_dir) else None
-
-    def __str__(self) -> str:
-        """The path for people: relative if it is below the working directory."""
-        return shown(self.path)
 
     def read_info(self) -> dict[str, Any]:
         return dict(read_json(self.info))

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deit.errors import UserError
-from deit.files import whole_file
+from deit.files import signature, whole_file
 from deit.progress_bar import progress_bars
 from deit.storage.store import Object, Store, Unreachable
 
@@ -58,11 +58,7 @@ class Manifest:
         entry = self.entries.get(found.name)
         if entry is None or (entry.size, entry.tag) != (found.size, found.tag):
             return False
-        try:
-            about = file.stat()
-        except OSError:
-            return False
-        return (about.st_size, about.st_mtime_ns) == (entry.size, entry.mtime_ns)
+        return signature(file) == (entry.size, entry.mtime_ns)
 
     def append(self, entries: Iterable[Entry]) -> None:
         with open(self._file, "a", encoding="utf-8") as lines:

@@ -16,13 +16,13 @@ from deit.config import frozen
 from deit.config.addresses import runs_copy
 from deit.console import console
 from deit.errors import UserError
-from deit.files import read_json, write_text
+from deit.files import read_json, signature, write_text
 from deit.machine import locks
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
 from deit.runs.sweep_directory import FOLDER
 from deit.storage.download import Manifest, check_names, copy
-from deit.storage.mirror_base import ASIDE, signature
+from deit.storage.mirror_base import ASIDE
 from deit.storage.open import open_store
 from deit.storage.run_mirror import Mirror, address_of
 from deit.storage.store import NothingThere, Object, Store

@@ -8,12 +8,11 @@ from pathlib import Path
 from deit.config.addresses import runs_copy
 from deit.console import console, waiting
 from deit.errors import UserError
-from deit.files import read_json
+from deit.files import read_json, signature
 from deit.runs.sweep_directory import FOLDER, SweepDirectory
 from deit.runs.trial_record import DONE
 from deit.storage.download import Manifest, copy
 from deit.storage.fetch_run import FETCHING, brought, fetch_run, fetching_alone
-from deit.storage.mirror_base import signature
 from deit.storage.open import open_store
 from deit.storage.store import NothingThere, Object, Store
 from deit.storage.sweep_mirror import SweepMirror, run_address

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 
-from deit.files import read_json, write_json
+from deit.files import Signature, read_json, signature, write_json
 from deit.storage.open import open_store
 from deit.storage.store import NothingThere, Store
 
@@ -23,8 +23,6 @@ LOG = "uploader.log"  # its own log is never complete
 ASIDE = "superseded_"  # in the names of checkpoints that are obsolete because another machine has resumed the run earlier
 OF_MINDSPORE = ("akg_kernel_meta", "kernel_meta", "offload", "rank_")  # in its working directory
 DEBRIS = (*OF_MINDSPORE, ASIDE)
-
-Signature = tuple[int, int]  # size and time of the last change in nanoseconds
 
 
 class Folder(abc.ABC):
@@ -153,12 +151,3 @@ def _is_kept(name: str) -> bool:
 
 class Stopped(Exception):
     """The copying was asked to end; the rest follows next time."""
-
-
-def signature(file: Path) -> Signature | None:
-    """Size and modification time; None if there is no such file."""
-    try:
-        about = file.stat()
-    except OSError:
-        return None
-    return about.st_size, about.st_mtime_ns

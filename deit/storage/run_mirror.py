@@ -17,10 +17,11 @@ from pathlib import Path
 
 from deit.config.addresses import is_remote
 from deit.config.schema import RunConfig
+from deit.files import signature
 from deit.machine import processes
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory
-from deit.storage.mirror_base import LOG, SNAPSHOTS, Folder, signature
+from deit.storage.mirror_base import LOG, SNAPSHOTS, Folder
 
 
 def address_of(run: RunDirectory, config: RunConfig) -> str | None:

@@ -14,10 +14,11 @@ from contextlib import closing
 from pathlib import Path
 
 from deit.errors import UserError
+from deit.files import signature
 from deit.machine import locks
 from deit.runs.sweep_directory import SweepDirectory
 from deit.runs.trial_record import DONE, Trial
-from deit.storage.mirror_base import LOCK, SNAPSHOTS, Folder, signature
+from deit.storage.mirror_base import LOCK, SNAPSHOTS, Folder
 from deit.storage.run_mirror import Mirror
 
 BUSY = 30.0  # seconds to wait while another process writes the study

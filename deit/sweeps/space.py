@@ -43,16 +43,23 @@ class Dimension(ABC):
         """The value of a proposal of Optuna."""
 
     @abstractmethod
-    def text(self, value: Any) -> str:
-        """The text after ``key=`` that Hydra reads as a value from ``suggest`` or ``values``."""
-
-    @abstractmethod
     def ends(self) -> Sequence[Value]:
         """The values to check: each of a choice, the ends of a range."""
 
-    @abstractmethod
+    def text(self, value: Any) -> str:
+        """The text after ``key=`` that Hydra reads as a value from ``suggest`` or ``values``."""
+        return str(value)
+
     def values(self) -> Sequence[Value] | None:
         """All values in order; None if they are infinite."""
+        return None
+
+
+def _number(asked: optuna.Trial, key: str, low: float, high: float, *, step: float | None = None, log: bool = False) -> Value:
+    """A proposed number; a whole one if ends and step are."""
+    if isinstance(low, int) and isinstance(high, int) and isinstance(step, int | None):
+        return asked.suggest_int(key, low, high, step=1 if step is None else step, log=log)
+    return asked.suggest_float(key, low, high, step=step, log=log)
 
 
 @dataclass(frozen=True)
@@ -65,14 +72,10 @@ class Choice(Dimension):
     def suggest(self, asked: optuna.Trial) -> Value:
         return asked.suggest_categorical(self.key, self.texts)
 
-    def text(self, value: Any) -> str:
-        return str(value)
-
     def ends(self) -> Sequence[Value]:
         return self.texts
 
-    def values(self) -> Sequence[Value]:
-        return self.texts
+    values = ends
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,7 @@ class Range(Dimension):
     count: int
 
     def suggest(self, asked: optuna.Trial) -> Value:
-        low, high = self.ends()[0], self.ends()[-1]
-        if isinstance(low, int) and isinstance(high, int) and isinstance(self.step, int):
-            return asked.suggest_int(self.key, low, high, step=self.step)
-        return asked.suggest_float(self.key, low, high, step=self.step)
+        return _number(asked, self.key, self.ends()[0], self.ends()[-1], step=self.step)
 
     def text(self, value: Any) -> str:
         return repr(self._at(round((value - self.low) / self.step)))
@@ -115,18 +115,10 @@ class Interval(Dimension):
     log: bool
 
     def suggest(self, asked: optuna.Trial) -> Value:
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return asked.suggest_int(self.key, self.low, self.high, log=self.log)
-        return asked.suggest_float(self.key, self.low, self.high, log=self.log)
-
-    def text(self, value: Any) -> str:
-        return repr(value)
+        return _number(asked, self.key, self.low, self.high, log=self.log)
 
     def ends(self) -> Sequence[Value]:
         return [self.low, self.high]
-
-    def values(self) -> None:
-        return None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from deit.comparison import output_files as comparison
 from deit.config.schema import RunConfig
 from deit.errors import UserError
+from deit.files import signature
 from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
 from deit.scores import rank
@@ -49,11 +50,8 @@ def put(run: RunDirectory, config: RunConfig, remote: RemoteRun, done: progress.
         except UserError as error:  # a damaged best.json
             _refuse(done, "the best checkpoints", str(error))
     for item in items:
-        if not item.path.exists():
-            continue
-        about = item.path.stat()
-        signature = [about.st_size, about.st_mtime_ns]
-        if done.artifacts.get(item.name) == signature:
+        mark = signature(item.path)
+        if mark is None or done.artifacts.get(item.name) == list(mark):
             continue
         try:
             item.put(remote)
@@ -69,7 +67,7 @@ def put(run: RunDirectory, config: RunConfig, remote: RemoteRun, done: progress.
             sent += 1
             done.failing = 0
             done.refused.pop(item.name, None)
-        done.artifacts[item.name] = signature
+        done.artifacts[item.name] = list(mark)
         progress.write(run, done)
     return sent
 
@@ -135,5 +133,5 @@ def _register(
     # duplicating them for the run.
     points = [point for point in records.at_step(run.journal, step) if point.name.split("/")[0] == weights]
     tags = {"weights": weights, "path": str(folder), "step": str(step)}
-    signature = network_signature(config.model.image_size, config.model.in_chans, config.data.num_classes)
-    remote.register(name, tags, points, signature)
+    shape = network_signature(config.model.image_size, config.model.in_chans, config.data.num_classes)
+    remote.register(name, tags, points, shape)

@@ -23,7 +23,7 @@ from deit.runs import status
 from deit.runs.circumstances import last_launch
 from deit.runs.directory import RunDirectory
 from deit.runs.outcome import Outcome
-from deit.scores import columns, shown
+from deit.scores import LABELS, columns, shown
 from deit.secrets import redact
 from deit.text import label
 from deit.tracking.uri import RUN_NAME
@@ -37,7 +37,6 @@ _BOOKKEEPING = ("resume", "dry_run", "runs_dir", "weights_dir", "tracking", "swe
 # MLflow truncates longer values silently.
 _PARAM_LENGTH, _TAG_LENGTH = 6000, 8000
 _CUT = " ... (cut)"
-_HEADS = {"cls": "class head", "dist": "distillation head"}  # by the suffix of a metric's prefix
 
 
 def params(run: RunDirectory, config: RunConfig) -> dict[str, str]:
@@ -132,9 +131,8 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     rows: list[tuple[str, dict[str, Any]]] = []
     for kind, entries in kinds.items():
         for prefix, entry in entries.items():
-            if isinstance(entry, dict) and prefix.startswith("val") and entry not in [row for _, row in rows]:
-                weights = "EMA" if prefix.startswith("val_ema") else "raw"
-                rows.append((", ".join(filter(None, (weights, _HEADS.get(prefix.rpartition("_")[2]), kind))), entry))
+            if isinstance(entry, dict) and prefix in LABELS and entry not in [row for _, row in rows]:
+                rows.append((", ".join(filter(None, (LABELS[prefix], kind))), entry))
     return rows
 
 

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from subprocess import Popen
 
 from deit.config.schema import RunConfig
+from deit.machine import processes
+from deit.runs.directory import RunDirectory
 from deit.runs.sweep_directory import SweepDirectory
 from deit.runs.trial_record import Trial
+
+
+def launch(trial: RunDirectory, environment: Mapping[str, str], folder: Path) -> Popen[bytes]:
+    """Start the process of a trial in ``folder``. If its parent dies, it writes a checkpoint and ends."""
+    command = [sys.executable, "-m", "deit.trial", str(trial.path)]
+    return processes.start(command, environment, trial.logs / "launch.log", death_signal=signal.SIGTERM, folder=folder)
 
 
 class Handle(ABC):

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from deit.config.schema import RunConfig
 from deit.console import console
 from deit.errors import UserError
-from deit.machine import leases, processes
+from deit.machine import leases
 from deit.machine.card_usage import busy
 from deit.machine.cards import NAMES, VISIBLE, card_ids, cores
 from deit.machine.python import python_environment
 from deit.runs import status
 from deit.runs.run_processes import kill_all
 from deit.runs.trial_record import Trial
-from deit.sweeps.executors.base import Executor, Handle
+from deit.sweeps.executors.base import Executor, Handle, launch
 from deit.sweeps.executors.pool import CardPool
 
 
@@ -65,14 +63,7 @@ class Local(Executor):
         environment = python_environment()
         if machine.target in VISIBLE:
             environment[VISIBLE[machine.target]] = ",".join(map(str, cards))
-        process = processes.start(
-            [sys.executable, "-m", "deit.trial", trial.run],
-            environment,
-            trial.directory.logs / "launch.log",
-            # If the sweep dies, its trials write a checkpoint and end.
-            death_signal=signal.SIGTERM,
-            folder=self._folder,
-        )
+        process = launch(trial.directory, environment, self._folder)
         if machine.target == "cpu":
             os.sched_setaffinity(process.pid, self._cores(pool, cards))
         return _Process(trial, process, cards, pool, held)

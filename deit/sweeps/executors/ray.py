@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from typing import Any
 from deit.config.schema import RunConfig, SweepConfig
 from deit.errors import UserError
 from deit.files import read_json, write_json
-from deit.machine import processes
 from deit.machine.cards import VISIBLE, card_ids, cores
 from deit.machine.python import python_environment
 from deit.runs.directory import RunDirectory
@@ -25,7 +23,7 @@ from deit.runs.lock import held
 from deit.runs.outcome import signal_code
 from deit.runs.run_processes import kill_all
 from deit.runs.trial_record import Trial
-from deit.sweeps.executors.base import Executor, Handle
+from deit.sweeps.executors.base import Executor, Handle, launch
 
 RESOURCES = {"ascend": "NPU", "gpu": "GPU", "cpu": "CPU"}  # as Ray calls them
 POLL = 0.5  # seconds
@@ -123,13 +121,7 @@ def _see_through(path: str, folder: str, visible: str | None) -> int:
         return signal_code(signal.SIGTERM)
     cards = [int(card) for card in os.environ.get(visible, "").split(",") if card] if visible else []
     write_json(_place(run), {"began": time.time(), "cards": cards})
-    process = processes.start(
-        [sys.executable, "-m", "deit.trial", path],
-        os.environ,
-        run.logs / "launch.log",
-        death_signal=signal.SIGTERM,
-        folder=Path(folder),
-    )
+    process = launch(run, os.environ, Path(folder))
     sent = None
     while True:
         try:
