@@ -27,7 +27,7 @@ def accuracy_table(
     ``calibration`` adds a column with the expected calibration error.
     """
     table = Table(title=title, title_justify="left")
-    figures = columns(_classes(run))
+    figures = columns(frozen.load(run.config).data.num_classes if run.config.is_file() else None)
     for column in ("weights", *figures, *(["ECE %"] if calibration else []), last):
         table.add_column(column, justify="left" if column == "weights" else "right")
     for prefix, entry in rows.items():
@@ -40,7 +40,3 @@ def accuracy_table(
         table.caption_justify = "left"
         table.caption = f"{bad} bad image{'s' if bad > 1 else ''} left out: {run.bad_images.name}"
     return table
-
-
-def _classes(run: RunDirectory) -> int | None:
-    return frozen.load(run.config).data.num_classes if run.config.is_file() else None

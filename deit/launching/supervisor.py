@@ -90,11 +90,11 @@ class Supervisor:
             shipper.finish(hurry=lambda: self._is_awaited(signals))
         except BaseException:
             # The launcher itself failed: the run must not stay recorded as running.
-            self._kill_all()
+            kill_all(self.run, self.machines.node)
             self.machines.tell(self._final(1, None, None))
             raise
         finally:
-            self._kill_all()
+            kill_all(self.run, self.machines.node)
             shipper.stop()
             if self._port is not None:
                 self._port.close()
@@ -127,7 +127,7 @@ class Supervisor:
         """Wait before the next start, or until a signal."""
         wait = min(LONGEST_BACKOFF, 2.0 ** (restarts - 1))
         of = f"restart {restarts} of {self.config.hardware.max_restarts}"
-        self._say(f"{final.message}; {of} from the last checkpoint in {wait:.0f} s")
+        console().print(f"{final.message}; {of} from the last checkpoint in {wait:.0f} s")
         final.state, final.exit_code = status.CREATED, None
         self._record(final)
         end = time.monotonic() + wait
@@ -144,12 +144,9 @@ class Supervisor:
         """Print the task's lines about this start, and a hint about unneeded keys."""
         if self.machines.first:
             for line in self.task.begin(self.run, self.config):
-                self._say(line)
+                console().print(line)
         if self.config.hardware.rank_table:
-            self._say("hardware.rank_table is passed to msrun, which does not need it: you can remove it")
-
-    def _say(self, text: str) -> None:
-        console().print(text)
+            console().print("hardware.rank_table is passed to msrun, which does not need it: you can remove it")
 
     def _start_workers(self) -> subprocess.Popen[bytes]:
         machine = self.config.hardware
@@ -187,9 +184,6 @@ class Supervisor:
     def _msrun_log(self) -> Path:
         return self.run.logs / ("msrun.log" if self.machines.first else f"msrun_node{self.machines.node}.log")
 
-    def _kill_all(self) -> None:
-        kill_all(self.run, self.machines.node)
-
     def _record(self, final: status.Status) -> None:
         """Write the status. A full disk is only reported: readers then see a run whose processes are gone."""
         if not self.machines.first:
@@ -222,7 +216,7 @@ class Supervisor:
                 display.update(now)
             self.shipper.watch()
             if news := self.shipper.news():
-                self._say(news)
+                console().print(news)
             if self.uploader is not None:
                 self.uploader.watch()
             self._listen()
@@ -240,7 +234,7 @@ class Supervisor:
             if deadline is not None and (time.monotonic() > deadline or (forwarded and ended and self.multiple)):
                 break
             time.sleep(POLL)
-        self._kill_all()
+        kill_all(self.run, self.machines.node)
         code = worker.wait()
         return self._final(code, dead, hang.message)
 
@@ -277,7 +271,7 @@ class Supervisor:
         if count > 1 or now.worker_pid is None or now.state != status.RUNNING:
             return time.monotonic()
         writing = "writing a checkpoint" if self.task.resumable else "stopping"
-        self._say(f"{signal.Signals(self.signals[0]).name}: {writing} (once more ends the run at once)")
+        console().print(f"{signal.Signals(self.signals[0]).name}: {writing} (once more ends the run at once)")
         try:
             # Always SIGTERM: MindSpore catches SIGINT itself.
             os.kill(now.worker_pid, signal.SIGTERM)

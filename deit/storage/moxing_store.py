@@ -24,15 +24,12 @@ class MoxingStore(Store):
     def objects(self, address: str) -> list[Object]:
         base = address.rstrip("/")
         with self._translated(address):
-            if not moxing.file.exists(base):
-                raise NothingThere(f"{self.key}={address}: no objects found.")
-            if moxing.file.is_directory(base):
-                names = [name for name in moxing.file.list_directory(base, recursive=True) if not name.endswith("/")]
-                with ThreadPoolExecutor(THREADS) as pool:
-                    found = [one for one in pool.map(lambda name: self._object(f"{base}/{name}", name), names) if one]
-            else:
-                one = self._object(base, base.rpartition("/")[2])
-                found = [one] if one else []
+            names = {base: base.rpartition("/")[2]} if moxing.file.exists(base) else {}
+            if names and moxing.file.is_directory(base):
+                below = moxing.file.list_directory(base, recursive=True)
+                names = {f"{base}/{name}": name for name in below if not name.endswith("/")}
+            with ThreadPoolExecutor(THREADS) as pool:
+                found = [one for one in pool.map(self._object, names.keys(), names.values()) if one]
         if not found:
             raise NothingThere(f"{self.key}={address}: no objects found.")
         return sorted(found, key=lambda one: one.name)

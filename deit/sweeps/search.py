@@ -24,7 +24,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from deit.config import frozen
-from deit.config.schema import RunConfig
+from deit.config.schema import RunConfig, SweepConfig
 from deit.console import console
 from deit.errors import UserError
 from deit.runs import journal, status
@@ -60,33 +60,26 @@ class _Reader:
 
 
 class Search(Source):
-    """The trials that a sampler proposes for a space. ``problem`` says why it ended early, if it did."""
+    """The trials that a sampler proposes for a space."""
 
     def __init__(
-        self,
-        directory: SweepDirectory,
-        make: Make,
-        space: Space,
-        settings: Settings,
-        objectives: Sequence[str],
-        directions: Sequence[str],
-        epochs: int,
+        self, directory: SweepDirectory, make: Make, space: Space, settings: Settings, aims: SweepConfig, epochs: int
     ) -> None:
         """Open the search of ``directory``, or start it.
 
-        ``make`` composes, checks and freezes a trial; it raises UserError if its values break a rule. ``epochs`` are those of a
-        training. Raises UserError if the search was started with another space or other objectives.
+        ``make`` composes, checks and freezes a trial; it raises UserError if its values break a rule. ``aims`` has the
+        objectives, ``epochs`` are those of a training. Raises UserError if the search was started with another space or other
+        objectives.
         """
         self.trials = directory.read_trials()
-        self.problem: str | None = None
         self._make, self._space, self._settings = make, space, settings
-        self._objectives = list(objectives)
+        self._objectives = list(aims.objectives)
         self._readers: dict[int, _Reader] = {}
         self._over = False
         self._study = optuna.create_study(
             storage=sqlite_uri(Path(directory.study).absolute()),
             study_name=STUDY,
-            directions=[StudyDirection[direction.upper()] for direction in directions],
+            directions=[StudyDirection[direction.upper()] for direction in aims.directions],
             sampler=samplers.sampler(settings, 0),
             pruner=samplers.pruner(settings, epochs),
             load_if_exists=True,

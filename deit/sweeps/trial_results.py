@@ -89,16 +89,12 @@ class Results:
     @functools.cached_property
     def settings(self) -> list[Setting]:
         """The settings, the best mean of the first objective first."""
-        found: dict[tuple[tuple[str, str], ...], Setting] = {}
+        found: dict[str, Setting] = {}
         for row in self.rows:
             if row.trial.state == FINISHED:
                 others = {key: value for key, value in row.trial.swept.items() if key not in REPEATS}
                 # Each trial of a search is its own setting, even if two are equal.
-                key = (
-                    tuple(sorted(others.items()))
-                    if not REPEATS.keys().isdisjoint(self.parameters)
-                    else (("trial", str(row.trial.number)),)
-                )
+                key = str(row.trial.number if REPEATS.keys().isdisjoint(self.parameters) else sorted(others.items()))
                 found.setdefault(key, Setting(others, [])).rows.append(row)
         for setting in found.values():
             for number, name in enumerate(self.objectives):

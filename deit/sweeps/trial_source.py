@@ -12,6 +12,7 @@ class Source(ABC):
     """The trials of a sweep, for the loop of ``deit.sweeps.work``, which owns their states."""
 
     trials: list[Trial]  # all so far, by number
+    problem: str | None = None  # why no more came, if that was too early
 
     @abstractmethod
     def waiting(self) -> Sequence[Trial]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,10 +34,10 @@ class Bench:
         self.dies = False
 
     def open(self, *texts: str, n_trials: int | None = 4, sampler: dict = RANDOM, pruner: dict = NONE, **given) -> Search:
-        objectives = given.pop("objectives", ["best/val_top1"])
-        directions = given.pop("directions", ["maximize"])
+        goals = {"objectives": ["best/val_top1"], "directions": ["maximize"]}
+        aims = dataclasses.replace(self.config.sweep, **{name: given.pop(name, goals[name]) for name in goals})
         settings = Settings(n_trials, given.pop("seed", 0), sampler, pruner)
-        self.search = Search(self.sweep, self.make, parsed(*(texts or (LR,))), settings, objectives, directions, 9)
+        self.search = Search(self.sweep, self.make, parsed(*(texts or (LR,))), settings, aims, 9)
         return self.search
 
     def make(self, number: int, overrides: list[str], swept: dict[str, str]) -> Trial:

@@ -8,6 +8,7 @@ Hydra imports this module at each start, so it imports Optuna only when it sweep
 import importlib.util
 import sys
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Optional
 
 from hydra.plugins import sweeper
@@ -20,10 +21,8 @@ from deit.config.schema import SweepConfig
 from deit.errors import UserError
 
 if TYPE_CHECKING:
-    from deit.runs.sweep_directory import SweepDirectory
     from deit.sweeps.compose import Draft
     from deit.sweeps.samplers import Settings
-    from deit.sweeps.search import Make, Search
     from deit.sweeps.space import Space
 
 
@@ -167,19 +166,8 @@ class Optuna(sweeper.Sweeper):
         _show(settings, space, aims)
         # The arguments that resume a sweep are not part of its trials.
         trials = replace(space, fixed=[text for text in space.fixed if not text.startswith(RESUMING)])
-        found: list[Search] = []
-
-        def build(directory: "SweepDirectory", make: "Make") -> "Search":
-            found.append(search.Search(directory, make, trials, settings, aims.objectives, aims.directions, epochs))
-            return found[0]
-
-        try:
-            result = self.launcher.search(build, settings.about() | {"space": trials.typed})
-        except UserError as error:
-            raise UserError("\n".join([str(error), *_problems(found)]), exit_code=error.exit_code) from error
-        if _problems(found):
-            raise UserError("\n".join(_problems(found)), exit_code=1)
-        return result
+        about = settings.about() | {"space": trials.typed}
+        return self.launcher.search(partial(search.Search, space=trials, settings=settings, aims=aims, epochs=epochs), about)
 
 
 def _show(settings: "Settings", space: "Space", aims: SweepConfig) -> None:
@@ -193,7 +181,3 @@ def _show(settings: "Settings", space: "Space", aims: SweepConfig) -> None:
     for key, text in space.typed.items():
         console().print(f"  {key} = {text}")
     sys.stdout.flush()
-
-
-def _problems(found: "list[Search]") -> list[str]:
-    return [search.problem for search in found if search.problem is not None]

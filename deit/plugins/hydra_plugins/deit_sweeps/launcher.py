@@ -143,7 +143,12 @@ class Cards(launcher.Launcher):
 
         _say(f"sweep {sweep}")
         source = build(sweep, make)
-        start.start(sweep, source, executor, settings)
+        try:
+            start.start(sweep, source, executor, settings)
+        except UserError as error:
+            raise UserError("\n".join(filter(None, (str(error), source.problem))), exit_code=error.exit_code) from error
+        if source.problem is not None:
+            raise UserError(source.problem, exit_code=1)
         return [_returned(trial) for trial in source.trials]
 
     def _composer(self) -> "Composer":
