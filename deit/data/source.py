@@ -137,15 +137,6 @@ def whole_of(dataset: Dataset) -> Dataset:
     return dataset
 
 
-class Relabelled(Subset):
-    """A data set with another order of the classes; ``labels`` maps old labels to new ones."""
-
-    def __init__(self, whole: Dataset, classes: list[str], labels: list[int]) -> None:
-        super().__init__(whole, np.arange(len(whole)))
-        self.classes = classes
-        self.labels = np.asarray(labels, np.int64)[whole.labels]
-
-
 def mapped(dataset: Dataset, names: Sequence[str], source: str) -> Dataset:
     """The data set relabelled by a list of class names: a class gets the position of its name in ``names``.
 
@@ -155,7 +146,10 @@ def mapped(dataset: Dataset, names: Sequence[str], source: str) -> Dataset:
     lacking = [name for name in dataset.classes if class_names.normal(name) not in where]
     if lacking:
         raise UserError(f"{source}: lacks {listed(lacking)}, but {dataset.place} has images of it.")
-    return Relabelled(dataset, list(names), [where[class_names.normal(name)] for name in dataset.classes])
+    relabelled = Subset(dataset, np.arange(len(dataset)))
+    relabelled.classes = list(names)
+    relabelled.labels = np.array([where[class_names.normal(name)] for name in dataset.classes], np.int64)[dataset.labels]
+    return relabelled
 
 
 def aligned(dataset: Dataset, known: Sequence[str] | None, source: str) -> Dataset:

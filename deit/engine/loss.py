@@ -20,36 +20,27 @@ def build_loss(
     ``class_weights``: float32 [K], of ``deit.data.balance``, for cross entropy. ``distilled``: of a model with two heads, which
     both learn the labels without a teacher.
     """
-    base: nn.Cell = BinaryCrossEntropy(loss.target_threshold) if loss.name == "bce" else SoftTargetCrossEntropy()
-    if class_weights is not None:
-        base = WeightedCrossEntropy(class_weights)
+    bce = loss.name == "bce"
+    base: nn.Cell = BinaryCrossEntropy(loss.target_threshold) if bce else SoftTargetCrossEntropy(class_weights)
     if distill.type == "none":
         return BothHeads(base) if distilled else base
     return DistillationLoss(base, distill.type, distill.alpha, distill.tau)
 
 
 class SoftTargetCrossEntropy(nn.Cell):
-    """Cross entropy with soft targets (timm ``SoftTargetCrossEntropy``), mean over the batch."""
+    """Cross entropy with soft targets (timm ``SoftTargetCrossEntropy``), mean over the batch.
 
-    def construct(self, outputs: Tensor, teacher_logits: Tensor | None, targets: Tensor) -> Tensor:
-        """``outputs``: logits [B, K]; ``targets`` [B, K] that sum to 1. ``teacher_logits`` is unused."""
-        return _cross_entropy(outputs, targets)
-
-
-class WeightedCrossEntropy(nn.Cell):
-    """Cross entropy where each class has its own weight, mean over the batch.
-
-    As torch's ``cross_entropy(outputs, targets, weight)`` for targets that are probabilities: the sum over the batch is divided
-    by its images, not by their weights.
+    With ``weights``, one for each class, as torch's ``cross_entropy(outputs, targets, weight)`` for targets that are
+    probabilities: the sum over the batch is divided by its images, not by their weights.
     """
 
-    def __init__(self, weights: np.ndarray) -> None:
+    def __init__(self, weights: np.ndarray | None = None) -> None:
         super().__init__()
-        self.weights = Tensor(weights, ms.float32)
+        self.weights = None if weights is None else Tensor(weights, ms.float32)
 
     def construct(self, outputs: Tensor, teacher_logits: Tensor | None, targets: Tensor) -> Tensor:
         """``outputs``: logits [B, K]; ``targets`` [B, K] that sum to 1. ``teacher_logits`` is unused."""
-        return _cross_entropy(outputs, targets * self.weights)
+        return _cross_entropy(outputs, targets if self.weights is None else targets * self.weights)
 
 
 class BinaryCrossEntropy(nn.Cell):

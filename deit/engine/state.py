@@ -76,7 +76,7 @@ class TrainState:
 
     def parts(self) -> Parts:
         """A copy of the state as named arrays, for ``deit.runs.checkpoint.write``."""
-        scale = _arrays(self._scale_state())
+        scale = _arrays(self.loss_scale.state)
         model = _arrays(self.network.parameters_dict())
         if self.flat is None:
             parts = {"model": model, "optimizer": _arrays(self.optimizer.state) | scale}
@@ -99,7 +99,7 @@ class TrainState:
             if self.average is not None:
                 load_weights(self.average, parts["ema"], prefix="ema.", source="ema.safetensors")
             _assign(self.optimizer.state, parts["optimizer"])
-        _assign(self._scale_state(), parts["optimizer"])
+        _assign(self.loss_scale.state, parts["optimizer"])
 
     def copy_weights_to(self, target: nn.Cell, *, averaged: bool) -> None:
         """Give the weights, or their moving average, to a network for an evaluation; its own ones need no copy."""
@@ -129,9 +129,6 @@ class TrainState:
     def scale(self) -> float:
         """The loss scale of the next step."""
         return float(self.loss_scale.value.asnumpy())
-
-    def _scale_state(self) -> dict[str, Parameter]:
-        return {parameter.name: parameter for parameter in (self.loss_scale.value, self.loss_scale.good_steps)}
 
 
 def _assign(parameters: Mapping[str, Parameter], values: Mapping[str, np.ndarray]) -> None:

@@ -64,6 +64,7 @@ class LossScale(nn.Cell):
         self.window = window
         self.value = Parameter(Tensor(1.0 if kind == "none" else initial, ms.float32), "loss_scale", requires_grad=False)
         self.good_steps = Parameter(Tensor(0, ms.int32), "loss_scale_good_steps", requires_grad=False)
+        self.state = {parameter.name: parameter for parameter in (self.value, self.good_steps)}
 
     def construct(self, finite: Tensor) -> Tensor:
         """Record a step; returns the scale of the next one."""

@@ -22,11 +22,11 @@ from deit.engine.loss import mean_of_heads
 from deit.engine.mindir import load_mindir
 from deit.engine.network import build_network
 from deit.engine.normalize import Inputs
-from deit.engine.teacher_input import WithOwnInput, teacher_size
+from deit.engine.teacher_input import TeacherInput, teacher_size
 from deit.errors import UserError
 from deit.models.precision import compute_types
 from deit.models.recognise import recognise
-from deit.models.regnet import build_regnet
+from deit.models.regnet import RegNet
 from deit.models.regnet_shapes import RegNetY, folded
 from deit.models.weights import load_weights
 from deit.weights.find import MINDIR
@@ -34,15 +34,17 @@ from deit.weights.naming import to_mindspore
 from deit.weights.read import read_shapes, read_weights
 
 
-class Reordered(nn.Cell):
-    """A network whose logits are put into the order of other labels; ``order`` are the columns to take."""
+class OfStudentsImages(nn.Cell):
+    """The teacher's logits from the student's images; ``order`` are the columns to take, if it counts the classes otherwise."""
 
-    def __init__(self, network: nn.Cell, order: Sequence[int]) -> None:
+    def __init__(self, config: RunConfig, network: nn.Cell, order: Sequence[int] | None) -> None:
         super().__init__(auto_prefix=False)
-        self.network, self.order = network, Tensor(list(order), ms.int32)
+        self.input, self.network = TeacherInput(config), network
+        self.order = None if order is None else Tensor(list(order), ms.int32)
 
-    def construct(self, inputs):  # type: ignore[no-untyped-def]
-        return ops.gather(mean_of_heads(self.network(inputs)), self.order, 1)
+    def construct(self, images):  # type: ignore[no-untyped-def]
+        logits = mean_of_heads(self.network(self.input(images)))
+        return logits if self.order is None else ops.gather(logits, self.order, 1)
 
 
 class Teacher(nn.Cell):
@@ -99,9 +101,7 @@ def build_teaching(config: RunConfig, order: Sequence[int] | None = None) -> Tea
             f"{source}: the MINDIR has batch size {batch}, but data.batch_size is {config.data.batch_size}; "
             f"give data.batch_size={batch}, or export it with a dynamic batch."
         )
-    network, other = WithOwnInput(config, network), WithOwnInput(config, other)
-    if order is not None:
-        network, other = Reordered(network, order), Reordered(other, order)
+    network, other = (OfStudentsImages(config, each, order) for each in (network, other))
     return Teaching(Teacher(config, network), other, description, hashlib.sha256(path.read_bytes()).hexdigest(), batch)
 
 
@@ -114,5 +114,5 @@ def _parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 def _network(config: RunConfig, model: ModelConfig | RegNetY) -> nn.Cell:
     if isinstance(model, RegNetY):
-        return build_regnet(model, types=compute_types(config.precision, config.hardware.target))
+        return RegNet(model, compute_types(config.precision, config.hardware.target))
     return build_network(config, model=model)

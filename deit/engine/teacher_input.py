@@ -59,17 +59,6 @@ def teacher_size(config: RunConfig) -> tuple[int, int]:
     return config.model.image_size if config.distill.img_size is None else sides(config.distill.img_size)
 
 
-class WithOwnInput(nn.Cell):
-    """A teacher that takes the student's images."""
-
-    def __init__(self, config: RunConfig, network: nn.Cell) -> None:
-        super().__init__(auto_prefix=False)
-        self.input, self.network = TeacherInput(config), network
-
-    def construct(self, images):  # type: ignore[no-untyped-def]  # logits, or a pair of them
-        return self.network(self.input(images))
-
-
 def _tensor(values: np.ndarray, shape: tuple[int, ...] | None = None) -> Tensor:
     values = np.asarray(values, np.float32)
     return Tensor(values if shape is None else values.reshape(shape), ms.float32)

@@ -69,9 +69,10 @@ class Bottleneck(nn.Cell):
 
 
 class RegNet(nn.Cell):
-    """See ``build_regnet``; parameters are named as in ``deit.models.regnet_shapes.folded``."""
+    """The network with all parameters zero: load the weights of ``deit.models.regnet_shapes.folded``, whose names it has."""
 
-    def __init__(self, regnet: RegNetY, types: ComputeTypes) -> None:
+    def __init__(self, regnet: RegNetY, types: ComputeTypes = FLOAT32) -> None:
+        """``types`` comes from ``compute_types``."""
         super().__init__()
         self.stem = Convolution(3, regnet.stem_width, 3, types, stride=2)
         self.blocks = nn.SequentialCell([Bottleneck(block, types) for block in regnet.blocks])
@@ -84,8 +85,3 @@ class RegNet(nn.Cell):
         """Logits [B, K], float32, of normalised images [B, 3, H, W]."""
         x = self.blocks(ops.relu(self.stem(images)))
         return self.head(x.mean((2, 3))).astype(ms.float32)
-
-
-def build_regnet(regnet: RegNetY, *, types: ComputeTypes = FLOAT32) -> RegNet:
-    """The network with all parameters zero: load ``folded`` weights before use. ``types`` comes from ``compute_types``."""
-    return RegNet(regnet, types)

@@ -37,7 +37,7 @@ from deit.engine.teacher import Teacher
 from deit.engine.upload import build_upload
 from deit.errors import UserError
 from deit.models.precision import compute_types
-from deit.models.regnet import build_regnet
+from deit.models.regnet import RegNet
 from deit.models.regnet_shapes import Block, RegNetY
 from deit.worker import set_device
 
@@ -92,7 +92,7 @@ def calls(step: str, config: RunConfig, ranks: int) -> Callable[[], Any]:
     network: Any
     if step in ("teacher", "regnet"):
         types = compute_types(config.precision, config.hardware.target)
-        network = build_regnet(REGNET, types=types) if step == "regnet" else build_network(config)
+        network = RegNet(REGNET, types=types) if step == "regnet" else build_network(config)
         device.run_ahead(config.hardware)
         teacher, upload = device.compiled(Teacher(config, network), config.hardware), build_upload()
         return lambda: teacher(*upload(batch_inputs(config, next(batches(config)), 0, 0)))

@@ -10,7 +10,7 @@ from mindspore import Tensor
 from reference.inputs_regnet import VARIANTS, images, weights
 from reference.packing import checksum, unpack
 
-from deit.models.regnet import build_regnet
+from deit.models.regnet import RegNet
 from deit.models.regnet_shapes import folded, read_regnet, regnet_shapes
 from deit.models.weights import load_weights
 
@@ -44,7 +44,7 @@ def test_regnet_logits(variant: str, fidelity: Callable[..., None]) -> None:
     filled = weights(shapes)
     assert checksum([*filled.values(), x]) == stored[f"inputs.{variant}"]
     regnet = read_regnet(shapes, variant)
-    network = build_regnet(regnet)
+    network = RegNet(regnet)
     load_weights(network, folded(filled, regnet))
     fidelity(
         f"Logits of {variant}, random moving statistics",

@@ -24,7 +24,7 @@ from deit.engine.step_inputs import BatchInputs, StepInputs, batch_inputs
 from deit.engine.teacher import Teaching, build_teaching
 from deit.errors import UserError
 from deit.inference.model_source import teacher_order
-from deit.models.regnet import build_regnet
+from deit.models.regnet import RegNet
 from deit.models.regnet_shapes import folded, regnet_shapes
 from deit.models.shapes import parameter_shapes
 from deit.models.weights import load_weights
@@ -51,7 +51,7 @@ def training_batch(config: RunConfig) -> BatchInputs:
 def test_teacher_gets_the_erased_and_mixed_images(kind: str, tmp_path: Path) -> None:
     config = student(tmp_path)
     if kind == "regnet":
-        network: nn.Cell = build_regnet(TINY_REGNET)
+        network: nn.Cell = RegNet(TINY_REGNET)
         load_weights(network, folded(drawn(regnet_shapes(TINY_REGNET)), TINY_REGNET))
         file = regnet_file(tmp_path / "regnet.safetensors")
     else:
