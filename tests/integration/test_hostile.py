@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from command import ROOT
+from command import ROOT, with_last
 from composition import freeze
+from launching import SMALL
 from ports import reserved_port
 
 from deit.config import frozen
@@ -206,12 +207,11 @@ def server(tmp_path: Path) -> Iterator[str]:
 def test_finished_run_and_its_tracking_contain_no_secret(
     server: str, tmp_path: Path, command: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network = ("model.embed_dim=16", "model.depth=1", "model.num_heads=2", "data.train_limit=128", "data.val_limit=50")
-    recipe = ("data.batch_size=32", "schedule.epochs=1", "schedule.warmup_epochs=0", "tracking.log_every=1", "hardware=cpu")
+    recipe = with_last(*SMALL, "schedule.epochs=1", "schedule.warmup_epochs=0", "tracking.log_every=1", "hardware=cpu")
     uri = f"http://me:{SECRET}@{server}"
     secrets = {"AWS_SECRET_ACCESS_KEY": CLOUD, "MLFLOW_TRACKING_TOKEN": "token-" + CLOUD}
     ended = subprocess.run(
-        [sys.executable, str(ROOT / "launch.py"), "experiment=quickstart", *network, *recipe, f"tracking.uri={uri}"],
+        [sys.executable, str(ROOT / "launch.py"), *recipe, f"tracking.uri={uri}"],
         cwd=tmp_path,
         env=os.environ | secrets,
         capture_output=True,

@@ -9,11 +9,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from launching import PATIENCE, SMALL, Running, launch, metrics, only_run, same_weights, signal_workers
+from launching import SMALL, Running, launch, metrics, only_run, same_weights, signal_workers
 from waiting import until
 
 from deit.files import read_json
@@ -161,6 +160,8 @@ def test_resuming_a_finished_run_is_rejected(trained: tuple[Path, subprocess.Com
 
 # Of a length that a signal comes in the middle of.
 FAR = ("schedule.epochs=200", "schedule.max_steps=120")
+# All with the same batches, so that one of them compiles the steps of both ranks.
+TWO = ("hardware=cpu2", "data.batch_size=16")
 
 
 def _signalled(background: Callable[..., Running], number: int, *extra: str) -> RunDirectory:
@@ -197,8 +198,36 @@ def test_interrupted_run_resumes_to_the_same_bits(
     assert only_run(tmp_path).path == run.path  # the same directory
 
 
-def test_sigterm_ends_two_processes_with_143_and_they_resume(background: Callable[..., Running]) -> None:
-    run = _signalled(background, signal.SIGTERM, "hardware=cpu2", "data.batch_size=16")
+# Each rank prints a digest of its whole state at the end of its process.
+DIGESTS = """\
+import importlib, sys
+if "deit.worker" in sys.orig_argv:
+    import_module = importlib.import_module
+    def noting(name, *more):
+        module = import_module(name, *more)
+        if name == "deit.tasks.train":
+            import atexit, hashlib
+            original = module.TrainState
+            def made(*given):
+                state = original(*given)
+                atexit.register(tell, state, hashlib)
+                return state
+            module.TrainState = made
+        return module
+    def tell(state, hashlib):
+        parts = state.parts()
+        digest = hashlib.sha256(b"".join(v.tobytes() for p in sorted(parts) for _, v in sorted(parts[p].items())))
+        print("digest", digest.hexdigest(), flush=True)
+    importlib.import_module = noting
+"""
+
+
+def test_sigterm_ends_two_processes_with_143_and_they_resume_to_the_same_weights(
+    background: Callable[..., Running], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(DIGESTS)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH")))))
+    run = _signalled(background, signal.SIGTERM, *TWO)
     assert checkpoint.complete(run)
     # The resumed part has logs of its own.
     running = background(f"resume={run.path}")
@@ -207,12 +236,17 @@ def test_sigterm_ends_two_processes_with_143_and_they_resume(background: Callabl
     assert {path.name for path in run.logs.glob("worker_*.log")} == {
         f"worker_{rank}{part}.log" for rank in (0, 1) for part in ("", ".part1")
     }
+    digests = [
+        [line for line in (run.logs / f"worker_{rank}.log").read_text().splitlines() if line.startswith("digest")]
+        for rank in (0, 1)
+    ]
+    assert len(digests[0]) == 1 and digests[0] == digests[1]
 
 
 @pytest.mark.parametrize("cards", [1, 2])
 def test_a_killed_worker_ends_the_run_at_once(background: Callable[..., Running], cards: int) -> None:
-    extra = ("schedule.epochs=200", "hardware.target=cpu", f"hardware.cards={cards}", "tracking.flush_timeout=900")
-    running = background(*SMALL, *extra)
+    extra = ("schedule.epochs=200", "tracking.flush_timeout=900")
+    running = background(*SMALL, *extra, *(TWO if cards == 2 else ("hardware=cpu",)))
     run = running.wait_for_step(10)
     until(lambda: checkpoint.complete(run), "no checkpoint")
     victim = int((run.logs / f"worker_{cards - 1}.pid").read_text())
@@ -231,7 +265,7 @@ def test_a_killed_worker_ends_the_run_at_once(background: Callable[..., Running]
 
 
 def test_a_killed_launcher_leaves_no_process(background: Callable[..., Running]) -> None:
-    running = background(*SMALL, "schedule.epochs=200", "hardware=cpu2", "data.batch_size=16", "tracking=none")
+    running = background(*SMALL, "schedule.epochs=200", *TWO, "tracking=none")
     run = running.wait_for_step(3)
     running.process.kill()
     running.end()
@@ -253,7 +287,7 @@ def test_run_has_one_launch_at_a_time(background: Callable[..., Running], tmp_pa
 def test_one_and_two_processes_have_the_same_losses(tmp_path: Path) -> None:
     """The same global batch: the same losses, the same weights, and evaluation counts that are equal."""
     common = (*SMALL, "augment.mixup_prob=0", "schedule.epochs=2", "tracking=none", "tracking.log_every=1")
-    for name, extra in (("one", ("hardware=cpu",)), ("two", ("hardware=cpu2", "data.batch_size=16"))):
+    for name, extra in (("one", ("hardware=cpu",)), ("two", TWO)):
         ended = launch(tmp_path, *common, *extra, f"name={name}")
         assert ended.returncode == 0, ended.stderr
     one, two = only_run(tmp_path, "one"), only_run(tmp_path, "two")
@@ -263,45 +297,6 @@ def test_one_and_two_processes_have_the_same_losses(tmp_path: Path) -> None:
     for name in ("val/top1", "val/top5", "val_ema/top1"):
         assert first[name] == second[name]
     same_weights(checkpoint.complete(one)[-1], checkpoint.complete(two)[-1], atol=2e-5)
-
-
-def test_all_ranks_have_the_same_weights(tmp_path: Path) -> None:
-    """Each rank prints a digest of its whole state at the end."""
-    script = tmp_path / "ranks.py"
-    script.write_text(
-        "import sys, hashlib\n"
-        "import deit.worker as worker\n"
-        "from deit.tasks import train\n"
-        "kept = []\n"
-        "original = train.TrainState\n"
-        "train.TrainState = lambda *given: kept.append(original(*given)) or kept[-1]\n"
-        "code = worker.main(sys.argv[1:])\n"
-        "if kept:\n"
-        "    parts = kept[0].parts()\n"
-        "    digest = hashlib.sha256(b''.join(v.tobytes() for p in sorted(parts) for _, v in sorted(parts[p].items())))\n"
-        "    print('digest', digest.hexdigest(), flush=True)\n"
-        "sys.exit(code)\n"
-    )
-    from composition import composed
-
-    from deit.config import frozen
-    from deit.launching.worker_command import worker_command, worker_environment
-    from deit.machine.ports import lease_port
-    from deit.runs import directory
-
-    config = composed(*SMALL, "hardware=cpu2", "data.batch_size=16", "schedule.epochs=2", "tracking=none")
-    run = directory.create(tmp_path / "runs", "ranks")
-    frozen.save(config, run.config)
-    command: list[str] = worker_command(config, run.path, lease_port("a test")[0])
-    place = command.index("-m")
-    command[place : place + 2] = [str(script)]
-    environment: dict[str, Any] = worker_environment(config.hardware, run)
-    subprocess.run(command, env=environment, cwd=run.logs, check=True, capture_output=True, timeout=PATIENCE)
-    digests = [
-        [line for line in (run.logs / f"worker_{rank}.log").read_text().splitlines() if line.startswith("digest")]
-        for rank in (0, 1)
-    ]
-    assert len(digests[0]) == 1 and digests[0] == digests[1]
 
 
 def test_a_worker_can_be_started_by_hand(trained: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> None:

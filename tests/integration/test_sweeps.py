@@ -29,10 +29,10 @@ hydra:
   mode: MULTIRUN
   sweeper:
     cases:
-      hangs: [hardware=cpu, hardware.hang_timeout=90]
-      fails: [hardware=cpu, optim.base_lr=1e30]
-      killed: [hardware=cpu2]
-      waits: [hardware=cpu2, seed=1]
+      hangs: [hardware=cpu, data.batch_size=32, hardware.hang_timeout=90]
+      fails: [hardware=cpu, data.batch_size=32, optim.base_lr=1e30, optim.clip_grad=null]
+      killed: [hardware=cpu2, data.batch_size=16]
+      waits: [hardware=cpu2, data.batch_size=16, seed=1]
 """
 
 
@@ -84,21 +84,22 @@ def shorten(trial: Trial, steps: int) -> None:
 def test_trials_share_slots_and_a_failed_killed_or_hanging_one_does_not_affect_the_others(sweep: Sweep) -> None:
     """Four slots, trials of one and two processes: a worker stands still, one diverges, one loses its launcher, one waits."""
     hangs, fails, killed, waits = range(4)
+    small = [text for text in SMALL if not text.startswith("data.batch_size")]
     (sweep.folder / "more" / "sweep").mkdir(parents=True)
     (sweep.folder / "more" / "sweep" / "ends.yaml").write_text(ENDS)
     sweep.start(
-        *("--config-dir", str(sweep.folder / "more"), "sweep=ends", *SMALL, LONG, "tracking=none", "data.batch_size=16"),
-        *("optim.clip_grad=null", "sweep.cards=4", "sweep.retries=1"),
+        *("--config-dir", str(sweep.folder / "more"), "sweep=ends", *small, LONG, "tracking=none"),
+        *("sweep.cards=4", "sweep.retries=1"),
     )
-    epoch = {hangs: 16, killed: 8, waits: 8}  # steps
+    epoch = 8  # steps
     # There is no room for it before the one that will be killed has ended.
-    shorten(sweep.wait(lambda trials: trials)[waits], 2 * epoch[waits])
-    last = {waits: 2 * epoch[waits]}
+    shorten(sweep.wait(lambda trials: trials)[waits], 2 * epoch)
+    last = {waits: 2 * epoch}
     for number in (hangs, killed):
         trial = sweep.wait(lambda trials, n=number: checkpoint.complete(trials[n].directory) and trials[n])
         signal_workers(trial.directory, signal.SIGSTOP)
         done = max(record["step"] for _, record in journal.read(trial.directory.journal))
-        last[number] = (done // epoch[number] + 3) * epoch[number]
+        last[number] = (done // epoch + 3) * epoch
         shorten(trial, last[number])
     launcher = status.read(trial.directory).launcher_pid
     assert launcher is not None
@@ -113,12 +114,12 @@ def test_trials_share_slots_and_a_failed_killed_or_hanging_one_does_not_affect_t
     assert message is not None and "diverged" in message and f"{trials[fails]} failed after" in said
     assert "its launcher was killed by SIGKILL" in said and "no progress for hardware.hang_timeout=90 s" in said
     assert "1 of 4 trials failed:" in said and "sweep.retry_failed=true" in said
-    for number, length in epoch.items():
+    for number in (hangs, killed, waits):
         assert f"{trials[number]} finished after" in said
         # It resumed from its checkpoint, and its history has neither a gap nor a duplicate.
         records = [record for _, record in journal.read(trials[number].directory.journal)]
         steps = [record["step"] for record in records if "val/top1" in record.get("metrics", {})]
-        assert steps == list(range(length, last[number] + 1, length))
+        assert steps == list(range(epoch, last[number] + 1, epoch))
         assert any(record.get("event") == "resumed" for record in records) == (number != waits)
     assert most_at_once(trials) == (4, False)
     assert not any(run_processes.of_run(trial.directory) for trial in trials)
