@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from broken_images import BROKEN, VAL, broken_folder
-from launching import launch
+from command import Outcome
+from launching import SHARED_CACHE, launch
 
 from deit.files import read_json
 from deit.runs.directory import RunDirectory
@@ -19,15 +21,18 @@ def tree(tmp_path: Path) -> Path:
     return broken_folder(tmp_path / "images")
 
 
-def test_training_and_evaluation_with_two_processes_leave_out_the_same_images(tree: Path) -> None:
+def test_training_and_evaluation_with_two_processes_leave_out_the_same_images(
+    tree: Path, command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tree.parent
     network = ("model=deit_micro", "model.img_size=32", "model.embed_dim=16", "model.depth=1", "model.num_heads=2")
     where = ("data=imagefolder", f"data.root={tree}", "data.eval_batch_size=4", "data.workers=2", "tracking=none")
     recipe = ("data.batch_size=4", "schedule.epochs=2", "schedule.warmup_epochs=0", "schedule.cooldown_epochs=0")
     recipe += ("tracking.log_every=5", "precision=fp32")
-    broken = launch(folder, *network, *where, *recipe, "hardware=cpu")
-    assert broken.returncode == 2 and "data.on_bad_image=skip" in broken.stderr and not (folder / "runs").exists()
+    broken = command(*network, *where, *recipe, "hardware=cpu")
+    assert broken.code == 2 and "data.on_bad_image=skip" in broken.err and not (folder / "runs").exists()
 
+    monkeypatch.setenv("DEIT_CACHE", str(SHARED_CACHE))  # not that of ``command``
     ended = launch(folder, *network, *where, *recipe, "hardware=cpu", "data.on_bad_image=skip", "name=trained")
     assert ended.returncode == 0, ended.stderr
     assert "5 bad images left out: bad_images.jsonl" in ended.stdout

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from command import with_last
 from composition import composed
+from empty_store import add_empty_store
 from launching import SMALL, Running, launch, metrics
 from prepared_runs import events, prepared, saver_of
 
@@ -103,6 +104,7 @@ def test_run_that_fails_on_a_full_disk_can_be_resumed(small_disk: Path, tmp_path
 def test_end_of_a_run_is_recorded_when_the_disk_has_space_again(small_disk: Path, tmp_path: Path) -> None:
     """Till then the shipper does not know of it, and the launcher waits for the shipper: here longer than this test does."""
     (tmp_path / "runs").symlink_to(small_disk)
+    add_empty_store(tmp_path)
     typed = ("hardware=cpu", "schedule.epochs=20", "checkpointing.every=5", "tracking.flush_timeout=3600")
     running = Running(tmp_path, *SMALL, *typed)
     run = running.wait_for_step(41)

@@ -24,8 +24,9 @@ from typing import Any
 import psutil
 import pytest
 import tracked_run
-from command import ROOT
-from launching import SMALL, Running, launch, signal_workers
+from command import ROOT, Outcome
+from empty_store import add_empty_store
+from launching import SHARED_CACHE, SMALL, Running, launch, signal_workers
 from mlflow_faults import PATIENCE, Proxy, Server, client, lost_and_doubled, remote_runs
 from tracked_run import set_status, write_metrics
 from waiting import until
@@ -80,6 +81,18 @@ def start(run: RunDirectory, **environment: str) -> subprocess.Popen[bytes]:
         )
 
 
+@pytest.fixture
+def here(tmp_path: Path, command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """``command`` as a process of its own starts: without the store that MLflow has noted in this one."""
+    monkeypatch.setenv("DEIT_CACHE", str(SHARED_CACHE))
+
+    def run(*arguments: str) -> Outcome:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        return command(*arguments)
+
+    return run
+
+
 def log(run: RunDirectory) -> str:
     return (run.logs / "shipper.log").read_text()
 
@@ -99,6 +112,7 @@ def test_run_of_a_broken_server_is_sent_later_and_elsewhere(
     proxy: Proxy,
     tmp_path: Path,
     background: Callable[..., Running],
+    here: Callable[..., Outcome],
 ) -> None:
     proxy.fault = "hole"
     running = background(*SMALL, f"tracking.uri={proxy.uri}", "tracking.flush_timeout=2", "tracking.system_metrics_every=1")
@@ -112,22 +126,22 @@ def test_run_of_a_broken_server_is_sent_later_and_elsewhere(
     (later,) = re.findall(r"Send it later: python \S*launch\.py (.*)", said.read_text())
 
     proxy.fault = "500"
-    failed = launch(tmp_path, *shlex.split(later))
-    assert failed.returncode == 1 and "too many 500 error responses" in failed.stdout, failed.stdout
+    failed = here(*shlex.split(later))
+    assert failed.code == 1 and "too many 500 error responses" in failed.out, failed.out
     assert lost_and_doubled(server.uri, run)[0] > 0
 
     proxy.fault = None
-    sent = launch(tmp_path, "task=sync")  # without run=: all that is not sent yet
-    assert sent.returncode == 0 and "all is there" in sent.stdout, sent.stdout + sent.stderr
+    sent = here("task=sync")  # without run=: all that is not sent yet
+    assert sent.code == 0 and "all is there" in sent.out, sent.out + sent.err
     assert lost_and_doubled(server.uri, run) == (0, 0)
     (there,) = remote_runs(server.uri, run)
     assert (there.info.status, there.data.tags["outcome"]) == ("FINISHED", "finished")
 
-    other = f"sqlite:///{tmp_path}/other.db"
+    other = add_empty_store(tmp_path, "other.db")
     for points in (100, 0):  # at least; and the second time there is nothing left
-        again = launch(tmp_path, *shlex.split(later), "tracking.uri=sqlite:///other.db")
-        assert again.returncode == 0, again.stdout + again.stderr
-        (count,) = re.findall(r"(\d+) │ +\d+ │ all is there", again.stdout)
+        again = here(*shlex.split(later), "tracking.uri=sqlite:///other.db")
+        assert again.code == 0, again.out + again.err
+        (count,) = re.findall(r"(\d+) │ +\d+ │ all is there", again.out)
         assert (int(count) >= points) if points else int(count) == 0
         assert lost_and_doubled(other, run) == (0, 0) and len(remote_runs(other, run)) == 1
 
@@ -219,7 +233,7 @@ def test_permanently_refused_artifact_is_one_warning(
 
 def test_unwritable_artifacts_do_not_delay_a_run(tmp_path: Path) -> None:
     """The folder of the artifacts is a file, boto3 is not there, a bucket wants keys."""
-    store_uri = f"sqlite:///{tmp_path}/mlflow.db"
+    store_uri = add_empty_store(tmp_path)
     there = client(store_uri)
     (tmp_path / "file").write_text("")
     for name, root in (("blocked", f"{tmp_path}/file/mlruns"), ("azure", "wasbs://b@a.blob.core.windows.net/runs")):
@@ -273,6 +287,7 @@ def test_killed_launcher_worker_and_shipper_then_the_next_launch_then_resume(
     server: Server,
     tmp_path: Path,
     background: Callable[..., Running],
+    here: Callable[..., Outcome],
 ) -> None:
     running = background(*SMALL, "schedule.epochs=60", "tracking.log_every=1", f"tracking.uri={server.uri}")
     run = running.wait_for_step(1)
@@ -291,7 +306,7 @@ def test_killed_launcher_worker_and_shipper_then_the_next_launch_then_resume(
     assert there.info.status == "RUNNING"
 
     # Any next launch sets it right, whatever it does itself.
-    assert launch(tmp_path, "task=preview", *SMALL[:1], "tracking=none").returncode == 0
+    assert here("task=preview", *SMALL[:1], "tracking=none").code == 0
     until(lambda: status.read(run).state == INTERRUPTED)
     (there,) = until(lambda: [r for r in remote_runs(server.uri, run) if r.info.status == "KILLED"])
     assert there.data.tags["outcome"] == GONE
@@ -364,8 +379,7 @@ def test_slow_server_creates_no_second_run(server: Server, proxy: Proxy, tmp_pat
 
 
 def test_locked_database_does_not_delay_the_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    client(uri)
+    uri = add_empty_store(tmp_path)
     run = make_run(tmp_path, uri, flush_timeout=1)
     shipper = shipper_process.Shipper(run, frozen.load(run.config))
     with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:

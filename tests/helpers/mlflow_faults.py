@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from empty_store import add_empty_store
 from ports import reserved_port
 
 from deit.runs import journal
@@ -36,6 +37,8 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Server:
+        if not (self.folder / "server.db").exists():
+            add_empty_store(self.folder, "server.db")
         command = ["server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         stores = [
             "--backend-store-uri",
