@@ -48,8 +48,8 @@ SMALL = (
     *("experiment=quickstart", "model.embed_dim=16", "model.depth=2", "model.num_heads=2", "model.drop_path_rate=0.1"),
     *("data.train_limit=256", "data.val_limit=100", "data.eval_batch_size=64", "data.batch_size=32", "schedule.epochs=200"),
     *("schedule.eval_every=5", "checkpointing.every_steps=20", "ema.decay=0.9", "tracking.log_every=3"),
-    *("tracking.system_metrics_every=0", "tracking.flush_timeout=300"),
 )
+TRACKED = ("tracking.system_metrics_every=0", "tracking.flush_timeout=300")
 PATIENCE = 600.0  # seconds until a fault counts as not survived
 OUTAGE = 4.0  # seconds for which the MLflow server is down, or a process stopped
 
@@ -63,15 +63,21 @@ class Missed(Exception):
 
 
 class Training:
-    """A training that is hit and resumed."""
+    """A training that is hit and resumed; without a server its metrics are in its journal alone."""
 
-    def __init__(self, folder: Path, server: Server, steps: int, *more: str) -> None:
-        self.folder, self.server = folder, server
+    def __init__(self, folder: Path, server: Server | None, steps: int, *more: str) -> None:
+        self.folder, self._server = folder, server
         self.disk_was_full = 0  # times
         folder.mkdir(parents=True, exist_ok=True)
-        self._arguments = (*SMALL, f"tracking.uri={server.uri}", f"schedule.max_steps={steps}", *more)
+        tracked = (*TRACKED, f"tracking.uri={server.uri}") if server else ("tracking=none",)
+        self._arguments = (*SMALL, *tracked, f"schedule.max_steps={steps}", *more)
         self.launcher: subprocess.Popen[bytes] | None = None
         self.start()
+
+    @property
+    def server(self) -> Server:
+        assert self._server is not None
+        return self._server
 
     @property
     def run(self) -> RunDirectory:
@@ -361,7 +367,15 @@ def _mount(place: Path) -> None:
 def torture_sweep(faults: int, folder: Path, server: Server, steps: int, seed: int) -> Row:
     """Kill a sweep, or the launcher of one of its trials, and resume with ``sweep.resume=``."""
     row, draw = Row(), random.Random(f"{seed} sweep")
-    typed = ("-m", *SMALL, f"tracking.uri={server.uri}", f"schedule.max_steps={steps}", "hardware=cpu", "seed=0,1,2,3")
+    typed = (
+        "-m",
+        *SMALL,
+        *TRACKED,
+        f"tracking.uri={server.uri}",
+        f"schedule.max_steps={steps}",
+        "hardware=cpu",
+        "seed=0,1,2,3",
+    )
     calm, hit = folder / "sweep_calm", folder / "sweep_hit"
     for place in (calm, hit):
         place.mkdir(parents=True)
@@ -424,7 +438,7 @@ def main() -> int:
         references: dict[str, RunDirectory] = {}
         for hardware in ("cpu2",) * ("kill msrun" in options.kinds) + ("cpu",) * any(k in KINDS for k in options.kinds):
             more = ("data.batch_size=16",) if hardware == "cpu2" else ()
-            calm = Training(folder / f"calm_{hardware}", server, options.steps, f"hardware={hardware}", *more)
+            calm = Training(folder / f"calm_{hardware}", None, options.steps, f"hardware={hardware}", *more)
             calm.wait_for_end()
             assert calm.finished, (calm.folder / "output.txt").read_text()
             references[hardware] = calm.run

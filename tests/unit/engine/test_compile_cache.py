@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command import ROOT
 from composition import composed
 
 # Computes with cells given as [class, factor, weight, input] in JSON, the first ones in the order in which they are cached;
@@ -21,7 +23,7 @@ import json, os, sys
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
-from composition import composed
+from deit.config.schema import HardwareConfig
 from deit.engine.compile_cache import CompileCache
 
 class Product(nn.Cell):
@@ -40,7 +42,7 @@ class Difference(Product):
 
 ms.set_device("CPU")
 ms.set_context(mode=ms.GRAPH_MODE)
-cache = CompileCache(composed("hardware=cpu", *sys.argv[2:]).hardware, 0, 1)
+cache = CompileCache(HardwareConfig(**json.loads(sys.argv[2])), 0, 1)
 cells = [globals()[kind](factor, weight, f"w{at}") for at, (kind, factor, weight, _) in enumerate(json.loads(sys.argv[1]))]
 cached = [cache.cached(cell) for cell in cells]
 order = json.loads(os.environ.get("ORDER", "null")) or range(len(cells))
@@ -58,14 +60,14 @@ def run(
     """(two answers of each cell, the number of graphs that were read)"""
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
-    helpers = Path(__file__).resolve().parents[2] / "helpers"
     environment = os.environ | {
-        **{"DEIT_CACHE": str(tmp_path / "a b#c"), "GLOG_v": "2"},
-        "PYTHONPATH": os.pathsep.join([str(helpers.parents[1]), str(helpers)]),
+        **{"DEIT_CACHE": str(tmp_path / "a b#c"), "GLOG_v": "2", "PYTHONPATH": str(ROOT)},
         **variables,
     }
     program = [str(script)] if is_file else ["-c", "import program"]
-    command = [sys.executable, *program, json.dumps(cells), *overrides]
+    # Composed here: in each of these processes it would cost a second.
+    hardware = json.dumps(dataclasses.asdict(composed("hardware=cpu", *overrides).hardware))
+    command = [sys.executable, *program, json.dumps(cells), hardware]
     ended = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout.splitlines()[-1]), (ended.stdout + ended.stderr).count("Use the compilation cache")
@@ -81,11 +83,12 @@ def test_a_graph_is_read_with_other_weights_and_compiled_where_anything_else_dif
     assert run(tmp_path, [first, second]) == ([[6.0, 7.0], [0.5, 0.5]], 0)
     assert len(kept(tmp_path)) == 2  # and no folder of work
     other_weights = [[*first[:2], 5.0, 4], [*second[:2], 3.0, 4]]
-    assert run(tmp_path, other_weights) == ([[10.0, 11.0], [-2.0, -2.0]], 2)
+    others = [["Product", 3.0, 1.0, 4], ["Difference", 2.0, 0.5, 5]]  # another factor, another size
+    answers = [[10.0, 11.0], [-2.0, -2.0], [11.0, 12.0], [0.5, 0.5]]
+    assert run(tmp_path, [*other_weights, *others]) == (answers, 2)
+    assert len(kept(tmp_path)) == 4
     # Called in another order, the first waits for nobody, and the second would take the place of the first.
     assert run(tmp_path, [first, second], ORDER="[1, 0]") == ([[6.0, 7.0], [0.5, 0.5]], 1)
-    other_factor, other_size = ["Product", 3.0, 1.0, 4], ["Difference", 2.0, 0.5, 5]
-    assert run(tmp_path, [other_factor, other_size]) == ([[11.0, 12.0], [0.5, 0.5]], 0)
     assert run(tmp_path, [first, second], "hardware.compile_cache=false") == ([[6.0, 7.0], [0.5, 0.5]], 0)
     assert len(kept(tmp_path)) == 4
     for folder in kept(tmp_path):
