@@ -99,7 +99,8 @@ def _attempt(url: str, part: Path, progress: Progress) -> bool:
         part.unlink()  # longer than the file
         return False
     with response:
-        resumed = response.status == http.client.PARTIAL_CONTENT and _starts_at(response, start)
+        there = str(response.headers.get("Content-Range", ""))
+        resumed = response.status == http.client.PARTIAL_CONTENT and there.startswith(f"bytes {start}-")
         start = start if resumed else 0
         length = response.headers.get("Content-Length")
         total = start + int(length) if length is not None and length.isdigit() else None
@@ -133,10 +134,6 @@ def _tag(response: Any) -> str:
     """A mark that changes with the content, as RFC 9110 allows it in If-Range; empty if the server gives none."""
     tag = str(response.headers.get("ETag") or "")
     return tag if tag.startswith('"') else ""
-
-
-def _starts_at(response: Any, start: int) -> bool:
-    return str(response.headers.get("Content-Range", "")).startswith(f"bytes {start}-")
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

@@ -137,7 +137,10 @@ def resume(config: RunConfig, given: Sequence[Override]) -> list[str] | None:
         kept = [text for text in info["typed"] if not text.startswith(("sweep.resume=", "sweep.retry_failed="))]
         ours = [str(override.input_line) for override in given if override.key_or_group not in ("sweep.resume", "runs_dir")]
         return [*kept, *ours, f"sweep.resume={sweep.path}"]
-    settings = merged(info, config.sweep, [key.removeprefix("sweep.") for key in keys if key != "runs_dir"])
+    known = {field.name for field in dataclasses.fields(SweepConfig)}
+    values = {name: value for name, value in info["settings"].items() if name in known}
+    typed = [key.removeprefix("sweep.") for key in keys if key != "runs_dir"]
+    settings = SweepConfig(**values | {name: getattr(config.sweep, name) for name in typed})
     executor = build(info["launcher"], info["launcher_options"], settings, folder_of(info))
     trials = again(sweep, settings, executor)
     waiting = [trial for trial in trials if trial.state == WAITING]
@@ -155,13 +158,6 @@ def folder_of(info: dict[str, Any]) -> Path:
     begun = Path(info["folder"])
     # Not Path.is_dir: it raises where it is below the home of another user.
     return begun if os.access(begun, os.R_OK | os.X_OK) else Path.cwd()
-
-
-def merged(info: dict[str, Any], typed: SweepConfig, given: Sequence[str]) -> SweepConfig:
-    """The settings of a resumed sweep: its own, replaced by typed ones."""
-    known = {field.name for field in dataclasses.fields(SweepConfig)}
-    values = {name: value for name, value in info["settings"].items() if name in known}
-    return dataclasses.replace(SweepConfig(**values), **{name: getattr(typed, name) for name in given})
 
 
 def again(sweep: SweepDirectory, settings: SweepConfig, executor: Executor) -> list[Trial]:

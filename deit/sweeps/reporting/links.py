@@ -9,9 +9,7 @@ from urllib.parse import quote, urlencode
 
 from deit.config import frozen
 from deit.config.schema import RunConfig
-from deit.runs.sweep_directory import SweepDirectory
 from deit.runs.trial_record import Trial
-from deit.sweeps import trial_results
 from deit.sweeps.trial_results import Results
 from deit.tracking import progress
 from deit.tracking.sender import own_uri
@@ -59,28 +57,22 @@ def places(trials: Sequence[Trial]) -> Places:
     return Places(config if found else None, found)
 
 
-def of_sweep(sweep: SweepDirectory) -> list[str]:
+def lines(found: Results, there: Places, sweep_id: str) -> list[str]:
     """Lines to print: how to open MLflow's UI, the charts of all trials, and the comparison of their runs.
 
     Empty if nothing was sent to MLflow. Trials in several experiments (of several data sets) have a chart link for each.
     """
-    found = trial_results.read(sweep)
-    return of_results(found, places(sweep.read_trials()), sweep.id)
-
-
-def of_results(found: Results, there: Places, sweep_id: str) -> list[str]:
-    """The lines of ``of_sweep`` for results that were already read."""
     if there.uri is None:
         return []
     sent = [there.sent[row.trial.number] for row in found.ranked() if row.trial.number in there.sent]
-    lines = [f"open MLflow:  {command}"] if (command := ui_command(there.uri)) else []
+    shown = [f"open MLflow:  {command}"] if (command := ui_command(there.uri)) else []
     experiments = list(dict.fromkeys(place.experiment_id for place in sent))
-    lines += [f"charts:       {charts_url(there.uri, experiment, sweep_id)}" for experiment in experiments]
+    shown += [f"charts:       {charts_url(there.uri, experiment, sweep_id)}" for experiment in experiments]
     some = sent[:MOST_COMPARED]
     if len(some) > 1:
         which = f"the best {len(some)}: " if len(some) < len(sent) else ""
-        lines.append(f"compare runs: {which}{compare_url(there.uri, some)}")
-    return lines
+        shown.append(f"compare runs: {which}{compare_url(there.uri, some)}")
+    return shown
 
 
 def charts_url(uri: str, experiment_id: str, sweep_id: str) -> str:

@@ -29,13 +29,15 @@ from deit.sweeps.trial_results import Results, Row, against_best, with_intervals
 _SCRIPTS = ("colours.js", "select.js", "table.js", "plots.js", "gantt.js", "main.js")
 
 
-def write(sweep: SweepDirectory) -> None:
-    """Write summary.csv, summary.md and report.html of ``sweep`` as it is now, each atomically."""
+def write(sweep: SweepDirectory) -> list[str]:
+    """Write summary.csv, summary.md and report.html of ``sweep`` as it is now, each atomically; returns its links to MLflow."""
     found = trial_results.read(sweep)
     shares, there = importance(found), links.places([row.trial for row in found.rows])
     write_text(sweep.summary_csv, summary.csv_text(found))
-    write_text(sweep.summary_md, summary.markdown(found, shares, links.of_results(found, there, sweep.id)))
+    to_mlflow = links.lines(found, there, sweep.id)
+    write_text(sweep.summary_md, summary.markdown(found, shares, to_mlflow))
     write_text(sweep.report, page(found, shares, there, sweep.id))
+    return to_mlflow
 
 
 def page(found: Results, shares: Importance, there: Places, sweep_id: str) -> str:
@@ -120,13 +122,12 @@ def _short(values: Any) -> list[float]:
 
 def show(sweep: SweepDirectory, *, mlflow: bool) -> None:
     """Write the files, print their paths and the trials' links to MLflow; with ``mlflow`` also send them there."""
-    write(sweep)
+    to_mlflow = write(sweep)
     for path in (sweep.report, sweep.summary_md, sweep.summary_csv):
         console().print(f"{sweep}/{path.name}")
-    found = links.of_sweep(sweep)
-    for line in found:
+    for line in to_mlflow:
         console().print(line)
-    if found and mlflow:
+    if to_mlflow and mlflow:
         sys.stdout.flush()
         subprocess.run(
             [sys.executable, "-m", "deit.sweeps.reporting.publish", str(sweep.path)], env=python_environment(), check=False

@@ -7,6 +7,7 @@ import html
 import io
 import re
 import shlex
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -60,10 +61,11 @@ def markdown(results: Results, shares: Importance, links: Sequence[str]) -> str:
     """A summary as tables: settings by their mean over seeds or folds, trials, importances, the links to MLflow."""
     ranked = results.ranked()
     cells = [column([row.objectives[place] for row in ranked], none="") for place in range(len(results.objectives))]
-    names = [f"{name} ({'high' if way == 'maximize' else 'low'} is better)" for name, way in _objectives(results)]
+    better = {"maximize": "high is better", "minimize": "low is better"}
+    names = [f"{name} ({better[way]})" for name, way in zip(results.objectives, results.directions, strict=True)]
     parts = [
         f"# Sweep of {moment(results.info['created'])}",
-        _code(command(results.info)),
+        textwrap.indent(command(results.info), "    "),
         f"{states(results.rows)}. Compared by {', '.join(names)}. {code(results.info)}".strip(),
         *_settings(results),
         "## Trials",
@@ -90,7 +92,7 @@ def markdown(results: Results, shares: Importance, links: Sequence[str]) -> str:
             _table(["key", "share"], ([name, f"{100 * share:.0f} %"] for name, share in shares.shares.items())),
         ]
     if links:
-        parts += ["## In MLflow", "\n".join(f"    {line}" for line in links)]
+        parts += ["## In MLflow", textwrap.indent("\n".join(links), "    ")]
     return redact("\n\n".join(parts)) + "\n"
 
 
@@ -123,10 +125,6 @@ def _settings(results: Results, most: int | None = None) -> list[str]:
     ]
 
 
-def _objectives(results: Results) -> Iterable[tuple[str, str]]:
-    return zip(results.objectives, results.directions, strict=True)
-
-
 def command(info: dict[str, Any]) -> str:
     """The command line, ready to be typed again."""
     return redact(shlex.join([*words_in(info), *info["typed"]]))
@@ -154,10 +152,6 @@ def escaped(text: Any) -> str:
     """``text`` so that Markdown shows it unchanged, on one line."""
     plain = html.escape(" ".join(str(text).split()), quote=False)
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", plain)
-
-
-def _code(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

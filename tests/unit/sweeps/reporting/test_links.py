@@ -7,12 +7,18 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from sweeps_on_disk import sent
 
+from deit.runs.sweep_directory import SweepDirectory
+from deit.sweeps import trial_results
 from deit.sweeps.reporting import links
+
+
+def lines(sweep: SweepDirectory) -> list[str]:
+    return links.lines(trial_results.read(sweep), links.places(sweep.read_trials()), sweep.id)
 
 
 def test_links_select_the_runs_of_the_sweep(tmp_path: Path) -> None:
     sweep = sent(tmp_path, 3, "http://me:sesame@tracking:5000/mlflow/")
-    charts, compared = (line.split(": ", 1)[1].strip() for line in links.of_sweep(sweep))
+    charts, compared = (line.split(": ", 1)[1].strip() for line in lines(sweep))
     base, _, fragment = charts.partition("#")
     assert base == "http://tracking:5000/mlflow/" and fragment.startswith("/experiments/7/runs?")
     asked = parse_qs(urlsplit(fragment).query)
@@ -23,7 +29,7 @@ def test_links_select_the_runs_of_the_sweep(tmp_path: Path) -> None:
 
 
 def test_links_of_many_runs_compare_the_best(tmp_path: Path) -> None:
-    opened, _, compared = links.of_sweep(sent(tmp_path, links.MOST_COMPARED + 5, "sqlite:///mlflow.db"))
+    opened, _, compared = lines(sent(tmp_path, links.MOST_COMPARED + 5, "sqlite:///mlflow.db"))
     assert opened.endswith("mlflow ui --workers 1 --backend-store-uri sqlite:///mlflow.db")
     assert "the best 20: http://127.0.0.1:5000/#/compare-runs" in compared and compared.count("%2C") == 19
     assert f"{24:032x}" in compared and f"{4:032x}" not in compared
