@@ -24,27 +24,15 @@ from deit.preflight import networks
 from deit.preflight.learnt_images import warn_of_learnt
 from deit.runs import checkpoint, status
 from deit.runs.directory import RunDirectory, shown
-from deit.runs.trial_record import what_differs
 from deit.text import label
 from deit.tracking import progress
 from deit.tracking import uri as store
 from deit.tracking.sender import own_uri
 
 MOST_KEYS = 3  # by which runs are named; recipes that differ in more are named otherwise
-# Keys that may differ between two runs of one recipe and do not affect what was learnt.
-CIRCUMSTANCES: tuple[str, ...] = (
-    "task",
-    "hardware",
-    "tracking",
-    "checkpointing",
-    "sweep",
-    "name",
-    "runs_dir",
-    "run",
-    "checkpoint",
-    "resume",
-)
-CIRCUMSTANCES += ("weights_dir", "dry_run", "data.root", "data.workers", "data.eval_batch_size", "model.name")
+# Groups and keys that may differ between two runs of one recipe and do not affect what was learnt.
+OF_NO_RECIPE = {"task", "hardware", "tracking", "checkpointing", "sweep", "name", "runs_dir", "run", "checkpoint", "resume"}
+OF_NO_RECIPE |= {"weights_dir", "dry_run", "data.root", "data.workers", "data.eval_batch_size", "model.name"}
 
 
 @dataclass
@@ -117,7 +105,7 @@ def find_models(config: RunConfig) -> list[Model]:
                 "each once. Name another checkpoint of a run by its folder or file, such as RUN/checkpoints/step_N."
             )
     _check_classes(models)
-    _add_recipes(models)
+    add_recipes(models)
     for model, name in zip(models, labels([model.facts for model in models]), strict=True):
         model.label = name
     return models
@@ -237,11 +225,11 @@ def _model(config: RunConfig, text: str, source: Path, found: RunConfig, run: Ru
     return Model(text, source, own, classes, run, facts, form, precision, file.stat().st_size)
 
 
-def _add_recipes(models: Sequence[Model]) -> None:
+def add_recipes(models: Sequence[Model]) -> None:
     """Put what distinguishes the runs' recipes first: the name, or up to MOST_KEYS keys."""
     recipes = {model.run.id: frozen.load(model.run.config) for model in models if model.run is not None}
-    flat = {run: dict(frozen.leaves(what_differs(recipe))) for run, recipe in recipes.items()}
-    keys = next(iter(flat.values()), {})
+    flat = {run: dict(frozen.leaves(frozen.to_dict(recipe))) for run, recipe in recipes.items()}
+    keys = [key for key in next(iter(flat.values()), {}) if OF_NO_RECIPE.isdisjoint((key, key.partition(".")[0]))]
     apart = [key for key in keys if len({str(values.get(key)) for values in flat.values()}) > 1]
     for model in models:
         if model.run is None:

@@ -9,7 +9,7 @@ from composition import freeze
 from PIL import Image
 
 from deit import notes
-from deit.commands.compare_models import Model, open_images
+from deit.commands.compare_models import Model, add_recipes, open_images
 from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.data.datasets import record_split
@@ -58,3 +58,16 @@ def test_models_of_other_folds_are_noted(
     assert len(open_images(compared, models[:1])) == 4 and "note" not in capsys.readouterr().err
     open_images(compared, models)
     assert "task.models: run1 was trained on 4 of the 4 images" in capsys.readouterr().err
+
+
+def test_runs_are_named_by_what_they_learnt_from_not_by_where_they_ran(tmp_path: Path) -> None:
+    models = []
+    for number, typed in enumerate((("seed=1", "hardware.max_restarts=2", "data.workers=1"), ("seed=2", "tracking.log_every=7"))):
+        run = RunDirectory(tmp_path / f"run{number}")
+        run.path.mkdir()
+        config = freeze("experiment=quickstart", *typed)
+        frozen.save(config, run.config)
+        facts = {"model": config.model.name}
+        models.append(Model(f"run{number}", run.path, config, None, run, facts, "mindir", "float32", 1))
+    add_recipes(models)
+    assert [list(model.facts.items())[2:] for model in models] == [[("seed", "seed=1")], [("seed", "seed=2")]]
