@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from deit.commands.of_images import looks_at_images_alone
 from deit.commands.task import Task
 from deit.compose import rules
 from deit.compose.unused_keys import Unused
@@ -32,7 +31,6 @@ from deit.data.source import Dataset, EncodedDataset, whole_of
 from deit.data.workers import workers_of
 from deit.errors import BAD, TREATED, BadImage, UserError
 from deit.files import write_json
-from deit.lookup.base_run import References
 from deit.preflight.recipe_data import bring
 from deit.progress_bar import Bars, progress_bars
 from deit.runs.task_output import new_file
@@ -64,9 +62,8 @@ class Split:
 
 class CheckData(Task[CheckDataTask]):
     is_trial = False
-
-    def refuses(self, named: References) -> list[str]:
-        return looks_at_images_alone("check_data", named)
+    takes = ()
+    instead = "it uses only images; leave out {}."
 
     def rules(self, config: RunConfig) -> list[str]:
         return rules.data(config)
@@ -88,30 +85,26 @@ class CheckData(Task[CheckDataTask]):
         console().print(f"would read {_count(config)}")
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
-        return check_data(config, self.of(config))
+        """Check both splits and print the findings; returns 1 if an image is bad or a shard is damaged, else 0.
 
-
-def check_data(config: RunConfig, task: CheckDataTask) -> int:
-    """Check both splits and print the findings; returns 1 if an image is bad or a shard is damaged, else 0.
-
-    Raises UserError, before anything is read, if the data set or ``task.output`` is not usable.
-    """
-    output = _output(task.output)
-    bring(config)
-    opened = _opened(config)
-    with progress_bars() as bars:
-        splits = {}
-        for split, data in opened.items():
-            damaged = _damaged_shards(data, split, bars)
-            bar = bars.add(split, len(data))
-            splits[split] = _look(data, workers_of(config.data, cards=1), bar.advance)
-            splits[split].damaged_shards = damaged
-    found = report(config, splits)
-    _show(found)
-    if output is not None:
-        write_json(output, found)
-        console().print(f"\nreport: {output}")
-    return 1 if any(split.bad or split.damaged_shards for split in splits.values()) else 0
+        Raises UserError, before anything is read, if the data set or ``task.output`` is not usable.
+        """
+        output = _output(self.of(config).output)
+        bring(config)
+        opened = _opened(config)
+        with progress_bars() as bars:
+            splits = {}
+            for split, data in opened.items():
+                damaged = _damaged_shards(data, split, bars)
+                bar = bars.add(split, len(data))
+                splits[split] = _look(data, workers_of(config.data, cards=1), bar.advance)
+                splits[split].damaged_shards = damaged
+        found = report(config, splits)
+        _show(found)
+        if output is not None:
+            write_json(output, found)
+            console().print(f"\nreport: {output}")
+        return 1 if any(split.bad or split.damaged_shards for split in splits.values()) else 0
 
 
 def _damaged_shards(data: Dataset, split: str, bars: Bars) -> list[str]:

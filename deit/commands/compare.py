@@ -56,9 +56,12 @@ CLASSES = "classes.txt"
 
 
 class Compare(Task[CompareTask]):
+    takes = ("resume",)
+    instead = "task.models selects what to compare; leave out {}."
+
     def refuses(self, named: References) -> list[str]:
-        if set(named.given) - {"resume"}:
-            return [f"{named} with task=compare: task.models selects what to compare; leave out {' and '.join(named.given)}."]
+        if refused := super().refuses(named):
+            return refused
         models = named.models or ()
         if len(models) < 2:
             return [f"task.models is [{', '.join(models)}]; allowed: two models or more, such as task.models=[RUN,RUN]."]

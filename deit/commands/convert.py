@@ -50,69 +50,53 @@ class Convert(Task[ConvertTask]):
         found.add(found.config.run is None, "without run=", "runs_dir")
 
     def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:
-        check(config, self.of(config))
+        _chosen(config, self.of(config))
         return config
 
     def outline(self, config: RunConfig, *, starts: bool) -> None:
         task = self.of(config)
-        console().print(f"would write {task.output} with the names of {task.naming} from {_source_text(config)}")
+        source = f"run={config.run}" if config.run is not None else f"checkpoint={config.checkpoint} as {config.model.name}"
+        console().print(f"would write {task.output} with the names of {task.naming} from {source}")
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
-        return convert(config, self.of(config))
+        """Write the file and print what it contains. Returns the exit code, 0.
+
+        Raises UserError, before anything is written, if there is nothing to convert, if it does not fit the model, or if the
+        file already exists.
+        """
+        task = self.of(config)
+        output, choice, classes = _chosen(config, task)
+        source = choice.file
+        weights = to_mindspore(read_weights(source, choice.weights))
+        # In the order of timm's state_dict.
+        weights = {name: weights[name] for name in parameter_shapes(config.model, classes)}
+        model = dataclasses.asdict(config.model.network())
+        weights = weights if task.naming == "mindspore" else to_timm(weights)
+        if output.suffix == CKPT:
+            content = write_ckpt(weights)
+        else:
+            content = save(weights, description(model, classes, task.naming, names_of(source)))
+        with writing(output), whole_file(output) as file:
+            file.write(content)
+        count = parameter_count(config.model, classes)
+        console().print(
+            f"{output}: {count:,} parameters of {config.model.name} for {classes} classes, names of {task.naming}, from "
+            f"{shown(source)}"
+        )
+        return 0
 
 
-def convert(config: RunConfig, task: ConvertTask) -> int:
-    """Write the file and print what it contains. Returns the exit code, 0.
+def _chosen(config: RunConfig, task: ConvertTask) -> tuple[Path, Choice, int]:
+    """The file to write, the weights to convert and their number of classes, after comparing these with the model.
 
-    Raises UserError, before anything is written, if there is nothing to convert, if it does not fit the model, or if the file
-    already exists.
+    Raises UserError as ``Convert.run`` does.
     """
-    output = _output(task)
-    choice, classes = check(config, task)
-    source = choice.file
-    weights = to_mindspore(read_weights(source, choice.weights))
-    # In the order of timm's state_dict.
-    weights = {name: weights[name] for name in parameter_shapes(config.model, classes)}
-    model = dataclasses.asdict(config.model.network())
-    weights = weights if task.naming == "mindspore" else to_timm(weights)
-    if output.suffix == CKPT:
-        _write(output, write_ckpt(weights))
-    else:
-        _write(output, save(weights, description(model, classes, task.naming, names_of(source))))
-    count = parameter_count(config.model, classes)
-    console().print(
-        f"{output}: {count:,} parameters of {config.model.name} for {classes} classes, names of {task.naming}, from "
-        f"{shown(source)}"
-    )
-    return 0
-
-
-def check(config: RunConfig, task: ConvertTask) -> tuple[Choice, int]:
-    """The weights to convert and their number of classes, after comparing names and shapes with the model.
-
-    Raises UserError as ``convert`` does.
-    """
-    _output(task)
-    key, files = files_to_load(config, task.which)
-    choice = choose(files, task.weights, f"{key}={getattr(config, key)}")
-    return choice, check_classifier(choice.file, config.model, key, choice.weights)
-
-
-def _output(task: ConvertTask) -> Path:
     output = new_file(task.output, [".safetensors", CKPT])
     if output.suffix == CKPT and task.naming != "mindspore":
         raise UserError(f"task.output={output}: a {CKPT} file needs task.naming=mindspore; or write a .safetensors file.")
-    return output
-
-
-def _source_text(config: RunConfig) -> str:
-    return f"run={config.run}" if config.run is not None else f"checkpoint={config.checkpoint} as {config.model.name}"
-
-
-def _write(path: Path, content: bytes) -> None:
-    """The file appears only when it is complete."""
-    with writing(path), whole_file(path) as file:
-        file.write(content)
+    key, files = files_to_load(config, task.which)
+    choice = choose(files, task.weights, f"{key}={getattr(config, key)}")
+    return output, choice, check_classifier(choice.file, config.model, key, choice.weights)
 
 
 TASK = Convert()

@@ -27,7 +27,6 @@ from deit.console import console, titled
 from deit.errors import UserError
 from deit.files import whole_file
 from deit.installation import IS_WHEEL, program
-from deit.lookup.base_run import References
 from deit.migration.translation import Translation
 from deit.migration.which_program import translate as translated
 from deit.runs.directory import shown
@@ -39,9 +38,8 @@ EXPERIMENTS = groups.CONF / "experiment"
 
 class ConvertConfig(Task[ConvertConfigTask]):
     is_trial = False
-
-    def refuses(self, named: References) -> list[str]:
-        return [f"{named} with task=convert_config: it reads only task.input."] if named.given else []
+    takes = ()
+    instead = "it reads only task.input."
 
     def rules(self, config: RunConfig) -> list[str]:
         return []
@@ -123,10 +121,7 @@ def experiment(found: Translation, name: str, source: str) -> str:
 
 def _lists(found: Translation) -> Iterator[tuple[str, list[str]]]:
     if found.refused:
-        yield (
-            "Not translated, decide yourself",
-            [f"{k}: {why}" for k, why in found.refused.items()],
-        )
+        yield "Not translated, decide yourself", [f"{key}: {why}" for key, why in found.refused.items()]
     if found.without:
         yield "Keys without a counterpart", [f"{key}: {why}" for key, why in found.without.items()]
 

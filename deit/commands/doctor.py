@@ -21,7 +21,6 @@ from deit.doctor import ascend, host, software
 from deit.doctor.finding import Finding, Level, fail
 from deit.doctor.mindspore_probe import probe
 from deit.errors import UserError
-from deit.lookup.base_run import References
 from deit.machine import cards, npu_smi
 
 STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
@@ -30,9 +29,8 @@ DEVICES = {"cpu": "CPU", "ascend": "Ascend", "gpu": "GPU"}  # MindSpore's names
 
 class Doctor(Task[DoctorTask]):
     is_trial = False
-
-    def refuses(self, named: References) -> list[str]:
-        return [f"{named} with task=doctor: it looks at this machine alone; leave it out."] if named.given else []
+    takes = ()
+    instead = "it looks at this machine alone; leave it out."
 
     def dry_run(self, config: RunConfig, typed: list[str]) -> int:
         console().print("dry run: task=doctor would look at this machine and write 64 MB to the disk of runs_dir for its speed")

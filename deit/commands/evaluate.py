@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import RenderableType
 
 from deit.commands.of_weights import needs_one
 from deit.commands.task import Task
 from deit.compose.unused_keys import Unused
 from deit.config.schema import RunConfig, size_text
 from deit.config.tasks import EvaluateTask
+from deit.launching.accuracy_table import accuracy_table
 from deit.lookup.base_run import References
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from deit.runs.directory import RunDirectory
-
+from deit.preflight.recipe_data import with_data_of_recipe
+from deit.runs.directory import RunDirectory
+from deit.weights.choice import LABELS
+from deit.weights.find import files_to_load
+from deit.weights.whole import require_exact
 
 VIEWS = {"flip": ", mean of each image and its mirror image", "five_crop": ", mean of five crops of each image"}
 
@@ -48,11 +50,6 @@ class Evaluate(Task[EvaluateTask]):
 
     def check(self, config: RunConfig) -> RunConfig:
         """Compare the weights with the model by their headers."""
-        from deit.preflight.recipe_data import with_data_of_recipe
-        from deit.weights.choice import LABELS
-        from deit.weights.find import files_to_load
-        from deit.weights.whole import require_exact
-
         key, files = files_to_load(config, self.of(config).which)
         config = with_data_of_recipe(config, weights=(key, files))
         if config.data.num_classes is None:
@@ -66,8 +63,6 @@ class Evaluate(Task[EvaluateTask]):
         return config
 
     def show(self, run: RunDirectory, results: dict[str, Any]) -> RenderableType:
-        from deit.launching.accuracy_table import accuracy_table
-
         teacher = results.get("teacher")
         rows = {prefix: entry for prefix, entry in results.items() if prefix != "teacher"}
         calibrated = all("ece" in entry for entry in rows.values())  # an older evaluation has none

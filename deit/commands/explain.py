@@ -5,6 +5,7 @@ from __future__ import annotations
 from deit.commands.inference import Inference
 from deit.config.schema import RunConfig
 from deit.config.tasks import ExplainTask
+from deit.preflight import networks
 
 
 class Explain(Inference[ExplainTask]):
@@ -12,8 +13,6 @@ class Explain(Inference[ExplainTask]):
     in_batches = False
 
     def check(self, config: RunConfig) -> RunConfig:
-        from deit.preflight import networks
-
         return networks.resolved(config, self.of(config), weights_alone=True)
 
 

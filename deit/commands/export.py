@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rich.console import RenderableType
+
+from deit.commands.dry_run import hardware
 from deit.commands.of_weights import needs_one, unused_for_reading
 from deit.commands.task import Task
 from deit.compose import rules
@@ -13,16 +16,16 @@ from deit.compose.unused_keys import Unused
 from deit.config.schema import RunConfig
 from deit.config.tasks import ExportTask
 from deit.errors import UserError
+from deit.exports.origin import check_fit, find_origin, output_folder
+from deit.exports.predictor import EXTRA
+from deit.launching.display import lines_of
 from deit.lookup.base_run import References
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from deit.recipe.plan import Plan
-    from deit.runs.directory import RunDirectory
-
-
-MEASURES = (("loss", "nll", 4), ("ECE", "ece", 2))  # of a calibration, with their digits
+from deit.machine import cards
+from deit.preflight.placement import on_one_process
+from deit.preflight.recipe_data import with_data_of_recipe
+from deit.recipe.plan import Plan
+from deit.runs.directory import RunDirectory, shown
+from deit.scores import LABELS
 
 
 class Export(Task[ExportTask]):
@@ -55,8 +58,6 @@ class Export(Task[ExportTask]):
 
     def placed(self, config: RunConfig) -> RunConfig:
         """On one CPU process, or AIR on one Ascend card, with the attention that every device supports."""
-        from deit.preflight.placement import on_one_process
-
         config = on_one_process(config, on_card=self.of(config).format == "air")
         return dataclasses.replace(
             config,
@@ -66,9 +67,6 @@ class Export(Task[ExportTask]):
 
     def check(self, config: RunConfig) -> RunConfig:
         """Compare the weights with the model by their header, and choose the output folder."""
-        from deit.exports.origin import check_fit, find_origin, output_folder
-        from deit.preflight.recipe_data import with_data_of_recipe
-
         origin = find_origin(config)
         config = with_data_of_recipe(config, weights=(origin.key, {origin.weights: origin.file}))
         if config.data.num_classes is None:
@@ -80,8 +78,6 @@ class Export(Task[ExportTask]):
         return dataclasses.replace(config, task=dataclasses.replace(self.of(config), weights=origin.weights, output=output))
 
     def recipe(self, config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
-        from deit.commands.dry_run import hardware
-
         task = self.of(config)
         of = f"run {config.run} ({task.which})" if config.run else f"checkpoint {config.checkpoint}"
         chosen = {"auto": "the better of raw and EMA", "ema": "EMA", "raw": "raw"}[task.weights]
@@ -98,14 +94,11 @@ class Export(Task[ExportTask]):
         ]
 
     def show(self, run: RunDirectory, results: dict[str, Any]) -> RenderableType:
-        return _shown(results)
+        return lines_of(_rows(results))
 
 
 def _check_tools(task: ExportTask) -> None:
     """Whether this machine can write the format at all."""
-    from deit.exports.predictor import EXTRA
-    from deit.machine import cards
-
     if task.format == "air" and not cards.card_ids("ascend"):
         raise UserError(
             "task.format=air: MindSpore writes AIR only on a machine with an Ascend card, and this one has none. Run the same "
@@ -116,16 +109,10 @@ def _check_tools(task: ExportTask) -> None:
         raise UserError(f"task.format=onnx needs {' and '.join(missing)}, not installed here: {EXTRA}")
 
 
-def _shown(results: dict[str, Any]) -> RenderableType:
-    from deit.launching.display import lines_of
-    from deit.runs.directory import shown
-    from deit.scores import LABELS
-
+def _rows(results: dict[str, Any]) -> list[tuple[str, str]]:
     made = results["description"]
     taken, run, metrics, checked = (made[key] for key in ("input", "run", "metrics", "verification"))
-    weights = LABELS["val_ema" if made["weights"] == "ema" else "val"] + (
-        " (moving average)" if made["weights"] == "ema" else ""
-    )
+    weights = f"{LABELS['val_ema']} (moving average)" if made["weights"] == "ema" else LABELS["val"]
     weights += f" of {shown(run['directory'])}, step {run['step']}" if run else ""
     weights += f", top-1 {metrics['top1']:.2f} % on its validation images" if metrics else ""
     size = ", ".join("any" if side is None else str(side) for side in taken["shape"])
@@ -140,11 +127,9 @@ def _shown(results: dict[str, Any]) -> RenderableType:
     ]
     rows += [("resized", f"pos_embed {results['resized']}")] if results["resized"] else []
     if found := made["calibration"]:
-        changes = [
-            f"{name} {found[f'{key}_before']:.{digits}f} -> {found[f'{key}_after']:.{digits}f}"
-            for name, key, digits in MEASURES
-        ]
-        told = f"temperature {found['temperature']:.4f}, from {found['images']} validation images: {', '.join(changes)} %"
+        loss = f"loss {found['nll_before']:.4f} -> {found['nll_after']:.4f}"
+        ece = f"ECE {found['ece_before']:.2f} -> {found['ece_after']:.2f} %"
+        told = f"temperature {found['temperature']:.4f}, from {found['images']} validation images: {loss}, {ece}"
         rows.append(("calibrated", told))
     if checked:
         same = f"largest difference {checked['max_difference']:.1e} (allowed {checked['tolerance']:.1e})"
@@ -152,7 +137,7 @@ def _shown(results: dict[str, Any]) -> RenderableType:
         rows.append(("verified", f"against the checkpoint on {checked['images']} validation images: {same}, {agree}"))
     else:
         rows.append(("verified", "no: AIR cannot be read back here; compare the output of ATC on the device"))
-    return lines_of(rows)
+    return rows
 
 
 TASK = Export()

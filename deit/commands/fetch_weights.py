@@ -18,7 +18,6 @@ from deit.config.tasks import FetchWeightsTask
 from deit.console import console
 from deit.errors import UserError, nearest
 from deit.files import sha256
-from deit.lookup.base_run import References
 from deit.machine import locks
 from deit.progress_bar import progress_bars
 from deit.runs.directory import shown
@@ -32,9 +31,8 @@ LOCK = ".fetching"  # in weights_dir
 
 class FetchWeights(Task[FetchWeightsTask]):
     is_trial = False
-
-    def refuses(self, named: References) -> list[str]:
-        return [f"{named} with task=fetch_weights: it fetches official weights alone."] if named.given else []
+    takes = ()
+    instead = "it fetches official weights alone."
 
     def rules(self, config: RunConfig) -> list[str]:
         name, names = self.of(config).official, ", ".join(OFFICIAL)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
+
+from rich.cells import cell_len
+from rich.console import RenderableType
 
 from deit import scores
 from deit.commands.task import Task
@@ -12,12 +15,12 @@ from deit.compose.unused_keys import Unused
 from deit.config.schema import RunConfig
 from deit.config.tasks import InferenceTask
 from deit.console import console
+from deit.inference.model_source import export_folder
+from deit.launching.display import lines_of
 from deit.lookup.base_run import References
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from deit.runs.directory import RunDirectory
+from deit.preflight import networks
+from deit.preflight.placement import on_one_card
+from deit.runs.directory import RunDirectory, shown
 
 NAMED = 10  # maximum number of unreadable images that are printed
 Keys = TypeVar("Keys", bound=InferenceTask)
@@ -65,8 +68,6 @@ class Inference(Task[Keys]):
             return
         told = "while task.model says it"
         found.add(True, told, *(f"model.{key}" for key in vars(config.model)), "data.num_classes")
-        from deit.inference.model_source import export_folder  # late, because it imports NumPy
-
         folder = export_folder(task.model)
         if folder is not None:
             found.add(True, told, "task.weights", *(f"precision.{key}" for key in vars(config.precision)))
@@ -76,14 +77,10 @@ class Inference(Task[Keys]):
             found.add(True, onnx, *(f"hardware.{key}" for key in vars(config.hardware)))
 
     def placed(self, config: RunConfig) -> RunConfig:
-        from deit.preflight.placement import on_one_card
-
         model = self.of(config).model
         return on_one_card(config, [] if model is None else [model])
 
     def check(self, config: RunConfig) -> RunConfig:
-        from deit.preflight import networks
-
         return networks.resolved(config, self.of(config))
 
     def outline(self, config: RunConfig, *, starts: bool) -> None:
@@ -98,11 +95,6 @@ class Inference(Task[Keys]):
 
 def shown_results(run: RunDirectory, results: dict[str, Any]) -> RenderableType:
     """The results on given images: predictions and their accuracy, or pictures."""
-    from rich.cells import cell_len
-
-    from deit.launching.display import lines_of
-    from deit.runs.directory import shown
-
     rows = [("attention", f"{run}/{name}") for name in results.get("pictures", ())]
     if "images" in results:
         rows.append(("images", f"{results['images']:,}"))

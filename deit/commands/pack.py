@@ -14,7 +14,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from deit.commands.of_images import looks_at_images_alone
 from deit.commands.task import Task
 from deit.compose import rules
 from deit.compose.unused_keys import Unused
@@ -29,7 +28,6 @@ from deit.data.shard import sample_key
 from deit.data.source import whole_of
 from deit.data.workers import workers_of
 from deit.errors import UserError
-from deit.lookup.base_run import References
 from deit.machine import locks
 from deit.packing.imagenet_tars import check_originals, open_tars
 from deit.packing.packed_index import write_index
@@ -46,9 +44,8 @@ CHECKED = "originals"  # in STATE: the tars of task.source have been compared wi
 
 class Pack(Task[PackTask]):
     is_trial = False
-
-    def refuses(self, named: References) -> list[str]:
-        return looks_at_images_alone("pack", named)
+    takes = ()
+    instead = "it uses only images; leave out {}."
 
     def rules(self, config: RunConfig) -> list[str]:
         if is_remote(self.of(config).source):
@@ -72,13 +69,9 @@ class Pack(Task[PackTask]):
     def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:
         output = new_folder(self.of(config).output, may_be_empty=True)
         if self.of(config).source is not None or bring(config):
-            workers = workers_of(config.data, cards=1)
             with progress_bars() as bars:
-                folders = _folders(config, bars)
-                sizes = [measured(folder, split, workers, bars).sizes for split, folder in folders.items()]
-            packed_before = sum(file.stat().st_size for file in _part(output).glob("*/*") if file.is_file())
-            needed = sum(int(of_split.sum()) for of_split in sizes) - packed_before
-            check_room(output, needed, "the images that are still to be packed")
+                splits = _measured(config, bars)
+            _check_room(output, splits, sum(file.stat().st_size for file in _part(output).glob("*/*") if file.is_file()))
         return config
 
     def outline(self, config: RunConfig, *, starts: bool) -> None:
@@ -87,47 +80,50 @@ class Pack(Task[PackTask]):
         console().print(f"would write {task.output}: {kind}, of {_count(config)}")
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
-        return pack(config, self.of(config))
+        """Write the folder ``task.output`` and print its content; returns the exit code, 0.
 
-
-def pack(config: RunConfig, task: PackTask) -> int:
-    """Write the folder ``task.output`` and print its content; returns the exit code, 0.
-
-    Raises UserError: before anything is written if there is nothing to pack, not enough disk space, or the folder exists; with
-    exit code 1 if a file cannot be read or written.
-    """
-    output = new_folder(task.output, may_be_empty=True)
-    if task.source is None:
-        bring(config)
-    part = _part(output)
-    with progress_bars() as bars:
-        folders, workers = _folders(config, bars), workers_of(config.data, cards=1)
-        splits = {split: measured(folder, split, workers, bars) for split, folder in folders.items()}
-        jobs = [job for split, images in splits.items() for job in cut(split, images.sizes, task.shard_mb * 10**6)]
-        with _held(part, output) as lock:
-            same_plan(part, task, splits)
-            if task.source is not None and not (part / STATE / CHECKED).exists():
-                check_originals(Path(task.source), bars)
-                (part / STATE / CHECKED).touch()
-            there = done(part, jobs, task.format)
-            if there:
-                console().print(f"{shown(part)}: resuming after {len(there)} of {len(jobs)} shards")
-            with _keeping(part, task.output, jobs):
-                size = sum(int(images.sizes.sum()) for images in splits.values())
-                check_room(
-                    output, size - sum(record["bytes"] for record in there.values()), "the images that are still to be packed"
-                )
-                write(part, [job for job in jobs if job not in there], splits, config.data, task.format, lock, bars)
-                described = write_index(part, jobs, splits, task.format)
-                part.rename(output)
-        shutil.rmtree(output / STATE)
-    _say(output, described, splits, config.data)
-    return 0
+        Raises UserError: before anything is written if there is nothing to pack, not enough disk space, or the folder exists;
+        with exit code 1 if a file cannot be read or written.
+        """
+        task = self.of(config)
+        output = new_folder(task.output, may_be_empty=True)
+        if task.source is None:
+            bring(config)
+        part = _part(output)
+        with progress_bars() as bars:
+            splits = _measured(config, bars)
+            jobs = [job for split, images in splits.items() for job in cut(split, images.sizes, task.shard_mb * 10**6)]
+            with _held(part, output) as lock:
+                same_plan(part, task, splits)
+                if task.source is not None and not (part / STATE / CHECKED).exists():
+                    check_originals(Path(task.source), bars)
+                    (part / STATE / CHECKED).touch()
+                there = done(part, jobs, task.format)
+                if there:
+                    console().print(f"{shown(part)}: resuming after {len(there)} of {len(jobs)} shards")
+                with _keeping(part, task.output, jobs):
+                    _check_room(output, splits, sum(record["bytes"] for record in there.values()))
+                    write(part, [job for job in jobs if job not in there], splits, config.data, task.format, lock, bars)
+                    described = write_index(part, jobs, splits, task.format)
+                    part.rename(output)
+            shutil.rmtree(output / STATE)
+        _say(output, described, splits, config.data)
+        return 0
 
 
 def _part(output: Path) -> Path:
     """Where the shards are until all are written."""
     return output.with_name(f"{output.name}.part")
+
+
+def _measured(config: RunConfig, bars: Bars) -> dict[str, Split]:
+    workers = workers_of(config.data, cards=1)
+    return {split: measured(folder, split, workers, bars) for split, folder in _folders(config, bars).items()}
+
+
+def _check_room(output: Path, splits: dict[str, Split], packed_before: int) -> None:
+    needed = sum(int(images.sizes.sum()) for images in splits.values()) - packed_before
+    check_room(output, needed, "the images that are still to be packed")
 
 
 def _folders(config: RunConfig, bars: Bars) -> dict[str, Packable]:

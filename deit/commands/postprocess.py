@@ -26,7 +26,6 @@ from deit.errors import UserError
 from deit.inference.images import Images
 from deit.inference.prediction import Answers, write_predictions
 from deit.inference.writing import check_output, output_of
-from deit.lookup.base_run import References
 from deit.runs.create import create
 from deit.runs.directory import check_new_folder
 
@@ -36,12 +35,8 @@ RESULT = "_0.bin"  # suffix that the programs of ModelZoo and Lite append to an 
 
 class Postprocess(Task[PostprocessTask]):
     is_trial = False
-
-    def refuses(self, named: References) -> list[str]:
-        if named.given:
-            what = " and ".join(named.given)
-            return [f"{named} with task=postprocess: task.input contains everything it needs; leave out {what}."]
-        return []
+    takes = ()
+    instead = "task.input contains everything it needs; leave out {}."
 
     def rules(self, config: RunConfig) -> list[str]:
         return []
@@ -57,7 +52,7 @@ class Postprocess(Task[PostprocessTask]):
         _results(task, inputs, len(described["classes"]))
         if task.output is not None:
             check_output(task.output)
-        check_new_folder(config.runs_dir, described["model"] if config.name == config.model.name else config.name)
+        check_new_folder(config.runs_dir, _name(config, described))
         return config
 
     def outline(self, config: RunConfig, *, starts: bool) -> None:
@@ -65,37 +60,33 @@ class Postprocess(Task[PostprocessTask]):
         console().print(f"would evaluate the results in {task.results} of the inputs in {task.input}")
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
-        return postprocess(config, self.of(config), typed)
+        """Evaluate the results, write a run directory like that of a prediction, and show it; returns the exit code, 0.
+
+        Missing results are named and left out. Raises UserError, before anything is written, if the folders are not those of
+        a preprocessing and its results.
+        """
+        task = self.of(config)
+        described, images, inputs = _read(task)
+        classes = described["classes"]
+        results = _results(task, inputs, len(classes))
+        if task.output is not None:
+            task = dataclasses.replace(task, output=str(check_output(task.output)))
+        run = create(dataclasses.replace(config, task=task, name=_name(config, described)), typed)
+        answers, output = _answers(inputs, results, len(classes)), output_of(task.output, run)
+        try:
+            found = write_predictions(answers, images, classes, config, output=output, folder=run.path, topk=task.topk)
+        except UserError:
+            shutil.rmtree(run.path)
+            raise
+        console().print(shown_results(run, found))
+        console().print(f"the run directory is {run}")
+        return 0
 
 
-def postprocess(config: RunConfig, task: PostprocessTask, typed: list[str]) -> int:
-    """Evaluate the results, write a run directory like that of a prediction, and show it; returns the exit code, 0.
-
-    Missing results are named and left out. Raises UserError, before anything is written, if the folders are not those of a
-    preprocessing and its results.
-    """
-    described, images, inputs = _read(task)
-    results = _results(task, inputs, len(described["classes"]))
-    if task.output is not None:
-        task = dataclasses.replace(task, output=str(check_output(task.output)))
-    name = described["model"] if config.name == config.model.name else config.name
-    run = create(dataclasses.replace(config, task=task, name=name), typed)
-    try:
-        found = write_predictions(
-            _answers(inputs, results, len(described["classes"])),
-            images,
-            described["classes"],
-            config,
-            output=output_of(task.output, run),
-            folder=run.path,
-            topk=task.topk,
-        )
-    except UserError:
-        shutil.rmtree(run.path)
-        raise
-    console().print(shown_results(run, found))
-    console().print(f"the run directory is {run}")
-    return 0
+def _name(config: RunConfig, described: dict[str, Any]) -> str:
+    """That of the run: the configured one, else that of the model."""
+    name: str = described["model"] if config.name == config.model.name else config.name
+    return name
 
 
 def _read(task: PostprocessTask) -> tuple[dict[str, Any], Images, list[str]]:

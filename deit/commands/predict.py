@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING
 
 from deit.commands.inference import Inference
 from deit.config.schema import RunConfig
 from deit.config.tasks import PredictTask
-
-if TYPE_CHECKING:
-    from deit.launching.run import Start
+from deit.console import console
+from deit.inference.prediction import predict
+from deit.inference.writing import check_output
+from deit.launching.run import Start
+from deit.machine import signals
+from deit.preflight.networks import is_onnx
+from deit.progress_bar import progress_bar
+from deit.runs import status
+from deit.runs.outcome import finished, interrupted
 
 
 class Predict(Inference[PredictTask]):
     does = "predict the classes of"
 
     def check(self, config: RunConfig) -> RunConfig:
-        from deit.inference.writing import check_output
-
         config = super().check(config)
         task = self.of(config)
         if task.output is not None:
@@ -30,20 +33,11 @@ class Predict(Inference[PredictTask]):
         return dataclasses.replace(config, task=task)
 
     def work(self, start: Start) -> int:
-        from deit.preflight.networks import is_onnx
-
         model = self.of(start.config).model
         return self._with_onnx(start) if model is not None and is_onnx(model) else super().work(start)
 
     def _with_onnx(self, start: Start) -> int:
         """Predict in this process and show the results; returns the exit code."""
-        from deit.console import console
-        from deit.inference.prediction import predict
-        from deit.machine import signals
-        from deit.progress_bar import progress_bar
-        from deit.runs import status
-        from deit.runs.outcome import finished, interrupted
-
         run, now = start.run, status.Status(state=status.RUNNING, launcher_pid=os.getpid())
         status.write(run, now)
 

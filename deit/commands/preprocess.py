@@ -58,61 +58,56 @@ class Preprocess(Inference[PreprocessTask]):
         return config
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
-        return preprocess(config, self.of(config))
+        """Create the folder ``task.output`` and print its content; returns the exit code: 0, or 128 + the number of a signal.
 
-
-def preprocess(config: RunConfig, task: PreprocessTask) -> int:
-    """Create the folder ``task.output`` and print its content; returns the exit code: 0, or 128 + the number of a signal.
-
-    The folder is complete or does not exist. Unreadable images are named and left out. Raises UserError, before it is written,
-    if there are no images, the folder exists, the disk is too small, or task.model is not a network.
-    """
-    plan = _planned(config, task)
-    config, task, images, classes, preprocessing = plan
-    output, shape, dtype = Path(task.output), plan.shape, plan.dtype
-    described = {
-        "format": FORMAT,
-        "model": config.model.name,
-        "classes": classes,
-        "labelled": images.labels is not None,
-        "preprocessing": dataclasses.asdict(preprocessing),
-        "shape": shape,
-        "dtype": dtype,
-    }
-    rows: list[list[object]] = [["input", "image", "label", "class"]]
-    left_out = 0
-    try:
-        with signals.noted() as got, writing(output), whole_folder(output) as folder, progress_bar("images") as bar:
-            (folder / INPUTS).mkdir()
-            for batch in batches(images, config, AT_ONCE):
-                inputs = batch.images if preprocessing.in_graph else normalize(batch.images, preprocessing)
-                for row, array in zip(batch.rows, inputs, strict=False):
-                    name = _input_name(row, images.names[row])
-                    array.tofile(folder / INPUTS / name)
-                    label = None if images.labels is None else int(images.labels[row])
-                    rows.append([name, images.names[row], *(("", "") if label is None else (label, classes[label]))])
-                for reason in batch.unreadable.values():
-                    console(stderr=True).print(f"left out: {reason}")
-                left_out += len(batch.unreadable)
-                bar.set(len(rows) - 1 + left_out, len(images))
-                if got:
-                    raise KeyboardInterrupt
-            if len(rows) == 1:
-                raise UserError(f"task.input={task.input}: none of the {len(images)} images could be read.", exit_code=1)
-            (folder / LABELS).write_text(csv_text(rows), encoding="utf-8")
-            (folder / DESCRIPTION).write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    except KeyboardInterrupt:
-        outcome = interrupted(got[0])
-        console(stderr=True).print(f"{outcome.message}; nothing was written")
-        return outcome.exit_code
-    kind = f"{dtype} {shape}"
-    console().print(
-        f"{output / INPUTS}: {len(rows) - 1:,} inputs, {kind} each" + (f"; {left_out} images left out" if left_out else "")
-    )
-    if images.remark is not None:
-        console().print(images.remark)
-    console().print(f"{output / LABELS}: the image and class of each")
-    return 0
+        The folder is complete or does not exist. Unreadable images are named and left out. Raises UserError, before it is
+        written, if there are no images, the folder exists, the disk is too small, or task.model is not a network.
+        """
+        plan = _planned(config, self.of(config))
+        config, task, images, classes, preprocessing = plan
+        output = Path(task.output)
+        described = {
+            "format": FORMAT,
+            "model": config.model.name,
+            "classes": classes,
+            "labelled": images.labels is not None,
+            "preprocessing": dataclasses.asdict(preprocessing),
+            "shape": plan.shape,
+            "dtype": plan.dtype,
+        }
+        rows: list[list[object]] = [["input", "image", "label", "class"]]
+        left_out = 0
+        try:
+            with signals.noted() as got, writing(output), whole_folder(output) as folder, progress_bar("images") as bar:
+                (folder / INPUTS).mkdir()
+                for batch in batches(images, config, AT_ONCE):
+                    inputs = batch.images if preprocessing.in_graph else normalize(batch.images, preprocessing)
+                    for row, array in zip(batch.rows, inputs, strict=False):
+                        name = _input_name(row, images.names[row])
+                        array.tofile(folder / INPUTS / name)
+                        label = None if images.labels is None else int(images.labels[row])
+                        rows.append([name, images.names[row], *(("", "") if label is None else (label, classes[label]))])
+                    for reason in batch.unreadable.values():
+                        console(stderr=True).print(f"left out: {reason}")
+                    left_out += len(batch.unreadable)
+                    bar.set(len(rows) - 1 + left_out, len(images))
+                    if got:
+                        raise KeyboardInterrupt
+                if len(rows) == 1:
+                    raise UserError(f"task.input={task.input}: none of the {len(images)} images could be read.", exit_code=1)
+                (folder / LABELS).write_text(csv_text(rows), encoding="utf-8")
+                text = json.dumps(described, indent=1, ensure_ascii=False) + "\n"
+                (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+        except KeyboardInterrupt:
+            outcome = interrupted(got[0])
+            console(stderr=True).print(f"{outcome.message}; nothing was written")
+            return outcome.exit_code
+        without = f"; {left_out} images left out" if left_out else ""
+        console().print(f"{output / INPUTS}: {len(rows) - 1:,} inputs, {plan.dtype} {plan.shape} each{without}")
+        if images.remark is not None:
+            console().print(images.remark)
+        console().print(f"{output / LABELS}: the image and class of each")
+        return 0
 
 
 class _Planned(NamedTuple):
@@ -133,20 +128,16 @@ class _Planned(NamedTuple):
 
 
 def _planned(config: RunConfig, task: PreprocessTask) -> _Planned:
-    """What is to be written, after all that can be wrong with it was looked at. Raises UserError as ``preprocess`` does."""
-    config, task = _prepared(config, task)
+    """What is to be written, after all that can be wrong with it was looked at. Raises UserError as ``Preprocess.run`` does."""
+    config, task = networks.with_network(config, task)
+    config = networks.with_images(config, task)
+    task = dataclasses.replace(task, output=str(new_folder(task.output)))
     known = None if config.data.num_classes is None else class_names(task, config.data.num_classes)
     images = _images(config, task, known)
     classes = shown_names(known, images.folders, config.data.num_classes or len(images.folders or ()))
     found = _Planned(config, task, images, classes, preprocessing_of(config, in_graph=_normalizes_itself(task)))
     check_room(Path(task.output), len(images) * math.prod(found.shape) * np.dtype(found.dtype).itemsize, "the inputs")
     return found
-
-
-def _prepared(config: RunConfig, task: PreprocessTask) -> tuple[RunConfig, PreprocessTask]:
-    config, task = networks.with_network(config, task)
-    config = networks.with_images(config, task)
-    return config, dataclasses.replace(task, output=str(new_folder(task.output)))
 
 
 def _images(config: RunConfig, task: PreprocessTask, known: list[str] | None) -> Images:

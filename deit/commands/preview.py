@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import RenderableType
 
 from deit.commands.task import Task
 from deit.compose import rules
 from deit.compose.unused_keys import Unused
 from deit.config.schema import RunConfig
 from deit.config.tasks import PreviewTask
-from deit.lookup.base_run import References
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from deit.recipe.plan import Plan
-    from deit.runs.directory import RunDirectory
+from deit.launching.display import lines_of
+from deit.preflight.placement import on_one_process
+from deit.recipe.augmentation import summary
+from deit.recipe.plan import Plan, ranks
+from deit.runs.directory import RunDirectory
 
 
 class Preview(Task[PreviewTask]):
     trains = True
-
-    def refuses(self, named: References) -> list[str]:
-        if set(named.given) - {"run"}:
-            return [f"{named} with task=preview: it uses no weights; give run= for the recipe of a run, or leave them out."]
-        return []
+    takes = ("run",)
+    instead = "it uses no weights; give run= for the recipe of a run, or leave them out."
 
     def rules(self, config: RunConfig) -> list[str]:
         return rules.data(config) + rules.channels(config) + rules.augment(config)
@@ -42,16 +39,10 @@ class Preview(Task[PreviewTask]):
 
     def placed(self, config: RunConfig) -> RunConfig:
         """On one CPU process; ``task.ranks`` keeps the number of processes that share the training images."""
-        from deit.preflight.placement import on_one_process
-        from deit.recipe.plan import ranks
-
         task = dataclasses.replace(self.of(config), ranks=ranks(config))
         return dataclasses.replace(on_one_process(config), task=task)
 
     def recipe(self, config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
-        from deit.recipe.augmentation import summary
-        from deit.recipe.plan import ranks
-
         whose = "" if ranks(config) == 1 else f" of the first of {ranks(config)} processes"
         return [
             ("batch", f"{config.data.batch_size} images, those of the first step{whose}"),
@@ -60,8 +51,6 @@ class Preview(Task[PreviewTask]):
         ]
 
     def show(self, run: RunDirectory, results: dict[str, Any]) -> RenderableType:
-        from deit.launching.display import lines_of
-
         return lines_of([(what, f"{run}/{name}") for what, name in results.items()])
 
 

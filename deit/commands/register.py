@@ -95,32 +95,25 @@ class Register(Task[RegisterTask]):
         console().print(f"would register {of} under the name {task.registered_model_name}{alias} in {config.tracking.uri}")
 
     def run(self, config: RunConfig, typed: list[str]) -> int:
-        return register(config, self.of(config), typed)
+        """Register, and show how to serve. Returns the exit code.
 
-
-def register(config: RunConfig, task: RegisterTask, typed: list[str]) -> int:
-    """Register, and show how to serve. Returns the exit code.
-
-    Raises UserError: with exit code 2 if there is nothing to register, 1 if the store rejects it.
-    """
-    uri, export, folder, there = _found(config, task, typed)
-    if there is not None:
-        described = there
-    log_to(sys.stderr, level=30, form="%(message)s")  # warnings
-    console().print(f"registering {task.registered_model_name} in {redact(uri)}")
-    registry = _asked(uri, task.registered_model_name)  # fail before the export if the store is unreachable
-    if there is None:
-        assert export is not None  # of a run that has none yet
-        code = EXPORT.run(export, typed)
-        if code:
-            return code
-        described = _checked(folder, task, export)
-    with signals.handled(_leave):
-        registered = _registered(registry, uri, config, task, folder, described)
-    rows = _rows(task, uri, folder, described, registered)
-    console().print(lines_of(rows))
-    console().print("\n".join(["", *serving_lines(task, uri, registered.version)]))
-    return 0
+        Raises UserError: with exit code 2 if there is nothing to register, 1 if the store rejects it.
+        """
+        task = self.of(config)
+        uri, export, folder, described = _found(config, task, typed)
+        log_to(sys.stderr, level=30, form="%(message)s")  # warnings
+        console().print(f"registering {task.registered_model_name} in {redact(uri)}")
+        registry = _asked(uri, task.registered_model_name)  # fail before the export if the store is unreachable
+        if described is None:
+            assert export is not None  # of a run that has none yet
+            if code := EXPORT.run(export, typed):
+                return code
+            described = _checked(folder, task, export)
+        with signals.handled(_leave):
+            registered = _registered(registry, uri, config, task, folder, described)
+        console().print(lines_of(_rows(task, uri, folder, described, registered)))
+        console().print("\n".join(["", *serving_lines(task, uri, registered.version)]))
+        return 0
 
 
 def _found(config: RunConfig, task: RegisterTask, typed: list[str]) -> tuple[str, RunConfig | None, Path, Description | None]:
@@ -136,7 +129,7 @@ def _found(config: RunConfig, task: RegisterTask, typed: list[str]) -> tuple[str
 
 
 def _look(config: RunConfig, task: RegisterTask, typed: list[str]) -> None:
-    """The checks of ``register``, without asking the registry."""
+    """The checks of ``Register.run``, without asking the registry."""
     from deit.preflight.tracking_store import look
     from deit.preflight.unchecked import unchecked
 
@@ -292,7 +285,7 @@ def _rows(task: RegisterTask, uri: str, folder: Path, described: Description, re
     weights += f" of {shown(run.directory)}, step {run.step}" if run else ""
     weights += f", top-1 {metrics.top1:.2f} % on its validation images" if metrics else ""
     where = "the run of its weights" if registered.found else "a new run: that of its weights is not in this store"
-    rows = [
+    return [
         ("model", f"{task.registered_model_name}, version {registered.version}"),
         ("alias", task.alias or "none"),
         ("file", f"{shown(folder / described.file)}, {described.bytes:,} bytes, {len(described.classes)} classes"),
@@ -300,7 +293,6 @@ def _rows(task: RegisterTask, uri: str, folder: Path, described: Description, re
         ("logged to", f"{where}, {registered.run_id}"),
         ("", store.run_url(uri, registered.experiment_id, registered.run_id)),
     ]
-    return rows
 
 
 def serving_lines(task: RegisterTask, uri: str, version: str) -> list[str]:

@@ -12,16 +12,14 @@ from deit.compose.unused_keys import Unused
 from deit.config.schema import RunConfig
 from deit.config.tasks import ReportTask
 from deit.console import console
-from deit.lookup.base_run import References
 from deit.lookup.sweeps import find
 from deit.runs.sweep_directory import SweepDirectory
 
 
 class Report(Task[ReportTask]):
     is_trial = False
-
-    def refuses(self, named: References) -> list[str]:
-        return [f"{named} with task=report: it reports a sweep; give sweep.dir= instead."] if named.given else []
+    takes = ()
+    instead = "it reports a sweep; give sweep.dir= instead."
 
     def rules(self, config: RunConfig) -> list[str]:
         if config.sweep.dir is None:

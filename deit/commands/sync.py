@@ -22,7 +22,6 @@ from deit.config.schema import RunConfig
 from deit.config.tasks import SyncTask
 from deit.console import console
 from deit.errors import UserError
-from deit.lookup.base_run import References
 from deit.machine.logs import log_to
 from deit.progress_bar import Bar, progress_bars
 from deit.runs import directory, status
@@ -53,11 +52,8 @@ class Sent:
 
 class Sync(Task[SyncTask]):
     is_trial = False
-
-    def refuses(self, named: References) -> list[str]:
-        if set(named.given) - {"run"}:
-            return [f"{named} with task=sync: it sends runs to MLflow; give run= for one of them, or leave them out."]
-        return []
+    takes = ("run",)
+    instead = "it sends runs to MLflow; give run= for one of them, or leave them out."
 
     def rules(self, config: RunConfig) -> list[str]:
         return []  # it reads existing runs
@@ -71,22 +67,18 @@ class Sync(Task[SyncTask]):
         raise UserError("task=sync cannot be a trial of a sweep; without run= it sends all runs.")
 
     def start(self, config: RunConfig, typed: list[str]) -> int:
-        return sync(config, typed)
+        """Send, and show what was sent; with ``dry_run`` only count. Returns 0, or 1 if something could not be sent.
 
-
-def sync(config: RunConfig, overrides: Sequence[str]) -> int:
-    """Send, and show what was sent; with ``dry_run`` only count. Returns 0, or 1 if something could not be sent.
-
-    Raises UserError if ``run`` cannot be sent, or if a typed ``tracking.uri`` is not a store.
-    """
-    uri = typed_uri(config, overrides)
-    try:
-        code = _to_mlflow(config, uri)
-    except UserError:
-        if config.run is None or not uploader_process.mirrors(config):
-            raise
-        code = 0  # a run with nothing for MLflow may have something for its store
-    return max(code, uploader_process.catch_up(config))
+        Raises UserError if ``run`` cannot be sent, or if a typed ``tracking.uri`` is not a store.
+        """
+        uri = typed_uri(config, typed)
+        try:
+            code = _to_mlflow(config, uri)
+        except UserError:
+            if config.run is None or not uploader_process.mirrors(config):
+                raise
+            code = 0  # a run with nothing for MLflow may have something for its store
+        return max(code, uploader_process.catch_up(config))
 
 
 def _to_mlflow(config: RunConfig, uri: str | None) -> int:
@@ -113,8 +105,7 @@ def typed_uri(config: RunConfig, overrides: Sequence[str]) -> str | None:
 
 def _senders(config: RunConfig, uri: str | None) -> list[Sender]:
     if config.run is not None:
-        run = RunDirectory(config.run)
-        return [_sender(run, uri)]
+        return [_sender(RunDirectory(config.run), uri)]
     found = []
     for run in directory.newest(runs_copy(config.runs_dir)):
         try:

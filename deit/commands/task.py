@@ -35,6 +35,8 @@ class Task(Generic[Keys]):
     is_trial = True  # whether it can be a trial of a sweep: it has a run directory and a worker
     trains = False  # whether it uses batches of training images
     resumable = False  # whether it writes checkpoints from which resume= continues it
+    takes: tuple[str, ...] = ("run", "checkpoint", "resume")  # which of these it may be given
+    instead = ""  # what a user is told who gives another; {} stands for what was given
 
     @property
     def name(self) -> str:
@@ -52,7 +54,9 @@ class Task(Generic[Keys]):
 
         Called before any of them is looked up.
         """
-        return []
+        if set(named.given) <= set(self.takes):
+            return []
+        return [f"{named} with task={self.name}: {self.instead.format(' and '.join(named.given))}"]
 
     def problems(self, config: RunConfig) -> list[str]:
         """A line for each contradiction between values, which are within their limits."""

@@ -10,7 +10,6 @@ from deit.compose import auto_keys, rules
 from deit.config.schema import PROFILE_WARMUP, RunConfig
 from deit.config.tasks import TrainTask
 from deit.errors import UserError, nearest
-from deit.lookup.base_run import References
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,11 +22,8 @@ if TYPE_CHECKING:
 class Train(Task[TrainTask]):
     trains = True
     resumable = True
-
-    def refuses(self, named: References) -> list[str]:
-        if set(named.given) - {"resume"}:
-            return [f"{named} with task=train: run and checkpoint are for an evaluation; give task=evaluate, or resume=."]
-        return []
+    takes = ("resume",)
+    instead = "run and checkpoint are for an evaluation; give task=evaluate, or resume=."
 
     def rules(self, config: RunConfig) -> list[str]:
         found = super().rules(config) + rules.augment(config) + rules.freeze(config) + rules.balance(config)

@@ -62,7 +62,7 @@ def test_models_of_other_folds_are_noted(
 
 def test_runs_are_named_by_what_they_learnt_from_not_by_where_they_ran(tmp_path: Path) -> None:
     models = []
-    for number, typed in enumerate((("seed=1", "hardware.max_restarts=2", "data.workers=1"), ("seed=2", "tracking.log_every=7"))):
+    for number, typed in enumerate((("seed=1", "hardware.max_restarts=2", "data.workers=1"), ("seed=2",))):
         run = RunDirectory(tmp_path / f"run{number}")
         run.path.mkdir()
         config = freeze("experiment=quickstart", *typed)
