@@ -28,7 +28,7 @@ from deit.comparison.results import ModelResult, Results
 from deit.compose import rules
 from deit.compose.unused_keys import Unused
 from deit.config import card_rules, frozen
-from deit.config.schema import SPLIT_KEYS, RunConfig
+from deit.config.schema import PREPROCESSING_KEYS, SPLIT_KEYS, RunConfig
 from deit.config.tasks import CompareTask, expect
 from deit.console import console
 from deit.data.source import Dataset
@@ -83,28 +83,17 @@ class Compare(Task[CompareTask]):
         exported = [text for text in task.models if export_folder(text) is not None]
         others = [text for text in task.models if text not in exported]
         of_runs = [text for text in others if run_behind(text, "task.models", "", None) is not None]
-        preprocessing = ("background", "crop_pct", "interpolation", "mean", "std")
-        of_data = ["name", "eval_batch_size", "workers", "max_pixels", *preprocessing]
+        of_data = ["name", "eval_batch_size", "workers", "max_pixels", *PREPROCESSING_KEYS]
         if task.input is None:
-            of_data += [
-                *SPLIT_KEYS,
-                "eval_split",
-                "source",
-                "root",
-                "format",
-                "num_classes",
-                "val_size",
-                "val_limit",
-                "on_bad_image",
-            ]
+            of_data += [*SPLIT_KEYS, "eval_split", "source", "root", "format", "num_classes", "val_size", "val_limit"]
+            of_data += ["on_bad_image"]
         found.all_but("data", *of_data)
         if len(exported) + len(of_runs) == len(task.models):
             told = "while each of task.models has its own"
-            keys = (*(f"data.{key}" for key in preprocessing), *(f"precision.{key}" for key in vars(config.precision)))
+            keys = (*(f"data.{key}" for key in PREPROCESSING_KEYS), *(f"precision.{key}" for key in vars(config.precision)))
             found.add(True, told, *keys)
         found.loss_scale()
-        of_device = ("target", "card_ids", "jit", "jit_level", "deterministic")
-        found.all_but("hardware", *of_device, "grace_period", "hang_timeout", "max_restarts")
+        found.several_cards()
         found.with_task("seed", "tracking.log_every", "tracking.system_metrics_every", "tracking.upload_checkpoints")
         folders = [text for text in others if Path(text).is_dir()]
         found.add(not folders, "unless one of task.models is a run or a checkpoint folder", "task.weights", "task.which")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deit.compose import rules
 from deit.config import card_rules, class_names, frozen
-from deit.config.schema import RunConfig
+from deit.config.schema import PREPROCESSING_KEYS, RunConfig
 from deit.config.tasks import CompareTask, PredictTask, expect
 from deit.data.datasets import open_dataset
 from deit.data.source import Dataset, aligned, in_order
@@ -189,7 +189,7 @@ def _find(config: RunConfig, text: str, generation: str | None) -> Model:
 def _model(config: RunConfig, text: str, source: Path, found: RunConfig, run: RunDirectory | None) -> Model:
     """The model of a resolved prediction ``found``, with its facts."""
     task = expect(config.task, CompareTask)
-    kept = {key: getattr(found.data, key) for key in ("background", "crop_pct", "interpolation", "mean", "std", "num_classes")}
+    kept = {key: getattr(found.data, key) for key in (*PREPROCESSING_KEYS, "num_classes")}
     own = dataclasses.replace(
         found,
         task=dataclasses.replace(task, models=[str(source)]),

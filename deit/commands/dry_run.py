@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from rich.table import Table
+from rich.text import Text
 
 from deit.compose import auto_keys
 from deit.config.addresses import is_remote
@@ -24,28 +24,8 @@ from deit.recipe import lr_curve
 from deit.recipe.augmentation import summary
 from deit.recipe.plan import Plan, known_train_images, plan, ranks
 
-
-class Shown(Protocol):
-    """What this module uses of a task (``deit.commands.task.Task``)."""
-
-    trains: bool
-    resumable: bool
-
-    def placed(self, config: RunConfig) -> RunConfig: ...
-
-    def recipe(self, config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]: ...
-
-
-@dataclass(frozen=True)
-class Counted:
-    """The number of training images, and its origin."""
-
-    images: int | None
-    classes: int | None
-    source: str
-
-
 Ready = TypeVar("Ready")
+Rows = list[tuple[str, str]]
 
 
 def rehearse(ready: Callable[[], Ready], outline: Callable[[Ready | None], None]) -> None:
@@ -65,38 +45,39 @@ def rehearse(ready: Callable[[], Ready], outline: Callable[[Ready | None], None]
     console().print("dry run: nothing was started or written")
 
 
-def show(task: Shown, config: RunConfig, *, starts: bool) -> None:
-    """Print the recipe, and the command of the worker where one ``starts``."""
+def show(
+    config: RunConfig, recipe: Callable[[RunConfig, Plan | None], Rows], *, trains: bool, resumable: bool, starts: bool
+) -> None:
+    """Print what is computed on what; then the ``recipe`` of the task, which gets the steps if it ``trains`` and its images are
+    here; the learning rate, if it is ``resumable``; and the command of the worker, if one ``starts``.
+    """
     from deit.launching.worker_command import worker_command
 
-    counted = _count(config, task.trains)
-    config = task.placed(config)
-    planned = plan(config, counted.images) if task.trains and counted.images else None
-    if planned is not None and planned.steps_per_epoch == 0:
-        planned = None  # a start is refused
-    table = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False)
-    rows = _recipe(config, counted, task.trains) + task.recipe(config, planned)
-    for label, value in rows:
-        table.add_row(titled(label), value)
-    console().print(table)
-    _show_chosen()
-    if task.resumable:
+    images, classes, source = _counted(config, trains)
+    split, number = "training" if trains else "validation", "an unknown number of" if images is None else f"{images:,}"
+    rows = [
+        ("name", config.name),
+        ("task", config.task.name),
+        ("model", _model(config, classes)),
+        ("data", f"{config.data.name}: {number} {split} images in {classes or 'unknown'} classes ({source})"),
+    ]
+    rows += recipe(config, plan(config, images) if trains and images else None)
+    console().print(_grid((titled(label), value) for label, value in rows))
+    if chosen := auto_keys.chosen():
+        console().print(titled("\nchosen for this data and machine", "; a typed KEY=VALUE replaces each of these"))
+        console().print(_grid((auto_keys.typed(key, choice), choice.why) for key, choice in chosen.items()))
+    if resumable:
         console().print(titled("\nlearning rate", f"\n{lr_curve.plot_text(config)}"))
     if starts:
         console().print(titled("\nwould start", f" {shlex.join(worker_command(config, _example(config)))}"))
     console().print("every key: --cfg job --resolve")
 
 
-def _show_chosen() -> None:
-    """Print the values that were chosen for this data and machine, each with its rule."""
-    chosen = auto_keys.chosen()
-    if not chosen:
-        return
+def _grid(rows: Iterable[tuple[str | Text, str]]) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False)
-    for key, choice in chosen.items():
-        table.add_row(auto_keys.typed(key, choice), choice.why)
-    console().print(titled("\nchosen for this data and machine", "; a typed KEY=VALUE replaces each of these"))
-    console().print(table)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def _example(config: RunConfig) -> Path:
@@ -105,32 +86,24 @@ def _example(config: RunConfig) -> Path:
     return folder.absolute() / config.name / "RUN"
 
 
-def _count(config: RunConfig, trains: bool) -> Counted:
-    """Count the images if they are here; otherwise use the configuration."""
+def _counted(config: RunConfig, trains: bool) -> tuple[int | None, int | None, str]:
+    """The number of images and classes, if they are not here those of the configuration, and where these are from."""
     from deit.data.datasets import open_dataset
 
     try:
         dataset = open_dataset(config.data, train=trains)
     except UserError as error:
-        return Counted(known_train_images(config), config.data.num_classes, f"not counted: {error}")
-    return Counted(len(dataset), len(dataset.classes), "counted")
+        return known_train_images(config), config.data.num_classes, f"not counted: {error}"
+    return len(dataset), len(dataset.classes), "counted"
 
 
-def _recipe(config: RunConfig, counted: Counted, trains: bool) -> list[tuple[str, str]]:
-    model, data, classes = config.model, config.data, counted.classes
-    size = "number of classes unknown"
+def _model(config: RunConfig, classes: int | None) -> str:
+    model, size = config.model, "number of classes unknown"
     if classes is not None:
         size = f"{parameter_count(model, classes):,} parameters, {gmacs(model, classes):.3f} GMACs"
-    split = "training" if trains else "validation"
-    images = "an unknown number of" if counted.images is None else f"{counted.images:,}"
     grey = "" if model.in_chans == 3 else " grey" if model.in_chans == 1 else f" {model.in_chans} channels"
     shape = f"{size_text(model.img_size)} px{grey}, patches of {model.patch_size}, width {model.embed_dim}, depth {model.depth}"
-    return [
-        ("name", config.name),
-        ("task", config.task.name),
-        ("model", f"{model.name}: {size}; {shape}, {model.num_heads} heads"),
-        ("data", f"{data.name}: {images} {split} images in {classes or 'unknown'} classes ({counted.source})"),
-    ]
+    return f"{model.name}: {size}; {shape}, {model.num_heads} heads"
 
 
 def hardware(config: RunConfig) -> tuple[str, str]:
@@ -140,7 +113,7 @@ def hardware(config: RunConfig) -> tuple[str, str]:
     return "hardware", of
 
 
-def device(config: RunConfig) -> list[tuple[str, str]]:
+def device(config: RunConfig) -> Rows:
     """The device and precision."""
     return [hardware(config), ("precision", _precision(config))]
 
@@ -153,13 +126,13 @@ def _precision(config: RunConfig) -> str:
     return f"{precision.level}, {precision.dtype}, {scale}"
 
 
-def weights(config: RunConfig) -> list[tuple[str, str]]:
+def weights(config: RunConfig) -> Rows:
     """The weights and the batch size."""
     of = f"run {config.run} ({getattr(config.task, 'which', '')})" if config.run else f"checkpoint {config.checkpoint}"
     return [("weights", of), ("batch", f"{config.data.eval_batch_size} per card")]
 
 
-def training(config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
+def training(config: RunConfig, planned: Plan | None) -> Rows:
     """The whole recipe; ``planned`` are its steps, if the number of images is known."""
     data, optim, schedule, ema = config.data, config.optim, config.schedule, config.ema
     numbers = planned or plan(config, 0)
@@ -217,12 +190,12 @@ def _distill(config: RunConfig) -> str:
     return f"{distill.type} from {distill.teacher}" + (f", with {' and '.join(own)}" if own else "")
 
 
-def _patience(config: RunConfig) -> list[tuple[str, str]]:
+def _patience(config: RunConfig) -> Rows:
     epochs, monitor = config.schedule.patience, config.checkpointing.monitor
     return [] if epochs is None else [("stops early", f"after {epochs} epochs without a better {monitor}")]
 
 
-def _layer_decay(config: RunConfig, planned: Plan) -> list[tuple[str, str]]:
+def _layer_decay(config: RunConfig, planned: Plan) -> Rows:
     factor = config.optim.layer_decay
     if factor == 1:
         return []
@@ -238,15 +211,12 @@ def trained_text(config: RunConfig) -> str:
     return f"{trained:,} of {every:,} parameters (model.freeze={config.model.freeze})"
 
 
-def _groups(config: RunConfig) -> list[tuple[str, str]]:
+def _groups(config: RunConfig) -> Rows:
     # The size of the head depends on the number of classes.
     if config.data.num_classes is None:
         return []
-    shapes = {
-        name: shape
-        for name, shape in parameter_shapes(config.model, config.data.num_classes).items()
-        if is_trained(name, config.model.freeze)
-    }
+    every = parameter_shapes(config.model, config.data.num_classes)
+    shapes = {name: shape for name, shape in every.items() if is_trained(name, config.model.freeze)}
     is_decayed = decayed(shapes, config.optim.decay_dist_token)
     rows = [("trained", trained_text(config))] if config.model.freeze != "none" else []
     for label, wanted in (("decayed", True), ("not decayed", False)):

@@ -12,7 +12,7 @@ from deit import scores
 from deit.commands.task import Task
 from deit.compose import rules
 from deit.compose.unused_keys import Unused
-from deit.config.schema import RunConfig
+from deit.config.schema import PREPROCESSING_KEYS, RunConfig
 from deit.config.tasks import InferenceTask
 from deit.console import console
 from deit.inference.model_source import export_folder
@@ -53,12 +53,10 @@ class Inference(Task[Keys]):
     def unused(self, found: Unused) -> None:
         super().unused(found)
         config, task = found.config, self.of(found.config)
-        taken = ("num_classes", "workers", "background", "crop_pct", "interpolation", "mean", "std", "max_pixels")
+        taken = ("num_classes", "workers", "max_pixels", *PREPROCESSING_KEYS)
         found.all_but("data", *taken, *(["eval_batch_size"] if self.in_batches else []))
-        # An MLflow run id is looked up at tracking.uri.
-        found.all_but("tracking", *(("backend", "uri") if config.run is not None else ()))
-        of_device = ("target", "card_ids", "jit", "jit_level", "deterministic")
-        found.all_but("hardware", *of_device, "grace_period", "hang_timeout", "max_restarts")
+        found.tracked_metrics()
+        found.several_cards()
         found.trained_model()
         found.loss_scale()
         if not self.needs_network:
@@ -71,7 +69,7 @@ class Inference(Task[Keys]):
         folder = export_folder(task.model)
         if folder is not None:
             found.add(True, told, "task.weights", *(f"precision.{key}" for key in vars(config.precision)))
-            found.add(True, told, *(f"data.{key}" for key in ("background", "crop_pct", "interpolation", "mean", "std")))
+            found.add(True, told, *(f"data.{key}" for key in PREPROCESSING_KEYS))
         if folder is not None and (Path(task.model).suffix == ".onnx" or (folder / "model.onnx").is_file()):
             onnx = "with an ONNX file, which onnxruntime runs on the CPU"
             found.add(True, onnx, *(f"hardware.{key}" for key in vars(config.hardware)))

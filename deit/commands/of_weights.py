@@ -21,7 +21,7 @@ def needs_one(task: str, named: References) -> list[str]:
 def unused_for_reading(found: Unused) -> None:
     """Keys that are unused when weights are read and nothing is trained or tracked."""
     config = found.config
-    found.all_but("tracking", *(("backend", "uri") if config.run is not None else ()))  # an MLflow run id is looked up there
+    found.tracked_metrics()
     found.trained_model()
     found.with_task("model.attention")
     found.add(config.run is None, "without run=", "task.which")

@@ -29,13 +29,11 @@ class Preview(Task[PreviewTask]):
 
     def unused(self, found: Unused) -> None:
         super().unused(found)
-        config = found.config
         found.all_but("model", "name", "img_size", "in_chans")
         found.all_but("hardware", "cards", "nodes", "jit")
-        # An MLflow run id is looked up at tracking.uri.
-        found.all_but("tracking", *(("backend", "uri") if config.run is not None else ()))
+        found.tracked_metrics()
         found.with_task("data.eval_batch_size", "weights_dir")
-        found.add(self.of(config).ranks is not None, "while task.ranks is set", "hardware.cards", "hardware.nodes")
+        found.add(self.of(found.config).ranks is not None, "while task.ranks is set", "hardware.cards", "hardware.nodes")
 
     def placed(self, config: RunConfig) -> RunConfig:
         """On one CPU process; ``task.ranks`` keeps the number of processes that share the training images."""

@@ -146,7 +146,7 @@ class Task(Generic[Keys]):
         """Print what would be done; ``starts`` is false where ``config`` could not be prepared."""
         from deit.commands.dry_run import show
 
-        show(self, config, starts=starts)
+        show(self.placed(config), self.recipe, trains=self.trains, resumable=self.resumable, starts=starts)
 
     def recipe(self, config: RunConfig, planned: Plan | None) -> list[tuple[str, str]]:
         """The task's own rows of the dry run; ``planned`` are its steps, if it has some."""

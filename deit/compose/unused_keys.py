@@ -45,6 +45,15 @@ class Unused:
         """The task computes no gradient."""
         self.with_task(*(f"precision.{key}" for key in vars(self.config.precision) if key.startswith("loss_scale")))
 
+    def tracked_metrics(self) -> None:
+        """The task sends nothing to MLflow; but a run that is named by its MLflow id is looked up there."""
+        self.all_but("tracking", *(("backend", "uri") if self.config.run is not None else ()))
+
+    def several_cards(self) -> None:
+        """The task works on one card."""
+        of_card = ("target", "card_ids", "jit", "jit_level", "deterministic")
+        self.all_but("hardware", *of_card, "grace_period", "hang_timeout", "max_restarts")
+
     def all_but(self, group: str, *used: str) -> None:
         """The task uses no key of ``group`` except ``used``."""
         self.with_task(*(f"{group}.{key}" for key in vars(getattr(self.config, group)) if key not in used))

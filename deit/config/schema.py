@@ -101,7 +101,9 @@ class ModelConfig:
 
 
 GREY, RGB = 1, 3  # the channels with which images can be read
-SPLIT_KEYS = ("labels", "val_fraction", "folds", "fold", "split_seed", "split_file")  # of DataConfig
+# Of DataConfig: how the images are split, and what an evaluation does to an image, which an export knows of itself.
+SPLIT_KEYS = ("labels", "val_fraction", "folds", "fold", "split_seed", "split_file")
+PREPROCESSING_KEYS = ("background", "crop_pct", "interpolation", "mean", "std")
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from deit.compose import rules
-from deit.config.schema import ModelConfig, RunConfig
+from deit.config.schema import PREPROCESSING_KEYS, ModelConfig, RunConfig
 from deit.config.tasks import InferenceTask
 from deit.errors import UserError
 from deit.exports import description
@@ -38,12 +38,10 @@ def resolved(config: RunConfig, task: InferenceTask, *, weights_alone: bool = Fa
 def with_network(config: RunConfig, task: Kind, *, weights_alone: bool = False) -> tuple[RunConfig, Kind]:
     """As ``resolved``, without checking the images; also returns the task's keys."""
     default_name = config.name == config.model.name
-    if task.model is not None:
-        folder = export_folder(task.model)
-        if folder is not None:
-            config, task = _of_export(config, task, folder, weights_alone)
-        else:
-            config, task = _of_weights(config, task)
+    if task.model is not None and (folder := export_folder(task.model)) is not None:
+        config, task = _of_export(config, task, folder, weights_alone)
+    elif task.model is not None:
+        config, task = _of_weights(config, task, task.model)
     elif config.run is not None or config.checkpoint is not None:
         config, task = _of_files(config, task, *files_to_load(config, task.which))
     if default_name:
@@ -64,15 +62,13 @@ def _of_export(config: RunConfig, task: Kind, folder: Path, weights_alone: bool)
             f"task.model={task.model}: an exported {found.export_format} file shows no attention; give the run, a "
             "checkpoint or its weights."
         )
-    kept = {key: getattr(found.preprocessing, key) for key in ("background", "crop_pct", "interpolation", "mean", "std")}
+    kept = {key: getattr(found.preprocessing, key) for key in PREPROCESSING_KEYS}
     source = folder / found.file if weights_alone else folder
     return _with_network(config, task, source, found.model, found.num_classes, **kept)
 
 
-def _of_weights(config: RunConfig, task: Kind) -> tuple[RunConfig, Kind]:
+def _of_weights(config: RunConfig, task: Kind, text: str) -> tuple[RunConfig, Kind]:
     """A weight file, or a checkpoint folder outside a run: they describe their model."""
-    text = task.model
-    assert text is not None
     path = Path(text)
     if (path / checkpoint.STATE).is_file():
         file = choose(checkpoint.weights_of_folder(path.resolve()), task.weights, f"task.model={text}").file

@@ -13,25 +13,17 @@ def on_one_process(config: RunConfig, *, on_card: bool = False) -> RunConfig:
 
     So a machine without cards can inspect the recipe of eight cards or export its model, without disturbing a training.
     """
-    one = dataclasses.replace(
-        config.hardware,
-        target="ascend" if on_card else "cpu",
-        cards=1,
-        nodes=1,
-        node_rank=None,
-        master_addr=None,
-        master_port=None,
-        card_ids=config.hardware.card_ids if on_card else None,
-        rank_table=None,
-    )
-    return dataclasses.replace(config, hardware=one)
+    return _alone(config, "ascend" if on_card else "cpu", config.hardware.card_ids if on_card else None)
 
 
 def on_one_card(config: RunConfig, models: list[str]) -> RunConfig:
     """One card of the hardware of the run or the command; ONNX files need none."""
     onnx = bool(models) and all(map(networks.is_onnx, models))
     ids = None if onnx or not config.hardware.card_ids else config.hardware.card_ids[:1]
-    one = dataclasses.replace(
-        config.hardware, cards=1, nodes=1, node_rank=None, master_addr=None, master_port=None, card_ids=ids, rank_table=None
-    )
-    return dataclasses.replace(config, hardware=dataclasses.replace(one, target="cpu") if onnx else one)
+    return _alone(config, "cpu" if onnx else config.hardware.target, ids)
+
+
+def _alone(config: RunConfig, target: str, ids: list[int] | None) -> RunConfig:
+    one = dataclasses.replace(config.hardware, target=target, card_ids=ids, cards=1, nodes=1)
+    one.node_rank = one.master_addr = one.master_port = one.rank_table = None
+    return dataclasses.replace(config, hardware=one)
