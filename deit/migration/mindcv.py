@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deit.migration.modelzoo import DATA, LEVELS
+from deit.migration.modelzoo import DATA, INTERPOLATIONS, LEVELS
 from deit.migration.translation import Reader, Translation
 from deit.migration.variant_names import choose_model
 
@@ -47,6 +47,37 @@ DEFAULTS: dict[str, Any] = {
     "seed": 42,
     "keep_checkpoint_max": 10,
 }
+# Keys that mean the same here, by the type of their values.
+NUMBERS = {
+    "drop_rate": "model.drop_rate",
+    "drop_path_rate": "model.drop_path_rate",
+    "crop_pct": "data.crop_pct",
+    "hflip": "augment.hflip",
+    "color_jitter": "augment.color_jitter",  # there and here only without a policy
+    "mixup": "augment.mixup",
+    "cutmix": "augment.cutmix",
+    "cutmix_prob": "augment.mixup_prob",
+    "mixup_prob": "augment.mixup_prob",  # its old name
+    "switch_prob": "augment.mixup_switch_prob",
+    "label_smoothing": "augment.smoothing",
+    "re_prob": "augment.reprob",
+    "weight_decay": "optim.weight_decay",
+    "lr": "optim.base_lr",
+    "min_lr": "schedule.min_lr",
+    "ema_decay": "ema.decay",
+}
+WHOLE = {
+    "num_classes": "data.num_classes",
+    "batch_size": "data.batch_size",
+    "num_parallel_workers": "data.workers",
+    "num_samples": "data.train_limit",
+    "gradient_accumulation_steps": "optim.accumulation_steps",
+    "val_interval": "schedule.eval_every",
+    "log_interval": "tracking.log_every",
+    "keep_checkpoint_max": "checkpointing.keep_last",
+    "ckpt_save_interval": "checkpointing.every",
+    "seed": "seed",
+}
 OPTIMIZERS = {"adamw": "adamw", "lamb": "lamb", "sgd": "sgd", "momentum": "sgd"}
 
 
@@ -54,28 +85,20 @@ def translate(theirs: dict[str, Any]) -> Translation:
     """The learning rate is not scaled by the batch there, and cosine and warm-up follow each other."""
     reader = Reader(PROGRAM, theirs, DEFAULTS)
     choose_model(reader, "model", "image_resize")
-    reader.set("model.drop_rate", reader.number("drop_rate"), "drop_rate")
-    reader.set("model.drop_path_rate", reader.number("drop_path_rate"), "drop_path_rate")
+    reader.copy(reader.number, NUMBERS)
+    reader.copy(reader.whole, WHOLE)
+    reader.copy(reader.numbers, {"scale": "augment.scale", "ratio": "augment.ratio"})
+    reader.copy(reader.text, {"ckpt_path": "model.pretrained", "data_dir": "data.root"})
     reader.only("pretrained", (False, None), "its weights are MindCV's; give model.pretrained=FILE, which reads their .ckpt")
-    reader.set("model.pretrained", reader.text("ckpt_path"), "ckpt_path")
     _data(reader)
     _augment(reader)
     _optim(reader)
     _schedule(reader)
     _precision(reader)
     reader.set("ema.enabled", reader.flag("ema"), "ema")
-    reader.set("ema.decay", reader.number("ema_decay"), "ema_decay")
     loss = reader.one_of("loss", {"ce": "cross_entropy", "bce": "bce"})
     if loss is not None:
         reader.choose("loss", loss, "loss")
-    for theirs_key, ours in (
-        ("val_interval", "schedule.eval_every"),
-        ("log_interval", "tracking.log_every"),
-        ("keep_checkpoint_max", "checkpointing.keep_last"),
-        ("ckpt_save_interval", "checkpointing.every"),
-        ("seed", "seed"),
-    ):
-        reader.set(ours, reader.whole(theirs_key), theirs_key)
     _hardware(reader)
     reader.leave("ckpt_save_dir", "runs_dir")
     reader.leave("ckpt_save_policy val_while_train", "the last and the best are kept, and every evaluation counts")
@@ -93,18 +116,7 @@ def translate(theirs: dict[str, Any]) -> Translation:
 def _data(reader: Reader) -> None:
     name = reader.text("dataset")
     reader.choose("data", DATA.get((name or "imagenet").lower(), "imagefolder"), "dataset")
-    reader.set("data.root", reader.text("data_dir"), "data_dir")
-    for theirs, ours in (
-        ("num_classes", "data.num_classes"),
-        ("batch_size", "data.batch_size"),
-        ("num_parallel_workers", "data.workers"),
-        ("num_samples", "data.train_limit"),
-    ):
-        reader.set(ours, reader.whole(theirs), theirs)
-    reader.set("data.crop_pct", reader.number("crop_pct"), "crop_pct")
-    reader.set(
-        "data.interpolation", reader.one_of("interpolation", {"bicubic": "bicubic", "bilinear": "bilinear"}), "interpolation"
-    )
+    reader.set("data.interpolation", reader.one_of("interpolation", INTERPOLATIONS), "interpolation")
     for key in ("mean", "std"):  # of values 0..255 there
         found = reader.numbers(key)
         reader.set(f"data.{key}", None if found is None else [round(value / 255, 6) for value in found], key)
@@ -115,31 +127,15 @@ def _data(reader: Reader) -> None:
 
 
 def _augment(reader: Reader) -> None:
-    for theirs, ours in (
-        ("hflip", "augment.hflip"),
-        ("mixup", "augment.mixup"),
-        ("cutmix", "augment.cutmix"),
-        ("switch_prob", "augment.mixup_switch_prob"),
-        ("label_smoothing", "augment.smoothing"),
-        ("re_prob", "augment.reprob"),
-    ):
-        reader.set(ours, reader.number(theirs), theirs)
-    for theirs in ("cutmix_prob", "mixup_prob"):  # the new name, and the old
-        reader.set("augment.mixup_prob", reader.number(theirs), theirs)
-    for theirs in ("scale", "ratio"):
-        reader.set(f"augment.{theirs}", reader.numbers(theirs), theirs)
     reader.set("augment.repeats", max(1, reader.whole("aug_repeats") or 1), "aug_repeats")
     reader.set("augment.mixup_mode", reader.one_of("mixup_mode", {"batch": "batch"}), "mixup_mode")
     fill = {"random": "pixel", "0": "const", "rand": "rand"}
     reader.set("augment.remode", reader.one_of("re_value", fill) or "const", "re_value")
-    policy, jitter = reader.text("auto_augment"), reader.number("color_jitter")
-    reader.result.values["augment.auto_augment"] = None
-    reader.result.origins["augment.auto_augment"] = "auto_augment"
-    if policy is not None and policy.startswith("randaug"):
-        reader.set("augment.auto_augment", "rand" + policy.removeprefix("randaug"), "auto_augment")
-    elif policy is not None:
+    policy = reader.text("auto_augment")
+    known = policy is not None and policy.startswith("randaug")
+    reader.put("augment.auto_augment", policy.replace("randaug", "rand", 1) if policy and known else None, "auto_augment")
+    if policy is not None and not known:
         reader.refuse("auto_augment", "known: randaug-...; augment.auto_augment is null now")
-    reader.set("augment.color_jitter", jitter, "color_jitter")  # there and here only without a policy
     reader.leave("re_scale re_ratio re_max_attempts", "boxes are drawn as in timm")
     reader.only("mixup_off_epoch", (0,), "mixing cannot be switched off in the middle")
     reader.only("vflip", (0, 0.0), "no vertical flip")
@@ -158,19 +154,13 @@ def _optim(reader: Reader) -> None:
     elif option is not None:
         reader.set("optim.eps", eps, "eps")
         reader.leave("momentum use_nesterov", "the optimizer has none")
-    reader.set("optim.weight_decay", reader.number("weight_decay"), "weight_decay")
     reader.only("filter_bias_and_bn", (True,), "biases, norms and embeddings are never decayed")
     reader.only("weight_decay_filter", ("norm_and_bias",), "biases, norms and embeddings are never decayed")
     if not (reader.has("filter_bias_and_bn") or reader.has("weight_decay_filter") or reader.has("lr_scheduler")):
         reader.refuse("weight_decay_filter", "not in the file, so MindCV decays all; here biases, norms, embeddings are not")
-    reader.set("optim.base_lr", reader.number("lr"), "lr")
-    reader.result.values["optim.lr_base_size"] = None  # not scaled by the batch
-    reader.result.origins["optim.lr_base_size"] = "MindCV does not scale lr"
-    value = reader.number("clip_value")
-    clips = reader.flag("clip_grad")
-    reader.result.values["optim.clip_grad"] = value if clips else None
-    reader.result.origins["optim.clip_grad"] = "clip_grad, clip_value"
-    reader.set("optim.accumulation_steps", reader.whole("gradient_accumulation_steps"), "gradient_accumulation_steps")
+    reader.put("optim.lr_base_size", None, "MindCV does not scale lr")
+    clips, value = reader.flag("clip_grad"), reader.number("clip_value")
+    reader.put("optim.clip_grad", value if clips else None, "clip_grad", "clip_value")
 
 
 def _schedule(reader: Reader) -> None:
@@ -190,10 +180,8 @@ def _schedule(reader: Reader) -> None:
         if kind == "cosine" and decay is not None and epochs is not None and warmup + decay > epochs:
             reader.refuse("decay_epochs", "it goes beyond epoch_size, but here the cosine ends with schedule.epochs")
     reader.set("schedule.warmup_epochs", warmup, "warmup_epochs")
-    reader.set(
-        "schedule.warmup_lr", None if lr is None or factor is None else float(f"{lr * factor:.9g}"), "lr", "warmup_factor"
-    )
-    reader.set("schedule.min_lr", reader.number("min_lr"), "min_lr")
+    lowest = None if lr is None or factor is None else float(f"{lr * factor:.9g}")
+    reader.set("schedule.warmup_lr", lowest, "lr", "warmup_factor")
     reader.set("schedule.granularity", "epoch" if reader.flag("lr_epoch_stair") else "step", "lr_epoch_stair")
     reader.only("num_cycles", (1,), "one cosine")
     reader.only("cycle_decay", (1, 1.0), "one cosine")

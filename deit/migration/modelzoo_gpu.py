@@ -5,55 +5,66 @@ from __future__ import annotations
 from typing import Any
 
 from deit.migration.card_count import choose_hardware
-from deit.migration.modelzoo import choose_augment, choose_data, choose_optim, choose_precision, choose_schedule
+from deit.migration.modelzoo import (
+    COMMON_NUMBERS,
+    COMMON_WHOLE,
+    SCHEDULES,
+    choose_data,
+    choose_optim,
+    choose_policy,
+    choose_precision,
+)
 from deit.migration.translation import Reader, Translation
 from deit.migration.variant_names import choose_model
 
 PROGRAM = "the ModelZoo's DeiT for GPUs"
 MARKS = ("model", "data_path", "lr", "epochs", "opt")
-AUGMENT = {
-    "auto_augment": "aa",
-    "color_jitter": "color_jitter",
-    "mix_up": "mixup",
-    "cutmix": "cutmix",
-    "mixup_prob": "mixup_prob",
-    "switch_prob": "mixup_switch_prob",
-    "mixup_mode": "mixup_mode",
-    "re_prob": "reprob",
-    "re_mode": "remode",
-    "re_count": "recount",
-    "label_smoothing": "smoothing",
+NUMBERS = COMMON_NUMBERS | {
+    "drop_path": "model.drop_path_rate",
+    "drop": "model.drop_rate",
+    "eval_crop_ratio": "data.crop_pct",
+    "color_jitter": "augment.color_jitter",
+    "mixup": "augment.mixup",
+    "cutmix": "augment.cutmix",
+    "mixup_prob": "augment.mixup_prob",
+    "mixup_switch_prob": "augment.mixup_switch_prob",
+    "reprob": "augment.reprob",
+    "smoothing": "augment.smoothing",
+    "lr": "optim.base_lr",  # times the global batch / 512, unless unscale_lr
+    "model_ema_decay": "ema.decay",
 }
+WHOLE = COMMON_WHOLE | {
+    "num_workers": "data.workers",
+    "recount": "augment.recount",
+    "warmup_epochs": "schedule.warmup_epochs",
+    "keep_checkpoint_max": "checkpointing.keep_last",
+}
+TEXTS = {"finetune": "model.pretrained", "mixup_mode": "augment.mixup_mode", "remode": "augment.remode"}
 
 
 def translate(theirs: dict[str, Any]) -> Translation:
     """These files give every key of their program."""
     reader = Reader(PROGRAM, theirs, {})
     choose_model(reader, "model", "input_size")
-    reader.set("model.drop_path_rate", reader.number("drop_path"), "drop_path")
-    reader.set("model.drop_rate", reader.number("drop"), "drop")
-    reader.set("model.pretrained", reader.text("finetune"), "finetune")
     choose_data(reader, "set", "data_path")
     reader.choose("data", "imagenet", "data_path")
-    reader.set("data.workers", reader.whole("num_workers"), "num_workers")
-    reader.set("data.crop_pct", reader.number("eval_crop_ratio"), "eval_crop_ratio")
+    reader.copy(reader.number, NUMBERS)
+    reader.copy(reader.whole, WHOLE)
+    reader.copy(reader.text, TEXTS)
     reader.only("train_dir", ("train", "train/"), "the training images are in data.root/train")
     reader.only("val_dir", ("val", "val/"), "the validation images are in data.root/val; rename or link the folder")
-    choose_augment(reader, AUGMENT)
+    choose_policy(reader, "aa")
     reader.only("cutmix_minmax", (None,), "no counterpart that gives the same boxes")
     reader.only("mixup_off_epoch", (0,), "mixing cannot be switched off in the middle")
     reader.only("resplit", (False,), "no augmentation splits")
     _optim(reader)
-    choose_schedule(reader, "sched", "warmup_epochs")
+    reader.set("schedule.name", reader.one_of("sched", SCHEDULES), "sched")
     reader.only("start_epoch", (0,), "resume=RUN resumes")
     reader.set("ema.enabled", reader.flag("model_ema"), "model_ema")
-    reader.set("ema.decay", reader.number("model_ema_decay"), "model_ema_decay")
     reader.choose("loss", "bce" if reader.flag("bce_loss") else "cross_entropy", "bce_loss")
     choose_precision(reader)
     choose_hardware(reader)
     _distill(reader)
-    reader.set("checkpointing.keep_last", reader.whole("keep_checkpoint_max"), "keep_checkpoint_max")
-    reader.set("seed", reader.whole("seed"), "seed")
     reader.leave("decay_epochs decay_rate patience_epochs", "the cosine schedule does not use it")
     reader.leave("output_dir", "runs_dir")
     reader.leave("ckpt_keep_num ckpt_save_every_sec ckpt_save_every_step", "checkpointing.every, every_steps, every_minutes")
@@ -68,14 +79,10 @@ def _optim(reader: Reader) -> None:
         reader.set("optim.eps", reader.number("opt_eps"), "opt_eps")
     else:
         reader.leave("opt_eps", "the optimizer has none")
-    reader.set("optim.base_lr", reader.number("lr"), "lr")  # times the global batch / 512, unless unscale_lr
     if reader.flag("unscale_lr"):
-        reader.result.values["optim.lr_base_size"] = None
-        reader.result.origins["optim.lr_base_size"] = "unscale_lr"
-    norm = reader.number("clip_grad_norm")
-    used = reader.flag("use_clip_grad_norm")
-    reader.result.values["optim.clip_grad"] = norm if used else None
-    reader.result.origins["optim.clip_grad"] = "use_clip_grad_norm, clip_grad_norm"
+        reader.put("optim.lr_base_size", None, "unscale_lr")
+    used, norm = reader.flag("use_clip_grad_norm"), reader.number("clip_grad_norm")
+    reader.put("optim.clip_grad", norm if used else None, "use_clip_grad_norm", "clip_grad_norm")
     reader.only("clip_grad", (None,), "their scripts clip by use_clip_grad_norm and clip_grad_norm")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from deit.errors import UserError
+
+Value = TypeVar("Value")
 
 
 @dataclass
@@ -34,7 +36,7 @@ class Reader:
         """Whether the file itself gives the key."""
         return key in self._theirs
 
-    def take(self, key: str, kind: Callable[[Any], Any], words: str) -> Any:
+    def take(self, key: str, kind: Callable[[Any], Value], words: str) -> Value | None:
         """Their value, or their default; None if neither gives one. Raises UserError for a value of another type."""
         self._read.add(key)
         value = self._theirs.get(key, self._defaults.get(key))
@@ -47,30 +49,34 @@ class Reader:
 
     def number(self, key: str) -> float | None:
         """YAML reads 1e-5 as text."""
-        value: float | None = self.take(key, _number, "a number")
-        return value
+        return self.take(key, _number, "a number")
 
     def whole(self, key: str) -> int | None:
-        value: int | None = self.take(key, _whole, "a whole number")
-        return value
+        return self.take(key, _whole, "a whole number")
 
     def flag(self, key: str) -> bool | None:
-        value: bool | None = self.take(key, _flag, "true or false")
-        return value
+        return self.take(key, _flag, "true or false")
 
     def text(self, key: str) -> str | None:
-        value: str | None = self.take(key, _text, "text without ${")
-        return value
+        return self.take(key, _text, "text without ${")
 
     def numbers(self, key: str) -> list[float] | None:
-        value: list[float] | None = self.take(key, _numbers, "a list of numbers")
-        return value
+        return self.take(key, _numbers, "a list of numbers")
+
+    def put(self, ours: str, value: Any, *origin: str) -> None:
+        """Give our key a value, which may be None."""
+        self.result.values[ours] = value
+        self.result.origins[ours] = ", ".join(origin)
 
     def set(self, ours: str, value: Any, *origin: str) -> None:
         """Give our key a value; None gives none."""
         if value is not None:
-            self.result.values[ours] = value
-            self.result.origins[ours] = ", ".join(origin)
+            self.put(ours, value, *origin)
+
+    def copy(self, read: Callable[[str], Any], names: Mapping[str, str]) -> None:
+        """Give our keys the values of theirs, which mean the same; ``names`` are ours by theirs."""
+        for theirs, ours in names.items():
+            self.set(ours, read(theirs), theirs)
 
     def choose(self, group: str, option: str, *origin: str) -> None:
         self.result.groups[group] = option
