@@ -69,7 +69,6 @@ class CheckData(Task[CheckDataTask]):
         return rules.data(config)
 
     def unused(self, found: Unused) -> None:
-        super().unused(found)
         found.all_but("augment", "backend")
         found.with_task("seed", "name", "runs_dir", "weights_dir", "data.on_bad_image")
         found.with_task("data.batch_size", "data.last_batch", "data.eval_batch_size", "data.crop_pct")

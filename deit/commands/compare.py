@@ -77,7 +77,6 @@ class Compare(Task[CompareTask]):
         return card_rules.overflow_mode(config.hardware.target, os.environ)  # `find_models` checks each network
 
     def unused(self, found: Unused) -> None:
-        super().unused(found)
         config, task = found.config, self.of(found.config)
         # `last` and MLflow ids have been replaced by paths.
         exported = [text for text in task.models if export_folder(text) is not None]

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from safetensors.numpy import save
 
-from deit.commands.of_weights import needs_one, unused_for_reading
-from deit.commands.task import Task
+from deit.commands.of_weights import OfWeights, unused_for_reading
 from deit.compose import rules
 from deit.compose.unused_keys import Unused
 from deit.config.schema import RunConfig
@@ -20,7 +19,6 @@ from deit.config.tasks import ConvertTask
 from deit.console import console
 from deit.errors import UserError
 from deit.files import whole_file
-from deit.lookup.base_run import References
 from deit.models.shapes import parameter_count, parameter_shapes
 from deit.runs.directory import shown
 from deit.runs.task_output import new_file, writing
@@ -34,17 +32,13 @@ from deit.weights.whole import check_classifier
 CKPT = ".ckpt"  # MindSpore's format, which has no room for metadata
 
 
-class Convert(Task[ConvertTask]):
+class Convert(OfWeights[ConvertTask]):
     is_trial = False
-
-    def refuses(self, named: References) -> list[str]:
-        return needs_one("convert", named)
 
     def rules(self, config: RunConfig) -> list[str]:
         return rules.model(config)  # it uses neither data nor device
 
     def unused(self, found: Unused) -> None:
-        super().unused(found)
         unused_for_reading(found)
         found.with_task("name")
         found.add(found.config.run is None, "without run=", "runs_dir")

@@ -45,7 +45,6 @@ class ConvertConfig(Task[ConvertConfigTask]):
         return []
 
     def unused(self, found: Unused) -> None:
-        super().unused(found)
         found.with_task("name", "seed", "runs_dir", "weights_dir")
 
     def prepare(self, config: RunConfig, *, here: bool = True) -> RunConfig:

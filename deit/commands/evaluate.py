@@ -8,13 +8,11 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from deit.commands.of_weights import needs_one
-from deit.commands.task import Task
+from deit.commands.of_weights import OfWeights
 from deit.compose.unused_keys import Unused
 from deit.config.schema import RunConfig, size_text
 from deit.config.tasks import EvaluateTask
 from deit.launching.accuracy_table import accuracy_table
-from deit.lookup.base_run import References
 from deit.preflight.recipe_data import with_data_of_recipe
 from deit.runs.directory import RunDirectory
 from deit.weights.choice import LABELS
@@ -24,10 +22,7 @@ from deit.weights.whole import require_exact
 VIEWS = {"flip": ", mean of each image and its mirror image", "five_crop": ", mean of five crops of each image"}
 
 
-class Evaluate(Task[EvaluateTask]):
-    def refuses(self, named: References) -> list[str]:
-        return needs_one("evaluate", named)
-
+class Evaluate(OfWeights[EvaluateTask]):
     def rules(self, config: RunConfig) -> list[str]:
         found = super().rules(config)
         size, crop_pct = config.model.image_size, config.data.crop_pct
@@ -39,7 +34,6 @@ class Evaluate(Task[EvaluateTask]):
         return found
 
     def unused(self, found: Unused) -> None:
-        super().unused(found)
         config = found.config
         found.training_data()
         found.trained_model()

@@ -9,8 +9,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from deit.commands.dry_run import hardware
-from deit.commands.of_weights import needs_one, unused_for_reading
-from deit.commands.task import Task
+from deit.commands.of_weights import OfWeights, unused_for_reading
 from deit.compose import rules
 from deit.compose.unused_keys import Unused
 from deit.config.schema import RunConfig
@@ -19,7 +18,6 @@ from deit.errors import UserError
 from deit.exports.origin import check_fit, find_origin, output_folder
 from deit.exports.predictor import EXTRA
 from deit.launching.display import lines_of
-from deit.lookup.base_run import References
 from deit.machine import cards
 from deit.preflight.placement import on_one_process
 from deit.preflight.recipe_data import with_data_of_recipe
@@ -28,10 +26,7 @@ from deit.runs.directory import RunDirectory, shown
 from deit.scores import LABELS
 
 
-class Export(Task[ExportTask]):
-    def refuses(self, named: References) -> list[str]:
-        return needs_one("export", named)
-
+class Export(OfWeights[ExportTask]):
     def rules(self, config: RunConfig) -> list[str]:
         task, ids = self.of(config), config.hardware.card_ids
         found = rules.data(config) + rules.model(config) + rules.channels(config)  # it has its own device and precision
@@ -42,7 +37,6 @@ class Export(Task[ExportTask]):
         return found
 
     def unused(self, found: Unused) -> None:
-        super().unused(found)
         task = self.of(found.config)
         unused_for_reading(found)
         of_card = ["card_ids"] if task.format == "air" else []

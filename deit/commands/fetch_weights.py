@@ -43,7 +43,6 @@ class FetchWeights(Task[FetchWeightsTask]):
         return []
 
     def unused(self, found: Unused) -> None:
-        super().unused(found)
         found.all_but("model")  # the option says which weights
         found.with_task("name", "seed", "runs_dir")
 

@@ -51,7 +51,6 @@ class Inference(Task[Keys]):
         return rules.model(config) + known + rules.hardware(config) + rules.precision(config)
 
     def unused(self, found: Unused) -> None:
-        super().unused(found)
         config, task = found.config, self.of(found.config)
         taken = ("num_classes", "workers", "max_pixels", *PREPROCESSING_KEYS)
         found.all_but("data", *taken, *(["eval_batch_size"] if self.in_batches else []))

@@ -1,21 +1,27 @@
-"""What the tasks on weights of run= or checkpoint= reject and ignore: evaluate, convert, export."""
+"""Common parts of the tasks on the weights of run= or checkpoint=: evaluate, convert, export."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
+from deit.commands.task import Task
 from deit.compose.unused_keys import Unused
+from deit.config.tasks import TaskConfig
 from deit.lookup.base_run import References
 
+Keys = TypeVar("Keys", bound=TaskConfig)
 
-def needs_one(task: str, named: References) -> list[str]:
-    """Exactly one of run and checkpoint is required."""
-    if named.resume is not None:
-        return [f"{named} with task={task}: resume continues a training; give run= or checkpoint= instead."]
-    if len(named.given) != 1:
+
+class OfWeights(Task[Keys]):
+    takes = ("run", "checkpoint")
+    instead = "resume continues a training; give run= or checkpoint= instead."
+
+    def refuses(self, named: References) -> list[str]:
+        if len(named.given) == 1 or named.resume is not None:
+            return super().refuses(named)
         found = f"both are given ({named})" if named.given else "neither is given"
-        return [f"task={task} needs either run (a run directory, `last`, an MLflow run id) or checkpoint, but {found}."]
-    return []
+        return [f"task={self.name} needs either run (a run directory, `last`, an MLflow run id) or checkpoint, but {found}."]
 
 
 def unused_for_reading(found: Unused) -> None:

@@ -58,7 +58,6 @@ class Pack(Task[PackTask]):
         ]
 
     def unused(self, found: Unused) -> None:
-        super().unused(found)
         found.all_but(
             "data", "name", "source", "root", "format", *SPLIT_KEYS, "num_classes", "train_size", "val_size", "workers"
         )

@@ -42,7 +42,6 @@ class Postprocess(Task[PostprocessTask]):
         return []
 
     def unused(self, found: Unused) -> None:
-        super().unused(found)
         found.all_but("tracking")
         found.with_task("seed", "weights_dir")
 

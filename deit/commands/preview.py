@@ -28,7 +28,6 @@ class Preview(Task[PreviewTask]):
         return rules.data(config) + rules.channels(config) + rules.augment(config)
 
     def unused(self, found: Unused) -> None:
-        super().unused(found)
         found.all_but("model", "name", "img_size", "in_chans")
         found.all_but("hardware", "cards", "nodes", "jit")
         found.tracked_metrics()

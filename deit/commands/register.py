@@ -66,7 +66,6 @@ class Register(Task[RegisterTask]):
 
     def unused(self, found: Unused) -> None:
         """What an export of the run ignores; for an existing export everything except the registry."""
-        super().unused(found)
         config, told = found.config, "while task.model is an export"
         if config.run is None:
             found.add(True, told, "task.format", "task.which", "task.weights", "name", "runs_dir")
@@ -123,7 +122,9 @@ def _found(config: RunConfig, task: RegisterTask, typed: list[str]) -> tuple[str
     """
     uri = _store(config, typed)
     export = None if config.run is None else _export_config(config, task)
-    folder = _given_folder(task) if export is None else usual_folder(export, find_origin(export))
+    folder = usual_folder(export, find_origin(export)) if export is not None else export_folder(task.model or "")
+    if folder is None:
+        raise UserError(f"task.model={task.model}: not a folder of task=export nor its file; give one, or run=RUN.")
     there = _checked(folder, task, export) if export is None or folder.exists() else None
     return uri, export, folder, there
 
@@ -184,14 +185,6 @@ def _store(config: RunConfig, overrides: Sequence[str]) -> str:
             return store_of(run, own)
     assert config.tracking.uri is not None
     return store.anchored(config.tracking.uri, Path.cwd())
-
-
-def _given_folder(task: RegisterTask) -> Path:
-    assert task.model is not None
-    folder = export_folder(task.model)
-    if folder is None:
-        raise UserError(f"task.model={task.model}: not a folder of task=export nor its file; give one, or run=RUN.")
-    return folder
 
 
 def _export_config(config: RunConfig, task: RegisterTask) -> RunConfig:

@@ -59,7 +59,6 @@ class Sync(Task[SyncTask]):
         return []  # it reads existing runs
 
     def unused(self, found: Unused) -> None:
-        super().unused(found)
         found.all_but("tracking", "backend", "uri")
         found.with_task("seed", "name", "weights_dir")
 

@@ -36,7 +36,7 @@ class Task(Generic[Keys]):
     trains = False  # whether it uses batches of training images
     resumable = False  # whether it writes checkpoints from which resume= continues it
     takes: tuple[str, ...] = ("run", "checkpoint", "resume")  # which of these it may be given
-    instead = ""  # what a user is told who gives another; {} stands for what was given
+    instead = ""  # what the message says about another one; {} stands for what was given
 
     @property
     def name(self) -> str:
@@ -76,7 +76,6 @@ class Task(Generic[Keys]):
 
     def unused(self, found: Unused) -> None:
         """Add the keys that the task ignores, in addition to its ``idle_groups``."""
-        found.add(True, "without task=report", "sweep.dir")
 
     # ------------------------------------------------------------------ this machine
 

@@ -126,9 +126,7 @@ def _unused(values: Any, package: str) -> Iterator[str]:
     settings = values.get("hydra")
     if isinstance(settings, dict):
         # ``hydra_guard`` has better messages for callbacks and logging.
-        yield from (
-            f"hydra.{name}" for name in settings if name not in (*USED_OF_HYDRA, "callbacks", "job_logging", "hydra_logging")
-        )
+        yield from (f"hydra.{name}" for name in settings if name not in (*USED_OF_HYDRA, *LOOKED_AT))
 
 
 def why(key: str) -> str:

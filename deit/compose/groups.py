@@ -105,15 +105,16 @@ def shown(path: Path) -> str:
 def read(path: Path) -> str:
     """A file's text, without a byte order mark. Raises UserError if it is not UTF-8."""
     data = path.read_bytes()
-    try:
-        if not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    place, encoding = "", "UTF-16"
+    if not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
             return data.decode("utf-8-sig")
-        encoding = "UTF-16"
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        encoding = _guess(data)
-        raise UserError(f"{shown(path)}, line {line}: {_convert(path, encoding)}") from None
-    raise UserError(f"{shown(path)}: {_convert(path, encoding)}")
+        except UnicodeDecodeError as error:
+            line = data[: error.start].count(b"\n") + 1
+            place, encoding = f", line {line}", _guess(data)
+    old, new = shlex.quote(str(path)), shlex.quote(f"{path}.new")
+    convert = f"iconv -f {encoding} -t UTF-8 {old} > {new} && mv {new} {old}"
+    raise UserError(f"{shown(path)}{place}: not UTF-8 (it looks like {encoding}). Convert it: {convert}")
 
 
 def _guess(data: bytes) -> str:
@@ -122,8 +123,3 @@ def _guess(data: bytes) -> str:
     except UnicodeDecodeError:
         return "LATIN1"
     return "GB18030"
-
-
-def _convert(path: Path, encoding: str) -> str:
-    old, new = shlex.quote(str(path)), shlex.quote(f"{path}.new")
-    return f"not UTF-8 (it looks like {encoding}). Convert it: iconv -f {encoding} -t UTF-8 {old} > {new} && mv {new} {old}"

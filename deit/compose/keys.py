@@ -103,25 +103,21 @@ def table() -> dict[str, Key]:
 def definitions() -> dict[str, list[Key]]:
     """As ``table``, with every meaning of a key: ``task.format`` has other values in each task."""
     keys: dict[str, list[Key]] = {}
-    for group, kind in node_types().items():
-        kinds = VARIANTS.get(kind, {"": kind})
-        for variant, owner in kinds.items():
+    for group, kind in {**node_types(), "": RunConfig}.items():
+        shared = {field.name for field in dataclasses.fields(kind)}
+        for variant, owner in VARIANTS.get(kind, {"": kind}).items():
             hints = typing.get_type_hints(owner)
             for field in dataclasses.fields(owner):
-                path = f"{group}.{field.name}"
-                shared = field.name in {f.name for f in dataclasses.fields(kind)}
-                variants = () if shared else (variant,)
+                if owner is RunConfig and field.name in node_types():
+                    continue
+                path, hint = f"{group}.{field.name}".lstrip("."), hints[field.name]
                 found = keys.setdefault(path, [])
-                for number, key in enumerate(found):
-                    if (key.hint, key.metadata) == (hints[field.name], field.metadata):
-                        found[number] = dataclasses.replace(key, variants=(*key.variants, *variants))
-                        break
-                else:
-                    found.append(Key(path, owner, hints[field.name], field.metadata, variants))
-    hints = typing.get_type_hints(RunConfig)
-    for field in dataclasses.fields(RunConfig):
-        if field.name not in node_types():
-            keys[field.name] = [Key(field.name, RunConfig, hints[field.name], field.metadata)]
+                same = next((key for key in found if (key.hint, key.metadata) == (hint, field.metadata)), None)
+                if same is None:
+                    same = Key(path, owner, hint, field.metadata)
+                    found.append(same)
+                if field.name not in shared:
+                    found[found.index(same)] = dataclasses.replace(same, variants=(*same.variants, variant))
     return keys
 
 

@@ -93,11 +93,11 @@ def of_sweeps(overrides: Sequence[Override]) -> list[str]:
     found = [key for key in dotted(overrides) if key.startswith("sweep.") and key not in used]
     plugins = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
     found += [str(o.input_line) for o in overrides if o.key_or_group.startswith(plugins)]
-    lines = [f"{text} has no effect outside a sweep (-m, or sweep=TEMPLATE)." for text in found]
-    for override in overrides:
-        if override.key_or_group == "sweep":
-            lines.append(f"{override.input_line}: the file is not a sweep template, which has `mode: MULTIRUN` below `hydra:`.")
-    return lines
+    no_template = "the file is not a sweep template, which has `mode: MULTIRUN` below `hydra:`."
+    return [
+        *(f"{text} has no effect outside a sweep (-m, or sweep=TEMPLATE)." for text in found),
+        *(f"{o.input_line}: {no_template}" for o in overrides if o.key_or_group == "sweep"),
+    ]
 
 
 @functools.cache  # the trials of a sweep have most of their overrides in common
@@ -108,7 +108,9 @@ def _parse(text: str) -> Override:
         raise UserError(f"{text!r} is not an override; settings are given as key=value, such as model=deit_tiny.{hint}")
     key, _, value = text.partition("=")
     if not text.startswith("~") and not value and key.rstrip() == key:
-        return _parse(f"{key}=''") if key.lstrip("+") in keys.table() else _empty(text)
+        if key.lstrip("+") in keys.table():
+            return _parse(f"{key}=''")
+        raise UserError(f"{text}: the value is missing; settings are given as key=value, such as model=deit_tiny.")
     try:
         parsed = OverridesParser.create().parse_overrides([text_keys.typed(text)])[0]
     except (HydraException, OmegaConfBaseException) as error:
@@ -126,10 +128,6 @@ def _expected(key: str, value: str) -> str:
     if value.startswith("["):
         return f"Put each text of a list in quotes, and the whole list in quotes for the shell: \"{key}=['a b','c']\""
     return f"To give this text, type: {line_to_type(key, value)}"
-
-
-def _empty(text: str) -> Override:
-    raise UserError(f"{text}: the value is missing; settings are given as key=value, such as model=deit_tiny.")
 
 
 def _problems(override: Override, sweeping: bool) -> Iterator[str]:
@@ -200,8 +198,10 @@ def _unknown_hint(key: str) -> str:
 
 def _elements(override: Override) -> Iterator[Any]:
     """The value, or each value of a sweep; globs are left to Hydra."""
-    if isinstance(override.value(), Glob) or not override.is_sweep_override():
-        yield from () if isinstance(override.value(), Glob) else (override.value(),)
+    if isinstance(override.value(), Glob):
+        return
+    if not override.is_sweep_override():
+        yield override.value()
     elif override.is_discrete_sweep():
         values = (value for value in override.sweep_iterator() if not isinstance(value, Glob))
         yield from map(Override._convert_value, values)  # without the quotes
@@ -224,7 +224,7 @@ def _option_problems(override: Override) -> Iterator[str]:
 
 def unknown_option(group: str, option: str, allowed: Iterable[str]) -> str:
     """The message for an unknown option, with the allowed ones."""
-    allowed = [name for name in allowed if name not in ("schema",)]
+    allowed = [name for name in allowed if name != "schema"]
     by_case = [name for name in allowed if name.lower() == option.lower()]
     hint = f" Did you mean {by_case[0]!r}?" if by_case else nearest(option, allowed)
     return f"{group} is {option!r}, but there is no such option.{hint} Allowed: {', '.join(allowed)}."

@@ -68,7 +68,8 @@ def unused(config: RunConfig, of_task: OfTask) -> dict[str, str]:
     for group in config.task.idle_groups:
         found.all_but(group)
     of_task(found)
-    return _of_any_task(found).reasons
+    _of_any_task(found)
+    return found.reasons
 
 
 def problems(config: RunConfig, typed: Sequence[str], of_task: OfTask) -> list[str]:
@@ -77,21 +78,19 @@ def problems(config: RunConfig, typed: Sequence[str], of_task: OfTask) -> list[s
     return [f"{key} has no effect {reasons[key]}." for key in typed if key in reasons]
 
 
-def _of_any_task(found: Unused) -> Unused:
+def _of_any_task(found: Unused) -> None:
     from deit.data.policy import jitters  # late, because --cfg needs no policy
 
     config = found.config
     augment, schedule, precision = config.augment, config.schedule, config.precision
     found.add(not is_remote(config.runs_dir), "without a runs_dir in a store (s3://, obs://)", "checkpointing.upload_timeout")
+    found.add(config.task.name != "report", "without task=report", "sweep.dir")
     found.add(config.task.name != "train", "without task=train", "hardware.profile")
     compiles = config.task.name in ("train", "evaluate")
     found.add(not compiles, "without task=train or task=evaluate", "hardware.compile_cache")
     found.add(not config.hardware.jit, "with hardware.jit=false", "hardware.jit_level", "hardware.compile_cache")
-    found.add(
-        config.hardware.target == "cpu",
-        "with hardware.target=cpu, which always computes the same bits",
-        "hardware.deterministic",
-    )
+    same_bits = "with hardware.target=cpu, which always computes the same bits"
+    found.add(config.hardware.target == "cpu", same_bits, "hardware.deterministic")
     found.add(config.sweep.resume is None, "without sweep.resume", "sweep.retry_failed")
     _of_data(found)
     of_task = (getattr(config.task, key, None) for key in ("model", "models"))
@@ -126,13 +125,12 @@ def _of_any_task(found: Unused) -> Unused:
     found.add(precision.loss_scale != "dynamic", "unless precision.loss_scale=dynamic", "precision.loss_scale_window")
     shipping = ("uri", "experiment", "run_name", "upload_checkpoints", "flush_timeout", "system_metrics_every")
     found.add(config.tracking.backend == "none", "with tracking.backend=none", *(f"tracking.{key}" for key in shipping))
-    alone = plan.ranks(config) == 1
     of_several = ("master_port", "cluster_timeout", "bind_core", "rank_table")
-    found.add(alone, "with one process", *(f"hardware.{key}" for key in of_several))
-    return _of_optimizer(found)
+    found.add(plan.ranks(config) == 1, "with one process", *(f"hardware.{key}" for key in of_several))
+    _of_optimizer(found)
 
 
-def _of_optimizer(found: Unused) -> Unused:
+def _of_optimizer(found: Unused) -> None:
     model, optim = found.config.model, found.config.optim
     found.add(not model.distilled, "without model.distilled", "optim.decay_dist_token")
     found.add(optim.on_nonfinite == "stop", "with optim.on_nonfinite=stop", "optim.max_nonfinite")
@@ -140,7 +138,6 @@ def _of_optimizer(found: Unused) -> Unused:
     found.add(optim.weight_decay == 0, "while optim.weight_decay is 0", "optim.decay_dist_token")
     still = isinstance(optim, SgdOptim) and optim.momentum == 0
     found.add(still, "while optim.momentum is 0", "optim.nesterov")
-    return found
 
 
 def _of_data(found: Unused) -> None:
