@@ -64,9 +64,7 @@ class CheckData(Task[CheckDataTask]):
     is_trial = False
     takes = ()
     instead = "it uses only images; leave out {}."
-
-    def rules(self, config: RunConfig) -> list[str]:
-        return rules.data(config)
+    obeys = (rules.data,)
 
     def unused(self, found: Unused) -> None:
         found.all_but("augment", "backend")

@@ -34,9 +34,7 @@ CKPT = ".ckpt"  # MindSpore's format, which has no room for metadata
 
 class Convert(OfWeights[ConvertTask]):
     is_trial = False
-
-    def rules(self, config: RunConfig) -> list[str]:
-        return rules.model(config)  # it uses neither data nor device
+    obeys = (rules.model,)  # it uses neither data nor device
 
     def unused(self, found: Unused) -> None:
         unused_for_reading(found)

@@ -40,9 +40,7 @@ class ConvertConfig(Task[ConvertConfigTask]):
     is_trial = False
     takes = ()
     instead = "it reads only task.input."
-
-    def rules(self, config: RunConfig) -> list[str]:
-        return []
+    obeys = ()
 
     def unused(self, found: Unused) -> None:
         found.with_task("name", "seed", "runs_dir", "weights_dir")

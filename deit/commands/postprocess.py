@@ -37,9 +37,7 @@ class Postprocess(Task[PostprocessTask]):
     is_trial = False
     takes = ()
     instead = "task.input contains everything it needs; leave out {}."
-
-    def rules(self, config: RunConfig) -> list[str]:
-        return []
+    obeys = ()
 
     def unused(self, found: Unused) -> None:
         found.all_but("tracking")

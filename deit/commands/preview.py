@@ -23,9 +23,7 @@ class Preview(Task[PreviewTask]):
     trains = True
     takes = ("run",)
     instead = "it uses no weights; give run= for the recipe of a run, or leave them out."
-
-    def rules(self, config: RunConfig) -> list[str]:
-        return rules.data(config) + rules.channels(config) + rules.augment(config)
+    obeys = (rules.data, rules.channels, rules.augment)
 
     def unused(self, found: Unused) -> None:
         found.all_but("model", "name", "img_size", "in_chans")

@@ -54,9 +54,7 @@ class Sync(Task[SyncTask]):
     is_trial = False
     takes = ("run",)
     instead = "it sends runs to MLflow; give run= for one of them, or leave them out."
-
-    def rules(self, config: RunConfig) -> list[str]:
-        return []  # it reads existing runs
+    obeys = ()  # it reads existing runs
 
     def unused(self, found: Unused) -> None:
         found.all_but("tracking", "backend", "uri")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from deit.compose import rules
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from deit.runs.directory import RunDirectory
 
 Keys = TypeVar("Keys", bound=TaskConfig)
+Rule = Callable[[RunConfig], list[str]]  # a line for each contradiction
 
 
 class Task(Generic[Keys]):
@@ -37,6 +39,7 @@ class Task(Generic[Keys]):
     resumable = False  # whether it writes checkpoints from which resume= continues it
     takes: tuple[str, ...] = ("run", "checkpoint", "resume")  # which of these it may be given
     instead = ""  # what the message says about another one; {} stands for what was given
+    obeys: tuple[Rule, ...] = (rules.data, rules.model, rules.channels, rules.hardware, rules.precision, rules.tracking)
 
     @property
     def name(self) -> str:
@@ -64,15 +67,8 @@ class Task(Generic[Keys]):
         return rules.names(config) + refused + rules.files(config) + rules.runs_dir(config) + self.rules(config)
 
     def rules(self, config: RunConfig) -> list[str]:
-        """The part of ``problems`` that depends on the groups that the task uses."""
-        return (
-            rules.data(config)
-            + rules.model(config)
-            + rules.channels(config)
-            + rules.hardware(config)
-            + rules.precision(config)
-            + rules.tracking(config)
-        )
+        """The part of ``problems`` that depends on the groups that the task uses: by default, the rules that it ``obeys``."""
+        return [line for rule in self.obeys for line in rule(config)]
 
     def unused(self, found: Unused) -> None:
         """Add the keys that the task ignores, in addition to its ``idle_groups``."""

@@ -9,7 +9,7 @@ from deit.commands.task import Task
 from deit.compose import auto_keys, rules
 from deit.config.schema import PROFILE_WARMUP, RunConfig
 from deit.config.tasks import TrainTask
-from deit.errors import UserError, nearest
+from deit.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,11 +24,8 @@ class Train(Task[TrainTask]):
     resumable = True
     takes = ("resume",)
     instead = "run and checkpoint are for an evaluation; give task=evaluate, or resume=."
-
-    def rules(self, config: RunConfig) -> list[str]:
-        found = super().rules(config) + rules.augment(config) + rules.freeze(config) + rules.balance(config)
-        found += rules.training_split(config)
-        return found + rules.loss(config) + rules.distill(config) + rules.schedule(config) + _objectives(config)
+    obeys = (*Task.obeys, rules.augment, rules.freeze, rules.balance, rules.training_split)
+    obeys += (rules.loss, rules.distill, rules.schedule, rules.objectives)
 
     def check(self, config: RunConfig) -> RunConfig:
         from deit.preflight.disk_space import check_space
@@ -113,23 +110,6 @@ def _check_profile(config: RunConfig) -> None:
             f"hardware.profile={config.hardware.profile} records the steps {PROFILE_WARMUP + 1} to {needed}, but the training "
             f"has {total}. Give fewer, or a longer training."
         )
-
-
-def _objectives(config: RunConfig) -> list[str]:
-    names, directions, found = config.sweep.objectives, config.sweep.directions, []
-    allowed = rules.metrics(config)
-    for name in names:
-        if name not in allowed:
-            found.append(
-                f"sweep.objectives has {name!r}, which no training records.{nearest(name, allowed)} "
-                f"Allowed: {', '.join(allowed)}{'' if config.ema.enabled else '; those of val_ema with ema.enabled'}."
-            )
-    if len(names) != len(directions) or not names or len(set(names)) < len(names):
-        found.append(
-            f"sweep.objectives is [{', '.join(names)}] and sweep.directions [{', '.join(directions)}]; give different metrics, "
-            "and for each maximize or minimize."
-        )
-    return found
 
 
 TASK = Train()

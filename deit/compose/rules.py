@@ -35,6 +35,22 @@ def metrics(config: RunConfig) -> list[str]:
     return [*found, "train/loss", "perf/images_per_s", "perf/step_ms", "perf/data_wait"]
 
 
+def objectives(config: RunConfig) -> list[str]:
+    names, directions, allowed = config.sweep.objectives, config.sweep.directions, metrics(config)
+    found = [
+        f"sweep.objectives has {name!r}, which no training records.{nearest(name, allowed)} "
+        f"Allowed: {', '.join(allowed)}{'' if config.ema.enabled else '; those of val_ema with ema.enabled'}."
+        for name in names
+        if name not in allowed
+    ]
+    if len(names) != len(directions) or not names or len(set(names)) < len(names):
+        found.append(
+            f"sweep.objectives is [{', '.join(names)}] and sweep.directions [{', '.join(directions)}]; give different metrics, "
+            "and for each maximize or minimize."
+        )
+    return found
+
+
 def runs_dir(config: RunConfig) -> list[str]:
     if not is_remote(config.runs_dir):
         return []

@@ -304,7 +304,4 @@ class CompareTask(TaskConfig):
     )
     classes: Optional[str] = _class_names("the models")
     which: str = _which("each run")
-    weights: str = option(
-        "Which weights of each run or checkpoint folder; auto takes the better by their recorded evaluation.",
-        choices=("auto", "raw", "ema"),
-    )
+    weights: str = _weights("each run or checkpoint folder")

@@ -36,7 +36,7 @@ def wants(hardware: HardwareConfig, asked: str) -> bool:
 
 def driver(hardware: HardwareConfig, asked: str, table: str) -> Finding:
     """The driver's tool and its device files."""
-    files = cards.all_card_ids("ascend")
+    files, needed = cards.all_card_ids("ascend"), wants(hardware, asked)
     if not npu_smi.installed():
         if files:
             return warn(
@@ -46,7 +46,7 @@ def driver(hardware: HardwareConfig, asked: str, table: str) -> Finding:
                 "others use is not recognised",
             )
         text = "npu-smi not found, no /dev/davinci*"
-        if wants(hardware, asked):
+        if needed:
             return fail("Ascend driver", text, "install the Ascend driver and firmware, or give hardware=cpu")
         if asked == "auto":
             return warn("Ascend driver", f"{text}; trainings run on the CPU", "nothing, if this machine has no Ascend card")
@@ -54,11 +54,11 @@ def driver(hardware: HardwareConfig, asked: str, table: str) -> Finding:
     version = npu_smi.driver_version(table)
     if version is None:
         advice = "run npu-smi info and do what it says; a user without rights must be in the group HwHiAiUser"
-        return (fail if wants(hardware, asked) else warn)("Ascend driver", "npu-smi info does not answer as expected", advice)
+        return fail("Ascend driver", "npu-smi info does not answer as expected", advice, needed=needed)
     if not files:
         advice = "start the container with --device=/dev/davinci0 (and so on, one for each card), /dev/davinci_manager, "
         advice += "/dev/devmm_svm and /dev/hisi_hdc"
-        return (fail if wants(hardware, asked) else warn)("Ascend driver", f"{version}, but no /dev/davinci*", advice)
+        return fail("Ascend driver", f"{version}, but no /dev/davinci*", advice, needed=needed)
     return ok("Ascend driver", f"{version}, {len(files)} devices")
 
 
@@ -88,7 +88,7 @@ def _chip(chip: npu_smi.Chip, process: str | None, *, needed: bool) -> Finding:
     text = ", ".join(parts)
     if chip.health not in ("OK", "Warning"):
         advice = f"run npu-smi info -t health -i {chip.card}; leave it out with hardware.card_ids, or reset it"
-        return (fail if needed else warn)(name, text, advice)
+        return fail(name, text, advice, needed=needed)
     if chip.health == "Warning":
         return warn(name, text, f"run npu-smi info -t health -i {chip.card}")
     if process:
@@ -100,14 +100,13 @@ def _chip(chip: npu_smi.Chip, process: str | None, *, needed: bool) -> Finding:
 
 def cann(hardware: HardwareConfig, asked: str, facts: dict[str, Any]) -> Finding:
     """CANN's version, and whether MindSpore's own check accepts it."""
-    home = os.environ.get("ASCEND_HOME_PATH") or os.environ.get("ASCEND_TOOLKIT_HOME")
-    needed = wants(hardware, asked)
+    home, needed = _home(), wants(hardware, asked)
     if not home:
         installed = next((path for path in CANN_HOMES if path.is_dir()), None)
         if installed is not None:
             script = next((p for p in (installed / "set_env.sh", installed.parent / "set_env.sh") if p.exists()), "set_env.sh")
             text = f"{installed}, but ASCEND_HOME_PATH is not set"
-            return (fail if needed else warn)("CANN", text, f"source {script}")
+            return fail("CANN", text, f"source {script}", needed=needed)
         if needed:
             return fail("CANN", "not found; ASCEND_HOME_PATH is not set", "install CANN and source its set_env.sh")
         return ok("CANN", "not found; not needed without an Ascend card")
@@ -121,6 +120,11 @@ def cann(hardware: HardwareConfig, asked: str, facts: dict[str, Any]) -> Finding
         return warn("CANN", f"{version}, {home}", advice)
     matches = f", which MindSpore {facts['mindspore']} accepts" if accepted else ""
     return ok("CANN", f"{version}, {home}{matches}")
+
+
+def _home() -> str:
+    """The folder of CANN whose set_env.sh was sourced; empty without one."""
+    return os.environ.get("ASCEND_HOME_PATH") or os.environ.get("ASCEND_TOOLKIT_HOME") or ""
 
 
 def _cann_version(home: Path) -> str | None:
@@ -139,11 +143,10 @@ def hccl(hardware: HardwareConfig) -> Finding:
     if hardware.target != "ascend":
         return ok("HCCL", "not needed without Ascend cards")
     several = hardware.cards * hardware.nodes > 1
-    home = os.environ.get("ASCEND_HOME_PATH") or os.environ.get("ASCEND_TOOLKIT_HOME")
-    folders = [*os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep), f"{home}/lib64" if home else ""]
+    folders = [*os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep), f"{_home()}/lib64" if _home() else ""]
     library = next((path for folder in folders if folder and (path := Path(folder) / "libhccl.so").exists()), None)
     if library is None:
-        return (fail if several else warn)("HCCL", "libhccl.so not found", "source CANN's set_env.sh")
+        return fail("HCCL", "libhccl.so not found", "source CANN's set_env.sh", needed=several)
     if hardware.nodes > 1 and not Path("/etc/hccn.conf").exists():
         return warn("HCCL", f"{library}, but no /etc/hccn.conf", "give the cards' network interfaces addresses with hccn_tool")
     return ok("HCCL", str(library))

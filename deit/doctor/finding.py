@@ -30,5 +30,6 @@ def warn(name: str, text: str, advice: str) -> Finding:
     return Finding(name, Level.WARN, text, advice)
 
 
-def fail(name: str, text: str, advice: str) -> Finding:
-    return Finding(name, Level.FAIL, text, advice)
+def fail(name: str, text: str, advice: str, *, needed: bool = True) -> Finding:
+    """Only a warning if the training that was composed does not need it."""
+    return Finding(name, Level.FAIL if needed else Level.WARN, text, advice)

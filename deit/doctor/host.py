@@ -51,17 +51,13 @@ def runs_dir(config: RunConfig) -> Finding:
     free = psutil.disk_usage(str(there)).free
     text = f"{name}: {byte_size(free)} free, writes {byte_size(int(speed))}/s"
     try:
-        check_space(_counted(config))
+        data = dataclasses.replace(config.data, num_classes=config.data.num_classes or _KNOWN_LATER)
+        check_space(dataclasses.replace(config, data=data))
     except UserError as error:
         return fail("runs_dir", text, str(error))
     if speed < SLOW:
         return warn("runs_dir", text, "a slow disk delays checkpoints, not the training; give runs_dir=FOLDER on a faster one")
     return ok("runs_dir", text)
-
-
-def _counted(config: RunConfig) -> RunConfig:
-    data = dataclasses.replace(config.data, num_classes=config.data.num_classes or _KNOWN_LATER)
-    return dataclasses.replace(config, data=data)
 
 
 def _write_speed(folder: Path) -> float:
@@ -132,7 +128,7 @@ def tracking(config: RunConfig) -> Finding:
     file = store.sqlite_file(config.tracking.uri)
     if file is None:
         reached = config.tracking.uri.startswith("http")
-        return ok("MLflow", f"{shown} answers") if reached else ok("MLflow", f"{shown}; a database server is not asked")
+        return ok("MLflow", f"{shown} answers" if reached else f"{shown}; a database server is not asked")
     return ok("MLflow", f"{shown}, {'writable' if file.exists() else 'a new file'} ({file})")
 
 

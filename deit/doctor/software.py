@@ -81,25 +81,24 @@ def mindspore(facts: dict[str, Any], target: str) -> Finding:
 def starter(hardware: HardwareConfig) -> Finding:
     """msrun, which starts several processes."""
     needed = hardware.cards * hardware.nodes > 1
+    note = "" if needed else "; not needed for one process"
     try:
-        return ok("msrun", f"{msrun()}{'' if needed else '; not needed for one process'}")
+        return ok("msrun", f"{msrun()}{note}")
     except UserError as error:
-        said = str(error)
-        return fail("msrun", "not found", said) if needed else warn("msrun", "not found; not needed for one process", said)
+        return fail("msrun", f"not found{note}", str(error), needed=needed)
 
 
 def compiler(target: str) -> Finding:
     """GCC, with which CANN compiles operators; not needed on the CPU."""
     path = shutil.which("gcc")
     needed = target == "ascend"
+    note = "" if needed else "; not needed without an Ascend card"
+    if path is None and needed:
+        return warn("GCC", "not found; CANN compiles some operators with it", "install gcc 7.3 or newer")
     if path is None:
-        return (
-            warn("GCC", "not found; CANN compiles some operators with it", "install gcc 7.3 or newer")
-            if needed
-            else ok("GCC", "not found; not needed without an Ascend card")
-        )
+        return ok("GCC", f"not found{note}")
     said = subprocess.run([path, "-dumpfullversion"], capture_output=True, text=True, check=False).stdout.strip()
     version = re.match(r"\d+(\.\d+)*", said)
     if needed and version and Version(version[0]) < Version("7.3"):
         return warn("GCC", f"{said}, {path}", "MindSpore asks for gcc 7.3 or newer")
-    return ok("GCC", f"{said}, {path}{'' if needed else '; not needed without an Ascend card'}")
+    return ok("GCC", f"{said}, {path}{note}")

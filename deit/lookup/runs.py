@@ -12,6 +12,7 @@ from deit.runs.checkpoint import run_of_checkpoint
 from deit.runs.directory import RunDirectory, newest
 
 EXPORT = "model.json"  # marks a folder of task=export
+RUN_ID = re.compile("[0-9a-f]{32}")  # of MLflow
 
 
 def find_run(text: str, key: str, runs_dir: str, tracking_uri: str | None) -> RunDirectory:
@@ -26,7 +27,7 @@ def find_run(text: str, key: str, runs_dir: str, tracking_uri: str | None) -> Ru
         return fetch_run(newest_run(runs_dir, key) if text == "last" else text, key)
     if text == "last":
         return _newest(key, runs_dir)
-    if re.fullmatch(r"[0-9a-f]{32}", text) and not Path(text).exists():
+    if RUN_ID.fullmatch(text) and not Path(text).exists():
         if tracking_uri is None:
             raise UserError(f"{key}={text}: looks like an MLflow run id, but tracking.uri is null. Give the run directory.")
         from deit.lookup.mlflow import find_run_directory  # late: imports MLflow, which takes seconds
@@ -68,7 +69,7 @@ def run_behind(text: str, key: str, runs_dir: str, tracking_uri: str | None) -> 
     if is_remote(text):
         return find_run(text, key, runs_dir, tracking_uri), None
     path = expanded(text)
-    if text == "last" or (path / "config.yaml").is_file() or (re.fullmatch(r"[0-9a-f]{32}", text) and not path.exists()):
+    if text == "last" or (path / "config.yaml").is_file() or (RUN_ID.fullmatch(text) and not path.exists()):
         return find_run(str(path), key, runs_dir, tracking_uri), None
     run = run_of_checkpoint(path.resolve())
     return None if run is None else (run, path.resolve())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from deit.config.addresses import expanded
 from deit.config.schema import RunConfig
 from deit.errors import UserError, nearest
-from deit.lookup.runs import find_run
+from deit.lookup.runs import RUN_ID, find_run
 from deit.runs import checkpoint
 from deit.weights.choice import choose
 from deit.weights.find import file_of
@@ -25,7 +24,7 @@ def find_weights(text: str, key: str, config: RunConfig) -> Path:
     file = file_of(text, key, config)
     if file is not None:
         return file
-    if expanded(text).is_dir() or text == "last" or re.fullmatch(r"[0-9a-f]{32}", text):
+    if expanded(text).is_dir() or text == "last" or RUN_ID.fullmatch(text):
         uri = config.tracking.uri if config.tracking.backend == "mlflow" else None
         run = find_run(text, key, config.runs_dir, uri)
         return choose(checkpoint.weights_of_run(run, "best"), "auto", f"{key}={text}").file.resolve()

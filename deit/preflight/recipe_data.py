@@ -51,20 +51,18 @@ def with_data(config: RunConfig, *, trains: bool, weights: Weights | None = None
     ``trains``: also check the training images, which must be enough for a step. The class names of ``weights``, if known, are
     compared with those of the data.
     """
-    data = config.data
     if not bring(config):
         return config
-    if data.root is not None and not is_remote(data.root):
-        data = dataclasses.replace(data, root=str(Path(data.root).resolve()))
-    # The worker has another working directory.
-    data = dataclasses.replace(
-        data, class_map=_absolute(data.class_map), labels=_absolute(data.labels), split_file=_absolute(data.split_file)
-    )
+    data = dataclasses.replace(config.data)
+    for key in ("root", "class_map", "labels", "split_file"):
+        path = getattr(data, key)
+        if path is not None and not is_remote(path):  # the worker has another working directory
+            setattr(data, key, str(Path(path).resolve()))
     if data.root is None and data.labels is not None:
-        data = dataclasses.replace(data, root=str(Path(data.labels).parent))  # where its paths begin
+        data.root = str(Path(data.labels).parent)  # where its paths begin
     known = None if weights is None else names_of(next(iter(weights[1].values())))
-    key = repr((data, trains, known))
-    if key not in _seen:
+    given = repr((data, trains, known))
+    if given not in _seen:
         source = "" if weights is None else f"{weights[0]}={getattr(config, weights[0])}"
         validation = open_dataset(data, train=False, trained_on=(known, source))
         check_images(validation, data.on_bad_image)
@@ -73,8 +71,8 @@ def with_data(config: RunConfig, *, trains: bool, weights: Weights | None = None
         training = open_dataset(data, train=True) if trains else None
         if training is not None:
             check_images(training, data.on_bad_image)
-        _seen[key] = (len(validation.classes), 0 if training is None else len(training))
-    classes, images = _seen[key]
+        _seen[given] = (len(validation.classes), 0 if training is None else len(training))
+    classes, images = _seen[given]
     if trains and images < plan.ranks(config) * config.optim.accumulation_steps:
         raise UserError(
             f"A{_step(config)[1:]}, but there are {images:,} training images, not one for each pass of each process."
@@ -84,7 +82,8 @@ def with_data(config: RunConfig, *, trains: bool, weights: Weights | None = None
             f"{_step(config)}, but there are {images:,} training images: an epoch is one step, which uses some images more "
             "than once. A smaller data.batch_size makes more steps."
         )
-    return dataclasses.replace(config, data=dataclasses.replace(data, num_classes=classes))
+    data.num_classes = classes
+    return dataclasses.replace(config, data=data)
 
 
 def _step(config: RunConfig) -> str:
@@ -93,10 +92,6 @@ def _step(config: RunConfig) -> str:
         cards = f"task.ranks={config.task.shown_ranks}"
     factors = f"data.batch_size={config.data.batch_size} x {cards} x optim.accumulation_steps={config.optim.accumulation_steps}"
     return f"a step takes {plan.global_batch(config):,} images ({factors})"
-
-
-def _absolute(file: str | None) -> str | None:
-    return None if file is None else str(Path(file).resolve())
 
 
 def with_data_of_recipe(config: RunConfig, *, trains: bool = False, weights: Weights | None = None) -> RunConfig:

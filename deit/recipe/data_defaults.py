@@ -160,10 +160,6 @@ def _eval_every(rules: _Rules) -> Choice:
     return Choice(-(-epochs // COMPARISONS), f"at most {COMPARISONS} evaluations in {epochs} epochs")
 
 
-def _checkpoint_every(rules: _Rules) -> Choice:
-    return Choice(rules.value("schedule.eval_every"), "as often as schedule.eval_every")
-
-
 def _log_every(rules: _Rules) -> Choice:
     return Choice(min(max(1, rules.steps // 5), 50), f"five times in the {rules.steps:,} steps of an epoch, every 50 at most")
 
@@ -181,10 +177,6 @@ def _ema_decay(rules: _Rules) -> Choice:
     total = rules.steps * int(rules.value("schedule.epochs"))
     decay = min(round(1 - 1 / max(10.0, total / 20), 4), 0.9999)
     return Choice(decay, f"an average over about a twentieth of {total:,} steps")
-
-
-def _auto_augment(rules: _Rules) -> Choice:
-    return rules.of_size("rand-m5-mstd0.5-inc1", "rand-m7-mstd0.5-inc1", "rand-m9-mstd0.5-inc1")
 
 
 def _level(rules: _Rules) -> Choice:
@@ -207,7 +199,7 @@ RULES: dict[str, Callable[[_Rules], Choice]] = {
     "schedule.epochs": _epochs,
     "schedule.warmup_epochs": _warmup_epochs,
     "schedule.eval_every": _eval_every,
-    "checkpointing.every": _checkpoint_every,
+    "checkpointing.every": lambda rules: Choice(rules.value("schedule.eval_every"), "as often as schedule.eval_every"),
     "tracking.log_every": _log_every,
     "schedule.cooldown_epochs": lambda rules: Choice(0, "the schedule itself ends at the smallest rate"),
     "schedule.granularity": lambda rules: Choice("step", "few epochs need a smooth schedule"),
@@ -217,7 +209,7 @@ RULES: dict[str, Callable[[_Rules], Choice]] = {
     "ema.decay": _ema_decay,
     "model.drop_path_rate": lambda rules: rules.of_size(0.0, 0.05, 0.1),
     "augment.scale": lambda rules: rules.of_size([0.4, 1.0], [0.2, 1.0], [0.08, 1.0]),
-    "augment.auto_augment": _auto_augment,
+    "augment.auto_augment": lambda rules: rules.of_size(*(f"rand-m{strength}-mstd0.5-inc1" for strength in (5, 7, 9))),
     "augment.reprob": lambda rules: rules.of_size(0.0, 0.1, 0.25),
     "augment.mixup": lambda rules: rules.of_size(0.0, 0.2, 0.8),
     "augment.cutmix": lambda rules: rules.of_size(0.0, 0.5, 1.0),
