@@ -113,7 +113,22 @@ class Compare(Task[CompareTask]):
         console().print(f"would compare {', '.join(task.models)} on {task.input or f'the data {config.data.name}'}")
 
     def work(self, start: Start) -> int:
-        return compare(start.run, start.config, start.cards)
+        """Run all models, compute and show the results, and send them to MLflow; returns the exit code.
+
+        Raises UserError if the models have changed since the run directory was created.
+        """
+        run, config = start.run, start.config
+        now = status.Status(state=status.RUNNING, launcher_pid=os.getpid())
+        with signals.noted() as got, status.failure_recorded(run, now):
+            found = _found(run, config, start.cards, now, got)
+        if found is None:
+            assert now.exit_code is not None
+            return now.exit_code
+        now.progress, now.results = {}, {"models": len(found.models), "pairs": len(found.pairs)}
+        code = status.end(run, now, finished())
+        compare_table.show(run, found)
+        _send(run, config)
+        return code
 
 
 def _with_images(config: RunConfig) -> RunConfig:
@@ -126,29 +141,11 @@ def _with_images(config: RunConfig) -> RunConfig:
         ) from None
 
 
-def compare(run: RunDirectory, config: RunConfig, cards: Sequence[int]) -> int:
-    """Run all models, compute and show the results, and send them to MLflow; returns the exit code.
-
-    Raises UserError if the models have changed since the run directory was created.
-    """
-    now = status.Status(state=status.RUNNING, launcher_pid=os.getpid())
-    with signals.noted() as got, status.failure_recorded(run, now):
-        found = _found(run, config, cards, now, got)
-    if found is None:
-        assert now.exit_code is not None
-        return now.exit_code
-    now.progress, now.results = {}, {"models": len(found.models), "pairs": len(found.pairs)}
-    code = status.end(run, now, finished())
-    compare_table.show(run, found)
-    _send(run, config)
-    return code
-
-
 def _found(
     run: RunDirectory, config: RunConfig, cards: Sequence[int], now: status.Status, signalled: Sequence[int]
 ) -> Results | None:
     """The results of all models, written into the run; None if one did not finish; ``now`` is its status."""
-    again = f"{program()} {line_to_type('resume', run)}"
+    again = f"resume with:  {program()} {line_to_type('resume', run)}"
     models = find_models(config)
     data = open_images(config, models)
     _name(run, models)
@@ -160,12 +157,12 @@ def _found(
         final = _answer(part, cards)
         if signalled or final.state == INTERRUPTED:
             how = f"stopped at {model.label}"
-            console().print(f"{how}; resume with:  {again}")
+            console().print(f"{how}; {again}")
             code = final.exit_code if final.state == INTERRUPTED and final.exit_code else signal_code(signalled[0])
             status.end(run, now, Outcome(INTERRUPTED, code, how))
             return None
         if final.state != FINISHED:
-            console().print(f"after fixing it, resume with:  {again}")
+            console().print(f"after fixing it, {again}")
             status.end(run, now, failed(f"{model.label}: {final.message}", final.exit_code or 1))
             return None
     found, of_models = _results(run, config, models, data)

@@ -18,10 +18,6 @@ MOST_PAIRS = 15  # a sweep has more pairs than anybody reads
 
 def show(run: RunDirectory, results: Results) -> None:
     """Print ``results``; pairs are given by the numbers of the models in the tables above."""
-
-    def say(text: str) -> None:
-        console().print(text)
-
     said = f"{results.images:,} images of {results.data}, {results.classes} classes; 95 % intervals in brackets"
     if results.left_out:
         said += f"; {results.left_out} unusable and {'was' if results.left_out == 1 else 'were'} left out"
@@ -31,13 +27,13 @@ def show(run: RunDirectory, results: Results) -> None:
         (_of_pairs(results), _pairs(results)),
     ):
         console().print()
-        say(text)
+        console().print(text)
         console().print(table)
     if len(results.pairs) > MOST_PAIRS:
-        say(f"and {len(results.pairs) - MOST_PAIRS} more pairs in {output_files.PAIRS}")
+        console().print(f"and {len(results.pairs) - MOST_PAIRS} more pairs in {output_files.PAIRS}")
     console().print()
     for name in output_files.FILES:
-        say(f"{run}/{name}")
+        console().print(f"{run}/{name}")
 
 
 def _of_pairs(results: Results) -> str:

@@ -33,7 +33,7 @@ class Inference(Task[Keys]):
 
     def refuses(self, named: References) -> list[str]:
         given = {"task.model": named.model} if named.model is not None else {}
-        given |= {key: named.given[key] for key in ("run", "checkpoint", "resume") if key in named.given}
+        given |= named.given
         typed = ", ".join(f"{key}={value}" for key, value in given.items())
         if named.resume is not None:
             return [f"{typed} with task={self.name}: resume continues a training; give task.model= instead."]

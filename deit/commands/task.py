@@ -63,7 +63,7 @@ class Task(Generic[Keys]):
 
     def problems(self, config: RunConfig) -> list[str]:
         """A line for each contradiction between values, which are within their limits."""
-        refused = self.refuses(References.of(config))
+        refused = self.refuses(References.of(config, vars(config.task)))
         return rules.names(config) + refused + rules.files(config) + rules.runs_dir(config) + self.rules(config)
 
     def rules(self, config: RunConfig) -> list[str]:

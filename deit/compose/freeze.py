@@ -53,16 +53,7 @@ def _experiment(default: str) -> str:
 def references(composed: DictConfig) -> References:
     """The references to earlier runs in ``composed``."""
     _expand_home(composed)
-    task, tracking = composed.task, composed.tracking
-    return References(
-        composed.run,
-        composed.resume,
-        composed.checkpoint,
-        task.model if "model" in task else None,
-        [str(text) for text in task.models] if "models" in task else None,
-        composed.runs_dir,
-        tracking.uri if tracking.backend == "mlflow" else None,
-    )
+    return References.of(composed, composed.task)
 
 
 def freeze(composed: DictConfig, typed: Sequence[Override], base: Base | None) -> RunConfig:

@@ -26,12 +26,18 @@ class References:
     tracking_uri: str | None
 
     @classmethod
-    def of(cls, config: RunConfig) -> References:
-        """Those of a composed configuration."""
-        task, tracking = config.task, config.tracking
-        uri = tracking.uri if tracking.backend == "mlflow" else None
-        model, models = getattr(task, "model", None), getattr(task, "models", None)
-        return cls(config.run, config.resume, config.checkpoint, model, models, config.runs_dir, uri)
+    def of(cls, config: Any, task: Mapping[str, Any]) -> References:
+        """Those of a configuration, composed or frozen; ``task`` are the keys of its task."""
+        models, tracking = task.get("models"), config.tracking
+        return cls(
+            config.run,
+            config.resume,
+            config.checkpoint,
+            task.get("model"),
+            None if models is None else list(models),
+            config.runs_dir,
+            tracking.uri if tracking.backend == "mlflow" else None,
+        )
 
     @property
     def given(self) -> dict[str, str]:
