@@ -21,7 +21,6 @@ from deit.config import frozen
 from deit.config.schema import RunConfig
 from deit.config.tasks import PredictTask, expect
 from deit.errors import UserError
-from deit.machine import cards
 from deit.preflight import networks
 from deit.secrets import redact
 
@@ -47,12 +46,7 @@ def of_model(typed: Sequence[str]) -> RunConfig:
         raise translate(error, typed) from error
     if unused := table.unused(config, given):
         raise UserError("\n".join(unused))
-    task = table.task_of("predict")
-    config = task.placed(config)
-    config = dataclasses.replace(config, hardware=cards.resolve(config.hardware))
-    cards.check(config.hardware)
-    if refused := task.problems(config) + task.card_problems(config):
-        raise UserError("\n".join(dict.fromkeys(refused)))
+    config = table.task_of("predict").fitted(config)
     config, keys = networks.with_network(config, expect(config.task, PredictTask))
     return dataclasses.replace(config, task=keys)
 

@@ -80,6 +80,10 @@ class Task(Generic[Keys]):
 
         With ``here`` False it will run on another machine, so the cards of this one are not checked. Writes nothing.
         """
+        return self.check(self.fitted(config, here=here))
+
+    def fitted(self, config: RunConfig, *, here: bool = True) -> RunConfig:
+        """The first part of ``prepare``: everything but the data and the weights."""
         from deit.machine import cards
         from deit.preflight.tracking_store import check_tracking
 
@@ -94,7 +98,7 @@ class Task(Generic[Keys]):
             broken += self.card_problems(config)
         if broken:
             raise UserError("\n".join(dict.fromkeys(broken)))
-        return self.check(config)
+        return config
 
     def card_problems(self, config: RunConfig) -> list[str]:
         """A line for each reason why the cards of this machine cannot compute what is configured."""

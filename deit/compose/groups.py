@@ -15,6 +15,8 @@ from deit.installation import PACKAGE, ROOT
 CONF = ROOT / "conf"
 TEMPLATES = ROOT / "multirun_templates"
 LOCAL = Path("local", "default.yaml")
+# Groups whose files write anywhere in the configuration; none of them must be chosen.
+GLOBAL = ("experiment", "debug", "sweep")
 # Our launchers and sweepers; only these support what a sweep promises.
 PLUGIN_OPTIONS = {"hydra/launcher": ("cards", "slurm", "ray"), "hydra/sweeper": ("grid", "optuna")}
 # Hydra's own launchers and sweepers, and those of its plugins, with our replacements.

@@ -17,7 +17,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError, OmegaConfBaseException
 
 from deit.compose import groups, keys
-from deit.compose.overrides import GLOBAL_GROUPS, unknown_key, unknown_option
+from deit.compose.overrides import unknown_key, unknown_option
 from deit.config.tasks import TASKS
 from deit.errors import UserError, nearest
 
@@ -92,7 +92,7 @@ def _asking_file(group: str, typed: Sequence[str]) -> str:
     for text in typed:
         chosen, _, option = text.partition("=")
         path = groups.groups().get(chosen, {}).get(option)
-        if chosen in GLOBAL_GROUPS and path is not None and re.search(rf"/?\b{re.escape(group)}\s*:", groups.read(path)):
+        if chosen in groups.GLOBAL and path is not None and re.search(rf"/?\b{re.escape(group)}\s*:", groups.read(path)):
             return f"{groups.shown(path)}: "
     return ""
 
@@ -131,7 +131,7 @@ def _unknown_key_message(full_key: str, place: str, text: str) -> str:
     if key is not None:  # a key of the group's other options
         group = full_key.rpartition(".")[0]
         return f"{place}{full_key} belongs to {group}={' or '.join(key.variants)}; the chosen {group} has no such key."
-    if full_key in GLOBAL_GROUPS:
+    if full_key in groups.GLOBAL:
         return f"{place}the file writes into the whole configuration, so its first line must be `# @package _global_`."
     return f"{place}{unknown_key(full_key)}"
 

@@ -25,8 +25,6 @@ from deit.errors import UserError, nearest
 from deit.installation import program
 from deit.text import line_to_type
 
-# Groups whose files write anywhere in the configuration; none of them must be chosen.
-GLOBAL_GROUPS = ("experiment", "debug", "sweep")
 # With these Hydra would call anything.
 HYDRA_CALLS = ("hydra.callbacks", "hydra.job_logging", "hydra.hydra_logging")
 # With these Hydra would create folders; the launcher creates the run directory.
@@ -218,7 +216,7 @@ def _option_problems(override: Override) -> Iterator[str]:
         if isinstance(value, list):
             yield f"{override.input_line}: a group takes one option; several make a sweep: -m {group}=A,B."
         else:
-            none = "; to choose none, leave it out" if group in GLOBAL_GROUPS else ""
+            none = "; to choose none, leave it out" if group in groups.GLOBAL else ""
             yield f"{override.input_line}: {group} is a group; allowed: {', '.join(allowed)}{none}."
 
 

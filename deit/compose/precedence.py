@@ -25,15 +25,18 @@ from deit.compose import config_files, groups, keys
 AUTO = "${auto:}"
 OF_NUMBERS = ("augment", "ema", "optim", "precision", "schedule")  # groups whose options are chosen for their numbers
 RECIPES = ("experiment", "sweep")  # a contradiction with these is an error; other files give way
-GLOBAL = ("experiment=", "debug=", "sweep=")
 
 
 @dataclass(frozen=True)
 class Written:
-    """The nested values and chosen options of a file and those it is based on."""
+    """The nested values and chosen options of a file and those it is based on, and its ``own`` values."""
 
     values: Mapping[str, Any]
     options: Mapping[str, str]
+    own: Mapping[str, Any]
+
+
+NOTHING = Written({}, {}, {})  # of a file that is not there
 
 
 def apply(composed: DictConfig, texts: Sequence[str]) -> list[str]:
@@ -41,19 +44,20 @@ def apply(composed: DictConfig, texts: Sequence[str]) -> list[str]:
 
     Returns a line for each contradiction.
     """
-    if not (any(text.startswith(GLOBAL) for text in texts) or _local().values):
+    if not (any(text.partition("=")[0] in groups.GLOBAL for text in texts) or _local().values):
         return []
     typed: list[Override] = OverridesParser.create().parse_overrides(list(texts))
     chosen = {o.key_or_group: o.value() for o in typed if o.key_or_group in groups.groups() and isinstance(o.value(), str)}
     single = {o.key_or_group for o in typed}
-    recipes = {group: _global(group, str(chosen[group])) for group in RECIPES if group in chosen}
-    yielding = [_local(), *([_global("debug", str(chosen["debug"]))] if "debug" in chosen else [])]
+    recipes = {group: _option(group, str(chosen[group])) for group in RECIPES if group in chosen}
+    yielding = [_local(), *([_option("debug", str(chosen["debug"]))] if "debug" in chosen else [])]
     problems = []
     for group, option in chosen.items():
         if group not in keys.node_types():
             continue
         replaced = _replaced(group, [*yielding[:1], *recipes.values(), *yielding[1:]])
-        values, other = _option(group, str(option)), _option(group, replaced) if replaced else {}
+        values = _option(group, str(option)).values.get(group) or {}
+        other = _option(group, replaced).values.get(group) or {} if replaced else {}
         now = OmegaConf.to_container(composed[group], resolve=False)
         assert isinstance(now, dict)
         for name, value in values.items():
@@ -66,7 +70,7 @@ def apply(composed: DictConfig, texts: Sequence[str]) -> list[str]:
                 continue
             recipe = next((recipe for recipe in recipes if name in (recipes[recipe].values.get(group) or {})), None)
             if recipe is None:
-                if name in _own(group, str(option)):
+                if name in _option(group, str(option)).own:
                     OmegaConf.update(composed, path, value)
                 continue
             file, its = groups.shown(groups.groups()[recipe][str(chosen[recipe])]), recipes[recipe].values[group][name]
@@ -83,25 +87,12 @@ def _replaced(group: str, files: Sequence[Written]) -> str | None:
 
 def _local() -> Written:
     path = groups.local_settings()
-    return _written(path, "") if path.is_file() else Written({}, {})
+    return _written(path, "") if path.is_file() else NOTHING
 
 
-def _global(group: str, option: str) -> Written:
+def _option(group: str, option: str) -> Written:
     path = groups.groups()[group].get(option)
-    return Written({}, {}) if path is None else _written(path, "")
-
-
-def _option(group: str, option: str) -> Mapping[str, Any]:
-    path = groups.groups()[group].get(option)
-    values: Any = {} if path is None else _written(path, group).values.get(group)
-    return values or {}
-
-
-def _own(group: str, option: str) -> Mapping[str, Any]:
-    """The values of the option's own file, without those it is based on."""
-    path = groups.groups()[group][option]
-    content = config_files.parse(groups.read(path), path, group)
-    return content if isinstance(content, dict) else {}
+    return NOTHING if path is None else _written(path, "" if group in groups.GLOBAL else group)
 
 
 def _written(path: Path, package: str) -> Written:
@@ -111,21 +102,21 @@ def _written(path: Path, package: str) -> Written:
 @functools.cache
 def _read(path: Path, package: str, written: int) -> Written:
     """``written`` is the modification time, so that a changed file is read again."""
-    content = config_files.parse(groups.read(path), path, package) or {}
-    own = {name: value for name, value in content.items() if name != "defaults"} if isinstance(content, dict) else {}
-    own = {package: own} if package else own
+    content = config_files.parse(groups.read(path), path, package)
+    content = content if isinstance(content, dict) else {}
+    own = {name: value for name, value in content.items() if name != "defaults"}
     values: dict[str, Any] = {}
     options: dict[str, str] = {}
-    defaults = content.get("defaults") or [] if isinstance(content, dict) else []
+    defaults = content.get("defaults") or []
     for entry in defaults if "_self_" in defaults else [*defaults, "_self_"]:
         if entry == "_self_":
-            values = _merged(values, own)
+            values = _merged(values, {package: own} if package else own)
         elif isinstance(entry, dict):
             options |= {str(name).split()[-1].lstrip("/"): value for name, value in entry.items() if isinstance(value, str)}
         elif isinstance(entry, str) and (file := _base(path, entry)) is not None:
             base = _written(file, package)
             values, options = _merged(values, base.values), {**base.options, **options}
-    return Written(values, options)
+    return Written(values, options, own)
 
 
 def _base(path: Path, entry: str) -> Path | None:
