@@ -105,9 +105,10 @@ def _composition_message(error: Exception, typed: Sequence[str]) -> str:
     lines = [line.strip() for line in text.splitlines()]
     place = _place(lines[0])
     full_key = next((line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")), "")
-    if re.search(r"^Key '[^']+' (is )?not in ", text, re.M) and full_key and not full_key.startswith("hydra"):
-        return _unknown_key_message(full_key, place, text)
-    if re.search(r"^Key '[^']+' (is )?not in ", text, re.M) and full_key.startswith(("hydra.sweeper.", "hydra.launcher.")):
+    is_unknown = re.search(r"^Key '[^']+' (is )?not in ", text, re.M)
+    if is_unknown and full_key and not full_key.startswith("hydra"):
+        return f"{place}{_unknown_key_message(full_key)}"
+    if is_unknown and full_key.startswith(("hydra.sweeper.", "hydra.launcher.")):
         return f"{place}{_plugin_key_message(full_key)}"
     key = keys.table().get(re.sub(r"\[\d+\]$", "", full_key))
     if key is not None and ("ValidationError" in lines[0] or cause is not None):
@@ -126,14 +127,14 @@ def _composition_message(error: Exception, typed: Sequence[str]) -> str:
     return place + " ".join(line for line in lines[1 if place and len(lines) > 1 else 0 :] if not _bookkeeping(line))
 
 
-def _unknown_key_message(full_key: str, place: str, text: str) -> str:
+def _unknown_key_message(full_key: str) -> str:
     key = keys.table().get(full_key)
     if key is not None:  # a key of the group's other options
         group = full_key.rpartition(".")[0]
-        return f"{place}{full_key} belongs to {group}={' or '.join(key.variants)}; the chosen {group} has no such key."
+        return f"{full_key} belongs to {group}={' or '.join(key.variants)}; the chosen {group} has no such key."
     if full_key in groups.GLOBAL:
-        return f"{place}the file writes into the whole configuration, so its first line must be `# @package _global_`."
-    return f"{place}{unknown_key(full_key)}"
+        return "the file writes into the whole configuration, so its first line must be `# @package _global_`."
+    return unknown_key(full_key)
 
 
 def _plugin_key_message(full_key: str) -> str:

@@ -79,12 +79,9 @@ def inherit(base: RunConfig, composed: DictConfig, typed: Sequence[Override]) ->
 def _merge(base: dict[str, Any], composed: Any, typed: Sequence[Override]) -> dict[str, Any]:
     """Plain values, interpolations unresolved so that they use the run's values."""
     values = {**base, "run": None, "checkpoint": None, "resume": None, "dry_run": False}
-    for group in overrides.chosen_groups(typed):
-        if group in keys.node_types():
-            kept = base[group]
-            values[group] = {
-                name: kept.get(name, value) if value == "???" else value for name, value in composed[group].items()
-            }
+    for group in (override.key_or_group for override in typed if override.key_or_group in keys.node_types()):
+        kept = base[group]
+        values[group] = {name: kept.get(name, value) if value == "???" else value for name, value in composed[group].items()}
     # A null number of classes keeps the run's own.
     if values["data"]["num_classes"] is None:
         values["data"]["num_classes"] = base["data"]["num_classes"]

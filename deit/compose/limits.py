@@ -6,20 +6,18 @@ import dataclasses
 from typing import Any
 
 from deit.compose.keys import limits_text, spoken
-from deit.config.schema import RunConfig
 
 
-def problems(config: RunConfig) -> list[str]:
-    """One line for each value out of its limits: the key, what was found, what is allowed."""
-    return _problems(config, "")
+def problems(node: Any, prefix: str = "") -> list[str]:
+    """One line for each value of a configuration, or of its part at ``prefix``, that is out of its limits.
 
-
-def _problems(node: Any, prefix: str) -> list[str]:
+    It names the key, what was found, and what is allowed.
+    """
     found: list[str] = []
     for field in dataclasses.fields(node):
         key, value = prefix + field.name, getattr(node, field.name)
         if dataclasses.is_dataclass(value):
-            found += _problems(value, f"{key}.")
+            found += problems(value, f"{key}.")
             continue
         length = field.metadata.get("length")
         if length is not None and len(value) != length:

@@ -80,11 +80,6 @@ def dotted(overrides: Iterable[Override]) -> list[str]:
     return [o.key_or_group for o in overrides if o.key_or_group in keys.table()]
 
 
-def chosen_groups(overrides: Iterable[Override]) -> list[str]:
-    """The groups among the overrides."""
-    return [o.key_or_group for o in overrides if o.key_or_group in groups.groups()]
-
-
 def of_sweeps(overrides: Sequence[Override]) -> list[str]:
     """One line for each override of a single run that only a sweep uses."""
     used = ("sweep.dir",)  # by task=report
