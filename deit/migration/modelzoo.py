@@ -53,12 +53,12 @@ def translate(theirs: dict[str, Any]) -> Translation:
     """Keys that are not in the file keep the values here, which are those of this program's recipe."""
     reader = Reader(PROGRAM, theirs, {})
     choose_model(reader, "arch", "image_size")
-    choose_data(reader, "set", "data_url")
+    choose_data(reader, "data_url")
     reader.copy(reader.number, NUMBERS)
     reader.copy(reader.whole, WHOLE)
     reader.copy(reader.text, TEXTS)
     choose_policy(reader, "auto_augment")
-    choose_optim(reader, "optimizer", "beta")
+    choose_optim(reader, "optimizer")
     reader.set("schedule.name", reader.one_of("lr_scheduler", SCHEDULES), "lr_scheduler")
     reader.set("ema.enabled", reader.flag("with_ema"), "with_ema")
     choose_precision(reader)
@@ -70,13 +70,13 @@ def translate(theirs: dict[str, Any]) -> Translation:
     return reader.finish()
 
 
-def choose_data(reader: Reader, name: str, root: str) -> None:
+def choose_data(reader: Reader, root: str) -> None:
     """The data set and its interpolation; another name is a set of class folders."""
-    found = reader.text(name)
+    found = reader.text("set")
     option = DATA.get((found or "").lower(), "imagefolder")
-    reader.choose("data", option, name)
+    reader.choose("data", option, "set")
     if option == "imagefolder" and found:
-        reader.set("data.name", found, name)
+        reader.set("data.name", found, "set")
     reader.set("data.root", reader.text(root), root)
     reader.set("data.interpolation", reader.one_of("interpolation", INTERPOLATIONS), "interpolation")
 
@@ -90,16 +90,16 @@ def choose_policy(reader: Reader, key: str) -> None:
         reader.put("augment.auto_augment", policy, key)
 
 
-def choose_optim(reader: Reader, name: str, betas: str) -> None:
+def choose_optim(reader: Reader, name: str) -> None:
     """The optimizer and its moments."""
     option = reader.one_of(name, OPTIMIZERS)
-    momentum, moments = reader.number("momentum"), reader.numbers(betas)
+    momentum, moments = reader.number("momentum"), reader.numbers("beta")
     if option is not None:
         reader.choose("optim", option, name)
     if option == "sgd":
         reader.set("optim.momentum", momentum, "momentum")
     else:
-        reader.set("optim.betas", moments, betas)
+        reader.set("optim.betas", moments, "beta")
         reader.leave("momentum", "the optimizer has none")
 
 

@@ -46,7 +46,7 @@ def translate(theirs: dict[str, Any]) -> Translation:
     """These files give every key of their program."""
     reader = Reader(PROGRAM, theirs, {})
     choose_model(reader, "model", "input_size")
-    choose_data(reader, "set", "data_path")
+    choose_data(reader, "data_path")
     reader.choose("data", "imagenet", "data_path")
     reader.copy(reader.number, NUMBERS)
     reader.copy(reader.whole, WHOLE)
@@ -74,7 +74,7 @@ def translate(theirs: dict[str, Any]) -> Translation:
 
 
 def _optim(reader: Reader) -> None:
-    choose_optim(reader, "opt", "beta")
+    choose_optim(reader, "opt")
     if reader.result.groups.get("optim") in ("adamw", "lamb"):
         reader.set("optim.eps", reader.number("opt_eps"), "opt_eps")
     else:
