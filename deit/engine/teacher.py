@@ -17,7 +17,7 @@ from pathlib import Path
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from deit.config.schema import ModelConfig, RunConfig
+from deit.config.schema import RunConfig
 from deit.engine.loss import mean_of_heads
 from deit.engine.mindir import load_mindir
 from deit.engine.network import build_network
@@ -90,10 +90,16 @@ def build_teaching(config: RunConfig, order: Sequence[int] | None = None) -> Tea
     else:
         shapes, metadata = read_shapes(path)
         model, classes = recognise(to_mindspore(shapes), metadata, source)
-        network = other = _network(config, model)
         weights = read_weights(path)
-        load_weights(network, folded(weights, model) if isinstance(model, RegNetY) else to_mindspore(weights), source=source)
-        description = f"{model if isinstance(model, RegNetY) else model.name}, {_parameters(shapes):,} parameters"
+        if isinstance(model, RegNetY):
+            network = RegNet(model, compute_types(config.precision, config.hardware.target))
+            weights, named = folded(weights, model), str(model)
+        else:
+            network = build_network(config, model=model)
+            weights, named = to_mindspore(weights), model.name
+        load_weights(network, weights, source=source)
+        other = network
+        description = f"{named}, {_parameters(shapes):,} parameters"
     if classes != config.data.num_classes:
         raise UserError(f"{source}: the teacher has {classes} classes, data.num_classes is {config.data.num_classes}.")
     if batch not in (None, config.data.batch_size):
@@ -110,9 +116,3 @@ def _parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
     return sum(
         math.prod(shape) for name, shape in shapes.items() if not re.search(r"\.(running_\w+|num_batches_tracked)$", name)
     )
-
-
-def _network(config: RunConfig, model: ModelConfig | RegNetY) -> nn.Cell:
-    if isinstance(model, RegNetY):
-        return RegNet(model, compute_types(config.precision, config.hardware.target))
-    return build_network(config, model=model)

@@ -13,11 +13,10 @@ import numpy as np
 
 from deit.comparison import answers
 from deit.comparison.answers import Answers
-from deit.config.schema import RunConfig
 from deit.config.tasks import CompareTask, expect
 from deit.data.datasets import open_dataset
 from deit.data.loader import EvalLoader
-from deit.data.source import Dataset, in_order
+from deit.data.source import in_order
 from deit.errors import UserError
 from deit.inference.images import spelled
 from deit.inference.labelled import open_tree
@@ -39,11 +38,13 @@ def run(context: Context) -> dict[str, Any]:
     task = expect(config.task, CompareTask)
     assert config.data.num_classes is not None
     (model,) = task.models
-    classes = list(map(str, range(config.data.num_classes)))
-    if task.classes is not None:
-        classes = read_names(task.classes, config.data.num_classes)
+    known = None if task.classes is None else read_names(task.classes, config.data.num_classes)
+    classes = known or list(map(str, range(config.data.num_classes)))
     report.progress(now=True, phase="loading")
-    data = _images(config, classes if task.classes is not None else None)
+    if task.input is None:
+        data = in_order(open_dataset(config.data, train=False), known)  # the launcher has compared the names
+    else:
+        data = open_tree(task.input, "task.input", known, config.data.num_classes, config.data)
     batch = config.data.eval_batch_size
     predictor = open_predictor(config, Path(model), f"task.models: {model}", classes, batch)
     blank = np.zeros((batch, *config.model.image_size, config.model.in_chans), np.uint8)
@@ -75,11 +76,3 @@ def run(context: Context) -> dict[str, Any]:
         "top1": 100 * float(found.right.mean()),
         "ms_per_image": 1000 * float(np.mean(seconds)) / batch,
     }
-
-
-def _images(config: RunConfig, known: list[str] | None) -> Dataset:
-    task = expect(config.task, CompareTask)
-    assert config.data.num_classes is not None
-    if task.input is None:
-        return in_order(open_dataset(config.data, train=False), known)  # the launcher has compared the names
-    return open_tree(task.input, "task.input", known, config.data.num_classes, config.data)

@@ -53,10 +53,10 @@ def run(context: Context) -> dict[str, Any]:
     assert task.output is not None and config.data.num_classes is not None
     origin = find_origin(config)
     data = aligned(open_dataset(config.data, train=False), names_of(origin.file), str(origin.file))
-    zeros = {name: np.zeros(shape, np.float32) for name, shape in _shapes(config).items()}
+    shapes = parameter_shapes(config.model, config.data.num_classes)
     weights, told = fit(
         read_weights(origin.file, origin.weights),
-        zeros,
+        {name: np.zeros(shape, np.float32) for name, shape in shapes.items()},
         antialias=config.model.pos_embed_antialias,
         grids=(grid_of(origin.file), config.model.grid),
     )
@@ -81,11 +81,6 @@ def run(context: Context) -> dict[str, Any]:
             described = dataclasses.replace(described, verification=verified)
             description.write(folder, described)
     return {"folder": str(output), "resized": resized, "description": dataclasses.asdict(described)}
-
-
-def _shapes(config: RunConfig) -> dict[str, tuple[int, ...]]:
-    assert config.data.num_classes is not None
-    return parameter_shapes(config.model, config.data.num_classes)
 
 
 def _calibration(context: Context, config: RunConfig, checkpoint: Predictor, data: Dataset) -> Calibration:

@@ -25,9 +25,11 @@ def cached(entry: Official) -> Path | None:
 
 
 def _places(entry: Official) -> Iterator[Path]:
-    yield _torch() / "hub" / "checkpoints" / entry.file_name
-    repository = _hugging_face() / f"models--timm--{entry.hub_name}"
-    for snapshot in _snapshots(repository):
+    torch = _folder("TORCH_HOME") or _user_cache() / "torch"
+    yield torch / "hub" / "checkpoints" / entry.file_name
+    home = _folder("HF_HOME") or _user_cache() / "huggingface"
+    hub = _folder("HF_HUB_CACHE") or _folder("HUGGINGFACE_HUB_CACHE") or home / "hub"
+    for snapshot in _snapshots(hub / f"models--timm--{entry.hub_name}"):
         yield from (snapshot / name for name in _HUB_FILES)
 
 
@@ -42,15 +44,6 @@ def _snapshots(repository: Path) -> list[Path]:
     except (OSError, UnicodeDecodeError):
         return others
     return sorted(others, key=lambda path: path.name != current)
-
-
-def _torch() -> Path:
-    return _folder("TORCH_HOME") or _user_cache() / "torch"
-
-
-def _hugging_face() -> Path:
-    home = _folder("HF_HOME") or _user_cache() / "huggingface"
-    return _folder("HF_HUB_CACHE") or _folder("HUGGINGFACE_HUB_CACHE") or home / "hub"
 
 
 def _user_cache() -> Path:
