@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from empty_store import add_empty_store
 from launching import SMALL, Running, launch, metrics, only_run, same_weights, signal_workers
 from waiting import until
 
@@ -244,7 +245,8 @@ def test_sigterm_ends_two_processes_with_143_and_they_resume_to_the_same_weights
 
 
 @pytest.mark.parametrize("cards", [1, 2])
-def test_a_killed_worker_ends_the_run_at_once(background: Callable[..., Running], cards: int) -> None:
+def test_a_killed_worker_ends_the_run_at_once(background: Callable[..., Running], cards: int, tmp_path: Path) -> None:
+    add_empty_store(tmp_path)
     extra = ("schedule.epochs=200", "tracking.flush_timeout=900")
     running = background(*SMALL, *extra, *(TWO if cards == 2 else ("hardware=cpu",)))
     run = running.wait_for_step(10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -65,6 +66,19 @@ def run(context):
     return {"unit": unit, "count": len(data) if unit == "images" else len(data.classes)}
 '''
 
+# The same in one process, for starts that end before a worker begins.
+SEVERAL = """\
+import contextlib, io, json, sys
+from deit.cli import main
+sys.argv, found = ["launch.py"], []
+for typed in json.load(sys.stdin):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(typed)
+    found.append((code, out.getvalue(), err.getvalue()))
+print(json.dumps(found))
+"""
+
 
 def test_task_with_one_file_on_each_side_runs(tmp_path: Path) -> None:
     root = LAUNCH.parent
@@ -79,27 +93,34 @@ def test_task_with_one_file_on_each_side_runs(tmp_path: Path) -> None:
         "# Count what the data have.\ndefaults:\n  - /schema/task/count@_here_\n\nname: count\nunit: images\n"
     )
 
-    def launch(*typed: str) -> subprocess.CompletedProcess[str]:
+    common = ["task=count", "data=digits", "tracking=none", "hardware=cpu"]
+
+    def python(*arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, str(tmp_path / "launch.py"), "task=count", "data=digits", "tracking=none", "hardware=cpu", *typed],
+            [sys.executable, *arguments],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            input=given,
             capture_output=True,
             text=True,
         )
 
-    ended = launch()
+    ended = python("launch.py", *common)
     assert ended.returncode == 0, ended.stderr
     assert "there are 355 images" in ended.stdout
     (run,) = map(RunDirectory, (tmp_path / "runs").glob("*/*"))
     assert status.read(run).state == FINISHED and status.read(run).results["count"] == 355
     assert {"ema.decay", "model.depth", "precision.level"} <= set(read_json(run.unused_keys))
-    assert "counted" in launch("dry_run=true").stdout
 
-    for typed, said in (
+    mistakes = (
         ("task.unit=cats", "task.unit is 'cats'; allowed: one of images, classes."),
         ("ema.decay=0.5", "ema.decay has no effect with task=count."),
         ("resume=last", "task=count has nothing to resume."),
-    ):
-        refused = launch(typed)
-        assert (refused.returncode, refused.stderr.strip()) == (2, said)
+    )
+    starts = [[*common, typed] for typed in ("dry_run=true", *(typed for typed, _ in mistakes))]
+    several = python("-c", SEVERAL, given=json.dumps(starts))
+    assert several.returncode == 0, several.stderr
+    dry, *refused = json.loads(several.stdout)
+    assert "counted" in dry[1]
+    for (_, said), (code, _, told) in zip(mistakes, refused, strict=True):
+        assert (code, told.strip()) == (2, said)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from browser import browse, needs_browser
 from command import ROOT, Outcome
+from empty_store import add_empty_store
 from sweeps_on_disk import HOSTILE, hostile_grid, make_sweep, sent, trial
 
 from deit.runs.sweep_directory import SweepDirectory
@@ -106,6 +107,7 @@ def publish(sweep: SweepDirectory, folder: Path) -> subprocess.CompletedProcess[
 
 def test_report_is_sent_to_one_run_in_mlflow(tmp_path: Path, process: Callable[..., Outcome]) -> None:
     """task=report sends it, and again replaces its files; from another folder too, as the store's path is the sweep's."""
+    add_empty_store(tmp_path)
     sweep = sent(tmp_path, 2, "sqlite:///mlflow.db")
     outcome = process("task=report", "sweep.dir=last")
     assert outcome.code == 0, outcome.err

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import yaml
 from command import ROOT
+from empty_store import add_empty_store
 from ports import reserved_port
 from tracked_run import make_run, set_status, write_metrics
 from waiting import until
@@ -281,6 +282,7 @@ def test_killed_shipper_causes_neither_gaps_nor_duplicates(tmp_path: Path) -> No
 
 
 def test_deleted_run_is_replaced_and_deleted_experiment_is_not_restored(tmp_path: Path) -> None:
+    add_empty_store(tmp_path)
     run = _make_run(tmp_path)
     write_metrics(run, range(30))
     process = _start(run, tmp_path)
@@ -323,6 +325,8 @@ class _Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        if not (self.folder / "server.db").exists():
+            add_empty_store(self.folder, "server.db")
         command = ["server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         with open(self.folder / "server.log", "wb") as log:
             self.process = subprocess.Popen(
