@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -115,12 +116,13 @@ class Victim:
 
     def kill_when(self, moment: Callable[[RunDirectory], bool], rank: int = 0) -> RunDirectory:
         """SIGKILL the worker at ``moment``, which is checked while rank 0 is paused."""
-        end = time.monotonic() + PATIENCE
+        end, begun = time.monotonic() + PATIENCE, False
         while time.monotonic() < end and self.launcher.poll() is None:
             for path in self.folder.glob("runs/quickstart/*"):
                 run = RunDirectory(path)
-                pid = status.read(run).worker_pid
-                if pid is None or status.read(run).state != status.RUNNING or not moment(run):
+                now = status.read(run)
+                pid, begun = now.worker_pid, now.progress.get("step", 0) > 0
+                if pid is None or now.state != status.RUNNING or not moment(run):
                     continue
                 if stopped(pid) and moment(run):
                     victim = int((run.logs / f"worker_{rank}.pid").read_text())
@@ -130,7 +132,8 @@ class Victim:
                     return run
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
-            time.sleep(0.002)
+            # A start takes seconds of computing, which looking often would double; after it a moment may be short.
+            time.sleep(0.005 if begun else 0.1)
         raise AssertionError((self.folder / "output.txt").read_text())
 
 
@@ -202,13 +205,13 @@ def test_run_killed_between_and_during_checkpoints_ends_with_the_same_bits(folde
     whole, killed = folders
     recipe = (*EVERYTHING, f"distill.teacher={teacher(whole)}", "hardware=cpu")
     victim = Victim(killed, *recipe)
-    uninterrupted = subprocess.Popen([sys.executable, str(LAUNCH), *with_last(*recipe)], cwd=whole, stdout=subprocess.DEVNULL)
     run = victim.kill_when(ahead)
     Victim(killed, "resume=last", stuck_disk=True).kill_when(writing)
     assert list(run.checkpoints.glob(".step_*.tmp"))  # half a checkpoint, which nothing may take for one
-    ended = launch(killed, "resume=last", timeout=PATIENCE)
-    assert ended.returncode == 0, ended.stderr
-    assert uninterrupted.wait(PATIENCE) == 0
+    # One after the other, so that the step is compiled once.
+    for folder, arguments in ((killed, ("resume=last",)), (whole, recipe)):
+        ended = launch(folder, *arguments, timeout=PATIENCE)
+        assert ended.returncode == 0, ended.stderr
     same_end(only_run(whole), run)
     assert not list(run.checkpoints.glob(".*"))
     overflows = metrics(run)["train/overflows"]
@@ -232,63 +235,75 @@ def test_two_processes_killed_during_an_evaluation_end_with_the_same_bits(folder
     same_end(only_run(whole), run)
 
 
-# The arguments are run directories, each with the steps whose mixing is spoilt, as `3,7`, and how often each is.
-WORKER = """
-import sys
-import numpy as np
-from mindspore import Tensor
-import deit.worker as worker
-from deit.engine import step_randomness
+# Of each process that finds it: the mixing of the steps in $SPOILT, each as often as it says there, is not finite.
+SPOIL = """
+import importlib.abc, importlib.util, json, os, sys
 
-drawn = step_randomness.mix
-spoilt = {}
+spoilt = json.loads(os.environ["SPOILT"])
 
-def mix(config, step, rank):
-    blend, box, lam = drawn(config, step, rank)
-    if spoilt.get(step, 0) > 0:
-        spoilt[step] -= 1
-        lam = Tensor(np.full(lam.shape, np.nan, np.float32))
-    return blend, box, lam
+class Spoil(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != "deit.engine.step_randomness":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        execute = spec.loader.exec_module
+        spec.loader.exec_module = lambda module: (execute(module), spoil(module))
+        return spec
 
-step_randomness.mix = mix
-for run, steps, times in zip(*[iter(sys.argv[1:])] * 3):
-    spoilt.clear()
-    spoilt.update({int(step): int(times) for step in steps.split(",") if step})
-    print("code", worker.main([run]), flush=True)
+def spoil(module):
+    drawn = module.mix
+
+    def mix(config, step, rank):
+        import numpy as np
+        from mindspore import Tensor
+        blend, box, lam = drawn(config, step, rank)
+        if spoilt.get(str(step), 0) > 0:
+            spoilt[str(step)] -= 1
+            lam = Tensor(np.full(lam.shape, np.nan, np.float32))
+        return blend, box, lam
+
+    module.mix = mix
+
+sys.meta_path.insert(0, Spoil())
 """
 
 
-def work(folder: Path, *spoilt: tuple[RunDirectory, str, int]) -> tuple[list[int], str]:
-    """Run workers one after the other in a process; returns (exit codes, what they said)."""
-    script = folder / "worker.py"
-    script.write_text(WORKER)
-    arguments = [str(part) for entry in spoilt for part in (entry[0].path, entry[1], entry[2])]
-    environment = dict(os.environ, PYTHONPATH=str(LAUNCH.parent))
+def work(folder: Path, run: RunDirectory, spoilt: Sequence[int] = (), times: int = 1) -> tuple[int, str]:
+    """A worker on a run, the mixing of some steps spoilt; returns (exit code, what it said).
+
+    Each run has its own: only the first of a process reads the step that the trainings of other tests have compiled.
+    """
+    (folder / "sitecustomize.py").write_text(SPOIL)
+    environment = {
+        "PYTHONPATH": os.pathsep.join([str(folder), str(LAUNCH.parent)]),
+        "SPOILT": json.dumps(dict.fromkeys(spoilt, times)),
+    }
     ended = subprocess.run(
-        [sys.executable, str(script), *arguments],
+        [sys.executable, "-m", "deit.worker", str(run.path)],
         cwd=folder,
-        env=environment,
+        env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=2 * PATIENCE,
+        timeout=PATIENCE,
     )
-    assert ended.returncode == 0, ended.stderr
-    return [int(line.split()[1]) for line in ended.stdout.splitlines() if line.startswith("code")], ended.stderr
+    return ended.returncode, ended.stderr
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunDirectory]:
-    """Runs of one worker process: a clean one, and each policy under steps that are not finite."""
+    """A clean run, and each policy under steps that are not finite; one of them without compiling its steps."""
     folder = tmp_path_factory.mktemp("small")
-    policies = {
-        "clean": ("", 0, ()),
-        "skipped": ("4,5,9", 1, ("optim.on_nonfinite=skip", "optim.max_nonfinite=3")),
-        "rolled_back": ("10,13", 1, ("optim.on_nonfinite=rollback", "checkpointing.every_steps=4")),
-        "in_vain": ("10", 9, ("optim.on_nonfinite=rollback",)),
+    compiled = "hardware.jit=true"
+    policies: dict[str, tuple[tuple[int, ...], int, tuple[str, ...]]] = {
+        "clean": ((), 0, (compiled,)),
+        "skipped": ((4, 5, 9), 1, ("optim.on_nonfinite=skip", "optim.max_nonfinite=3")),
+        "rolled_back": ((10, 13), 1, ("optim.on_nonfinite=rollback", "checkpointing.every_steps=4", compiled)),
+        "in_vain": ((10,), 9, ("optim.on_nonfinite=rollback", compiled)),
     }
     runs = {name: prepared(folder, name, *extra) for name, (_, _, extra) in policies.items()}
-    codes, said = work(folder, *((runs[name], steps, times) for name, (steps, times, _) in policies.items()))
-    assert codes == [0, 0, 0, 1], said
+    ended = {name: work(folder, runs[name], steps, times) for name, (steps, times, _) in policies.items()}
+    assert [code for code, _ in ended.values()] == [0, 0, 0, 1], ended
     return runs
 
 
@@ -336,8 +351,8 @@ def test_damaged_checkpoints_are_skipped_and_kept(small: dict[str, RunDirectory]
     text = (run.checkpoints / "step_00000012" / "state.json").read_text()
     (run.checkpoints / "step_00000012" / "state.json").write_text(text.replace('"overflows": 0', '"overflows": 8'))
     flip(run.checkpoints / "step_00000016" / "model.safetensors")
-    codes, said = work(tmp_path, (run, "", 0))
-    assert codes == [0], said
+    code, said = work(tmp_path, run)
+    assert code == 0, said
     assert [event["kept_as"] for event in events(run, "damaged_checkpoint")] == [
         f"damaged_step_000000{step:02}" for step in (16, 12, 11, 10, 9)
     ]
