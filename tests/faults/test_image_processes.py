@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from PIL import Image
 
 from deit.config.schema import RunConfig
 from deit.data.datasets import open_dataset
-from deit.data.loader import EvalLoader, TrainBatch, TrainLoader
+from deit.data.loader import EvalBatch, EvalLoader, TrainBatch, TrainLoader
 from deit.data.prefetch import Here, Prefetcher, Threads
 from deit.data.prefetcher_choice import pays_for_processes
 from deit.data.process_prefetcher import Processes
@@ -74,9 +75,15 @@ def facts(batches: Iterator[TrainBatch] | list[TrainBatch]) -> list[dict[str, ob
     def plain(value: object) -> object:
         if isinstance(value, np.ndarray):
             return value.tobytes(), value.dtype, value.shape
-        return [(bad.file, bad.kind, bad.reason) for bad in value] if isinstance(value, list) else value
+        if isinstance(value, list):  # bad images, of an evaluation also by number
+            return [each[0] if isinstance(each, tuple) else (each.file, each.kind, each.reason) for each in value]
+        return value
 
-    return [{field.name: plain(getattr(batch, field.name)) for field in dataclasses.fields(batch)} for batch in batches]
+    names = {
+        *(field.name for field in dataclasses.fields(TrainBatch)),
+        *(field.name for field in dataclasses.fields(EvalBatch)),
+    }
+    return [{name: plain(getattr(batch, name)) for name in sorted(names) if hasattr(batch, name)} for batch in batches]
 
 
 def processes_of(prefetcher: Prefetcher | None) -> tuple[psutil.Process, list[psutil.Process]]:
@@ -85,6 +92,7 @@ def processes_of(prefetcher: Prefetcher | None) -> tuple[psutil.Process, list[ps
     foreman = psutil.Process(prefetcher._foreman.pid)
     while len(found := foreman.children()) < prefetcher.workers:
         assert foreman.is_running() and foreman.status() != psutil.STATUS_ZOMBIE
+        time.sleep(0.02)  # looking reads all of /proc
     return foreman, found
 
 
