@@ -36,7 +36,10 @@ class Folder(abc.ABC):
 
     def reload(self) -> None:
         """Read the record again: another process may have copied meanwhile."""
-        about = read_json(self.path / RECORD)
+        try:
+            about = read_json(self.path / RECORD)
+        except ValueError:  # cut short by a power failure: everything is copied once more
+            about = None
         known = about["files"] if about and about["address"] == self.address else {}
         self._there: dict[str, Signature] = {name: (size, time) for name, (size, time) in known.items()}
 

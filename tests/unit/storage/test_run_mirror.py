@@ -66,6 +66,16 @@ def test_run_in_the_store_can_be_resumed_at_any_moment(tmp_path: Path) -> None:
     assert (run.path / RECORD).exists()
 
 
+def test_damaged_record_costs_only_another_copy(tmp_path: Path) -> None:
+    run = directory.create(tmp_path, "bench")
+    run.best.write_text("best")
+    (run.path / RECORD).write_text('{"address": "r", "fi')  # after a power failure
+    store, mirror = Recorder(), Mirror(run, "r")
+    mirror._store = store
+    assert mirror.send() == len(store.there) > 0
+    assert not Mirror(run, "r").missing()
+
+
 def test_file_replaced_during_its_copy_is_copied_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = directory.create(tmp_path, "bench")
     run.best.write_text("older")
