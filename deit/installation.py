@@ -26,7 +26,7 @@ def note_call(argument: str) -> None:
         _called[:] = ["python", "-m", PACKAGE.name]
     elif path.suffix == ".py":
         _called[:] = ["python", argument]
-    elif (found := shutil.which(path.name)) and Path(found).samefile(argument):
+    elif (found := shutil.which(path.name)) and Path(found).resolve() == path.resolve():
         _called[:] = [path.name]
     else:  # a command that is not on PATH
         _called[:] = [argument]

@@ -37,6 +37,8 @@ def test_a_command_on_the_path_needs_no_folder(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("PATH", str(tmp_path))
     installation.note_call(str(script))
     assert installation.program() == "deit"
+    installation.note_call("/not/on/path/bin/deit")  # another one, which may have been deleted meanwhile
+    assert installation.program() == "/not/on/path/bin/deit"
 
 
 def test_other_processes_name_the_installed_command(monkeypatch: pytest.MonkeyPatch) -> None:
