@@ -26,6 +26,9 @@ def add_empty_store(folder: Path, name: str = "mlflow.db") -> str:
         locks.hold(turn)
         if not kept.exists():
             environment = os.environ | {"PYTHONPATH": str(ROOT)}
-            subprocess.run([sys.executable, "-c", MAKE, str(kept)], cwd=kept.parent, env=environment, check=True)
+            part = kept.with_suffix(".part")  # whole or not there: a killed test leaves no half of its tables
+            part.unlink(missing_ok=True)
+            subprocess.run([sys.executable, "-c", MAKE, str(part)], cwd=kept.parent, env=environment, check=True)
+            part.rename(kept)
     shutil.copyfile(kept, folder / name)
     return f"sqlite:///{folder / name}"
