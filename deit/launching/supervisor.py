@@ -233,6 +233,8 @@ class Supervisor:
                 deadline = time.monotonic() + STACKS
             if deadline is not None and (time.monotonic() > deadline or (forwarded and ended and self.multiple)):
                 break
+            if ended == FINISHED and self._ranks_are_gone():
+                break
             time.sleep(POLL)
         kill_all(self.run, self.machines.node)
         code = worker.wait()
@@ -289,6 +291,12 @@ class Supervisor:
             if pid and processes.find(int(pid), time.time()) is None:  # empty while it is being written
                 return int(file.stem.removeprefix("worker_"))
         return None
+
+    def _ranks_are_gone(self) -> bool:
+        """Whether only msrun and its scheduler are left, which sleep for seconds before they end."""
+        pids = [file.read_text() for file in self._pid_files()]
+        alone = self.multiple and self.config.hardware.nodes == 1  # the ranks of other machines need the scheduler
+        return alone and all(pid and processes.find(int(pid), time.time()) is None for pid in pids)
 
     def _first_to_die(self) -> tuple[int, int] | None:
         """(rank, exit code) of the worker whose end msrun noticed first; msrun then kills the others."""

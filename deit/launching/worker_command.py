@@ -54,6 +54,11 @@ def worker_environment(machine: HardwareConfig, run: RunDirectory, cards: Sequen
     environment["PYTHONUNBUFFERED"] = "1"
     environment["GLOG_v"] = environment.get("GLOG_v", "3")  # MindSpore: errors only
     environment[RUN_VARIABLE] = run_mark(run, machine.node_rank)
+    if machine.nodes == 1:
+        # MindSpore's default is 3 to 5 seconds, which spares the scheduler of many machines. A rank that has finished waits for
+        # its next heartbeat, and one that connects before its scheduler is ready tries again as late.
+        for name in ("MS_RETRY_INTERVAL_LOWER", "MS_RETRY_INTERVAL_UPPER"):
+            environment.setdefault(name, "1")
     if cards:
         environment[VISIBLE[machine.target]] = ",".join(map(str, cards))
     share = cores() // machine.cards

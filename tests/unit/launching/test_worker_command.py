@@ -41,3 +41,17 @@ def test_workers_see_their_cards_and_no_credentials(tmp_path: Path, monkeypatch:
     assert found["ASCEND_RT_VISIBLE_DEVICES"] == "4,6" and "secret" not in found.values()
     assert str(run.path) in found[RUN_VARIABLE]
     assert found["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
+
+
+def test_ranks_of_one_machine_speak_to_their_scheduler_every_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = directory.create(tmp_path, "run")
+    one = dataclasses.replace(composed("hardware=cpu", "experiment=quickstart").hardware, cards=2)
+    several = dataclasses.replace(one, nodes=2, master_addr="10.0.0.1")
+    names = ("MS_RETRY_INTERVAL_LOWER", "MS_RETRY_INTERVAL_UPPER")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    assert [worker_environment(one, run)[name] for name in names] == ["1", "1"]
+    assert not set(names) & worker_environment(several, run).keys()
+    for name in names:
+        monkeypatch.setenv(name, "2")
+    assert [worker_environment(one, run)[name] for name in names] == ["2", "2"]
