@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command import LAUNCH
 from empty_store import add_empty_store
-from launching import PATIENCE, SMALL, Running, metrics
+from launching import PATIENCE, SMALL, Running, metrics, signal_workers
 
 from deit.files import read_json
 from deit.runs import checkpoint, status
@@ -37,16 +38,18 @@ def test_all_ranks_restart_after_a_crash_and_the_run_succeeds(background: Callab
     running = background(
         *(*SMALL, "hardware=cpu2", "data.batch_size=16", "hardware.max_restarts=2"),
         "tracking.flush_timeout=900",
-        *("schedule.epochs=200", "schedule.max_steps=120"),  # whose end is not near when the kill comes
+        "schedule.epochs=8",
     )
     run = running.wait_for_step(10)  # the first checkpoint is of step 8
+    signal_workers(run, signal.SIGSTOP)  # so that the kill comes before the end, however slow this machine
     kill_when_another(run, 1, None, signal.SIGKILL)
+    os.kill(int((run.logs / "worker_0.pid").read_text()), signal.SIGCONT)
     assert running.end() == 0, running.output.read_text()
     said = running.output.read_text()
     assert "restart 1 of 2 from the last checkpoint" in said and "rank 1 ended unexpectedly (killed by SIGKILL)" in said
-    assert checkpoint.read_state(checkpoint.complete(run)[-1])["step"] == 120
+    assert checkpoint.read_state(checkpoint.complete(run)[-1])["step"] == 64
     found = metrics(run)
-    assert [step for step, _ in found["val/top1"]] == list(range(8, 121, 8))
+    assert [step for step, _ in found["val/top1"]] == list(range(8, 65, 8))
     from mlflow.tracking import MlflowClient
 
     (state,) = run.tracking.glob("*.json")
@@ -65,23 +68,45 @@ def test_a_crash_at_the_same_step_ends_the_run(background: Callable[..., Running
     assert "restart 1 of 5" in said and "restart 2 of 5" not in said and "a second time at step" in said
 
 
+# Of the launcher: for each byte in the file $LATER its clock is an hour ahead.
+CLOCK = """
+import os, sys, time
+
+clock = time.monotonic
+
+def ahead():
+    return clock() + 3600 * os.path.getsize(os.environ["LATER"])
+
+if sys.orig_argv[1:2] == [os.environ["LAUNCHER"]]:
+    time.monotonic = ahead
+"""
+
+
 def test_hanging_run_is_stopped_with_the_stacks_of_its_ranks(
-    background: Callable[..., Running],
-    monkeypatch: pytest.MonkeyPatch,
+    background: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    # MindSpore itself would end the run where it has not heard of a rank for 30 seconds, in which not every machine is through
-    # with starting and compiling: no progress either.
-    monkeypatch.setenv("MS_NODE_TIMEOUT", "600")
+    """After an hour by the launcher's clock: no machine takes that long to start and to compile, no progress either."""
+    later = tmp_path / "later"
+    later.touch()
+    (tmp_path / "sitecustomize.py").write_text(CLOCK)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH")))))
+    monkeypatch.setenv("LATER", str(later))
+    monkeypatch.setenv("LAUNCHER", str(LAUNCH))
     running = background(
-        *SMALL, "tracking=none", "hardware=cpu2", "data.batch_size=16", "schedule.epochs=200", "hardware.hang_timeout=60"
+        *SMALL, "tracking=none", "hardware=cpu2", "data.batch_size=16", "schedule.epochs=200", "hardware.hang_timeout=3000"
     )
     run = running.wait_for_step(10)
     # The other rank stands still with it, in the mean over ranks.
     kill_when_another(run, 1, None, signal.SIGSTOP)
+    end = time.monotonic() + PATIENCE
+    while running.process.poll() is None and time.monotonic() < end:
+        time.sleep(5)  # for the last progress of the other rank; then for its stacks
+        with open(later, "a") as file:
+            file.write("+")
     assert running.end() == 1
     said = running.output.read_text()
     # An epoch is short: the ranks may as well have stood still in its evaluation.
-    assert re.search(r"no progress for hardware\.hang_timeout=60 s while (training|evaluating)", said), said
+    assert re.search(r"no progress for hardware\.hang_timeout=3000 s while (training|evaluating)", said), said
     assert status.read(run).state == FAILED and not of_run(run)
     log = Path(run.logs / "worker_0.log").read_text(errors="replace")
     assert "Current thread" in log and "train.py" in log
