@@ -50,6 +50,8 @@ SHORT = (
     "hardware=cpu",
     "tracking=none",
 )
+# SMALL with two steps per epoch, and without processes for images: it compiles the same.
+BRIEF = (*SMALL, "data.train_limit=64", "data.val_limit=50", "data.workers=0")
 # The $DEIT_CACHE of all tests: many train the same network, and one of them compiles it.
 SHARED_CACHE = ROOT / ".pytest_cache" / "deit"
 PATIENCE = 900.0  # seconds for what takes one, on a machine that has other things to do

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 from command import LAUNCH
-from launching import SMALL, signal_workers
+from empty_store import add_empty_store
+from launching import BRIEF, signal_workers
 from running_sweep import LONG, Sweep
+from waiting import until
 
 from deit.files import read_json
 from deit.runs import checkpoint, journal, run_processes, status
@@ -29,8 +31,8 @@ hydra:
   mode: MULTIRUN
   sweeper:
     cases:
-      hangs: [hardware=cpu, data.batch_size=32, hardware.hang_timeout=90]
-      fails: [hardware=cpu, data.batch_size=32, optim.base_lr=1e30, optim.clip_grad=null]
+      hangs: [hardware=cpu, data.batch_size=32, hardware.hang_timeout=60]
+      fails: [hardware=cpu, data.batch_size=32, optim.base_lr=1e30]
       killed: [hardware=cpu2, data.batch_size=16]
       waits: [hardware=cpu2, data.batch_size=16, seed=1]
 """
@@ -84,14 +86,14 @@ def shorten(trial: Trial, steps: int) -> None:
 def test_trials_share_slots_and_a_failed_killed_or_hanging_one_does_not_affect_the_others(sweep: Sweep) -> None:
     """Four slots, trials of one and two processes: a worker stands still, one diverges, one loses its launcher, one waits."""
     hangs, fails, killed, waits = range(4)
-    small = [text for text in SMALL if not text.startswith("data.batch_size")]
+    small = [text for text in BRIEF if not text.startswith("data.batch_size")]
     (sweep.folder / "more" / "sweep").mkdir(parents=True)
     (sweep.folder / "more" / "sweep" / "ends.yaml").write_text(ENDS)
     sweep.start(
         *("--config-dir", str(sweep.folder / "more"), "sweep=ends", *small, LONG, "tracking=none"),
         *("sweep.cards=4", "sweep.retries=1"),
     )
-    epoch = 8  # steps
+    epoch = 2  # steps
     # There is no room for it before the one that will be killed has ended.
     shorten(sweep.wait(lambda trials: trials)[waits], 2 * epoch)
     last = {waits: 2 * epoch}
@@ -112,7 +114,7 @@ def test_trials_share_slots_and_a_failed_killed_or_hanging_one_does_not_affect_t
     assert [len(trial.attempts) for trial in trials] == [2, 2, 2, 1]
     message = trials[fails].message
     assert message is not None and "diverged" in message and f"{trials[fails]} failed after" in said
-    assert "its launcher was killed by SIGKILL" in said and "no progress for hardware.hang_timeout=90 s" in said
+    assert "its launcher was killed by SIGKILL" in said and "no progress for hardware.hang_timeout=60 s" in said
     assert "1 of 4 trials failed:" in said and "sweep.retry_failed=true" in said
     for number in (hangs, killed, waits):
         assert f"{trials[number]} finished after" in said
@@ -127,8 +129,8 @@ def test_trials_share_slots_and_a_failed_killed_or_hanging_one_does_not_affect_t
 
 def test_killed_sweep_resumes_and_every_trial_finishes_once(sweep: Sweep) -> None:
     """kill -9 on the launcher while one trial is finished, two run and another waits; then sweep.resume=."""
-    length = ("schedule.epochs=12", "schedule.eval_every=6", "hardware.grace_period=120")
-    sweep.start("-m", *SMALL, "hardware=cpu", "sweep.cards=2", "seed=0,1,2,3", *length)
+    add_empty_store(sweep.folder)
+    sweep.start("-m", *BRIEF, "hardware=cpu", "sweep.cards=2", "seed=0,1,2,3", "hardware.grace_period=120")
     # One of the first two, and the one that follows the other, are paused before their first step. So they are still running
     # and the last one waits when the sweep dies, however long it takes until MLflow has all of the one that finishes.
     standing = [sweep.wait(lambda trials: at_work(trials[:2]))]
@@ -140,7 +142,8 @@ def test_killed_sweep_resumes_and_every_trial_finishes_once(sweep: Sweep) -> Non
     sweep.process.kill()
     sweep.process.wait()
     before = {trial.number: trial.state for trial in sweep.trials()}
-    for trial in standing:
+    for trial in standing:  # not on before it has been told to end
+        until(lambda log=trial.directory.logs / "launch.log": "SIGTERM: writing a checkpoint" in log.read_text())
         signal_workers(trial.directory, signal.SIGCONT)
     assert {FINISHED, RUNNING, WAITING} == set(before.values())
 
@@ -155,7 +158,7 @@ def test_killed_sweep_resumes_and_every_trial_finishes_once(sweep: Sweep) -> Non
         assert len(trial.attempts) in ((1, 2) if before[trial.number] == RUNNING else (1,)), said
         assert resumed < len(trial.attempts)
         went_on += resumed
-        assert checkpoint.read_state(checkpoint.complete(trial.directory)[-1])["step"] == 96
+        assert checkpoint.read_state(checkpoint.complete(trial.directory)[-1])["step"] == 8
         assert trial.objectives == [status.read(trial.directory).results["best"]["val"]["top1"]]
     assert went_on == 2 and [before[trial.number] for trial in standing] == [RUNNING] * 2
 
@@ -182,7 +185,7 @@ def test_killed_sweep_resumes_and_every_trial_finishes_once(sweep: Sweep) -> Non
 
 def test_late_trial_and_one_at_ctrl_c_write_checkpoints_and_no_other_starts(sweep: Sweep) -> None:
     """One slot. The sweep itself stands still while a trial starts, so that this is no question of the machine's speed."""
-    sweep.start("-m", *SMALL, LONG, "tracking=none", "hardware=cpu", "seed=0,1,2", "sweep.cards=1", "sweep.trial_timeout=10")
+    sweep.start("-m", *BRIEF, LONG, "tracking=none", "hardware=cpu", "seed=0,1,2", "sweep.cards=1", "sweep.trial_timeout=5")
     assert sweep.process is not None
     for late in (0, 1):
         sweep.wait(lambda trials, n=late: trials and trials[n].state == RUNNING)
@@ -193,7 +196,7 @@ def test_late_trial_and_one_at_ctrl_c_write_checkpoints_and_no_other_starts(swee
         sweep.process.send_signal(signal.SIGCONT)
     assert sweep.end() == 130
     said, trials = sweep.output.read_text(), sweep.trials()
-    assert_stopped(trials[0], FAILED, "took longer than sweep.trial_timeout=10 s")
+    assert_stopped(trials[0], FAILED, "took longer than sweep.trial_timeout=5 s")
     assert_stopped(trials[1], INTERRUPTED, "the sweep was stopped by SIGINT")
     assert trials[2].state == WAITING and trials[2].directory.config.exists() and not trials[2].attempts
     (line,) = re.findall(r"Resume it with:  python \S*launch\.py (\S+)", said)
