@@ -57,9 +57,9 @@ SHARED_CACHE = ROOT / ".pytest_cache" / "deit"
 PATIENCE = 900.0  # seconds for what takes one, on a machine that has other things to do
 
 
-def own_cache(folder: Path) -> Path:
+def own_cache(folder: Path, name: str = "cache") -> Path:
     """A $DEIT_CACHE for a test that looks into it; its compiled steps are those of all tests."""
-    cache = folder / "cache"
+    cache = folder / name
     cache.mkdir()
     (SHARED_CACHE / "compiled").mkdir(parents=True, exist_ok=True)
     (cache / "compiled").symlink_to(SHARED_CACHE / "compiled")

@@ -16,7 +16,7 @@ import optuna
 import pytest
 from command import Outcome
 from composition import composed
-from launching import SMALL, signal_workers
+from launching import BRIEF, own_cache, signal_workers
 from object_store import Recorder, Server, server, store, tree
 from running_sweep import LONG, Sweep
 from sweeps_on_disk import make_sweep
@@ -42,7 +42,7 @@ from deit.sweeps.search import STUDY
 __all__ = ["server", "store"]  # fixtures
 
 RUNS = "s3://results/runs"
-QUICK = (*SMALL, "data.train_limit=128", "tracking=none", f"runs_dir={RUNS}")
+QUICK = (*BRIEF, "data.train_limit=128", "tracking=none", f"runs_dir={RUNS}")
 
 
 class RemoteSweep(Sweep):
@@ -102,7 +102,7 @@ def test_search_is_copied_to_the_store_and_extended_on_another_machine(
     study = optuna.load_study(study_name=STUDY, storage=f"sqlite:///{tmp_path}/study.db")
     assert [record.values for record in study.trials] == [trial.objectives for trial in trials]
 
-    sweep.cache = tmp_path / "second"
+    sweep.cache = own_cache(tmp_path, "second")
     monkeypatch.setenv("DEIT_CACHE", str(sweep.cache))
     assert sweep.start(*typed, "hydra.sweeper.n_trials=3", "sweep.resume=last").end() == 0, sweep.output.read_text()
     more = sweep.trials()
@@ -153,7 +153,7 @@ def test_killed_sweep_resumes_on_another_machine(
     # A trial says at its very end that all is copied.
     assert whole.keys() == here.keys() and all(path.endswith("/launch.log") for path in here if here[path] != whole[path])
 
-    sweep.cache = tmp_path / "second"
+    sweep.cache = own_cache(tmp_path, "second")
     monkeypatch.setenv("DEIT_CACHE", str(sweep.cache))
     assert sweep.start(f"sweep.resume={RUNS}/{name}").end() == 0, sweep.output.read_text()
     said, after = sweep.output.read_text(), sweep.trials()

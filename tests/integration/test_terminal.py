@@ -15,9 +15,10 @@ from deit.runs import checkpoint
 from deit.runs.directory import RunDirectory
 from deit.runs.outcome import INTERRUPTED
 
-# The smallest network and data with which everything still happens.
+# Few images, and the network of SMALL, which is compiled once for all tests.
 TINY = ("experiment=quickstart", "debug=fast", "hardware=cpu", "tracking=none", "model.embed_dim=16", "model.depth=2")
-TINY += ("model.num_heads=2",)
+TINY += ("model.num_heads=2", "model.drop_path_rate=0.1", "data.batch_size=32", "data.eval_batch_size=64", "ema.decay=0.9")
+TINY += ("data.workers=0",)
 LONG = "schedule.epochs=20000"  # until somebody ends it
 COLOUR = re.compile(rb"\x1b\[[0-9;]*(3[0-7]|9[0-7])m")
 # The worker then writes its status at every call and notes what it writes: the launcher might read each of them.
