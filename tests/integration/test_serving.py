@@ -25,7 +25,8 @@ import numpy as np
 import psutil
 import pytest
 from command import Outcome
-from launching import SMALL, launch, only_run
+from empty_store import add_empty_store
+from launching import BRIEF, launch, only_run
 from PIL import Image
 from pixels import pixels_of
 from ports import reserved_port
@@ -62,7 +63,8 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     folder = tmp_path_factory.mktemp("serving")
-    trained = launch(folder, *SMALL, "schedule.epochs=2", "schedule.eval_every=2", "checkpointing.every=2")
+    add_empty_store(folder)
+    trained = launch(folder, *BRIEF, "schedule.epochs=2", "schedule.eval_every=2", "checkpointing.every=2")
     assert trained.returncode == 0, trained.stderr
     run = only_run(folder)
     registered = launch(folder, "task=register", *TYPED, "task.format=onnx")
@@ -193,7 +195,7 @@ def test_registered_model_has_version_alias_and_metrics(place: Place) -> None:
     described = description.read(place.onnx, "here")
     assert described.metrics is not None
     found = {metric.key: (metric.value, metric.step) for metric in model.metrics}
-    assert found["val_ema/top1"] == (described.metrics.top1, 16) and set(found) == {
+    assert found["val_ema/top1"] == (described.metrics.top1, 4) and set(found) == {
         f"val_ema/{name}" for name in ("top1", "top5", "loss")
     }
     assert len(client.get_metric_history(version.run_id, "val_ema/top1")) == 1  # sent again, but there once
@@ -321,7 +323,7 @@ def test_damaged_and_outdated_exports_are_rejected(place: Place, command: Callab
     described.write_text(json.dumps(values))
     here = f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"  # a copied run is asked where it is to be registered
     outcome = command("task=register", f"run={tmp_path / 'run'}", NAME, "task.format=onnx", "task.weights=ema", here)
-    assert outcome.code == 2 and "has the weights of step 16 instead of" in outcome.err, outcome.err
+    assert outcome.code == 2 and "has the weights of step 4 instead of" in outcome.err, outcome.err
 
 
 class _WithoutRegistry(BaseHTTPRequestHandler):
@@ -506,12 +508,15 @@ def test_200_parallel_requests_get_their_own_results(served: Server, images: lis
         assert all(pool.map(request, range(200)))
 
 
-def test_mindir_is_served_in_threads_and_within_limits(place: Place, images: list[Path], tmp_path: Path) -> None:
+def test_mindir_is_served_in_threads_and_within_limits(
+    place: Place, images: list[Path], command: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Exported because it was not there, as the next version, to which the alias moves."""
-    ended = launch(place.folder, "task=register", *TYPED)
-    assert ended.returncode == 0 and "digits, version " in ended.stdout, ended.stderr
+    monkeypatch.chdir(place.folder)
+    outcome = command("task=register", *TYPED)
+    assert outcome.code == 0 and "digits, version " in outcome.out, outcome.err
     export = place.run.exports / "mindir_ema"
-    assert str(export.relative_to(place.folder)) in ended.stdout
+    assert str(export.relative_to(place.folder)) in outcome.out
     server = Server(place.folder, place.uri, "models:/digits@champion", SERVING_MODEL_CONFIG='{"max_images": 12}')
     try:
         texts = [text_of(file) for file in images]

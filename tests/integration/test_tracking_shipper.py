@@ -134,6 +134,7 @@ def test_run_outside_a_sweep_is_named_by_its_recipe(tmp_path: Path) -> None:
 
 
 def test_run_is_sent_completely_and_continued_when_resumed(tmp_path: Path) -> None:
+    add_empty_store(tmp_path)
     run = _make_run(tmp_path, upload_checkpoints=True, experiment="digits/odd name")
     writer = Journal(run.journal)
     for step in range(1200):
@@ -251,8 +252,9 @@ def test_four_shippers_open_a_fresh_database_at_once(tmp_path: Path) -> None:
 
 
 def test_killed_shipper_causes_neither_gaps_nor_duplicates(tmp_path: Path) -> None:
+    add_empty_store(tmp_path)
     run = _make_run(tmp_path, system_metrics_every=1)
-    write_metrics(run, range(12000))
+    write_metrics(run, range(6000))
     size = run.journal.stat().st_size
     kills = 0
     while kills < 2:
