@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from command import LAUNCH, with_last
-from launching import SMALL, metrics, signal_workers
+from launching import BRIEF, SMALL, metrics, signal_workers
 from slurm import Slurm, running
 
 from deit.errors import UserError
@@ -26,7 +26,8 @@ from deit.runs.trial_record import Trial
 
 pytest.importorskip("submitit", reason="the extra `slurm` is not installed")
 
-SWEEP = (*SMALL, "tracking=none", "hardware=cpu", "hydra/launcher=slurm", "hydra.launcher.poll_interval=1")
+SWEEP = (*BRIEF, "tracking=none", "hardware=cpu", "hydra/launcher=slurm", "hydra.launcher.poll_interval=1")
+TWO = ("hardware.nodes=2", "data.batch_size=16")  # as other tests compile it for two processes on one machine
 # Never at its end within a test.
 LONG = ("schedule.epochs=20000", "schedule.eval_every=1000", "checkpointing.every=1000")
 
@@ -172,9 +173,9 @@ def test_two_nodes_share_a_run(sweep: Callable[..., Sweep], slurm: Slurm) -> Non
     """A rank that dies on the second node ends the trial on both; tried again it is left to Slurm by a sweep that ends."""
     if slurm.nodes < 2:
         pytest.skip("no network namespace can be made for a second node")
-    two = ("hardware.nodes=2", "hydra.launcher.partition=two", "hydra.launcher.cancel_jobs=false", "sweep.retries=1")
+    two = ("hydra.launcher.partition=two", "hydra.launcher.cancel_jobs=false", "sweep.retries=1")
     # Long enough that it is not over before it is signalled, short enough to be waited for.
-    one = sweep("-m", *SWEEP, *two, "schedule.epochs=60", "schedule.eval_every=20", "seed=1")
+    one = sweep("-m", *SWEEP, *two, *TWO, "schedule.epochs=60", "schedule.eval_every=20", "seed=1")
     one.wait_for(lambda: one.at_work(0, 4))
     run = one.trials()[0].directory
     os.kill(int((run.logs / "worker_1.pid").read_text()), signal.SIGKILL)
@@ -199,7 +200,7 @@ def test_srun_without_a_sweep(slurm: Slurm, tmp_path: Path) -> None:
     """Without a sweep: srun starts the command on each node, and they meet in one run directory."""
     if slurm.nodes < 2:
         pytest.skip("no network namespace can be made for a second node")
-    recipe = with_last(*SMALL, "schedule.epochs=2", "tracking=none", "hardware=cpu", "hardware.nodes=2")
+    recipe = with_last(*BRIEF, *TWO, "schedule.epochs=2", "tracking=none", "hardware=cpu")
     command = [sys.executable, str(LAUNCH), *recipe]
     srun = ["srun", "--partition=two", "--nodes=2"]
 
