@@ -90,9 +90,9 @@ def test_search_is_copied_to_the_store_and_extended_on_another_machine(
     sweep: RemoteSweep, store: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     typed = ("-m", "hydra/sweeper=optuna", "optim.base_lr=interval(1e-4,1e-2)", *QUICK, "schedule.epochs=2", "hardware=cpu")
-    assert sweep.start(*typed, "hydra.sweeper.n_trials=2", "sweep.cards=2").end() == 0, sweep.output.read_text()
+    assert sweep.start(*typed, "hydra.sweeper.n_trials=1", "sweep.cards=1").end() == 0, sweep.output.read_text()
     trials, name = sweep.trials(), f"sweeps/{sweep.directory.id}"
-    assert [trial.state for trial in trials] == [FINISHED, FINISHED]
+    assert [trial.state for trial in trials] == [FINISHED]
     assert sweep.output.read_text().endswith(f"copied to {RUNS}/{name}\n")
     there, here = store.content("results", "runs/"), kept(sweep.cache / "runs/s3/results/runs")
     files = ("sweep.json", "trials.jsonl", "study.db", "summary.csv", "summary.md", "report.html")
@@ -104,19 +104,19 @@ def test_search_is_copied_to_the_store_and_extended_on_another_machine(
 
     sweep.cache = own_cache(tmp_path, "second")
     monkeypatch.setenv("DEIT_CACHE", str(sweep.cache))
-    assert sweep.start(*typed, "hydra.sweeper.n_trials=3", "sweep.resume=last").end() == 0, sweep.output.read_text()
+    assert sweep.start(*typed, "hydra.sweeper.n_trials=2", "sweep.resume=last").end() == 0, sweep.output.read_text()
     more = sweep.trials()
-    assert [(trial.state, len(trial.attempts)) for trial in more] == [(FINISHED, 1)] * 3
-    assert [trial.objectives for trial in more[:2]] == [trial.objectives for trial in trials]
+    assert [(trial.state, len(trial.attempts)) for trial in more] == [(FINISHED, 1)] * 2
+    old, new = more
+    assert [old.objectives] == [trial.objectives for trial in trials]
     now = store.content("results", "runs/")
     changed = {path for path in there if there[path] != now.get(path)}
     assert changed == {f"{name}/{file}" for file in files if file != "sweep.json"}
-    assert f"quickstart/{more[2].directory.id}/status.json" in now
-    # Of the finished ones there is here what can be read.
-    for trial in more[:2]:
-        assert trial.directory.partial.exists() and not checkpoint.complete(trial.directory)
-        assert trial.directory.journal.read_bytes() == there[f"quickstart/{trial.directory.id}/journal.jsonl"]
-    assert not more[2].directory.partial.exists() and checkpoint.complete(more[2].directory)
+    assert f"quickstart/{new.directory.id}/status.json" in now
+    # Of the finished one there is here what can be read.
+    assert old.directory.partial.exists() and not checkpoint.complete(old.directory)
+    assert old.directory.journal.read_bytes() == there[f"quickstart/{old.directory.id}/journal.jsonl"]
+    assert not new.directory.partial.exists() and checkpoint.complete(new.directory)
 
 
 def test_killed_sweep_resumes_on_another_machine(
