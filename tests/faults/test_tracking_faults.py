@@ -312,7 +312,7 @@ def test_killed_launcher_worker_and_shipper_then_the_next_launch_then_resume(
     assert there.data.tags["outcome"] == GONE
     assert lost_and_doubled(server.uri, run) == (0, 0)
 
-    resumed = launch(tmp_path, f"resume={run.path}", f"schedule.max_steps={status.read(run).progress['step'] + 40}")
+    resumed = launch(tmp_path, f"resume={run.path}", f"schedule.max_steps={status.read(run).progress['step'] + 12}")
     assert resumed.returncode == 0, resumed.stderr
     (after,) = remote_runs(server.uri, run)
     assert after.info.run_id == there.info.run_id
