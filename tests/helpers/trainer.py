@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor
+from composition import composed
+from mindspore import Tensor, ops
 
 from deit.config.schema import RunConfig
 from deit.engine.loss import SoftTargetCrossEntropy
@@ -37,6 +40,14 @@ class Trainer:
             for update in (False, True)
             if update or config.optim.accumulation_steps > 1
         }
+        self._start = self.state.parts()
+
+    def restart(self) -> None:
+        """As it was built, with the steps that it has compiled."""
+        self.state.load(self._start)
+        for buffer in self.state.buffers or ():
+            ops.assign(buffer, ops.zeros_like(buffer))
+        self.done = 0
 
     def step(self, images: np.ndarray, labels: np.ndarray, lr: float = 1e-3) -> tuple[float, float, bool, float]:
         passes = self.config.optim.accumulation_steps
@@ -52,6 +63,22 @@ class Trainer:
             losses.append(float(loss.asnumpy()))
         self.done += 1
         return float(np.mean(losses)), float(norm.asnumpy()), bool(finite.asnumpy()), float(scale.asnumpy())
+
+
+_TRAINERS: dict[str, Trainer] = {}  # kept until the end: MindSpore's graphs of a deleted cell may be those of another, too
+
+
+def trainer_of(*overrides: str, flat: bool = False, freeze: str = "none") -> Trainer:
+    """A trainer at its start, of the recipe ``PLAIN``; tests that ask for the same one share its compiled steps."""
+    config = composed(*PLAIN, *overrides)
+    # A command may freeze only what is pretrained.
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, freeze=freeze))
+    key = f"{config} {flat}"
+    if key in _TRAINERS:
+        _TRAINERS[key].restart()
+    else:
+        _TRAINERS[key] = Trainer(config, flat=flat)
+    return _TRAINERS[key]
 
 
 def batch(seed: int, count: int = 8) -> tuple[np.ndarray, np.ndarray]:

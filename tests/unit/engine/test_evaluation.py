@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from composition import composed
 from mindspore import Tensor, nn
-from trainer import PLAIN, TINY, Trainer, batch
+from trainer import TINY, batch, trainer_of
 
 from deit.data.loader import EvalBatch
 from deit.engine.evaluation import Answers, EvalStep, evaluate
@@ -66,8 +64,7 @@ def test_nan_logits_are_never_correct() -> None:
 
 
 def test_loss_of_evaluation_is_cross_entropy() -> None:
-    make: Callable[[], Trainer] = lambda: Trainer(composed(*PLAIN))  # noqa: E731
-    trainer = make()
+    trainer = trainer_of("ema.decay=0.9")
     images, labels = batch(5)
     rows = EvalBatch(images, labels, np.ones(8, bool), np.arange(8))
     before = evaluate(EvalStep(trainer.config, trainer.state.network), [rows], 1)
