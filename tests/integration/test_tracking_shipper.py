@@ -1,7 +1,7 @@
 """Tracking against a real MLflow: real shipper processes, SQLite files, a real server that comes late.
 
-Every test starts processes that import MLflow, some seconds each; the whole file takes about two minutes
-on two busy cores.
+Every test starts processes that import MLflow, some seconds each; the whole file takes about a minute
+on two cores.
 """
 
 from __future__ import annotations
