@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from command import LAUNCH, Outcome
 from composition import composed, freeze
+from empty_store import add_empty_store
 from PIL import Image
 
 from deit.commands.compare_models import find_models
@@ -89,6 +90,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
                 pixels = rng.integers(0, 256, (5, 6, 3), np.uint8)
                 image = Image.fromarray(pixels).resize((40, 36), Image.Resampling.BICUBIC)
                 image.save(folder / "data" / split / name / f"{number}.png")
+    add_empty_store(folder)
     runs = [make_run(folder, seed, CLASSES) for seed in (0, 1)]
     ms.set_device("CPU")
     ms.set_context(mode=ms.GRAPH_MODE)
