@@ -70,6 +70,7 @@ def train(training: inputs.Training) -> dict[str, np.ndarray]:
         found["loss"].append(float(step_loss.asnumpy()))
         found["norm"].append(float(norm.asnumpy()))
     parts = state.parts()
+    ms.set_context(mode=ms.PYNATIVE_MODE)  # without a compilation; graphs of these networks are compared in test_model.py
     logits = state.network(Normalize(list(inputs.MEAN), list(inputs.STD))(Tensor(inputs.batch(training, 0).images)))
     arrays = {what: np.array(values) for what, values in found.items()} | {"logits": logits.asnumpy()}
     for what, part in (("weights", "model"), ("ema", "ema")):
