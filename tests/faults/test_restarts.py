@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import LAUNCH
 from empty_store import add_empty_store
 from launching import PATIENCE, SMALL, Running, metrics, signal_workers
 
@@ -68,45 +67,23 @@ def test_a_crash_at_the_same_step_ends_the_run(background: Callable[..., Running
     assert "restart 1 of 5" in said and "restart 2 of 5" not in said and "a second time at step" in said
 
 
-# Of the launcher: for each byte in the file $LATER its clock is an hour ahead.
-CLOCK = """
-import os, sys, time
-
-clock = time.monotonic
-
-def ahead():
-    return clock() + 3600 * os.path.getsize(os.environ["LATER"])
-
-if sys.orig_argv[1:2] == [os.environ["LAUNCHER"]]:
-    time.monotonic = ahead
-"""
-
-
 def test_hanging_run_is_stopped_with_the_stacks_of_its_ranks(
-    background: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    background: Callable[..., Running],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """After an hour by the launcher's clock: no machine takes that long to start and to compile, no progress either."""
-    later = tmp_path / "later"
-    later.touch()
-    (tmp_path / "sitecustomize.py").write_text(CLOCK)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH")))))
-    monkeypatch.setenv("LATER", str(later))
-    monkeypatch.setenv("LAUNCHER", str(LAUNCH))
+    # MindSpore itself would end the run where it has not heard of a rank for 30 seconds, in which not every machine is through
+    # with starting and compiling: no progress either.
+    monkeypatch.setenv("MS_NODE_TIMEOUT", "600")
     running = background(
-        *SMALL, "tracking=none", "hardware=cpu2", "data.batch_size=16", "schedule.epochs=200", "hardware.hang_timeout=3000"
+        *SMALL, "tracking=none", "hardware=cpu2", "data.batch_size=16", "schedule.epochs=200", "hardware.hang_timeout=60"
     )
     run = running.wait_for_step(10)
     # The other rank stands still with it, in the mean over ranks.
     kill_when_another(run, 1, None, signal.SIGSTOP)
-    end = time.monotonic() + PATIENCE
-    while running.process.poll() is None and time.monotonic() < end:
-        time.sleep(5)  # for the last progress of the other rank; then for its stacks
-        with open(later, "a") as file:
-            file.write("+")
     assert running.end() == 1
     said = running.output.read_text()
     # An epoch is short: the ranks may as well have stood still in its evaluation.
-    assert re.search(r"no progress for hardware\.hang_timeout=3000 s while (training|evaluating)", said), said
+    assert re.search(r"no progress for hardware\.hang_timeout=60 s while (training|evaluating)", said), said
     assert status.read(run).state == FAILED and not of_run(run)
     log = Path(run.logs / "worker_0.log").read_text(errors="replace")
     assert "Current thread" in log and "train.py" in log
