@@ -29,6 +29,26 @@ from deit.optim.build import Rule, needs_its_norm, rules_of
 
 LONGEST = 8 << 20  # numbers of a vector: 32 MB of float32, the size of one all-reduce
 
+# Maps over all parameters: a loop in a graph is unrolled, each time with a longer tuple, which compiles much longer.
+_entry = ops.MultitypeFuncGraph("entry")
+_line = ops.MultitypeFuncGraph("line")
+_give = ops.MultitypeFuncGraph("give")
+
+
+@_entry.register("Tuple", "Number")
+def _entry_one(values: tuple[Tensor, ...], number: int) -> Tensor:
+    return values[number]
+
+
+@_line.register("Tensor")
+def _line_one(gradient: Tensor) -> Tensor:
+    return gradient.reshape(-1)
+
+
+@_give.register("Tensor", "Tensor")
+def _give_one(parameter: Parameter, part: Tensor) -> Tensor:
+    return ops.assign(parameter, part.reshape(parameter.shape))
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -81,7 +101,6 @@ class FlatWeights(nn.Cell):
         self.average = self.zeros("flat_ema") if averaged else None
         # For the graph, which takes tuples of constants.
         self.numbers = tuple(tuple(vector) for vector in divided)
-        self.shapes = tuple(tuple(piece.shape for piece in vector) for vector in self.pieces)
         self.sizes = tuple(tuple(piece.size for piece in vector) for vector in self.pieces)
         self.types = tuple(types.get(vector[0].name, ms.float32) for vector in self.pieces)
         for parameter in self.parameters:
@@ -99,11 +118,10 @@ class FlatWeights(nn.Cell):
 
     def join(self, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The vectors, float32, of the gradients of the trained parameters."""
+        lines = ops.HyperMap()(_line, gradients)
         vectors: tuple[Tensor, ...] = ()
         for numbers in self.numbers:
-            parts: tuple[Tensor, ...] = ()
-            for number in numbers:
-                parts = (*parts, gradients[number].reshape(-1))
+            parts = ops.HyperMap()(ops.partial(_entry, lines), numbers)
             vector = parts[0] if len(parts) == 1 else ops.concat(parts)
             vectors = (*vectors, vector.astype(ms.float32))
         return vectors
@@ -114,8 +132,7 @@ class FlatWeights(nn.Cell):
             # ops.split would be a slice for each parameter.
             cast = weights[vector].astype(self.types[vector])
             parts = (cast,) if len(numbers) == 1 else mint.split(cast, self.sizes[vector])
-            for place, number in enumerate(numbers):
-                ops.assign(self.parameters[number], parts[place].reshape(self.shapes[vector][place]))
+            ops.HyperMap()(_give, ops.HyperMap()(ops.partial(_entry, self.parameters), numbers), parts)
         return True
 
     def unpack(self, vectors: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
