@@ -26,18 +26,12 @@ from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 from deit.config.schema import OptimConfig
 from deit.models.layers import types_of_parameters
 from deit.optim.build import Rule, needs_its_norm, rules_of
+from deit.optim.entries import entries
 
 LONGEST = 8 << 20  # numbers of a vector: 32 MB of float32, the size of one all-reduce
 
-# Maps over all parameters: a loop in a graph is unrolled, each time with a longer tuple, which compiles much longer.
-_entry = ops.MultitypeFuncGraph("entry")
 _line = ops.MultitypeFuncGraph("line")
 _give = ops.MultitypeFuncGraph("give")
-
-
-@_entry.register("Tuple", "Number")
-def _entry_one(values: tuple[Tensor, ...], number: int) -> Tensor:
-    return values[number]
 
 
 @_line.register("Tensor")
@@ -121,7 +115,7 @@ class FlatWeights(nn.Cell):
         lines = ops.HyperMap()(_line, gradients)
         vectors: tuple[Tensor, ...] = ()
         for numbers in self.numbers:
-            parts = ops.HyperMap()(ops.partial(_entry, lines), numbers)
+            parts = entries(lines, numbers)
             vector = parts[0] if len(parts) == 1 else ops.concat(parts)
             vectors = (*vectors, vector.astype(ms.float32))
         return vectors
@@ -132,7 +126,7 @@ class FlatWeights(nn.Cell):
             # ops.split would be a slice for each parameter.
             cast = weights[vector].astype(self.types[vector])
             parts = (cast,) if len(numbers) == 1 else mint.split(cast, self.sizes[vector])
-            ops.HyperMap()(_give, ops.HyperMap()(ops.partial(_entry, self.parameters), numbers), parts)
+            ops.HyperMap()(_give, entries(self.parameters, numbers), parts)
         return True
 
     def unpack(self, vectors: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -286,17 +286,12 @@ class Supervisor:
         # On other machines msrun has no scheduler and ends when a rank does; its exit code says how.
         if not self.multiple or not self.machines.first:
             return None
-        for file in self._pid_files():
-            pid = file.read_text()
-            if pid and processes.find(int(pid), time.time()) is None:  # empty while it is being written
-                return int(file.stem.removeprefix("worker_"))
-        return None
+        return next((int(file.stem.removeprefix("worker_")) for file in self._pid_files() if _is_gone(file)), None)
 
     def _ranks_are_gone(self) -> bool:
         """Whether only msrun and its scheduler are left, which sleep for seconds before they end."""
-        pids = [file.read_text() for file in self._pid_files()]
-        alone = self.multiple and self.config.hardware.nodes == 1  # the ranks of other machines need the scheduler
-        return alone and all(pid and processes.find(int(pid), time.time()) is None for pid in pids)
+        # The ranks of other machines need the scheduler.
+        return self.multiple and self.config.hardware.nodes == 1 and all(map(_is_gone, self._pid_files()))
 
     def _first_to_die(self) -> tuple[int, int] | None:
         """(rank, exit code) of the worker whose end msrun noticed first; msrun then kills the others."""
@@ -368,6 +363,12 @@ class Supervisor:
     def _telling_log(self, dead: int | None) -> Path:
         log = self.run.logs / f"worker_{dead or 0}.log"
         return log if log.exists() or not self.multiple else self._msrun_log
+
+
+def _is_gone(file: Path) -> bool:
+    """Whether the process of a pid file has ended; the file is empty while it is being written."""
+    pid = file.read_text()
+    return bool(pid) and processes.find(int(pid), time.time()) is None
 
 
 class _Hang:

@@ -8,12 +8,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-_rate = ops.MultitypeFuncGraph("rate")
-
-
-@_rate.register("Tuple", "Number")
-def _rate_one(rates: tuple[Tensor, ...], layer: int) -> Tensor:
-    return rates[layer]
+from deit.optim.entries import entries
 
 
 class Rates(nn.Cell):
@@ -29,5 +24,4 @@ class Rates(nn.Cell):
     def construct(self, lr: Tensor) -> tuple[Tensor, ...]:
         """``lr``: float32 scalar; returns a float32 scalar for each parameter."""
         rates = (lr,) if self.scales is None else ops.unstack(lr * self.scales)
-        # MindSpore compiles a comprehension entry by entry, each as a list of its own: half the compilation of a deep network.
-        return ops.HyperMap()(ops.partial(_rate, rates), self.chosen)
+        return entries(rates, self.chosen)
